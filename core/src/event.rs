@@ -1,0 +1,118 @@
+//! What can happen to a task. The store turns every verb into one of these.
+
+use crate::{
+    reason::FailureReason,
+    retry::RetryPolicy,
+    task::{Content, Labels, Progress},
+};
+
+/// The lease under which a worker writes: the attempt is the fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fence {
+    pub attempt: i32,
+    pub session_id: i64,
+}
+
+/// What a failing attempt asks for; the type's and task's budgets have the last word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryHint {
+    /// Back off by the retry policy, up to `max_retries`.
+    ByPolicy,
+    /// Back off, but at least this long; counts as a failure.
+    AfterMs(i64),
+    /// Do not try again.
+    Never,
+}
+
+/// How an attempt ended, in its worker's words.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settle {
+    /// It is done; the result is kept.
+    Complete { result: Option<Content> },
+    /// It failed. In CANCELLING this confirms the cancel.
+    Fail { reason: FailureReason, message: String, hint: RetryHint },
+    /// It gives the task back without a failure: drain, checkpoint (exit code 85), not adopted.
+    Release { reason: FailureReason, message: String, delay_ms: i64 },
+}
+
+/// Fields of a task that its owner may change while it is not terminal. `None` = leave as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskPatch {
+    pub name: Option<String>,
+    pub priority: Option<i32>,
+    pub labels: Option<Labels>,
+    /// `Some(None)` clears it.
+    pub not_before_ms: Option<Option<i64>>,
+    pub retry: Option<RetryPolicy>,
+    pub max_running_ms: Option<i64>,
+    /// Refuse unless the task's revision is this one.
+    pub expected_revision: Option<i64>,
+}
+
+/// One thing that happens to one task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A worker's session takes it; it has `handout_ttl_ms` to say that it started.
+    Claim {
+        worker_id: String,
+        session_id: i64,
+        handout_ttl_ms: i64,
+    },
+    /// The worker has started it.
+    Start {
+        fence: Fence,
+        lease_ttl_ms: i64,
+    },
+    /// The worker still runs it.
+    Heartbeat {
+        fence: Fence,
+        lease_ttl_ms: i64,
+    },
+    /// Overwrites progress; fields that are unset or empty leave the old ones.
+    Report {
+        fence: Fence,
+        progress: Progress,
+    },
+    /// A stage ended or a checkpoint was made: stage, context and version change together.
+    SaveContext {
+        fence: Fence,
+        /// `None` leaves the stage as it is.
+        stage: Option<String>,
+        /// `None` leaves the bytes as they are.
+        context: Option<Content>,
+        /// Refuse unless the context's version is this one.
+        expected_version: Option<i64>,
+    },
+    /// The attempt ended. `digest` tells a replay of the same call from another call.
+    Settle {
+        fence: Fence,
+        settle: Settle,
+        digest: i64,
+        exit_code: Option<i32>,
+    },
+    /// The worker was not heard of: its lease ran out and two looks saw no heartbeat.
+    LeaseExpired,
+    /// The worker came back as a new process and does not adopt this task.
+    WorkerRestarted,
+    /// SCHEDULED and due.
+    Promote,
+    /// What it waited for is there (BLOCKED → PENDING).
+    Unblock,
+    /// What it waited for cannot come any more.
+    DependencyFail {
+        message: String,
+    },
+    /// It was not started before its expiry.
+    Expire,
+    /// An owner's verbs.
+    Cancel {
+        message: String,
+    },
+    /// Opens a new run of a terminal task; `from_start` forgets stage and context.
+    Retry {
+        from_start: bool,
+    },
+    Pause,
+    Resume,
+    Update(TaskPatch),
+}

@@ -1,0 +1,18 @@
+//! What a list can ask for. The text form is a subset of AIP-160.
+
+use crate::{id::TypeName, state::TaskState};
+
+/// A conjunction over indexed columns and labels; every field that is set must match.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    pub task_type: Option<TypeName>,
+    /// Any of these states; empty = all.
+    pub states: Vec<TaskState>,
+    pub user: Option<String>,
+    /// All of these labels.
+    pub labels: Vec<(String, String)>,
+    /// Created at or after, Unix ms.
+    pub created_from_ms: Option<i64>,
+    /// Created before, Unix ms.
+    pub created_before_ms: Option<i64>,
+}

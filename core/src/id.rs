@@ -1,0 +1,167 @@
+//! Names of task types and ids of tasks.
+//!
+//! A task id is `<type>-<shard>-<13 characters>`, e.g. `train-1-0c5wzq8a7r2kd`: it carries its type
+//! and shard, so that a get by id touches exactly one table. The 13 characters are Crockford base32
+//! (lower case) of a 63-bit number: 41 bits of milliseconds since 2024-01-01, 10 bits of node, 12
+//! bits of sequence. Within a shard it is the primary key, and it grows with time.
+
+use std::{fmt, str::FromStr};
+
+/// 2024-01-01T00:00:00Z in Unix milliseconds, where the time part of a key starts.
+pub const EPOCH_MS: i64 = 1_704_067_200_000;
+const NODE_BITS: u32 = 10;
+const SEQUENCE_BITS: u32 = 12;
+const KEY_CHARS: usize = 13;
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// The longest name of a task type, in bytes.
+pub const TYPE_NAME_BYTES_MAX: usize = 40;
+
+/// A checked name of a task type: `[a-z][a-z0-9_]{0,39}`. Table names are built from nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TypeName(std::sync::Arc<str>);
+
+/// A text that is not a task type's name or not a task id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    #[error(
+        "a task type is a lower-case letter followed by at most 39 lower-case letters, digits or _"
+    )]
+    TypeName,
+    #[error("a task id is <type>-<shard>-<13 characters>, e.g. train-1-0c5wzq8a7r2kd")]
+    TaskId,
+}
+
+impl TypeName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`IdError::TypeName`] if it is empty, too long, or has any other character.
+    pub fn new(name: &str) -> Result<Self, IdError> {
+        let mut bytes = name.bytes();
+        let head = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
+        let tail = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if head && tail && name.len() <= TYPE_NAME_BYTES_MAX {
+            Ok(Self(name.into()))
+        } else {
+            Err(IdError::TypeName)
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TypeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for TypeName {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Self::new(text)
+    }
+}
+
+/// One shard of a task type; its tables are `t_<type>_<n>` and its sisters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId {
+    pub task_type: TypeName,
+    /// From 1.
+    pub number: i32,
+}
+
+/// A task's id. Ids of one shard order by time of creation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId {
+    pub shard: ShardId,
+    /// The primary key within the shard's table; never negative.
+    pub key: i64,
+}
+
+impl TaskId {
+    pub fn task_type(&self) -> &TypeName {
+        &self.shard.task_type
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [b'0'; KEY_CHARS];
+        let mut rest = self.key as u64;
+        for slot in text.iter_mut().rev() {
+            *slot = ALPHABET[(rest & 31) as usize];
+            rest >>= 5;
+        }
+        write!(f, "{}-{}-", self.shard.task_type, self.shard.number)?;
+        text.iter().try_for_each(|&byte| fmt::Write::write_char(f, byte as char))
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = IdError;
+
+    /// Accepts exactly what `Display` prints, so that a task has one id and no aliases.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let mut parts = text.split('-');
+        let (Some(name), Some(shard), Some(key), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(IdError::TaskId);
+        };
+        let task_type = TypeName::new(name).map_err(|_| IdError::TaskId)?;
+        let number = parse_shard(shard).ok_or(IdError::TaskId)?;
+        let key = parse_key(key).ok_or(IdError::TaskId)?;
+        Ok(Self { shard: ShardId { task_type, number }, key })
+    }
+}
+
+fn parse_shard(text: &str) -> Option<i32> {
+    let canonical = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+    if canonical { text.parse().ok() } else { None }
+}
+
+fn parse_key(text: &str) -> Option<i64> {
+    if text.len() != KEY_CHARS {
+        return None;
+    }
+    let mut key: u128 = 0;
+    for byte in text.bytes() {
+        let digit = ALPHABET.iter().position(|&a| a == byte)?;
+        key = (key << 5) | digit as u128;
+    }
+    i64::try_from(key).ok()
+}
+
+/// Makes keys that grow and that differ from those of other nodes as long as their node numbers
+/// differ. Two brokers that drew the same node number collide at the primary key; the insert is then
+/// repeated with fresh keys from a generator with another node number.
+#[derive(Clone, Debug)]
+pub struct KeyGenerator {
+    node: i64,
+    last: i64,
+}
+
+impl KeyGenerator {
+    /// `node` is taken modulo 1,024.
+    pub fn new(node: u16) -> Self {
+        Self { node: i64::from(node) % (1 << NODE_BITS), last: 0 }
+    }
+
+    /// The next key for a task created at `now_ms`. Never repeats and never decreases, also when the
+    /// clock goes back or more than 4,096 keys are drawn in a millisecond (it then runs ahead).
+    pub fn next_key(&mut self, now_ms: i64) -> i64 {
+        let tick = (now_ms - EPOCH_MS).clamp(0, (1 << 41) - 1) << SEQUENCE_BITS;
+        self.last = (self.last + 1).max(tick);
+        let (ms, sequence) = (self.last >> SEQUENCE_BITS, self.last & ((1 << SEQUENCE_BITS) - 1));
+        (ms << (NODE_BITS + SEQUENCE_BITS)) | (self.node << SEQUENCE_BITS) | sequence
+    }
+}
+
+/// The smallest key that a task created at `time_ms` can have: the border for paging by time.
+pub fn first_key_at(time_ms: i64) -> i64 {
+    (time_ms - EPOCH_MS).clamp(0, (1 << 41) - 1) << (NODE_BITS + SEQUENCE_BITS)
+}

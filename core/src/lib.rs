@@ -1,0 +1,17 @@
+//! The pure domain of asyncflow: what a task is, what can happen to it, and what follows.
+//!
+//! Nothing here does IO, spawns, locks or reads a clock; time is always an argument. Whoever wants to
+//! know *why* the system does something finds the rule here; the other crates carry it out.
+
+pub mod event;
+pub mod filter;
+pub mod id;
+pub mod limits;
+pub mod order;
+pub mod reason;
+pub mod retry;
+pub mod shard;
+pub mod state;
+pub mod task;
+pub mod task_type;
+pub mod transition;

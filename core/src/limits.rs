@@ -1,0 +1,33 @@
+//! The bounds of everything that comes from outside. One place, so that the docs, the proto comments
+//! and the checks cannot drift apart.
+
+pub const USER_BYTES_MAX: usize = 64;
+pub const NAME_BYTES_MAX: usize = 128;
+pub const LABELS_MAX: usize = 32;
+pub const LABEL_KEY_BYTES_MAX: usize = 63;
+pub const LABEL_VALUE_BYTES_MAX: usize = 255;
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
+pub const STAGE_BYTES_MAX: usize = 64;
+pub const MESSAGE_BYTES_MAX: usize = 1_024;
+pub const WORKER_ID_BYTES_MAX: usize = 64;
+pub const METRICS_MAX: usize = 32;
+/// What a task is created with.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1_024;
+/// `max_context_bytes` of a type unless it says otherwise, as in the seed.
+pub const CONTEXT_BYTES_DEFAULT: i32 = 8_192;
+/// The largest `max_context_bytes` that can be set.
+pub const CONTEXT_BYTES_MAX: i32 = 1_024 * 1_024;
+pub const RESULT_BYTES_MAX: usize = 64 * 1_024;
+pub const PRIORITY_MIN: i32 = -1_000;
+pub const PRIORITY_MAX: i32 = 1_000;
+pub const RETRIES_MAX: i32 = 1_000;
+/// Retry intervals and running times: 1 ms to a year.
+pub const DURATION_MS_MAX: i64 = 365 * 24 * 3_600 * 1_000;
+/// `not_before` may lie at most this far ahead: ten years.
+pub const NOT_BEFORE_AHEAD_MS_MAX: i64 = 10 * DURATION_MS_MAX;
+pub const BATCH_TASKS_MAX: usize = 1_000;
+pub const PAGE_SIZE_DEFAULT: i32 = 50;
+pub const PAGE_SIZE_MAX: i32 = 1_000;
+/// Tasks per AcquireTasks.
+pub const ACQUIRE_TASKS_MAX: i32 = 1_000;

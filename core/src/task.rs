@@ -1,0 +1,164 @@
+//! A task as the domain sees it: the row without its large values, and the values apart.
+//!
+//! Every transition reads and rewrites a [`Task`]; the blobs of a [`TaskBody`] are only read when a
+//! client or a worker asks for them and only written when an event replaces them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::{id::TaskId, reason::FailureReason, retry::RetryPolicy, state::TaskState};
+
+/// Labels of a task: at most `limits::LABELS_MAX`, ordered so that equal sets encode equally.
+pub type Labels = BTreeMap<String, String>;
+
+/// Bytes that asyncflow carries but never looks into, with their media type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    pub data: Bytes,
+    /// A media type, e.g. `application/json`; empty when the client gave none.
+    pub content_type: String,
+}
+
+/// Why the last attempt, or the task, failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: FailureReason,
+    /// For people; at most `limits::MESSAGE_BYTES_MAX` bytes.
+    pub message: String,
+}
+
+/// What a running task last said of itself. Overwritten, never appended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// 0 to 100; `None` until the task says something.
+    pub percent: Option<f64>,
+    pub message: String,
+    /// The latest value of each named metric, e.g. `loss`.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// Who holds, or last held, the task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    pub worker_id: String,
+    /// The registration of that worker under which the task was claimed; 0 before the first claim.
+    pub session_id: i64,
+    /// +1 at every renewal; the governor's two looks compare it.
+    pub beats: i64,
+    /// Digest of the call that ended the attempt, so that its replay can be told from a stale call.
+    pub settle_digest: i64,
+}
+
+/// A task's row without payload, context, result and labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    pub id: TaskId,
+    pub user: String,
+    /// What people call it; may be empty.
+    pub name: String,
+    pub state: TaskState,
+    /// Milliseconds; what it means depends on the state, see [`crate::order`].
+    pub order_time_ms: i64,
+    /// −1,000 to 1,000; each point is one second of seniority.
+    pub priority: i32,
+    /// +1 at every write of the row: the compare-and-swap of every store verb, and the etag.
+    pub revision: i64,
+    /// +1 at every RetryTask.
+    pub run: i32,
+    /// The fence: +1 at every claim, never reset.
+    pub attempt: i32,
+    /// Counted against `retry.max_retries`.
+    pub failures: i32,
+    /// How often a worker was lost while it ran this task.
+    pub crashes: i32,
+    /// More crashes than this end the task as POISON.
+    pub max_crashes: i32,
+    pub retry: RetryPolicy,
+    /// Limit of one attempt's running time; 0 = none.
+    pub max_running_ms: i64,
+    pub not_before_ms: Option<i64>,
+    /// For PAUSED: the state and order_time to go back to.
+    pub paused_from: Option<(TaskState, i64)>,
+    /// The last stage that was saved; empty before the first.
+    pub stage: String,
+    /// +1 at every save of the context; 0 = as created.
+    pub context_version: i64,
+    pub progress: Progress,
+    pub failure: Option<Failure>,
+    pub holder: Holder,
+    pub create_time_ms: i64,
+    pub update_time_ms: i64,
+    /// Of the attempt in force or the last one: when it was claimed.
+    pub claim_time_ms: Option<i64>,
+    /// Of the attempt in force or the last one: when its worker said that it runs. Unset while the
+    /// task is only handed out.
+    pub start_time_ms: Option<i64>,
+    pub finish_time_ms: Option<i64>,
+}
+
+/// The large values of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskBody {
+    /// What the task was created with; never changes.
+    pub payload: Content,
+    /// What the task saved of itself; starts empty.
+    pub context: Content,
+    pub result: Option<Content>,
+    pub labels: Labels,
+}
+
+/// A task with everything.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FullTask {
+    pub task: Task,
+    pub body: TaskBody,
+}
+
+/// One ended attempt, as kept in the history table of its shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub attempt: i32,
+    pub run: i32,
+    pub worker_id: String,
+    pub session_id: i64,
+    /// The last stage that the attempt saved or found saved.
+    pub stage: String,
+    pub claim_time_ms: i64,
+    /// `None` if the worker never said that it started.
+    pub start_time_ms: Option<i64>,
+    pub end_time_ms: i64,
+    pub outcome: AttemptOutcome,
+    /// Set unless the outcome is `Succeeded`.
+    pub failure: Option<Failure>,
+    /// Of the process, when there was one; −signal when a signal ended it.
+    pub exit_code: Option<i32>,
+}
+
+/// How an attempt ended. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AttemptOutcome {
+    Succeeded = 1,
+    Failed = 2,
+    Cancelled = 3,
+    /// Given back without a failure: drained, checkpointed, preempted, never started.
+    Released = 4,
+    /// The worker was lost.
+    Lost = 5,
+}
+
+impl AttemptOutcome {
+    pub const ALL: [AttemptOutcome; 5] =
+        [Self::Succeeded, Self::Failed, Self::Cancelled, Self::Released, Self::Lost];
+
+    /// The stored number, 1 to 5.
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+
+    /// The outcome with this stored number, or `None`.
+    pub fn from_code(code: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.code() == code)
+    }
+}
