@@ -1,0 +1,43 @@
+//! The committed Rust equals what the .proto files say. `UPDATE_GENERATED=1` rewrites it. There is no
+//! protoc: protox compiles the files.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::{fs, path::Path};
+
+use prost::Message;
+
+const PROTOS: [&str; 5] = [
+    "asyncflow/v1/task.proto",
+    "asyncflow/v1/broker_service.proto",
+    "asyncflow/v1/worker_service.proto",
+    "asyncflow/v1/attempt_service.proto",
+    "asyncflow/v1/governor_service.proto",
+];
+
+#[test]
+fn generated_code_is_fresh() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let out = tempfile::tempdir().unwrap();
+    let descriptors = protox::compile(PROTOS, [root]).unwrap();
+    fs::write(out.path().join("descriptors.binpb"), descriptors.encode_to_vec()).unwrap();
+    tonic_prost_build::configure()
+        .out_dir(out.path())
+        .bytes(".asyncflow.v1.Content.data")
+        .bytes(".asyncflow.v1.LogChunk.data")
+        .bytes(".asyncflow.v1.StreamTaskLogsResponse.data")
+        .btree_map(".asyncflow.v1")
+        .compile_fds(descriptors)
+        .unwrap();
+
+    let committed = root.join("src/generated");
+    let update = std::env::var_os("UPDATE_GENERATED").is_some();
+    for file in ["asyncflow.v1.rs", "descriptors.binpb"] {
+        let fresh = fs::read(out.path().join(file)).unwrap();
+        if update {
+            fs::write(committed.join(file), &fresh).unwrap();
+        }
+        let old = fs::read(committed.join(file)).unwrap_or_default();
+        let hint = "run: UPDATE_GENERATED=1 cargo test -p asyncflow-proto";
+        assert!(old == fresh, "{file} is not what the .proto files say; {hint}");
+    }
+}
