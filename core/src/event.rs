@@ -68,6 +68,12 @@ pub enum Event {
         fence: Fence,
         lease_ttl_ms: i64,
     },
+    /// The worker came back as a new process that still runs it: the lease moves to its new session.
+    Adopt {
+        fence: Fence,
+        session_id: i64,
+        lease_ttl_ms: i64,
+    },
     /// Overwrites progress; fields that are unset or empty leave the old ones.
     Report {
         fence: Fence,

@@ -77,6 +77,10 @@ pub fn transition(task: &Task, event: &Event, now_ms: i64) -> Result<Transition,
         }
         Event::Start { fence, lease_ttl_ms } => step.start(*fence, *lease_ttl_ms)?,
         Event::Heartbeat { fence, lease_ttl_ms } => step.heartbeat(*fence, *lease_ttl_ms)?,
+        Event::Adopt { fence, session_id, lease_ttl_ms } => {
+            step.heartbeat(*fence, *lease_ttl_ms)?;
+            step.out.task.holder.session_id = *session_id;
+        }
         Event::Report { fence, progress } => step.report(*fence, progress)?,
         Event::SaveContext { fence, stage, context, expected_version } => {
             step.save_context(*fence, stage.as_deref(), context.as_ref(), *expected_version)?;
