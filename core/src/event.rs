@@ -2,7 +2,7 @@
 
 use crate::{
     reason::FailureReason,
-    retry::RetryPolicy,
+    retry::RetryPatch,
     task::{Content, Labels, Progress},
 };
 
@@ -43,7 +43,8 @@ pub struct TaskPatch {
     pub labels: Option<Labels>,
     /// `Some(None)` clears it.
     pub not_before_ms: Option<Option<i64>>,
-    pub retry: Option<RetryPolicy>,
+    pub retry: RetryPatch,
+    /// `Some(0)` clears it.
     pub max_running_ms: Option<i64>,
     /// Refuse unless the task's revision is this one.
     pub expected_revision: Option<i64>,

@@ -1,6 +1,18 @@
 //! What a list can ask for. The text form is a subset of AIP-160.
+//!
+//! ```text
+//! filter    = group { AND group }
+//! group     = condition | states | "(" states ")" | "(" condition ")"
+//! states    = state { OR state }                 as in AIP-160, OR binds tighter than AND
+//! condition = field operator value
+//! ```
+
+mod parse;
+mod token;
 
 use crate::{id::TypeName, state::TaskState};
+
+pub use parse::parse;
 
 /// A conjunction over indexed columns and labels; every field that is set must match.
 #[derive(Clone, Debug, Default, PartialEq)]

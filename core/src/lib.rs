@@ -3,15 +3,24 @@
 //! Nothing here does IO, spawns, locks or reads a clock; time is always an argument. Whoever wants to
 //! know *why* the system does something finds the rule here; the other crates carry it out.
 
+pub mod command;
+pub mod create;
+pub mod digest;
+pub mod error_reason;
+pub mod etag;
 pub mod event;
 pub mod filter;
 pub mod id;
 pub mod limits;
 pub mod order;
+pub mod page;
 pub mod reason;
 pub mod retry;
+pub mod rfc3339;
 pub mod shard;
 pub mod state;
 pub mod task;
 pub mod task_type;
 pub mod transition;
+pub mod validate;
+pub mod violation;

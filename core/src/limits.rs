@@ -31,3 +31,33 @@ pub const PAGE_SIZE_DEFAULT: i32 = 50;
 pub const PAGE_SIZE_MAX: i32 = 1_000;
 /// Tasks per AcquireTasks.
 pub const ACQUIRE_TASKS_MAX: i32 = 1_000;
+/// Leases in one heartbeat.
+pub const HEARTBEAT_LEASES_MAX: usize = 10_000;
+/// Tasks that a worker runs at once.
+pub const SLOTS_MAX: i32 = 10_000;
+/// Task types that a worker or an acquire names.
+pub const WORKER_TYPES_MAX: usize = 1_000;
+pub const METRIC_NAME_BYTES_MAX: usize = 64;
+pub const INCARNATION_BYTES_MAX: usize = 128;
+pub const ACQUIRE_ID_BYTES_MAX: usize = 64;
+pub const HOST_BYTES_MAX: usize = 255;
+pub const VERSION_BYTES_MAX: usize = 64;
+/// Lost workers after which a task is POISON.
+pub const CRASHES_MAX: i32 = 1_000;
+pub const SHARD_ROWS_MIN: i64 = 1_000;
+pub const SHARD_ROWS_MAX: i64 = 1_000_000_000;
+pub const SCHEDULE_LIMIT_MAX: i32 = 1_000;
+pub const DESCRIPTION_BYTES_MAX: usize = 1_024;
+/// A program's path, a working directory.
+pub const PATH_BYTES_MAX: usize = 4_096;
+pub const ARGS_MAX: usize = 1_000;
+/// One argument, or the value of one environment variable.
+pub const ARG_BYTES_MAX: usize = 32 * 1_024;
+pub const ENVIRONMENT_MAX: usize = 256;
+pub const ENVIRONMENT_NAME_BYTES_MAX: usize = 256;
+pub const FILTER_BYTES_MAX: usize = 4_096;
+pub const PAGE_TOKEN_BYTES_MAX: usize = 512;
+/// Tasks that one WatchTasks names.
+pub const WATCH_TASKS_MAX: usize = 1_000;
+/// The longest wait of a WaitTask or an AcquireTasks.
+pub const WAIT_MS_MAX: i64 = 60_000;

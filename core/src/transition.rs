@@ -450,7 +450,7 @@ impl Step {
         if let Some(name) = &patch.name {
             task.name.clone_from(name);
         }
-        task.retry = patch.retry.unwrap_or(task.retry);
+        task.retry = task.retry.patched(&patch.retry);
         task.max_running_ms = patch.max_running_ms.unwrap_or(task.max_running_ms);
         self.out.labels.clone_from(&patch.labels);
         Ok(())

@@ -1,0 +1,60 @@
+//! A program to execute instead of a handler. It is stored as the payload of its task, under a media
+//! type that no client may use itself.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::task::Content;
+
+/// The media type of a payload that is a [`Command`].
+pub const COMMAND_CONTENT_TYPE: &str = "application/vnd.asyncflow.command+json";
+
+/// What to execute. There is no shell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// A path, or a name to be found on the worker's PATH.
+    pub program: String,
+    pub args: Vec<String>,
+    /// Absolute, or empty for a fresh directory of the attempt.
+    pub working_directory: String,
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Command {
+    /// The payload that holds it. Equal commands give equal bytes.
+    pub fn to_content(&self) -> Content {
+        // Strings, lists and maps with text keys always encode; an empty payload would be refused
+        // by `from_content` and so could not run anything by mistake.
+        let data = serde_json::to_vec(self).map(Bytes::from).unwrap_or_default();
+        Content { data, content_type: COMMAND_CONTENT_TYPE.into() }
+    }
+
+    /// The command in this payload; `None` if the payload is not a command.
+    pub fn from_content(content: &Content) -> Option<Self> {
+        if content.content_type != COMMAND_CONTENT_TYPE {
+            return None;
+        }
+        serde_json::from_slice(&content.data).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn survives_being_stored() {
+        let command = Command {
+            program: "/bin/echo".into(),
+            args: vec!["a b".into(), "\"quoted\" ünïcode".into()],
+            working_directory: "/tmp".into(),
+            environment: BTreeMap::from([("LANG".into(), "C".into())]),
+        };
+        assert_eq!(Command::from_content(&command.to_content()).unwrap(), command);
+        let other = Content { data: command.to_content().data, content_type: "text/plain".into() };
+        assert_eq!(Command::from_content(&other), None);
+    }
+}

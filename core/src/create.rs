@@ -1,0 +1,88 @@
+//! How a task begins.
+
+use crate::{
+    id::{TaskId, TypeName},
+    order::pending_order_ms,
+    retry::RetryPatch,
+    state::TaskState,
+    task::{Content, FullTask, Holder, Labels, Progress, Task, TaskBody},
+    task_type::TaskType,
+    validate::at::At,
+    violation::Violations,
+};
+
+/// A checked request for a task; what it leaves open comes from the task type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewTask {
+    pub task_type: TypeName,
+    pub user: String,
+    pub name: String,
+    pub priority: Option<i32>,
+    pub labels: Labels,
+    pub payload: Content,
+    /// What it starts from; empty for most.
+    pub context: Content,
+    pub retry: RetryPatch,
+    pub max_running_ms: Option<i64>,
+    pub not_before_ms: Option<i64>,
+    /// Unique per user; `None` = the client does not mind duplicates.
+    pub request_id: Option<String>,
+}
+
+impl NewTask {
+    /// The bounds that depend on the task type. `at` is the place of the task in the request.
+    pub fn check_against(&self, task_type: &TaskType, at: At<'_>, violations: &mut Violations) {
+        let bytes = self.context.data.len();
+        if i64::try_from(bytes).is_ok_and(|bytes| bytes > i64::from(task_type.max_context_bytes)) {
+            let what = format!(
+                "{bytes} bytes are too many; at most {} bytes for tasks of type {}",
+                task_type.max_context_bytes, task_type.name
+            );
+            violations.add(at.field("context").field("data"), what);
+        }
+    }
+
+    /// The task as it is inserted: PENDING, or SCHEDULED when it may not be claimed yet.
+    pub fn into_task(self, task_type: &TaskType, id: TaskId, now_ms: i64) -> FullTask {
+        let priority = self.priority.unwrap_or(task_type.priority);
+        let (state, order_time_ms) = match self.not_before_ms {
+            Some(due_ms) if due_ms > now_ms => (TaskState::Scheduled, due_ms),
+            _ => (TaskState::Pending, pending_order_ms(now_ms, priority)),
+        };
+        let task = Task {
+            id,
+            user: self.user,
+            name: self.name,
+            state,
+            order_time_ms,
+            priority,
+            revision: 1,
+            run: 0,
+            attempt: 0,
+            failures: 0,
+            crashes: 0,
+            max_crashes: task_type.max_crashes,
+            retry: task_type.retry.patched(&self.retry),
+            max_running_ms: self.max_running_ms.unwrap_or(task_type.max_running_ms),
+            not_before_ms: self.not_before_ms,
+            paused_from: None,
+            stage: String::new(),
+            context_version: 0,
+            progress: Progress::default(),
+            failure: None,
+            holder: Holder::default(),
+            create_time_ms: now_ms,
+            update_time_ms: now_ms,
+            claim_time_ms: None,
+            start_time_ms: None,
+            finish_time_ms: None,
+        };
+        let body = TaskBody {
+            payload: self.payload,
+            context: self.context,
+            result: None,
+            labels: self.labels,
+        };
+        FullTask { task, body }
+    }
+}

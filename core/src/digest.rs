@@ -1,0 +1,162 @@
+//! Digests that tell a repeated call from another call: the first 8 bytes of a SHA-256 over the
+//! fields, each with its length before it, under the name of what is digested.
+//!
+//! They are stored: changing what goes in makes replays that cross an upgrade look like other calls.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    create::NewTask,
+    event::{RetryHint, Settle},
+    filter::Filter,
+    task::{Content, Labels},
+};
+
+/// The digest of the call that ends an attempt. Never 0, which stands for "not ended by a call".
+pub fn settle(settle: &Settle, exit_code: Option<i32>) -> i64 {
+    let digest = Fields::of("settle").int(exit_code.map(i64::from));
+    let digest = match settle {
+        Settle::Complete { result } => {
+            let digest = digest.text("complete").int(Some(i64::from(result.is_some())));
+            result.iter().fold(digest, Fields::content)
+        }
+        Settle::Fail { reason, message, hint } => {
+            let (kind, wait_ms) = match hint {
+                RetryHint::ByPolicy => ("by policy", None),
+                RetryHint::AfterMs(wait_ms) => ("after", Some(*wait_ms)),
+                RetryHint::Never => ("never", None),
+            };
+            let digest = digest.text("fail").int(Some(reason.code().into())).text(message);
+            digest.text(kind).int(wait_ms)
+        }
+        Settle::Release { reason, message, delay_ms } => {
+            let digest = digest.text("release").int(Some(reason.code().into())).text(message);
+            digest.int(Some(*delay_ms))
+        }
+    };
+    digest.finish()
+}
+
+/// The digest of a request for a task, without its user and request id, which it is looked up by.
+pub fn new_task(new: &NewTask) -> i64 {
+    Fields::of("new task")
+        .text(new.task_type.as_str())
+        .text(&new.name)
+        .int(new.priority.map(i64::from))
+        .labels(&new.labels)
+        .content(&new.payload)
+        .content(&new.context)
+        .int(new.retry.max_retries.map(i64::from))
+        .int(new.retry.interval_ms)
+        .int(new.retry.max_interval_ms)
+        .int(new.max_running_ms)
+        .int(new.not_before_ms)
+        .finish()
+}
+
+/// The digest of what a page is a page of: the verb and everything that decides which rows follow
+/// which. `of` tells apart the lists of one verb that have no filter, e.g. the task's id.
+pub fn list(verb: &str, of: &str, filter: &Filter) -> i64 {
+    let mut states: Vec<_> = filter.states.clone();
+    states.sort_unstable();
+    states.dedup();
+    let digest = Fields::of("list").text(verb).text(of);
+    let digest = digest.int(Some(states.len() as i64));
+    let digest = states.iter().fold(digest, |digest, state| digest.int(Some(state.code().into())));
+    let labels: Labels = filter.labels.iter().cloned().collect();
+    digest
+        .optional_text(filter.task_type.as_ref().map(|name| name.as_str()))
+        .optional_text(filter.user.as_deref())
+        .labels(&labels)
+        .int(filter.created_from_ms)
+        .int(filter.created_before_ms)
+        .finish()
+}
+
+/// Fields under digestion; no two sequences of fields give the same bytes.
+struct Fields(Sha256);
+
+impl Fields {
+    fn of(domain: &str) -> Self {
+        Self(Sha256::new()).text("asyncflow/1").text(domain)
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+        self
+    }
+
+    fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    fn optional_text(self, text: Option<&str>) -> Self {
+        let given = self.int(Some(i64::from(text.is_some())));
+        given.text(text.unwrap_or_default())
+    }
+
+    fn int(mut self, value: Option<i64>) -> Self {
+        self.0.update([u8::from(value.is_some())]);
+        self.0.update(value.unwrap_or_default().to_be_bytes());
+        self
+    }
+
+    fn content(self, content: &Content) -> Self {
+        self.bytes(&content.data).text(&content.content_type)
+    }
+
+    fn labels(self, labels: &Labels) -> Self {
+        let start = self.int(Some(labels.len() as i64));
+        labels.iter().fold(start, |digest, (key, value)| digest.text(key).text(value))
+    }
+
+    /// Never 0.
+    fn finish(self) -> i64 {
+        match first_8(&self.0.finalize()) {
+            0 => 1,
+            digest => digest,
+        }
+    }
+}
+
+/// The checksum of a token's bytes.
+pub(crate) fn checksum(bytes: &[u8]) -> i64 {
+    Fields::of("checksum").bytes(bytes).finish()
+}
+
+fn first_8(bytes: &[u8]) -> i64 {
+    bytes.iter().take(8).fold(0_u64, |sum, &byte| (sum << 8) | u64::from(byte)) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::FailureReason;
+
+    /// Stored values: they must not change with the code.
+    #[test]
+    fn digests_are_stable_and_tell_calls_apart() {
+        let complete = Settle::Complete { result: None };
+        let empty = Settle::Complete { result: Some(Content::default()) };
+        let fail = |message: &str, hint| Settle::Fail {
+            reason: FailureReason::Error,
+            message: message.into(),
+            hint,
+        };
+        let digests = [
+            settle(&complete, None),
+            settle(&complete, Some(0)),
+            settle(&empty, None),
+            settle(&fail("a", RetryHint::ByPolicy), Some(1)),
+            settle(&fail("b", RetryHint::ByPolicy), Some(1)),
+            settle(&fail("a", RetryHint::Never), Some(1)),
+            settle(&fail("a", RetryHint::AfterMs(0)), Some(1)),
+        ];
+        let distinct: std::collections::HashSet<_> = digests.into_iter().collect();
+        assert_eq!(distinct.len(), digests.len());
+        assert_eq!(digests[0], STABLE_COMPLETE);
+    }
+
+    const STABLE_COMPLETE: i64 = -61_595_967_560_578_535;
+}

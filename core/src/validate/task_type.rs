@@ -1,0 +1,89 @@
+//! CreateTaskType and UpdateTaskType.
+
+use super::{at::At, new_task, number, text, time};
+use crate::{
+    id::TypeName,
+    limits::{
+        CONTEXT_BYTES_MAX, CRASHES_MAX, DESCRIPTION_BYTES_MAX, SCHEDULE_LIMIT_MAX, SHARD_ROWS_MAX,
+        SHARD_ROWS_MIN,
+    },
+    retry::RetryPatch,
+    task_type::TaskType,
+    violation::Violations,
+};
+
+/// A task type, or a change of one, as it came in; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskTypeInput {
+    pub name: String,
+    pub description: Option<String>,
+    pub schedule_limit: Option<i32>,
+    pub priority: Option<i32>,
+    pub retry: RetryPatch,
+    /// `Some(None)` = no limit.
+    pub max_running_ms: Option<Option<i64>>,
+    pub max_crashes: Option<i32>,
+    pub max_context_bytes: Option<i32>,
+    pub shard_max_rows: Option<i64>,
+    /// `Some(None)` = terminal tasks are kept for ever.
+    pub retention_ms: Option<Option<i64>>,
+    pub paused: Option<bool>,
+}
+
+/// Checks a task type; its fields stand at `task_type`. The name comes back checked; apply the rest
+/// with [`TaskTypeInput::apply_to`].
+///
+/// # Errors
+/// [`Violations`] if anything is wrong.
+pub fn task_type(input: &TaskTypeInput) -> Result<TypeName, Violations> {
+    let mut violations = Violations::new();
+    let at = At::REQUEST.field("task_type");
+    let name = text::type_name(&input.name, at.field("name"), &mut violations);
+    if let Some(description) = &input.description {
+        let at = at.field("description");
+        text::prose(description, DESCRIPTION_BYTES_MAX, at, &mut violations);
+    }
+    if let Some(priority) = input.priority {
+        new_task::priority(priority, at.field("priority"), &mut violations);
+    }
+    new_task::retry(&input.retry, at.field("retry"), &mut violations);
+    if let Some(Some(value_ms)) = input.max_running_ms {
+        time::duration(value_ms, at.field("max_running_time"), &mut violations);
+    }
+    if let Some(Some(value_ms)) = input.retention_ms {
+        time::duration(value_ms, at.field("retention"), &mut violations);
+    }
+    let bounded: [(&str, Option<i64>, i64, i64); 4] = [
+        ("schedule_limit", input.schedule_limit.map(i64::from), 1, SCHEDULE_LIMIT_MAX.into()),
+        ("max_crashes", input.max_crashes.map(i64::from), 0, CRASHES_MAX.into()),
+        ("max_context_bytes", input.max_context_bytes.map(i64::from), 0, CONTEXT_BYTES_MAX.into()),
+        ("shard_max_rows", input.shard_max_rows, SHARD_ROWS_MIN, SHARD_ROWS_MAX),
+    ];
+    for (field, value, least, most) in bounded {
+        if let Some(value) = value {
+            number::in_range(value, least..=most, at.field(field), &mut violations);
+        }
+    }
+    violations.ok_or(name)
+}
+
+impl TaskTypeInput {
+    /// Writes the fields that are given into `task_type`; name, revision and times stay.
+    pub fn apply_to(&self, task_type: &mut TaskType) {
+        fn set<T: Clone>(slot: &mut T, value: &Option<T>) {
+            if let Some(value) = value {
+                slot.clone_from(value);
+            }
+        }
+        set(&mut task_type.description, &self.description);
+        set(&mut task_type.schedule_limit, &self.schedule_limit);
+        set(&mut task_type.priority, &self.priority);
+        set(&mut task_type.max_crashes, &self.max_crashes);
+        set(&mut task_type.max_context_bytes, &self.max_context_bytes);
+        set(&mut task_type.shard_max_rows, &self.shard_max_rows);
+        set(&mut task_type.paused, &self.paused);
+        set(&mut task_type.max_running_ms, &self.max_running_ms.map(Option::unwrap_or_default));
+        set(&mut task_type.retention_ms, &self.retention_ms.map(Option::unwrap_or_default));
+        task_type.retry = task_type.retry.patched(&self.retry);
+    }
+}
