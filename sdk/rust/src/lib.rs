@@ -1,1 +1,17 @@
-//! placeholder
+//! asyncflow for Rust: a client that creates and follows tasks, and a runtime that works on them.
+//!
+//! [`Client`] is for owners of tasks. [`worker::WorkerBuilder`] is for programs that run tasks by
+//! handlers of their own; the `asyncflow-worker` binary is built on the same runtime. See
+//! `examples/resize.rs` for both in one file.
+
+mod channel;
+mod client;
+mod clock;
+mod error;
+pub mod worker;
+
+/// The messages of `asyncflow.v1`.
+pub use asyncflow_proto::v1;
+pub use channel::ChannelOptions;
+pub use client::{Client, ClientOptions, is_terminal};
+pub use error::{Error, Violation};

@@ -1,0 +1,160 @@
+//! A client for owners of tasks: thin, typed methods over `BrokerService`.
+//!
+//! Every call has a deadline and is repeated with growing, jittered waits when the broker asks for
+//! it or cannot be reached. Creates always carry a `request_id`, so repeating them is safe.
+
+mod logs;
+mod tasks;
+mod types;
+mod watch;
+
+use std::{path::PathBuf, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Error,
+    channel::{AuthorizedChannel, ChannelOptions},
+    v1::{TaskState, broker_service_client::BrokerServiceClient},
+};
+
+/// The largest answer that is accepted: a page of full tasks.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+type Broker = BrokerServiceClient<AuthorizedChannel>;
+
+/// How a [`Client`] behaves.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// `http://host:port` or `https://host:port`.
+    pub address: String,
+    /// Sent as bearer token.
+    pub token: Option<String>,
+    /// PEM file of the authority that signed the broker's certificate; required for `https`.
+    pub ca_file: Option<PathBuf>,
+    /// How long a connection attempt may take. Default 3 s.
+    pub connect_timeout: Duration,
+    /// Deadline of one try of a call that does not wait. Default 30 s.
+    pub call_timeout: Duration,
+    /// How often a call is repeated after the first try. Default 4.
+    pub retries_max: usize,
+}
+
+impl Default for ClientOptions {
+    /// A broker on this machine at its default port.
+    fn default() -> Self {
+        Self {
+            address: "http://127.0.0.1:7070".to_owned(),
+            token: None,
+            ca_file: None,
+            connect_timeout: Duration::from_secs(3),
+            call_timeout: Duration::from_secs(30),
+            retries_max: 4,
+        }
+    }
+}
+
+/// A connection to a broker; a cheap clone. Dropping a call's future cancels the call.
+#[derive(Clone)]
+pub struct Client {
+    broker: Broker,
+    call_timeout: Duration,
+    retries_max: usize,
+}
+
+impl Client {
+    /// Prepares the connection; it is made at the first call, and again after a break.
+    ///
+    /// Errors: [`Error::Config`] for a bad address, token or CA file. Must be called inside of a
+    /// tokio runtime.
+    pub fn connect(options: ClientOptions) -> Result<Self, Error> {
+        let channel = ChannelOptions {
+            address: options.address,
+            token: options.token,
+            ca_file: options.ca_file,
+            connect_timeout: options.connect_timeout,
+        }
+        .open()?;
+        Ok(Self {
+            broker: BrokerServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            call_timeout: options.call_timeout,
+            retries_max: options.retries_max,
+        })
+    }
+
+    fn waits(&self) -> ExponentialBuilder {
+        ExponentialBuilder::new()
+            .with_min_delay(RETRY_WAIT_MIN)
+            .with_max_delay(RETRY_WAIT_MAX)
+            .with_max_times(self.retries_max)
+            .with_jitter()
+    }
+
+    /// One unary call with deadline and repetitions.
+    async fn call<Q, A, F>(
+        &self,
+        message: Q,
+        send: impl Fn(Broker, Request<Q>) -> F,
+    ) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.call_for(self.call_timeout, message, send).await
+    }
+
+    async fn call_for<Q, A, F>(
+        &self,
+        timeout: Duration,
+        message: Q,
+        send: impl Fn(Broker, Request<Q>) -> F,
+    ) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let once = || async {
+            let mut request = Request::new(message.clone());
+            request.set_timeout(timeout);
+            send(self.broker.clone(), request).await.map(Response::into_inner).map_err(Error::from)
+        };
+        once.retry(self.waits())
+            .when(Error::is_retryable)
+            .adjust(|error, wait| wait.map(|wait| wait.max(error.retry_delay().unwrap_or(wait))))
+            .await
+    }
+}
+
+/// Whether nothing follows this state but a RetryTask.
+pub fn is_terminal(state: TaskState) -> bool {
+    matches!(state, TaskState::Succeeded | TaskState::Failed | TaskState::Cancelled)
+}
+
+/// A stream's waits between reconnects; starts anew after every message that came through.
+struct Reconnects {
+    builder: ExponentialBuilder,
+    waits: backon::ExponentialBackoff,
+}
+
+impl Reconnects {
+    fn new(builder: ExponentialBuilder) -> Self {
+        Self { builder, waits: builder.build() }
+    }
+
+    fn succeeded(&mut self) {
+        self.waits = self.builder.build();
+    }
+
+    /// Waits before the next try, or gives the error back when trying is over.
+    async fn failed(&mut self, error: Error) -> Result<(), Error> {
+        if !error.is_retryable() {
+            return Err(error);
+        }
+        let Some(wait) = self.waits.next() else { return Err(error) };
+        tokio::time::sleep(wait.max(error.retry_delay().unwrap_or(wait))).await;
+        Ok(())
+    }
+}

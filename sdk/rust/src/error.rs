@@ -1,0 +1,193 @@
+//! What goes wrong between a client and a broker, in a form that programs and people can use.
+
+use std::{fmt, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// One field of a request that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Path of the field, e.g. `task.retry.max_retries`.
+    pub field: String,
+    /// What is wrong with it.
+    pub description: String,
+}
+
+/// A call that did not succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The options are unusable; nothing was sent.
+    #[error("{0}")]
+    Config(String),
+    /// The broker refused the call, or did not answer.
+    #[error("{}", Told(.0))]
+    Status(Box<Status>),
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        Self::Status(Box::new(remap(status)))
+    }
+}
+
+/// tonic reports a deadline that passed on this side as CANCELLED.
+fn remap(status: Status) -> Status {
+    if status.code() == Code::Cancelled && status.message() == "Timeout expired" {
+        return Status::deadline_exceeded("no answer within the deadline");
+    }
+    status
+}
+
+impl Error {
+    fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Config(_) => None,
+            Self::Status(status) => Some(status),
+        }
+    }
+
+    /// The gRPC code; `InvalidArgument` for unusable options.
+    pub fn code(&self) -> Code {
+        self.status().map_or(Code::InvalidArgument, Status::code)
+    }
+
+    /// The broker's words, without code and details.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Config(message) => message,
+            Self::Status(status) => status.message(),
+        }
+    }
+
+    /// `google.rpc.ErrorInfo.reason`, e.g. `LEASE_LOST`; each is explained in `docs/errors/`.
+    pub fn reason(&self) -> Option<String> {
+        Some(self.status()?.get_details_error_info()?.reason)
+    }
+
+    /// A value of `google.rpc.ErrorInfo.metadata`.
+    pub fn detail(&self, key: &str) -> Option<String> {
+        self.status()?.get_details_error_info()?.metadata.remove(key)
+    }
+
+    /// Whether the broker gave this reason.
+    pub fn has_reason(&self, reason: &str) -> bool {
+        self.reason().is_some_and(|given| given == reason)
+    }
+
+    /// All that is wrong with the request.
+    pub fn violations(&self) -> Vec<Violation> {
+        let details = self.status().and_then(StatusExt::get_details_bad_request);
+        let fields = details.map(|bad| bad.field_violations).unwrap_or_default();
+        fields
+            .into_iter()
+            .map(|violation| Violation {
+                field: violation.field,
+                description: violation.description,
+            })
+            .collect()
+    }
+
+    /// How long the broker asks to wait before the call is repeated.
+    pub fn retry_delay(&self) -> Option<Duration> {
+        self.status()?.get_details_retry_info()?.retry_delay
+    }
+
+    /// Whether repeating the same call may help: the broker said so, or it could not be reached.
+    pub fn is_retryable(&self) -> bool {
+        self.is_unreachable()
+            || self.status().is_some_and(|status| status.get_details_retry_info().is_some())
+    }
+
+    /// Whether the task, type or shard does not exist (any more).
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Code::NotFound
+    }
+
+    /// Whether no broker could be reached, or it could not reach its database.
+    pub fn is_unreachable(&self) -> bool {
+        let Some(status) = self.status() else { return false };
+        status.code() == Code::Unavailable || broke_in_transit(status)
+    }
+}
+
+/// A connection that breaks in the middle of a call surfaces as UNKNOWN or INTERNAL with the
+/// transport's error as source.
+fn broke_in_transit(status: &Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if error.is::<tonic::transport::Error>() {
+            return true;
+        }
+        source = error.source();
+    }
+    status.message().starts_with("h2 protocol error") || status.message() == "transport error"
+}
+
+/// A status as people want to read it.
+struct Told<'a>(&'a Status);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = Error::Status(Box::new(self.0.clone()));
+        match error.message() {
+            "" => write!(out, "{}", self.0.code())?,
+            message => out.write_str(message)?,
+        }
+        if let Some(reason) = error.reason() {
+            write!(out, " ({reason})")?;
+        }
+        for violation in error.violations() {
+            write!(out, "\n  {}: {}", violation.field, violation.description)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+    use std::time::Duration;
+
+    use tonic::{Code, Status};
+    use tonic_types::{ErrorDetails, StatusExt};
+
+    use super::Error;
+
+    #[test]
+    fn tells_reason_and_every_violation() {
+        let mut details = ErrorDetails::new();
+        details
+            .set_error_info("INVALID_FIELDS", "asyncflow", [("key".into(), "value".into())])
+            .add_bad_request_violation("task.task_type", "must not be empty")
+            .add_bad_request_violation("task.priority", "must be at most 1,000");
+        let error = Error::from(Status::with_error_details(
+            Code::InvalidArgument,
+            "the request is not valid",
+            details,
+        ));
+        assert_eq!(
+            error.to_string(),
+            "the request is not valid (INVALID_FIELDS)\n  task.task_type: must not be empty\n  \
+             task.priority: must be at most 1,000"
+        );
+        assert_eq!(error.detail("key").as_deref(), Some("value"));
+        assert!(!error.is_retryable() && !error.is_not_found() && !error.is_unreachable());
+    }
+
+    #[test]
+    fn repeats_only_where_the_broker_says_so_or_is_away() {
+        let busy = Status::with_error_details(
+            Code::ResourceExhausted,
+            "busy",
+            ErrorDetails::with_retry_info(Some(Duration::from_millis(250))),
+        );
+        let busy = Error::from(busy);
+        assert!(busy.is_retryable() && !busy.is_unreachable());
+        assert_eq!(busy.retry_delay(), Some(Duration::from_millis(250)));
+        assert!(Error::from(Status::unavailable("gone")).is_retryable());
+        assert!(!Error::from(Status::resource_exhausted("too large")).is_retryable());
+        let late = Error::from(Status::cancelled("Timeout expired"));
+        assert_eq!(late.code(), Code::DeadlineExceeded);
+    }
+}
