@@ -59,8 +59,8 @@ impl Sources {
         let mut builder =
             Config::builder().add_source(File::from_str(self.defaults, FileFormat::Toml));
         if let Some(path) = &self.file {
-            let text = read_file(path)?;
-            builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
+            check_file(path)?;
+            builder = builder.add_source(File::from(path.as_path()).format(FileFormat::Toml));
         }
         tree(builder.add_source(self.env_layer()).add_source(self.flag_layer()))
     }
@@ -116,16 +116,17 @@ fn tree(
 ) -> Result<Value, ConfigErrors> {
     builder
         .build()
-        .and_then(Config::try_deserialize::<Value>)
+        .and_then(|config| config.collect())
+        // `try_deserialize::<Value>` would lose where each value came from.
+        .map(|table| Value::new(None, ValueKind::Table(table)))
         .map_err(|error| ConfigErrors::of("", super::mask::mask_urls(&error.to_string())))
 }
 
-fn read_file(path: &Path) -> Result<String, ConfigErrors> {
+fn check_file(path: &Path) -> Result<(), ConfigErrors> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path)
         .map_err(|error| ConfigErrors::of("", format!("cannot read {name}: {error}")))?;
-    check_syntax(&name, &text)?;
-    Ok(text)
+    check_syntax(&name, &text)
 }
 
 /// Names the line and never shows it: it may hold a secret.

@@ -2,7 +2,7 @@
 
 use super::{
     body::{AnswerBody, Record},
-    deadline,
+    deadline::Deadline,
     gate::Gates,
     remap::remap,
     trace::TraceContext,
@@ -40,12 +40,17 @@ impl CallShared {
         Self { authenticator, gates, stop }
     }
 
-    async fn answer<S: Inner>(&self, inner: S, request: Request<Body>) -> Response<Body> {
+    async fn answer<S: Inner>(
+        &self,
+        inner: S,
+        request: Request<Body>,
+        deadline: Deadline,
+    ) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let mut record = Record::begin(&path);
         let trace = TraceContext::from_headers(request.headers());
         let span = trace.span(&path);
-        let handled = self.admit_and_handle(inner, request, trace.clone());
+        let handled = self.admit_and_handle(inner, request, deadline, trace.clone());
         let (mut response, place) = match handled.instrument(span.clone()).await {
             Ok((response, place)) => (response, Some(place)),
             Err(status) => (status.into_http(), None),
@@ -62,12 +67,13 @@ impl CallShared {
         &self,
         inner: S,
         mut request: Request<Body>,
+        deadline: Deadline,
         trace: TraceContext,
     ) -> Result<(Response<Body>, OwnedSemaphorePermit), Status> {
         let path = request.uri().path();
         let identity = self.identify(path, &request)?;
         Span::current().record("caller", &*identity.name);
-        let budget = deadline::budget(request.headers())?;
+        let expiry = deadline.expiry()?;
         let place = self.gates.enter(path)?;
         request.extensions_mut().insert(identity);
         request.extensions_mut().insert(trace);
@@ -79,7 +85,7 @@ impl CallShared {
                 Ok(Ok(response)) => Ok((response, place)),
                 Err(_panic) => Err(status::panicked()),
             },
-            () = deadline::expiry(budget) => Err(status::deadline_exceeded()),
+            () = expiry => Err(status::deadline_exceeded()),
             () = self.stop.cancelled() => Err(status::stopping()),
         }
     }
@@ -142,6 +148,7 @@ impl<S: Inner + Clone + 'static> Service<Request<Body>> for CallService<S> {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (inner, shared) = (self.inner.clone(), Arc::clone(&self.shared));
-        async move { Ok(shared.answer(inner, request).await) }.boxed()
+        let deadline = Deadline::begin(request.headers());
+        async move { Ok(shared.answer(inner, request, deadline).await) }.boxed()
     }
 }

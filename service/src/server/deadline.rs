@@ -4,6 +4,7 @@
 use crate::status;
 use http::HeaderMap;
 use std::time::Duration;
+use tokio::time::Sleep;
 use tonic::Status;
 
 /// How much earlier than the caller's deadline we give up.
@@ -14,7 +15,7 @@ const MARGIN_MIN: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// DEADLINE_EXCEEDED when there is no time to begin. A malformed header counts as none.
-pub(super) fn budget(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
+fn budget(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let Some(timeout) = headers.get("grpc-timeout").and_then(|v| parse(v.to_str().ok()?)) else {
         return Ok(None);
     };
@@ -25,11 +26,28 @@ pub(super) fn budget(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     }
 }
 
-/// Ends when the budget is used up.
-pub(super) async fn expiry(budget: Option<Duration>) {
-    match budget {
-        Some(budget) => tokio::time::sleep(budget).await,
-        None => std::future::pending().await,
+/// The timer of a call. It is set when the call comes in and not when it is first polled: tonic's
+/// own timer is set then too, and would win on a busy machine.
+pub(super) struct Deadline(Result<Option<Sleep>, Status>);
+
+impl Deadline {
+    /// Sets the timer.
+    pub(super) fn begin(headers: &HeaderMap) -> Self {
+        Self(budget(headers).map(|budget| budget.map(tokio::time::sleep)))
+    }
+
+    /// A future that ends at the deadline.
+    ///
+    /// # Errors
+    /// DEADLINE_EXCEEDED when there is no time to begin.
+    pub(super) fn expiry(self) -> Result<impl Future<Output = ()>, Status> {
+        let sleep = self.0?;
+        Ok(async move {
+            match sleep {
+                Some(sleep) => sleep.await,
+                None => std::future::pending().await,
+            }
+        })
     }
 }
 

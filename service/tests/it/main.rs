@@ -1,0 +1,8 @@
+//! The crate as other programs meet it: real files, real sockets, real TLS.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod config;
+mod harness;
+mod http;
+mod server;
+mod tls;
