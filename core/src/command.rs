@@ -1,5 +1,5 @@
-//! A program to execute instead of a handler. It is stored as the payload of its task, under a media
-//! type that no client may use itself.
+//! A program to execute instead of a handler. It is stored as the payload of its task, under a
+//! media type that no client may use itself.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! Digests that tell a repeated call from another call: the first 8 bytes of a SHA-256 over the
 //! fields, each with its length before it, under the name of what is digested.
 //!
-//! They are stored: changing what goes in makes replays that cross an upgrade look like other calls.
+//! They are stored: changing what goes in makes replays that cross an upgrade look like other
+//! calls.
 
 use sha2::{Digest as _, Sha256};
 

@@ -1,7 +1,7 @@
 //! Why a call is refused: the `reason` of `google.rpc.ErrorInfo`, each with one code.
 //!
-//! `docs/errors/<REASON>.md` explains each of them to the one who meets it; a test keeps that folder
-//! and this list equal.
+//! `docs/errors/<REASON>.md` explains each of them to the one who meets it; a test keeps that
+//! folder and this list equal.
 
 use std::fmt;
 
@@ -119,7 +119,8 @@ reasons! {
     ResumeTokenTooOld "RESUME_TOKEN_TOO_OLD" OutOfRange Pointless,
     /// The database cannot be reached or does not answer; nothing was written.
     DatabaseUnavailable "DATABASE_UNAVAILABLE" Unavailable Later,
-    /// The connection broke while a commit was under way and reading back did not tell how it ended.
+    /// The connection broke while a commit was under way and reading back did not tell how it
+    /// ended.
     CommitUnconfirmed "COMMIT_UNCONFIRMED" Unavailable OutcomeUnknown,
     /// Others changed the same rows again and again; nothing was written.
     Contention "CONTENTION" Unavailable Later,

@@ -1,5 +1,5 @@
-//! The bounds of everything that comes from outside. One place, so that the docs, the proto comments
-//! and the checks cannot drift apart.
+//! The bounds of everything that comes from outside. One place, so that the docs, the proto
+//! comments and the checks cannot drift apart.
 
 pub const USER_BYTES_MAX: usize = 64;
 pub const NAME_BYTES_MAX: usize = 128;

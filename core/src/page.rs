@@ -21,7 +21,8 @@ pub struct PagePosition {
     pub key: i64,
     /// When the list is ordered by a time that the key does not tell.
     pub order_time_ms: Option<i64>,
-    /// The task type of the last item, or the name of the last item of a list by name; may be empty.
+    /// The task type of the last item, or the name of the last item of a list by name; may be
+    /// empty.
     pub task_type: String,
     /// The shard of the last item; 0 where there is none.
     pub shard: i32,

@@ -32,8 +32,8 @@ impl RetryPolicy {
         failures <= self.max_retries
     }
 
-    /// The policy with the fields of `patch`. `interval_ms <= max_interval_ms` holds afterwards: the
-    /// bound that the patch does not name gives way.
+    /// The policy with the fields of `patch`. `interval_ms <= max_interval_ms` holds afterwards:
+    /// the bound that the patch does not name gives way.
     pub fn patched(&self, patch: &RetryPatch) -> Self {
         let mut interval_ms = patch.interval_ms.unwrap_or(self.interval_ms);
         let mut max_interval_ms = patch.max_interval_ms.unwrap_or(self.max_interval_ms);

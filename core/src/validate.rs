@@ -1,8 +1,8 @@
 //! Checks of what comes from outside.
 //!
-//! The broker turns a request into the plain structs of these modules (strings, milliseconds, maps),
-//! hands them over with the [`At`](at::At) where they stand in the request, and gets domain values
-//! back or a list of everything that is wrong. One file per thing that is checked.
+//! The broker turns a request into the plain structs of these modules (strings, milliseconds,
+//! maps), hands them over with the [`At`](at::At) where they stand in the request, and gets domain
+//! values back or a list of everything that is wrong. One file per thing that is checked.
 
 pub mod at;
 pub mod command;

@@ -107,7 +107,8 @@ impl fmt::Display for Violations {
 
 impl std::error::Error for Violations {}
 
-/// A refused text as it may be shown: quoted, escaped, shortened. The length is told when it is cut.
+/// A refused text as it may be shown: quoted, escaped, shortened. The length is told when it is
+/// cut.
 pub fn shown(value: &str) -> String {
     let mut out = String::from("\"");
     out.extend(value.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug));

@@ -26,8 +26,8 @@ pub fn duration(ms: i64) -> Duration {
     Duration { seconds: ms / 1_000, nanos: (ms % 1_000) as i32 * NANOS_PER_MS }
 }
 
-/// Duration → milliseconds, rounded towards zero; `None` if it is malformed (nanos out of range or of
-/// the other sign) or out of range.
+/// Duration → milliseconds, rounded towards zero; `None` if it is malformed (nanos out of range or
+/// of the other sign) or out of range.
 pub fn duration_ms(span: &Duration) -> Option<i64> {
     let signs_agree =
         span.seconds == 0 || span.nanos == 0 || (span.seconds > 0) == (span.nanos > 0);

@@ -1,5 +1,5 @@
-//! The committed Rust equals what the .proto files say. `UPDATE_GENERATED=1` rewrites it. There is no
-//! protoc: protox compiles the files.
+//! The committed Rust equals what the .proto files say. `UPDATE_GENERATED=1` rewrites it. There is
+//! no protoc: protox compiles the files.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::{fs, path::Path};

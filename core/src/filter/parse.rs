@@ -14,9 +14,10 @@ use crate::{
 };
 
 /// Told with everything that is refused, because the indexes serve nothing else.
-const USABLE: &str = "usable are: state = RUNNING (several joined by OR), user = \"…\", task_type = …, \
-                      labels.<key> = \"…\", create_time >= \"2026-01-01T00:00:00Z\", \
-                      create_time < \"…\"; joined by AND";
+const USABLE: &str = "usable are: state = RUNNING (several joined by OR), user = \"…\", \
+                      task_type = …, labels.<key> = \"…\", \
+                      create_time >= \"2026-01-01T00:00:00Z\", create_time < \"…\"; \
+                      joined by AND";
 
 /// Reads a filter. An empty one matches every task.
 ///

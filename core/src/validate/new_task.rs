@@ -79,8 +79,8 @@ pub fn new_task(
     })
 }
 
-/// Checks a batch; `requests[i]` stands before the fields. Everything that is wrong with any of them
-/// is told.
+/// Checks a batch; `requests[i]` stands before the fields. Everything that is wrong with any of
+/// them is told.
 ///
 /// # Errors
 /// [`Violations`] if anything is wrong with any of them; nothing of the batch may then be written.

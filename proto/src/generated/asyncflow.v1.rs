@@ -567,7 +567,7 @@ pub struct ListTasksRequest {
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
     /// AIP-160 subset joined by AND: `state = RUNNING` (states may be joined by OR in parentheses),
-    /// `user = "alice"`, `task_type = train`, `labels.project = "x"`, `create_time >= "2026-01-01T00:00:00Z"`,
+    /// `user = "alice"`, `task_type = train`, `labels.project = "x"`, `create_time >=  "2026-01-01T00:00:00Z"`,
     /// `create_time < "…"`. At most 4,096 bytes.
     #[prost(string, tag = "3")]
     pub filter: ::prost::alloc::string::String,
@@ -630,7 +630,8 @@ pub struct UpdateTaskRequest {
     /// The task's id.
     #[prost(string, tag = "1")]
     pub task_id: ::prost::alloc::string::String,
-    /// The new values of the fields in `update_mask`. `retry` fields are named `retry.max_retries` etc.
+    /// The new values of the fields in `update_mask`. `retry` fields are named `retry.max_retries`
+    /// etc.
     #[prost(message, optional, tag = "2")]
     pub task: ::core::option::Option<TaskSpec>,
     /// Of `name`, `priority`, `labels`, `not_before`, `retry.max_retries`, `retry.interval`,
@@ -1036,11 +1037,12 @@ pub mod broker_service_client {
     use tonic::codegen::http::Uri;
     /// Tasks and task types, for those who own them.
     ///
-    /// Errors: every INVALID_ARGUMENT carries `google.rpc.BadRequest` with all violations, every refusal a
+    /// Errors: every INVALID_ARGUMENT carries `google.rpc.BadRequest` with all violations, every refusal
+    /// a
     /// `google.rpc.ErrorInfo` whose reason is explained in `docs/errors/`, everything that may be tried
     /// again a `google.rpc.RetryInfo`. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED,
-    /// UNAVAILABLE (database away, shutting down), RESOURCE_EXHAUSTED (message too large, overloaded) and
-    /// DEADLINE_EXCEEDED.
+    /// UNAVAILABLE (database away, shutting down), RESOURCE_EXHAUSTED (message too large, overloaded)
+    /// and DEADLINE_EXCEEDED.
     #[derive(Debug, Clone)]
     pub struct BrokerServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1433,9 +1435,10 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "WaitTask"));
             self.inner.unary(req, path, codec).await
         }
-        /// Streams the state of matching tasks: first as they are, then at every change. States that follow
-        /// each other quickly may be left out, the last one never is. A stream that broke goes on from its
-        /// last `resume_token`. Errors: INVALID_ARGUMENT; OUT_OF_RANGE (resume token too old: start anew).
+        /// Streams the state of matching tasks: first as they are, then at every change. States that
+        /// follow each other quickly may be left out, the last one never is. A stream that broke goes on
+        /// from its last `resume_token`. Errors: INVALID_ARGUMENT; OUT_OF_RANGE (resume token too old:
+        /// start anew).
         pub async fn watch_tasks(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchTasksRequest>,
@@ -1585,8 +1588,8 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "ListTaskTypes"));
             self.inner.unary(req, path, codec).await
         }
-        /// Changes a task type; brokers follow within seconds. Errors: INVALID_ARGUMENT; NOT_FOUND; ABORTED
-        /// (etag).
+        /// Changes a task type; brokers follow within seconds. Errors: INVALID_ARGUMENT; NOT_FOUND;
+        /// ABORTED (etag).
         pub async fn update_task_type(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateTaskTypeRequest>,
@@ -1760,9 +1763,10 @@ pub mod broker_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Streams the state of matching tasks: first as they are, then at every change. States that follow
-        /// each other quickly may be left out, the last one never is. A stream that broke goes on from its
-        /// last `resume_token`. Errors: INVALID_ARGUMENT; OUT_OF_RANGE (resume token too old: start anew).
+        /// Streams the state of matching tasks: first as they are, then at every change. States that
+        /// follow each other quickly may be left out, the last one never is. A stream that broke goes on
+        /// from its last `resume_token`. Errors: INVALID_ARGUMENT; OUT_OF_RANGE (resume token too old:
+        /// start anew).
         async fn watch_tasks(
             &self,
             request: tonic::Request<super::WatchTasksRequest>,
@@ -1813,8 +1817,8 @@ pub mod broker_service_server {
             tonic::Response<super::ListTaskTypesResponse>,
             tonic::Status,
         >;
-        /// Changes a task type; brokers follow within seconds. Errors: INVALID_ARGUMENT; NOT_FOUND; ABORTED
-        /// (etag).
+        /// Changes a task type; brokers follow within seconds. Errors: INVALID_ARGUMENT; NOT_FOUND;
+        /// ABORTED (etag).
         async fn update_task_type(
             &self,
             request: tonic::Request<super::UpdateTaskTypeRequest>,
@@ -1833,11 +1837,12 @@ pub mod broker_service_server {
     }
     /// Tasks and task types, for those who own them.
     ///
-    /// Errors: every INVALID_ARGUMENT carries `google.rpc.BadRequest` with all violations, every refusal a
+    /// Errors: every INVALID_ARGUMENT carries `google.rpc.BadRequest` with all violations, every refusal
+    /// a
     /// `google.rpc.ErrorInfo` whose reason is explained in `docs/errors/`, everything that may be tried
     /// again a `google.rpc.RetryInfo`. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED,
-    /// UNAVAILABLE (database away, shutting down), RESOURCE_EXHAUSTED (message too large, overloaded) and
-    /// DEADLINE_EXCEEDED.
+    /// UNAVAILABLE (database away, shutting down), RESOURCE_EXHAUSTED (message too large, overloaded)
+    /// and DEADLINE_EXCEEDED.
     #[derive(Debug)]
     pub struct BrokerServiceServer<T> {
         inner: Arc<T>,
@@ -3257,9 +3262,10 @@ pub mod worker_service_client {
     /// For workers: register, acquire, heartbeat, say what happened.
     ///
     /// Every write about a task carries its `Lease`. If another attempt is in force by now the answer is
-    /// ABORTED with reason LEASE_LOST, and the worker must stop the task and forget it. A lease of another
-    /// session is PERMISSION_DENIED (NOT_YOUR_LEASE). A session that is not known (the database was
-    /// restored, the worker was gone too long) is FAILED_PRECONDITION (UNKNOWN_SESSION): register again.
+    /// ABORTED with reason LEASE_LOST, and the worker must stop the task and forget it. A lease of
+    /// another session is PERMISSION_DENIED (NOT_YOUR_LEASE). A session that is not known (the database
+    /// was restored, the worker was gone too long) is FAILED_PRECONDITION (UNKNOWN_SESSION): register
+    /// again.
     #[derive(Debug, Clone)]
     pub struct WorkerServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -3340,8 +3346,8 @@ pub mod worker_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Opens a session for a worker process. What a former incarnation of the same worker held and this
-        /// one does not list in `adopted` goes back into the queue at once.
+        /// Opens a session for a worker process. What a former incarnation of the same worker held and
+        /// this one does not list in `adopted` goes back into the queue at once.
         pub async fn register_worker(
             &mut self,
             request: impl tonic::IntoRequest<super::RegisterWorkerRequest>,
@@ -3366,8 +3372,8 @@ pub mod worker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.WorkerService", "RegisterWorker"));
             self.inner.unary(req, path, codec).await
         }
-        /// Waits for tasks and leases them. Repeating a call with the same `acquire_id` after a lost answer
-        /// gives the same tasks. Answers empty when the wait is over or the broker shuts down.
+        /// Waits for tasks and leases them. Repeating a call with the same `acquire_id` after a lost
+        /// answer gives the same tasks. Answers empty when the wait is over or the broker shuts down.
         pub async fn acquire_tasks(
             &mut self,
             request: impl tonic::IntoRequest<super::AcquireTasksRequest>,
@@ -3661,8 +3667,8 @@ pub mod worker_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with WorkerServiceServer.
     #[async_trait]
     pub trait WorkerService: std::marker::Send + std::marker::Sync + 'static {
-        /// Opens a session for a worker process. What a former incarnation of the same worker held and this
-        /// one does not list in `adopted` goes back into the queue at once.
+        /// Opens a session for a worker process. What a former incarnation of the same worker held and
+        /// this one does not list in `adopted` goes back into the queue at once.
         async fn register_worker(
             &self,
             request: tonic::Request<super::RegisterWorkerRequest>,
@@ -3670,8 +3676,8 @@ pub mod worker_service_server {
             tonic::Response<super::RegisterWorkerResponse>,
             tonic::Status,
         >;
-        /// Waits for tasks and leases them. Repeating a call with the same `acquire_id` after a lost answer
-        /// gives the same tasks. Answers empty when the wait is over or the broker shuts down.
+        /// Waits for tasks and leases them. Repeating a call with the same `acquire_id` after a lost
+        /// answer gives the same tasks. Answers empty when the wait is over or the broker shuts down.
         async fn acquire_tasks(
             &self,
             request: tonic::Request<super::AcquireTasksRequest>,
@@ -3771,9 +3777,10 @@ pub mod worker_service_server {
     /// For workers: register, acquire, heartbeat, say what happened.
     ///
     /// Every write about a task carries its `Lease`. If another attempt is in force by now the answer is
-    /// ABORTED with reason LEASE_LOST, and the worker must stop the task and forget it. A lease of another
-    /// session is PERMISSION_DENIED (NOT_YOUR_LEASE). A session that is not known (the database was
-    /// restored, the worker was gone too long) is FAILED_PRECONDITION (UNKNOWN_SESSION): register again.
+    /// ABORTED with reason LEASE_LOST, and the worker must stop the task and forget it. A lease of
+    /// another session is PERMISSION_DENIED (NOT_YOUR_LEASE). A session that is not known (the database
+    /// was restored, the worker was gone too long) is FAILED_PRECONDITION (UNKNOWN_SESSION): register
+    /// again.
     #[derive(Debug)]
     pub struct WorkerServiceServer<T> {
         inner: Arc<T>,

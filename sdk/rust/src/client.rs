@@ -4,8 +4,8 @@
 //! it or cannot be reached. Creates always carry a `request_id`, so repeating them is safe.
 
 mod logs;
+mod task_types;
 mod tasks;
-mod types;
 mod watch;
 
 use std::{path::PathBuf, time::Duration};

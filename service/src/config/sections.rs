@@ -178,7 +178,10 @@ impl Validate for MetricsConfig {
         rules.require(
             address.ip().is_loopback() || self.expose,
             "address",
-            format!("{address} can be reached from other hosts: set metrics.expose = true if that is meant"),
+            format!(
+                "{address} can be reached from other hosts: \
+                 set metrics.expose = true if that is meant"
+            ),
         );
     }
 }
