@@ -123,3 +123,31 @@ pub enum Event {
     Resume,
     Update(TaskPatch),
 }
+
+impl Event {
+    /// The name that `docs/STATE-MACHINE.md` uses; a settle goes by the way in which it ends.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Claim { .. } => "Claim",
+            Self::Start { .. } => "Start",
+            Self::Heartbeat { .. } => "Heartbeat",
+            Self::Report { .. } => "Report",
+            Self::SaveContext { .. } => "SaveContext",
+            Self::Settle { settle: Settle::Complete { .. }, .. } => "Complete",
+            Self::Settle { settle: Settle::Fail { .. }, .. } => "Fail",
+            Self::Settle { settle: Settle::Release { .. }, .. } => "Release",
+            Self::Adopt { .. } => "Adopt",
+            Self::LeaseExpired => "LeaseExpired",
+            Self::WorkerRestarted => "WorkerRestarted",
+            Self::Promote => "Promote",
+            Self::Unblock => "Unblock",
+            Self::DependencyFail { .. } => "DependencyFail",
+            Self::Expire => "Expire",
+            Self::Cancel { .. } => "Cancel",
+            Self::Retry { .. } => "Retry",
+            Self::Pause => "Pause",
+            Self::Resume => "Resume",
+            Self::Update(_) => "Update",
+        }
+    }
+}

@@ -154,7 +154,7 @@ impl KeyGenerator {
     /// The next key for a task created at `now_ms`. Never repeats and never decreases, also when the
     /// clock goes back or more than 4,096 keys are drawn in a millisecond (it then runs ahead).
     pub fn next_key(&mut self, now_ms: i64) -> i64 {
-        let tick = (now_ms - EPOCH_MS).clamp(0, (1 << 41) - 1) << SEQUENCE_BITS;
+        let tick = now_ms.saturating_sub(EPOCH_MS).clamp(0, (1 << 41) - 1) << SEQUENCE_BITS;
         self.last = (self.last + 1).max(tick);
         let (ms, sequence) = (self.last >> SEQUENCE_BITS, self.last & ((1 << SEQUENCE_BITS) - 1));
         (ms << (NODE_BITS + SEQUENCE_BITS)) | (self.node << SEQUENCE_BITS) | sequence
@@ -163,5 +163,5 @@ impl KeyGenerator {
 
 /// The smallest key that a task created at `time_ms` can have: the border for paging by time.
 pub fn first_key_at(time_ms: i64) -> i64 {
-    (time_ms - EPOCH_MS).clamp(0, (1 << 41) - 1) << (NODE_BITS + SEQUENCE_BITS)
+    time_ms.saturating_sub(EPOCH_MS).clamp(0, (1 << 41) - 1) << (NODE_BITS + SEQUENCE_BITS)
 }

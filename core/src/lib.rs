@@ -3,14 +3,18 @@
 //! Nothing here does IO, spawns, locks or reads a clock; time is always an argument. Whoever wants to
 //! know *why* the system does something finds the rule here; the other crates carry it out.
 
+pub mod access;
 pub mod command;
 pub mod create;
 pub mod digest;
+pub mod edge;
 pub mod error_reason;
 pub mod etag;
 pub mod event;
 pub mod filter;
 pub mod id;
+pub mod invariant;
+pub mod lease;
 pub mod limits;
 pub mod order;
 pub mod page;

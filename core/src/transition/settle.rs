@@ -1,0 +1,145 @@
+//! How an attempt ends: by its worker, or because its worker was lost.
+
+use super::{Refusal, Step};
+use crate::{
+    event::{Fence, RetryHint, Settle},
+    reason::FailureReason,
+    state::TaskState,
+    task::{Attempt, AttemptOutcome, Failure},
+};
+
+impl Step {
+    pub(super) fn settle(
+        &mut self,
+        fence: Fence,
+        settle: &Settle,
+        digest: i64,
+        exit_code: Option<i32>,
+    ) -> Result<(), Refusal> {
+        let task = &self.out.task;
+        let held = Fence { attempt: task.attempt, session_id: task.holder.session_id };
+        let ended_by_call = !task.state.is_leased() && task.holder.settle_digest != 0;
+        if held == fence && ended_by_call && task.holder.settle_digest == digest {
+            return Err(Refusal::AlreadyDone);
+        }
+        self.fenced(fence)?;
+        let cancelling = task.state == TaskState::Cancelling;
+        match settle {
+            Settle::Complete { result } => {
+                self.end_attempt(AttemptOutcome::Succeeded, None, exit_code);
+                self.out.result = Some(result.clone());
+                self.out.task.failure = None;
+                self.enter(TaskState::Succeeded, self.now_ms);
+            }
+            Settle::Fail { message, .. } | Settle::Release { message, .. } if cancelling => {
+                self.cancelled(message, exit_code);
+            }
+            Settle::Fail { reason, message, hint } => {
+                let failure = Failure { reason: *reason, message: message.clone() };
+                self.end_attempt(AttemptOutcome::Failed, Some(failure.clone()), exit_code);
+                self.fail(failure, *hint);
+            }
+            Settle::Release { reason, message, delay_ms } => {
+                let failure = Failure { reason: *reason, message: message.clone() };
+                self.end_attempt(AttemptOutcome::Released, Some(failure), exit_code);
+                self.requeue(*delay_ms);
+            }
+        }
+        self.out.task.holder.settle_digest = digest;
+        Ok(())
+    }
+
+    pub(super) fn end_attempt(
+        &mut self,
+        outcome: AttemptOutcome,
+        failure: Option<Failure>,
+        exit_code: Option<i32>,
+    ) {
+        let task = &self.out.task;
+        self.out.ended = Some(Attempt {
+            attempt: task.attempt,
+            run: task.run,
+            worker_id: task.holder.worker_id.clone(),
+            session_id: task.holder.session_id,
+            stage: task.stage.clone(),
+            claim_time_ms: task.claim_time_ms.unwrap_or(self.now_ms),
+            start_time_ms: task.start_time_ms,
+            end_time_ms: self.now_ms,
+            outcome,
+            failure,
+            exit_code,
+        });
+    }
+
+    /// A failure that counts against the budget.
+    pub(super) fn fail(&mut self, failure: Failure, hint: RetryHint) {
+        let task = &mut self.out.task;
+        task.failures += 1;
+        let again = task.retry.allows(task.failures)
+            && hint != RetryHint::Never
+            && !failure.reason.is_permanent();
+        task.failure = Some(failure);
+        if !again {
+            return self.enter(TaskState::Failed, self.now_ms);
+        }
+        let back_off_ms = task.retry.back_off_ms(task.failures);
+        let wait_ms = match hint {
+            RetryHint::AfterMs(least_ms) => back_off_ms.max(least_ms),
+            RetryHint::ByPolicy | RetryHint::Never => back_off_ms,
+        };
+        let due_ms = self.now_ms.saturating_add(wait_ms);
+        self.wait_until(due_ms);
+    }
+
+    pub(super) fn cancelled(&mut self, message: &str, exit_code: Option<i32>) {
+        let message = match &self.out.task.failure {
+            Some(asked) if asked.reason == FailureReason::Cancelled => asked.message.clone(),
+            _ => message.to_owned(),
+        };
+        let failure = Failure { reason: FailureReason::Cancelled, message };
+        self.end_attempt(AttemptOutcome::Cancelled, Some(failure.clone()), exit_code);
+        self.out.task.failure = Some(failure);
+        self.enter(TaskState::Cancelled, self.now_ms);
+    }
+
+    /// The lease ran out and nobody renewed it since. A heartbeat that came between the governor's
+    /// look and this has moved the expiry, so it is refused.
+    pub(super) fn lease_expired(&mut self) -> Result<(), Refusal> {
+        let task = &self.out.task;
+        if task.state.is_leased() && task.order_time_ms > self.now_ms {
+            let verb = "taken back before its lease has expired";
+            return Err(Refusal::IllegalState { state: task.state, verb });
+        }
+        self.lease_lost(FailureReason::LeaseLost)
+    }
+
+    /// The worker is gone. A task that it had not started goes back as if nothing had been.
+    pub(super) fn lease_lost(&mut self, reason: FailureReason) -> Result<(), Refusal> {
+        self.expect(&[TaskState::Running, TaskState::Cancelling], "taken back")?;
+        let worker_id = self.out.task.holder.worker_id.clone();
+        if self.out.task.state == TaskState::Cancelling {
+            self.cancelled(&format!("worker {worker_id} was lost while it stopped the task"), None);
+            return Ok(());
+        }
+        if self.out.task.start_time_ms.is_none() {
+            let message = format!("worker {worker_id} did not start it");
+            let failure = Failure { reason: FailureReason::NotStarted, message };
+            self.end_attempt(AttemptOutcome::Released, Some(failure), None);
+            self.requeue(0);
+            return Ok(());
+        }
+        let message = format!("worker {worker_id} was lost while it ran the task");
+        let failure = Failure { reason, message };
+        self.end_attempt(AttemptOutcome::Lost, Some(failure.clone()), None);
+        let task = &mut self.out.task;
+        task.crashes += 1;
+        task.failure = Some(failure);
+        if task.crashes > task.max_crashes {
+            let message = format!("{} workers were lost while they ran it", task.crashes);
+            self.fail_for_good(FailureReason::Poison, &message);
+        } else {
+            self.requeue(0);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! Rules of the state machine that a walk does not name: replay, seniority, budgets, times.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use asyncflow_core::{
+    create::NewTask,
+    event::{Event, Fence, RetryHint, Settle, TaskPatch},
+    id::{EPOCH_MS, TypeName},
+    reason::FailureReason,
+    retry::RetryPatch,
+    state::TaskState,
+    task::{Content, Progress, Task},
+    task_type::TaskType,
+    transition::{Refusal, transition},
+};
+
+const T0: i64 = EPOCH_MS + 1_000_000;
+const FENCE: Fence = Fence { attempt: 1, session_id: 5 };
+
+fn pending() -> Task {
+    let name = TypeName::new("train").unwrap();
+    let new = NewTask {
+        task_type: name.clone(),
+        user: "alice".into(),
+        name: String::new(),
+        priority: Some(10),
+        labels: Default::default(),
+        payload: Content::default(),
+        context: Content::default(),
+        retry: RetryPatch::default(),
+        max_running_ms: None,
+        not_before_ms: None,
+        request_id: None,
+    };
+    let task_type = TaskType::with_defaults(name, T0);
+    new.into_task(&task_type, "train-1-0000000000001".parse().unwrap(), T0).task
+}
+
+fn apply(task: &Task, event: Event, now_ms: i64) -> Task {
+    transition(task, &event, now_ms).unwrap().task
+}
+
+fn claim() -> Event {
+    Event::Claim { worker_id: "w".into(), session_id: 5, handout_ttl_ms: 10_000 }
+}
+
+fn running() -> Task {
+    let claimed = apply(&pending(), claim(), T0 + 1_000);
+    apply(&claimed, Event::Start { fence: FENCE, lease_ttl_ms: 30_000 }, T0 + 1_001)
+}
+
+fn end(settle: Settle) -> Event {
+    let digest = asyncflow_core::digest::settle(&settle, None);
+    Event::Settle { fence: FENCE, settle, digest, exit_code: None }
+}
+
+fn fail(hint: RetryHint) -> Event {
+    end(Settle::Fail { reason: FailureReason::Error, message: "boom".into(), hint })
+}
+
+#[test]
+fn a_replayed_settle_is_ok_and_another_one_is_not() {
+    let complete = end(Settle::Complete { result: None });
+    let done = apply(&running(), complete.clone(), T0 + 2_000);
+    assert_eq!(transition(&done, &complete, T0 + 3_000), Err(Refusal::AlreadyDone));
+    let other = transition(&done, &fail(RetryHint::ByPolicy), T0 + 3_000);
+    assert_eq!(other, Err(Refusal::LeaseLost { given: 1, in_force: 1 }));
+}
+
+#[test]
+fn a_replay_is_ok_after_a_failure_too_until_the_next_claim() {
+    let failed = apply(&running(), fail(RetryHint::ByPolicy), T0 + 2_000);
+    let replay = fail(RetryHint::ByPolicy);
+    assert_eq!(transition(&failed, &replay, T0 + 2_500), Err(Refusal::AlreadyDone));
+    let promoted = apply(&failed, Event::Promote, T0 + 3_000);
+    let again = apply(&promoted, claim(), T0 + 3_001);
+    let lost = Refusal::LeaseLost { given: 1, in_force: 2 };
+    assert_eq!(transition(&again, &replay, T0 + 3_002), Err(lost));
+}
+
+#[test]
+fn a_digest_of_zero_is_nobodys_replay() {
+    let reaped = apply(&running(), Event::LeaseExpired, T0 + 40_000);
+    let forged = Event::Settle {
+        fence: FENCE,
+        settle: Settle::Complete { result: None },
+        digest: 0,
+        exit_code: None,
+    };
+    let refused = transition(&reaped, &forged, T0 + 40_001);
+    assert_eq!(refused, Err(Refusal::LeaseLost { given: 1, in_force: 1 }));
+}
+
+#[test]
+fn a_completion_after_the_lease_ran_out_but_before_the_reap_counts() {
+    let late = apply(&running(), end(Settle::Complete { result: None }), T0 + 999_999);
+    assert_eq!(late.state, TaskState::Succeeded);
+}
+
+#[test]
+fn a_heartbeat_between_look_and_reap_saves_the_task() {
+    let beat = Event::Heartbeat { fence: FENCE, lease_ttl_ms: 30_000 };
+    let renewed = apply(&running(), beat, T0 + 50_000);
+    let reap = transition(&renewed, &Event::LeaseExpired, T0 + 50_001);
+    assert!(matches!(reap, Err(Refusal::IllegalState { state: TaskState::Running, .. })));
+}
+
+#[test]
+fn waits_double_and_the_task_steps_back_in_the_queue() {
+    let first = apply(&running(), fail(RetryHint::ByPolicy), T0 + 2_000);
+    assert_eq!((first.state, first.order_time_ms), (TaskState::Scheduled, T0 + 3_000));
+    let early = transition(&first, &Event::Promote, T0 + 2_999);
+    assert!(matches!(early, Err(Refusal::IllegalState { .. })));
+    let promoted = apply(&first, Event::Promote, T0 + 9_000);
+    assert_eq!(promoted.order_time_ms, T0 + 3_000 - 10_000);
+    let asked = apply(&running(), fail(RetryHint::AfterMs(60_000)), T0 + 2_000);
+    assert_eq!(asked.order_time_ms, T0 + 62_000);
+}
+
+#[test]
+fn the_budget_is_spent_by_failures_and_not_by_releases_or_crashes() {
+    let mut task = pending();
+    for attempt in 1..=4 {
+        let fence = Fence { attempt, session_id: 5 };
+        task = apply(&task, claim(), T0);
+        let settle = Settle::Release {
+            reason: FailureReason::Checkpointed,
+            message: String::new(),
+            delay_ms: 0,
+        };
+        task = apply(&task, Event::Settle { fence, settle, digest: 9, exit_code: None }, T0);
+    }
+    assert_eq!((task.state, task.failures, task.crashes), (TaskState::Pending, 0, 0));
+    assert_eq!(task.order_time_ms, T0 - 10_000, "released tasks keep their seniority");
+}
+
+#[test]
+fn a_task_that_loses_its_workers_again_and_again_is_poison() {
+    let mut task = pending();
+    for attempt in 1..=4 {
+        assert_eq!(task.state, TaskState::Pending);
+        let fence = Fence { attempt, session_id: 5 };
+        task = apply(&task, claim(), T0);
+        task = apply(&task, Event::Start { fence, lease_ttl_ms: 1 }, T0);
+        task = apply(&task, Event::WorkerRestarted, T0 + 5);
+    }
+    assert_eq!(task.state, TaskState::Failed);
+    assert_eq!(task.failure.unwrap().reason, FailureReason::Poison);
+}
+
+#[test]
+fn what_was_not_started_goes_back_without_a_trace_in_the_counters() {
+    let claimed = apply(&pending(), claim(), T0);
+    let back = transition(&claimed, &Event::LeaseExpired, T0 + 10_001).unwrap();
+    assert_eq!(back.task.state, TaskState::Pending);
+    assert_eq!((back.task.crashes, back.task.failures, back.task.attempt), (0, 0, 1));
+    assert_eq!(back.ended.unwrap().failure.unwrap().reason, FailureReason::NotStarted);
+}
+
+#[test]
+fn not_before_holds_on_every_way_back_into_the_queue() {
+    let later = T0 + 500_000;
+    let patch = TaskPatch { not_before_ms: Some(Some(later)), ..TaskPatch::default() };
+    let task = apply(&running(), Event::Update(patch), T0 + 2_000);
+    assert_eq!(task.state, TaskState::Running);
+    let release =
+        Settle::Release { reason: FailureReason::Drained, message: String::new(), delay_ms: 0 };
+    let cancelled = apply(&task, Event::Cancel { message: String::new() }, T0 + 3_000);
+    let stopped = apply(&cancelled, fail(RetryHint::ByPolicy), T0 + 3_001);
+    for back in [
+        apply(&task, end(release), T0 + 3_000),
+        apply(&task, fail(RetryHint::ByPolicy), T0 + 3_000),
+        apply(&task, Event::LeaseExpired, T0 + 40_000),
+        apply(&stopped, Event::Retry { from_start: false }, T0 + 4_000),
+    ] {
+        assert_eq!((back.state, back.order_time_ms), (TaskState::Scheduled, later));
+    }
+}
+
+#[test]
+fn what_was_unblocked_while_paused_resumes_into_the_queue() {
+    let mut blocked = pending();
+    blocked.state = TaskState::Blocked;
+    let paused = apply(&blocked, Event::Pause, T0 + 1);
+    let unblocked = apply(&paused, Event::Unblock, T0 + 2);
+    assert_eq!(unblocked.state, TaskState::Paused);
+    let resumed = apply(&unblocked, Event::Resume, T0 + 3);
+    assert_eq!((resumed.state, resumed.order_time_ms), (TaskState::Pending, T0 + 2 - 10_000));
+    let failed = apply(&paused, Event::DependencyFail { message: "a".into() }, T0 + 2);
+    assert_eq!((failed.state, failed.paused_from), (TaskState::Failed, None));
+}
+
+#[test]
+fn metrics_are_bounded_however_many_names_a_task_invents() {
+    let mut task = running();
+    for step in 0..1_000 {
+        let metrics = [(format!("loss at {step}"), 0.5), ("loss at 0".into(), f64::from(step))];
+        let progress = Progress { metrics: metrics.into(), ..Progress::default() };
+        task = apply(&task, Event::Report { fence: FENCE, progress }, T0 + 2_000);
+    }
+    assert_eq!(task.progress.metrics.len(), asyncflow_core::limits::METRICS_MAX);
+    assert_eq!(task.progress.metrics["loss at 0"], 999.0);
+}
+
+#[test]
+fn an_adopted_lease_leaves_the_old_session_out() {
+    let adopt = Event::Adopt { fence: FENCE, session_id: 8, lease_ttl_ms: 30_000 };
+    let adopted = apply(&running(), adopt.clone(), T0 + 2_000);
+    assert_eq!(transition(&adopted, &adopt, T0 + 2_001), Err(Refusal::AlreadyDone));
+    let old = end(Settle::Complete { result: None });
+    assert_eq!(transition(&adopted, &old, T0 + 2_002), Err(Refusal::NotYourLease));
+}
+
+#[test]
+fn cancel_races_complete_and_the_first_wins() {
+    let cancelling = apply(&running(), Event::Cancel { message: "why".into() }, T0 + 2_000);
+    let complete = end(Settle::Complete { result: None });
+    let won = apply(&cancelling, complete, T0 + 2_001);
+    assert_eq!((won.state, won.failure), (TaskState::Succeeded, None));
+    let stopped = apply(&cancelling, fail(RetryHint::ByPolicy), T0 + 2_001);
+    assert_eq!(stopped.state, TaskState::Cancelled);
+    assert_eq!(stopped.failure.unwrap().message, "why");
+    assert_eq!(stopped.failures, 0);
+}
