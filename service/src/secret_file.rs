@@ -30,8 +30,10 @@ pub enum SecretFileError {
         mode: u32,
     },
     /// It belongs to somebody who could loosen its mode.
-    #[error("{} belongs to uid {uid}; it must belong to this process's user or root",
-    #path.display())]
+    #[error(
+        "{} belongs to uid {uid}; it must belong to this process's user or root",
+        path.display()
+    )]
     Owner {
         /// The file.
         path: PathBuf,
