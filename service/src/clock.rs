@@ -9,7 +9,7 @@ pub struct Stopwatch(Instant);
 impl Stopwatch {
     /// Starts to measure.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "this module is the crate's clock")]
+    #[expect(clippy::disallowed_methods, reason = "this module is the crate's clock")]
     pub fn start() -> Self {
         Self(Instant::now())
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod config;
+mod deploy;
 mod harness;
 mod http;
 mod server;
