@@ -1,0 +1,48 @@
+//! MariaDB for tests.
+
+use std::{process::Command, sync::OnceLock};
+
+use super::server::{Durability, Recipe, Server, find_program, server_dir, set_up};
+
+/// The MariaDB that all tests of this process share; started at the first call.
+pub fn mariadb() -> &'static Server {
+    static SHARED: OnceLock<Server> = OnceLock::new();
+    SHARED.get_or_init(|| start_mariadb(Durability::Process))
+}
+
+/// A MariaDB of its own, to be killed, stopped or measured. Blocks for a few seconds.
+pub fn start_mariadb(durability: Durability) -> Server {
+    let dir = server_dir("mariadb");
+    let data = dir.join("data");
+    set_up(
+        Command::new("mariadb-install-db")
+            .arg("--no-defaults")
+            .arg(format!("--datadir={}", data.display()))
+            .arg("--auth-root-authentication-method=normal")
+            .args(["--user=root", "--skip-test-db"]),
+    );
+    let flush = if durability == Durability::Full { 1 } else { 2 };
+    let program = find_program(&["/usr/sbin/mariadbd", "/usr/local/sbin/mariadbd", "mariadbd"]);
+    let command = [
+        program.as_str(),
+        "--no-defaults",
+        "--user=root",
+        "--datadir={dir}/data",
+        "--socket={dir}/socket",
+        "--pid-file={dir}/pid",
+        "--port={port}",
+        "--bind-address=127.0.0.1",
+        "--max-connections=400",
+        "--innodb-buffer-pool-size=268435456",
+        "--innodb-log-file-size=268435456",
+        "--character-set-server=utf8mb4",
+        &format!("--innodb-flush-log-at-trx-commit={flush}"),
+    ];
+    let recipe = Recipe {
+        program: "mariadbd",
+        command: command.map(String::from).to_vec(),
+        url: "mysql://root@127.0.0.1:{port}/{db}",
+        admin_database: "mysql",
+    };
+    Server::start(recipe, &dir)
+}

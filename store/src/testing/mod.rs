@@ -1,0 +1,42 @@
+//! Real servers for tests and benchmarks: MariaDB, PostgreSQL and Redis from the distribution's
+//! packages, in temporary directories, on free ports. No mocks, no containers.
+//!
+//! ```text
+//! test process ──stdin pipe──▶ sh (supervisor) ──▶ server
+//!       ✗ dies                   read ends: kill -KILL server, rm -rf its directory
+//! ```
+//!
+//! A server never outlives the process that started it, however that process ends.
+
+mod mariadb;
+mod postgres;
+mod redis;
+mod server;
+mod sqlite;
+
+pub use mariadb::{mariadb, start_mariadb};
+pub use postgres::{postgres, start_postgres};
+pub use redis::start_redis;
+pub use server::{Durability, Server};
+pub use sqlite::SqliteFile;
+
+use sea_orm::{ConnectionTrait, Database};
+
+/// A database of its own on a shared server: `(server, url)`. Tests of one process share the server
+/// and nothing else.
+///
+/// # Panics
+/// When the database cannot be made; a test cannot go on without it.
+pub async fn fresh_database(server: &Server) -> String {
+    let name = server.next_name();
+    let admin = Database::connect(server.admin_url()).await.unwrap_or_else(|error| {
+        panic!("cannot connect to the {} of the tests: {error}", server.program())
+    });
+    admin
+        .execute_unprepared(&format!("CREATE DATABASE {name}"))
+        .await
+        .unwrap_or_else(|error| panic!("cannot create database {name}: {error}"));
+    let closed = admin.close().await;
+    assert!(closed.is_ok(), "cannot close the connection that made {name}");
+    server.database_url(&name)
+}
