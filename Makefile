@@ -1,0 +1,68 @@
+# What a person types; the work is done by cargo and by the scripts named here.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BUF := npx --yes @bufbuild/buf@1.75.0
+DENY := target/tools/bin/cargo-deny
+PYTHON := $(CURDIR)/tests/.venv/bin/python
+
+.PHONY: help
+help: ## Say what there is.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
+
+.PHONY: build
+build: ## Build the four programs for use.
+	cargo build --release --workspace --bins
+
+.PHONY: demo
+demo: ## Train on real digits, pull the plug, watch it go on. A few minutes.
+	python3 examples/digits/demo.py
+
+.PHONY: test
+test: setup ## Everything, against real databases; installs by apt what it lacks.
+	cargo build --workspace --bins
+	cargo test --workspace --doc
+	$(PYTHON) -m unittest discover examples/digits
+	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests
+	cargo test --workspace --test tidy
+	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test it
+
+.PHONY: setup
+setup:
+	tests/setup.sh
+
+.PHONY: lint
+lint: fmt clippy proto deny ## Format, clippy, protocol, licences.
+
+.PHONY: fmt
+fmt:
+	cargo fmt --all --check
+
+.PHONY: clippy
+clippy:
+	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: proto
+proto: ## Lint the protocol and compare it with the baseline (needs node).
+	@if command -v npx >/dev/null; then \
+	    $(BUF) lint proto; \
+	    $(BUF) breaking proto --against proto/baseline.binpb; \
+	else \
+	    echo "make proto: skipped, because there is no npx (nodejs, npm) to run buf with"; \
+	fi
+
+.PHONY: deny
+deny: ## Check licences and sources; builds cargo-deny into target/tools the first time.
+	@if command -v cargo-deny >/dev/null; then \
+	    cargo deny check bans licenses sources; \
+	else \
+	    [ -x $(DENY) ] || cargo install cargo-deny --locked --root target/tools; \
+	    $(DENY) check bans licenses sources; \
+	fi
+
+.PHONY: bench
+bench: setup ## Measure on this machine; docs/benchmarks.md says what.
+	cargo build --release --workspace --bins
+	cargo bench -p asyncflow-benches
