@@ -133,7 +133,7 @@ fn first_8(bytes: &[u8]) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reason::FailureReason;
+    use crate::{filter, reason::FailureReason};
 
     /// Stored values: they must not change with the code.
     #[test]
@@ -157,6 +157,31 @@ mod tests {
         let distinct: std::collections::HashSet<_> = digests.into_iter().collect();
         assert_eq!(distinct.len(), digests.len());
         assert_eq!(digests[0], STABLE_COMPLETE);
+    }
+
+    #[test]
+    fn a_list_is_known_by_everything_that_it_asks_for() {
+        let read = |text: &str| filter::parse(text).map(|filter| list("ListTasks", "", &filter));
+        let texts = [
+            "",
+            "state = RUNNING",
+            "state = RUNNING OR state = PENDING",
+            "user = a",
+            "user = b",
+            "task_type = a",
+            "labels.a = b",
+            "labels.a = c",
+            "create_time >= \"2026-01-01T00:00:00Z\"",
+            "create_time < \"2026-01-01T00:00:00Z\"",
+        ];
+        let digests: std::collections::HashSet<_> = texts.map(read).into_iter().collect();
+        assert_eq!(digests.len(), texts.len());
+        assert_eq!(
+            read("state = PENDING OR state = RUNNING AND user = a"),
+            read("user = a AND (state = RUNNING OR state = PENDING)"),
+        );
+        let other = list("ListAttempts", "", &Filter::default());
+        assert_ne!(read(""), Ok(other));
     }
 
     const STABLE_COMPLETE: i64 = -61_595_967_560_578_535;

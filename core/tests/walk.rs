@@ -101,8 +101,8 @@ fn event(kind: u8, pick: u64, task: &Task, now_ms: i64) -> Event {
         5 => Event::SaveContext {
             fence,
             stage: Some("s".into()),
-            context: (pick % 2 == 0).then(Content::default),
-            expected_version: (pick % 3 == 0).then_some(task.context_version),
+            context: (pick.is_multiple_of(2)).then(Content::default),
+            expected_version: (pick.is_multiple_of(3)).then_some(task.context_version),
         },
         6..=8 => {
             let settle = settle(kind, pick);
@@ -116,7 +116,7 @@ fn event(kind: u8, pick: u64, task: &Task, now_ms: i64) -> Event {
         13 => Event::DependencyFail { message: "d".into() },
         14 => Event::Expire,
         15 => Event::Cancel { message: "c".into() },
-        16 => Event::Retry { from_start: pick % 2 == 0 },
+        16 => Event::Retry { from_start: pick.is_multiple_of(2) },
         17 => Event::Pause,
         18 => Event::Resume,
         _ => Event::Update(patch(pick, now_ms)),
