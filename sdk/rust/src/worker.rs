@@ -1,1 +1,137 @@
-//! Worker runtime.
+//! The runtime of a worker: everything between a broker and the code that works on tasks.
+//!
+//! ```text
+//!              ┌── register ◀── UNKNOWN_SESSION ──┐
+//!              ▼                                  │
+//!  acquire ─▶ held ─▶ start ─▶ execute ─▶ journal ─▶ settle ─▶ finish
+//!   (free     │ ▲               │  │                 (until the broker answers)
+//!    slots)   │ └ verdicts ◀────┘  └ context, progress, logs
+//!             └ heartbeat (all leases in one call), pushed commands
+//! ```
+//!
+//! A worker holds a lease from the answer of AcquireTasks until the broker has confirmed how the
+//! attempt ended. The broker's fence decides about every write; what is kept here is only a hint.
+
+mod acquire;
+mod attempt;
+mod executor;
+mod handler;
+mod heartbeat;
+mod held;
+mod journal;
+mod link;
+mod logs;
+mod outcome;
+mod progress;
+mod runtime;
+mod session;
+mod settle;
+mod stop;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+pub use attempt::AttemptHandle;
+pub use executor::{Executor, Handlers};
+pub use handler::{Handler, HandlerError};
+pub use journal::{MemoryJournal, ResultJournal, SettleCall};
+pub use outcome::{Outcome, RESULT_BYTES_MAX};
+pub use stop::{StopReason, StopSignal};
+
+use crate::{ChannelOptions, Error};
+
+/// How a worker presents itself and behaves.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// Brokers; when one cannot be reached the next is asked.
+    pub brokers: Vec<ChannelOptions>,
+    /// Names the worker across restarts; 1 to 64 bytes `[A-Za-z0-9._-]`.
+    pub worker_id: String,
+    /// The host's name, for people.
+    pub host: String,
+    /// At most 32.
+    pub labels: BTreeMap<String, String>,
+    /// What it runs; `*` = every type. Empty = the types that have a handler.
+    pub task_types: Vec<String>,
+    /// How many tasks it runs at once, 1 to 10,000.
+    pub slots: usize,
+    /// The program's version.
+    pub version: String,
+    /// On shutdown, how long tasks may go on before they are asked to end.
+    pub drain_timeout: Duration,
+    /// How long one AcquireTasks waits at the broker, up to 60 s.
+    pub acquire_wait: Duration,
+    /// Least time between two reports of progress.
+    pub progress_interval: Duration,
+}
+
+impl WorkerOptions {
+    /// A worker with one slot.
+    pub fn new(broker: ChannelOptions, worker_id: impl Into<String>) -> Self {
+        Self {
+            brokers: vec![broker],
+            worker_id: worker_id.into(),
+            host: String::new(),
+            labels: BTreeMap::new(),
+            task_types: Vec::new(),
+            slots: 1,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            drain_timeout: Duration::from_secs(30),
+            acquire_wait: Duration::from_secs(30),
+            progress_interval: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Puts a worker together.
+pub struct WorkerBuilder {
+    options: WorkerOptions,
+    handlers: Handlers,
+    journal: Arc<dyn ResultJournal>,
+}
+
+impl WorkerBuilder {
+    /// A worker that can run nothing yet and keeps its outcomes in memory.
+    pub fn new(options: WorkerOptions) -> Self {
+        let journal = Arc::new(MemoryJournal::default());
+        Self { options, handlers: Handlers::new(), journal }
+    }
+
+    /// Runs tasks of this type by `handler`.
+    #[must_use]
+    pub fn handler<H: Handler>(mut self, task_type: impl Into<String>, handler: H) -> Self {
+        self.handlers = self.handlers.handler(task_type, handler);
+        self
+    }
+
+    /// Replaces all handlers.
+    #[must_use]
+    pub fn handlers(mut self, handlers: Handlers) -> Self {
+        self.handlers = handlers;
+        self
+    }
+
+    /// Keeps outcomes in this journal.
+    #[must_use]
+    pub fn journal(mut self, journal: Arc<dyn ResultJournal>) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// Works until `drain` is cancelled: takes nothing new, lets tasks end for `drain_timeout`, asks
+    /// the others to end, deregisters. When `abort` is cancelled they get no more time.
+    ///
+    /// Errors: bad options; the broker refuses this worker. An unreachable broker is no error: the
+    /// worker tries until there is one. Not cancel safe: running tasks would be dropped.
+    pub async fn run(
+        mut self,
+        drain: CancellationToken,
+        abort: CancellationToken,
+    ) -> Result<(), Error> {
+        if self.options.task_types.is_empty() {
+            self.options.task_types = self.handlers.task_types();
+        }
+        runtime::Runtime::new(self.options, self.handlers, self.journal)?.run(drain, abort).await
+    }
+}

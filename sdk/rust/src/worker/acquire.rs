@@ -1,0 +1,121 @@
+//! Taking tasks: one long poll at a time, never for more than the free slots.
+
+use std::{sync::Arc, time::Duration};
+
+use asyncflow_proto::time::duration;
+use uuid::Uuid;
+
+use super::{
+    link::{Link, Pause, is_worth_repeating},
+    runtime::Runtime,
+    stop::StopReason,
+};
+use crate::{
+    Error,
+    v1::{AcquireTasksRequest, Lease, LeaseStatus, LeaseVerdict, LeasedTask, StartTasksRequest},
+};
+
+/// What one AcquireTasks may ask for.
+const TASKS_MAX: usize = 1_000;
+const CALL_SLACK: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Acquires and starts tasks until it is dropped. Dropping it loses nothing: what was handed out and
+/// not started goes back to the queue.
+pub(super) async fn run(runtime: &Arc<Runtime>) {
+    loop {
+        runtime.journal_works().await;
+        let free = runtime.held.free_slots(runtime.options.slots).await;
+        match acquire(&runtime.link, free.min(TASKS_MAX), runtime.options.acquire_wait).await {
+            Ok(tasks) => take(runtime, tasks),
+            Err(error) => {
+                tracing::error!(%error, "acquire was refused");
+                Pause::default().after(&error).await;
+            }
+        }
+    }
+}
+
+/// One acquire, repeated under the same id until it is answered: a lost answer loses no task.
+async fn acquire(link: &Link, tasks_max: usize, wait: Duration) -> Result<Vec<LeasedTask>, Error> {
+    let acquire_id = Uuid::new_v4().to_string();
+    let mut pause = Pause::default();
+    loop {
+        let answer = link
+            .call(
+                wait + CALL_SLACK,
+                |session_id| AcquireTasksRequest {
+                    session_id,
+                    acquire_id: acquire_id.clone(),
+                    max_tasks: i32::try_from(tasks_max).unwrap_or(i32::MAX),
+                    task_types: Vec::new(),
+                    wait: Some(duration(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))),
+                },
+                |mut broker, request| async move { broker.acquire_tasks(request).await },
+            )
+            .await;
+        match answer {
+            Ok(answer) => return Ok(answer.tasks),
+            Err(error) if is_worth_repeating(&error) => pause.after(&error).await,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Holds the tasks and starts them together in the background, so that the next poll need not wait.
+fn take(runtime: &Arc<Runtime>, tasks: Vec<LeasedTask>) {
+    let mut taken = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let Some(lease) = task.lease.clone() else { continue };
+        if let Some(stop) = runtime.held.add(&lease, true) {
+            taken.push((lease, task, stop));
+        }
+    }
+    if taken.is_empty() {
+        return;
+    }
+    let starter = runtime.clone();
+    runtime.attempts.spawn(async move {
+        let leases: Vec<Lease> = taken.iter().map(|(lease, ..)| lease.clone()).collect();
+        let statuses = start(&starter.link, &leases).await;
+        for (lease, task, stop) in taken {
+            match verdict(&statuses, &lease) {
+                LeaseVerdict::Ok => {}
+                LeaseVerdict::Cancel => stop.raise(StopReason::Cancelled),
+                LeaseVerdict::Lost | LeaseVerdict::Unspecified => {
+                    starter.held.remove(&lease);
+                    continue;
+                }
+            }
+            let runner = starter.clone();
+            starter.attempts.spawn(async move { runner.run_attempt(lease, task, stop).await });
+        }
+    });
+}
+
+/// Says that the tasks are started; without an answer in time they are taken as lost, because the
+/// broker hands them out again.
+async fn start(link: &Link, leases: &[Lease]) -> Vec<LeaseStatus> {
+    let limit = link.session().await.handout_ttl;
+    let starting = link.call_until_answered(
+        START_TIMEOUT,
+        |session_id| StartTasksRequest { session_id, leases: leases.to_vec() },
+        |mut broker, request| async move { broker.start_tasks(request).await },
+    );
+    match tokio::time::timeout(limit, starting).await {
+        Ok(Ok(answer)) => answer.leases,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "start was refused");
+            Vec::new()
+        }
+        Err(_) => {
+            tracing::warn!("start was not answered in time");
+            Vec::new()
+        }
+    }
+}
+
+fn verdict(statuses: &[LeaseStatus], lease: &Lease) -> LeaseVerdict {
+    let own = statuses.iter().find(|status| status.lease.as_ref() == Some(lease));
+    own.map_or(LeaseVerdict::Lost, LeaseStatus::verdict)
+}

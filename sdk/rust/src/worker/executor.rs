@@ -1,0 +1,78 @@
+//! Who runs which task.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::{
+    attempt::AttemptHandle,
+    handler::{Handler, HandlerExecutor},
+    outcome::Outcome,
+};
+use crate::v1::{FailureReason, Task, TaskState};
+
+/// Runs attempts of any kind; handlers are wrapped into one.
+#[async_trait]
+pub trait Executor: Send + Sync + 'static {
+    /// Runs the attempt to its end. It has to follow [`AttemptHandle::should_stop`] in bounded time.
+    async fn execute(&self, attempt: AttemptHandle) -> Outcome;
+
+    /// The task has reached a terminal state with this attempt, and the broker has confirmed it.
+    async fn finished(&self, _attempt: &AttemptHandle, _outcome: &Outcome, _state: TaskState) {}
+}
+
+/// What a worker can run: handlers by task type, and perhaps commands.
+#[derive(Clone, Default)]
+pub struct Handlers {
+    by_type: HashMap<String, Arc<dyn Executor>>,
+    command: Option<Arc<dyn Executor>>,
+}
+
+impl Handlers {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs tasks of this type by `handler`.
+    #[must_use]
+    pub fn handler<H: Handler>(self, task_type: impl Into<String>, handler: H) -> Self {
+        self.executor(task_type, HandlerExecutor::new(handler))
+    }
+
+    /// Runs tasks of this type by `executor`.
+    #[must_use]
+    pub fn executor(mut self, task_type: impl Into<String>, executor: impl Executor) -> Self {
+        self.by_type.insert(task_type.into(), Arc::new(executor));
+        self
+    }
+
+    /// Runs tasks that carry a command, whatever their type.
+    #[must_use]
+    pub fn command(mut self, executor: Arc<dyn Executor>) -> Self {
+        self.command = Some(executor);
+        self
+    }
+
+    /// The task types that have a handler, sorted.
+    pub fn task_types(&self) -> Vec<String> {
+        let mut types: Vec<_> = self.by_type.keys().cloned().collect();
+        types.sort();
+        types
+    }
+
+    /// Who runs this task.
+    pub(super) fn route(&self, task: &Task) -> Result<Arc<dyn Executor>, Outcome> {
+        let found = match task.command {
+            Some(_) => self.command.as_ref(),
+            None => self.by_type.get(&task.task_type),
+        };
+        found.cloned().ok_or_else(|| {
+            let what = if task.command.is_some() { "commands" } else { task.task_type.as_str() };
+            Outcome::failed(
+                FailureReason::NoHandler,
+                format!("this worker has no handler for {what}"),
+            )
+        })
+    }
+}

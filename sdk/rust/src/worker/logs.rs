@@ -1,0 +1,98 @@
+//! What an attempt writes, on its way to the broker: batched, in order, with back-pressure.
+
+use std::{sync::Arc, time::Duration};
+
+use asyncflow_proto::time::timestamp;
+use prost::bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::link::Link;
+use crate::{
+    Error,
+    v1::{Lease, LogChunk, LogStream, PushTaskLogsRequest},
+};
+
+/// Pieces that may wait in memory for one attempt.
+const QUEUE_MAX: usize = 32;
+/// Largest piece.
+pub(super) const CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// A call holds at most 1 MiB; some room is left for the frame around it.
+const CALL_BYTES_MAX: usize = 768 * 1024;
+const BATCH_WINDOW: Duration = Duration::from_millis(100);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A piece of a log, or a hole in it.
+pub(super) struct Piece {
+    pub stream: LogStream,
+    pub data: Bytes,
+    /// Bytes before `data` that are left out.
+    pub skipped: i64,
+    pub time_ms: i64,
+}
+
+pub(super) fn queue() -> (mpsc::Sender<Piece>, mpsc::Receiver<Piece>) {
+    mpsc::channel(QUEUE_MAX)
+}
+
+/// Sends on what comes in; after `end` only what is queued by then. Ends early when the broker
+/// refuses it for good.
+pub(super) async fn ship(
+    link: Arc<Link>,
+    lease: Lease,
+    mut queue: mpsc::Receiver<Piece>,
+    end: CancellationToken,
+) {
+    let mut offset = 0;
+    while let Some(first) = next(&mut queue, &end).await {
+        tokio::select! {
+            () = tokio::time::sleep(BATCH_WINDOW) => {}
+            () = end.cancelled() => {}
+        }
+        let mut chunks = vec![chunk(&lease, &mut offset, first)];
+        let mut bytes = chunks[0].data.len();
+        while bytes < CALL_BYTES_MAX - CHUNK_BYTES_MAX
+            && let Ok(piece) = queue.try_recv()
+        {
+            bytes += piece.data.len();
+            chunks.push(chunk(&lease, &mut offset, piece));
+        }
+        if let Err(error) = push(&link, &chunks).await {
+            tracing::debug!(task_id = lease.task_id, %error, "logs refused");
+            return;
+        }
+    }
+}
+
+async fn next(queue: &mut mpsc::Receiver<Piece>, end: &CancellationToken) -> Option<Piece> {
+    tokio::select! {
+        biased;
+        piece = queue.recv() => piece,
+        () = end.cancelled() => {
+            queue.close();
+            queue.recv().await
+        }
+    }
+}
+
+fn chunk(lease: &Lease, offset: &mut i64, piece: Piece) -> LogChunk {
+    let start = *offset + piece.skipped;
+    *offset = start + i64::try_from(piece.data.len()).unwrap_or(i64::MAX);
+    LogChunk {
+        lease: Some(lease.clone()),
+        stream: piece.stream.into(),
+        offset: start,
+        data: piece.data,
+        time: Some(timestamp(piece.time_ms)),
+    }
+}
+
+async fn push(link: &Link, chunks: &[LogChunk]) -> Result<(), Error> {
+    link.call_until_answered(
+        CALL_TIMEOUT,
+        |session_id| PushTaskLogsRequest { session_id, chunks: chunks.to_vec() },
+        |mut broker, request| async move { broker.push_task_logs(request).await },
+    )
+    .await
+    .map(drop)
+}

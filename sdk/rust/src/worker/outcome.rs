@@ -1,0 +1,167 @@
+//! How an attempt ended, in the worker's words.
+
+use std::time::Duration;
+
+use super::stop::StopReason;
+use crate::v1::{Content, FailureReason};
+
+/// Largest result that a broker takes.
+pub const RESULT_BYTES_MAX: usize = 64 * 1024;
+const MESSAGE_BYTES_MAX: usize = 1_024;
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It is done.
+    Succeeded {
+        /// Recorded with the task.
+        result: Option<Content>,
+        /// Of the process, if there was one.
+        exit_code: Option<i32>,
+    },
+    /// It failed, or confirms a cancel.
+    Failed {
+        /// For programs.
+        reason: FailureReason,
+        /// For people; cut at 1,024 bytes.
+        message: String,
+        /// Do not try again, whatever the budget says.
+        permanent: bool,
+        /// Wait at least this long before the next attempt.
+        retry_after: Option<Duration>,
+        /// Of the process, if there was one; −signal when a signal ended it.
+        exit_code: Option<i32>,
+    },
+    /// It gives the task back without a failure.
+    Released {
+        /// DRAINED, CHECKPOINTED or NOT_STARTED.
+        reason: FailureReason,
+        /// For people.
+        message: String,
+        /// Do not hand it out before.
+        delay: Option<Duration>,
+        /// Of the process, if there was one.
+        exit_code: Option<i32>,
+    },
+    /// The lease is lost: say nothing more about it.
+    Abandoned,
+}
+
+impl Outcome {
+    /// A failure that may be tried again by the task's retry policy.
+    pub fn failed(reason: FailureReason, message: impl Into<String>) -> Self {
+        Self::Failed {
+            reason,
+            message: cut(message.into()),
+            permanent: false,
+            retry_after: None,
+            exit_code: None,
+        }
+    }
+
+    /// A failure for which another attempt is pointless.
+    pub fn failed_for_good(reason: FailureReason, message: impl Into<String>) -> Self {
+        Self::Failed {
+            reason,
+            message: cut(message.into()),
+            permanent: true,
+            retry_after: None,
+            exit_code: None,
+        }
+    }
+
+    /// What becomes of an attempt that ended because it was told to stop.
+    pub fn stopped(reason: StopReason) -> Self {
+        let text = reason.text();
+        match reason {
+            StopReason::Cancelled => Self::failed(FailureReason::Cancelled, text),
+            StopReason::TimedOut => Self::failed(FailureReason::TimedOut, text),
+            StopReason::LeaseLost => Self::Abandoned,
+            StopReason::Drained | StopReason::Aborted => {
+                Self::released(FailureReason::Drained, text)
+            }
+        }
+    }
+
+    /// Gives the task back at once, without a failure.
+    pub fn released(reason: FailureReason, message: impl Into<String>) -> Self {
+        Self::Released { reason, message: cut(message.into()), delay: None, exit_code: None }
+    }
+
+    /// The same with the exit code of the process.
+    #[must_use]
+    pub fn with_exit_code(mut self, code: Option<i32>) -> Self {
+        match &mut self {
+            Self::Succeeded { exit_code, .. }
+            | Self::Failed { exit_code, .. }
+            | Self::Released { exit_code, .. } => *exit_code = code,
+            Self::Abandoned => {}
+        }
+        self
+    }
+
+    /// A result over its limit fails the attempt, once and for good.
+    #[must_use]
+    pub(super) fn within_limits(self) -> Self {
+        match self {
+            Self::Succeeded { result: Some(result), exit_code }
+                if result.data.len() > RESULT_BYTES_MAX =>
+            {
+                let size = result.data.len();
+                let message = format!("the result has {size} bytes, at most {RESULT_BYTES_MAX}");
+                Self::failed_for_good(FailureReason::ResultTooLarge, message)
+                    .with_exit_code(exit_code)
+            }
+            other => other,
+        }
+    }
+
+    /// For metrics.
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Released { .. } => "released",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Content, FailureReason, Outcome, RESULT_BYTES_MAX};
+
+    #[test]
+    fn a_result_one_byte_over_the_limit_fails_for_good() {
+        let with = |size: usize| Outcome::Succeeded {
+            result: Some(Content { data: vec![0; size].into(), ..Content::default() }),
+            exit_code: Some(0),
+        };
+        assert_eq!(with(RESULT_BYTES_MAX).within_limits(), with(RESULT_BYTES_MAX));
+        let refused = with(RESULT_BYTES_MAX + 1).within_limits();
+        assert!(
+            matches!(
+                refused,
+                Outcome::Failed { reason: FailureReason::ResultTooLarge, permanent: true, .. }
+            ),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let Outcome::Failed { message, .. } =
+            Outcome::failed(FailureReason::Error, "é".repeat(2_000))
+        else {
+            return;
+        };
+        assert_eq!(message.len(), 1_024);
+    }
+}

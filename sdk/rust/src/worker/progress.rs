@@ -1,0 +1,141 @@
+//! Progress: the latest word of each attempt, sent at most once per interval for all together.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use super::{held::Held, link::Link};
+use crate::{
+    Error,
+    v1::{Lease, Progress, ProgressReport, ReportProgressRequest},
+};
+
+const REPORTS_MAX: usize = 1_000;
+const METRICS_MAX: usize = 32;
+const MESSAGE_BYTES_MAX: usize = 1_024;
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is to be sent.
+#[derive(Default)]
+pub(super) struct ProgressBoard {
+    pending: Mutex<HashMap<(String, i32), Progress>>,
+    changed: Notify,
+}
+
+impl ProgressBoard {
+    fn with<T>(&self, run: impl FnOnce(&mut HashMap<(String, i32), Progress>) -> T) -> T {
+        run(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts news over what is still to be sent. What a broker would refuse is left out.
+    pub fn put(&self, lease: &Lease, news: Progress) {
+        let key = (lease.task_id.clone(), lease.attempt);
+        self.with(|pending| merge(pending.entry(key).or_default(), clean(news)));
+        self.changed.notify_one();
+    }
+
+    /// Sends on, until it is dropped. Between two calls lies at least `interval`.
+    pub async fn run(&self, link: &Link, held: &Held, interval: Duration) {
+        loop {
+            self.changed.notified().await;
+            let taken: Vec<_> = self.with(|pending| {
+                let keys: Vec<_> = pending.keys().take(REPORTS_MAX).cloned().collect();
+                keys.into_iter().filter_map(|key| pending.remove_entry(&key)).collect()
+            });
+            if let Err(error) = send(link, held, &taken).await {
+                tracing::debug!(%error, "progress not sent");
+                self.put_back(taken);
+            }
+            tokio::time::sleep(interval).await;
+            if self.with(|pending| !pending.is_empty()) {
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// Sends what one attempt said last, once, before it is settled.
+    pub async fn flush(&self, link: &Link, held: &Held, lease: &Lease) {
+        let key = (lease.task_id.clone(), lease.attempt);
+        if let Some(last) = self.with(|pending| pending.remove_entry(&key)) {
+            let _ = tokio::time::timeout(CALL_TIMEOUT, send(link, held, &[last])).await;
+        }
+    }
+
+    fn put_back(&self, taken: Vec<((String, i32), Progress)>) {
+        self.with(|pending| {
+            for (key, mut older) in taken {
+                if let Some(newer) = pending.remove(&key) {
+                    merge(&mut older, newer);
+                }
+                pending.insert(key, older);
+            }
+        });
+    }
+}
+
+async fn send(link: &Link, held: &Held, taken: &[((String, i32), Progress)]) -> Result<(), Error> {
+    let report = |((task_id, attempt), progress): &((String, i32), Progress)| ProgressReport {
+        lease: Some(Lease { task_id: task_id.clone(), attempt: *attempt }),
+        progress: Some(progress.clone()),
+    };
+    let reports: Vec<_> = taken.iter().map(report).collect();
+    if reports.is_empty() {
+        return Ok(());
+    }
+    let answer = link
+        .call(
+            CALL_TIMEOUT,
+            |session_id| ReportProgressRequest { session_id, reports },
+            |mut broker, request| async move { broker.report_progress(request).await },
+        )
+        .await;
+    match answer {
+        Ok(answer) => held.follow(&answer.leases),
+        Err(error) if super::link::is_worth_repeating(&error) => return Err(error),
+        Err(error) => tracing::warn!(%error, "progress refused"),
+    }
+    Ok(())
+}
+
+fn clean(mut progress: Progress) -> Progress {
+    progress.percent = progress.percent.filter(|percent| (0.0..=100.0).contains(percent));
+    progress.metrics.retain(|name, value| value.is_finite() && !name.is_empty());
+    let end = progress.message.floor_char_boundary(MESSAGE_BYTES_MAX);
+    progress.message.truncate(end);
+    progress
+}
+
+fn merge(into: &mut Progress, news: Progress) {
+    if news.percent.is_some() {
+        into.percent = news.percent;
+    }
+    if !news.message.is_empty() {
+        into.message = news.message;
+    }
+    for (name, value) in news.metrics {
+        if into.metrics.len() < METRICS_MAX || into.metrics.contains_key(&name) {
+            into.metrics.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Progress, clean, merge};
+
+    #[test]
+    fn the_latest_word_wins_field_by_field_and_nonsense_is_dropped() {
+        let mut all = Progress { percent: Some(10.0), ..Progress::default() };
+        let mut news = Progress { percent: Some(f64::NAN), ..Progress::default() };
+        news.message = "epoch 2".to_owned();
+        news.metrics = [("loss".to_owned(), 0.5), ("bad".to_owned(), f64::INFINITY)].into();
+        merge(&mut all, clean(news));
+        assert_eq!(all.percent, Some(10.0));
+        assert_eq!(all.message, "epoch 2");
+        assert_eq!(all.metrics.len(), 1);
+    }
+}

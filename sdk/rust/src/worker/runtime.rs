@@ -1,0 +1,256 @@
+//! The life of a worker process: register, take and run tasks, drain, leave.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use asyncflow_proto::time::duration_ms;
+use futures::FutureExt;
+use tokio::sync::watch;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
+
+use super::{
+    WorkerOptions, acquire,
+    attempt::AttemptHandle,
+    executor::{Executor, Handlers},
+    handler::panic_text,
+    heartbeat,
+    held::Held,
+    journal::{ResultJournal, SettleCall},
+    link::Link,
+    logs,
+    outcome::Outcome,
+    progress::ProgressBoard,
+    session,
+    settle::{Settled, deliver},
+    stop::{StopReason, StopSignal},
+};
+use crate::{
+    Error,
+    client::is_terminal,
+    v1::{DeregisterWorkerRequest, FailureReason, Lease, LeasedTask},
+};
+
+/// What is left of an attempt's log when it has ended may take this long to be sent.
+const LOG_TAIL_MAX: Duration = Duration::from_secs(5);
+/// After an abort the last words are tried this long; the journal keeps them.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(3);
+/// After an abort attempts have this long to kill what they run.
+const ABORT_MAX: Duration = Duration::from_secs(20);
+
+pub(super) struct Runtime {
+    pub options: WorkerOptions,
+    pub link: Arc<Link>,
+    pub held: Held,
+    pub attempts: TaskTracker,
+    handlers: Handlers,
+    journal: Arc<dyn ResultJournal>,
+    journal_ok: watch::Sender<bool>,
+    progress: Arc<ProgressBoard>,
+    abort: CancellationToken,
+}
+
+impl Runtime {
+    pub fn new(
+        options: WorkerOptions,
+        handlers: Handlers,
+        journal: Arc<dyn ResultJournal>,
+    ) -> Result<Arc<Self>, Error> {
+        Ok(Arc::new(Self {
+            link: Arc::new(Link::open(&options)?),
+            options,
+            held: Held::default(),
+            attempts: TaskTracker::new(),
+            handlers,
+            journal,
+            journal_ok: watch::Sender::new(true),
+            progress: Arc::default(),
+            abort: CancellationToken::new(),
+        }))
+    }
+
+    /// Runs until `drain` is cancelled and what runs has ended, or `abort` is cancelled.
+    pub async fn run(
+        self: Arc<Self>,
+        drain: CancellationToken,
+        abort: CancellationToken,
+    ) -> Result<(), Error> {
+        // A drain that the broker asks for ends this worker, not the program around it.
+        let drain = drain.child_token();
+        self.redeliver().await;
+        let incarnation = format!("{}-{}", boot_id(), uuid::Uuid::new_v4().simple());
+        let session = session::keep(&self.link, &self.held, &self.options, &incarnation);
+        let background = async {
+            tokio::join!(
+                heartbeat::beat(&self.link, &self.held, &drain),
+                heartbeat::follow_commands(&self.link, &self.held, &drain),
+                self.progress.run(&self.link, &self.held, self.options.progress_interval),
+            )
+        };
+        let foreground = async {
+            tokio::select! {
+                () = acquire::run(&self) => {}
+                () = drain.cancelled() => {}
+                () = abort.cancelled() => {}
+            }
+            self.wind_down(&abort).await;
+        };
+        tokio::select! {
+            refused = session => refused.map(|never| match never {}),
+            _ = background => Ok(()),
+            () = foreground => Ok(()),
+        }
+    }
+
+    /// Delivers what a former process left in the journal.
+    async fn redeliver(self: &Arc<Self>) {
+        for call in self.journal.pending().await {
+            let Some(lease) = call.lease().cloned() else { continue };
+            if self.held.add(&lease, false).is_none() {
+                continue;
+            }
+            tracing::info!(task_id = lease.task_id, attempt = lease.attempt, "delivering again");
+            let runtime = self.clone();
+            self.attempts.spawn(async move {
+                runtime.deliver_or_keep(&lease, &call).await;
+                runtime.held.remove(&lease);
+            });
+        }
+    }
+
+    async fn wind_down(&self, abort: &CancellationToken) {
+        self.attempts.close();
+        tokio::select! {
+            () = self.attempts.wait() => {}
+            () = abort.cancelled() => {}
+            () = tokio::time::sleep(self.options.drain_timeout) => {
+                tracing::info!(running = self.held.slots_taken(), "asking tasks to end");
+                self.held.raise_all(StopReason::Drained);
+                tokio::select! {
+                    () = self.attempts.wait() => {}
+                    () = abort.cancelled() => {}
+                }
+            }
+        }
+        if abort.is_cancelled() {
+            self.held.raise_all(StopReason::Aborted);
+            self.abort.cancel();
+            let _ = tokio::time::timeout(ABORT_MAX, self.attempts.wait()).await;
+        }
+        let leaving = self.link.call(
+            LAST_WORDS_MAX,
+            |session_id| DeregisterWorkerRequest { session_id },
+            |mut broker, request| async move { broker.deregister_worker(request).await },
+        );
+        match tokio::time::timeout(LAST_WORDS_MAX, leaving).await {
+            Ok(Ok(_)) => tracing::info!("deregistered"),
+            Ok(Err(error)) => tracing::warn!(%error, "could not deregister"),
+            Err(_) => tracing::warn!("could not deregister: no session"),
+        }
+    }
+
+    /// Waits while outcomes cannot be made durable: taking more tasks would lose more results.
+    pub async fn journal_works(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.journal_ok.subscribe().wait_for(|works| *works).await;
+    }
+
+    /// Runs one attempt from its start to the broker's confirmation.
+    pub async fn run_attempt(&self, lease: Lease, leased: LeasedTask, stop: StopSignal) {
+        let (log_sender, log_queue) = logs::queue();
+        let logs_end = CancellationToken::new();
+        let shipping = logs::ship(self.link.clone(), lease.clone(), log_queue, logs_end.clone());
+        let shipper = AbortOnDropHandle::new(tokio::spawn(shipping));
+        let attempt = AttemptHandle {
+            leased: Arc::new(leased),
+            stop: stop.clone(),
+            link: self.link.clone(),
+            progress: self.progress.clone(),
+            logs: log_sender,
+        };
+        let executor = self.handlers.route(attempt.task());
+        let outcome = match (stop.reason(), &executor) {
+            (Some(reason), _) => Outcome::stopped(reason),
+            (None, Ok(executor)) => execute(&**executor, attempt.clone()).await,
+            (None, Err(refused)) => refused.clone(),
+        };
+        logs_end.cancel();
+        if !self.abort.is_cancelled() {
+            let _ = tokio::time::timeout(LOG_TAIL_MAX, shipper).await;
+            self.progress.flush(&self.link, &self.held, &lease).await;
+        }
+        let lost = stop.reason() == Some(StopReason::LeaseLost);
+        let outcome = if lost { Outcome::Abandoned } else { outcome.within_limits() };
+        metrics::counter!("asyncflow_worker_attempts_total", "outcome" => outcome.label())
+            .increment(1);
+        let settled = self.settle(&lease, &outcome).await;
+        if let (Some(Settled::Confirmed(state)), Ok(executor)) = (settled, &executor)
+            && is_terminal(state)
+        {
+            executor.finished(&attempt, &outcome, state).await;
+        }
+        self.held.remove(&lease);
+    }
+
+    /// Journal first, then the broker.
+    async fn settle(&self, lease: &Lease, outcome: &Outcome) -> Option<Settled> {
+        let call = SettleCall::of(lease, outcome)?;
+        let recorded = self.journal.record(&call).await;
+        if let Err(error) = &recorded {
+            let (task_id, attempt) = (&lease.task_id, lease.attempt);
+            tracing::error!(task_id, attempt, %error, "the journal cannot be written");
+            self.set_journal_ok(false);
+        }
+        let settled = self.deliver_or_keep(lease, &call).await;
+        // Once it is delivered nothing is unprotected; the next record tries the disk again.
+        self.set_journal_ok(recorded.is_ok() || settled.is_some());
+        settled
+    }
+
+    fn set_journal_ok(&self, works: bool) {
+        metrics::gauge!("asyncflow_worker_journal_ok").set(if works { 1.0 } else { 0.0 });
+        self.journal_ok.send_replace(works);
+    }
+
+    /// `None` when the worker ends before the broker has answered.
+    async fn deliver_or_keep(&self, lease: &Lease, call: &SettleCall) -> Option<Settled> {
+        let too_late = async {
+            self.abort.cancelled().await;
+            tokio::time::sleep(LAST_WORDS_MAX).await;
+        };
+        tokio::select! {
+            settled = deliver(&self.link, &*self.journal, lease, call) => Some(settled),
+            () = too_late => None,
+        }
+    }
+}
+
+/// Runs the executor under the task's `max_running_time`; a panic becomes a failure.
+async fn execute(executor: &dyn Executor, attempt: AttemptHandle) -> Outcome {
+    let stop = attempt.stop_signal().clone();
+    let limit = attempt.task().max_running_time.as_ref().and_then(duration_ms);
+    let limit = limit.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    let overtime = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+        stop.raise(StopReason::TimedOut);
+        std::future::pending::<std::convert::Infallible>().await
+    };
+    let work = AssertUnwindSafe(executor.execute(attempt)).catch_unwind();
+    tokio::select! {
+        ended = work => ended.unwrap_or_else(|panic| {
+            let message = format!("the executor panicked: {}", panic_text(&*panic));
+            Outcome::failed(FailureReason::Error, message)
+        }),
+        never = overtime => match never {},
+    }
+}
+
+/// Tells processes of different boots apart; empty where the system has none.
+fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}

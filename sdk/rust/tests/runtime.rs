@@ -1,0 +1,205 @@
+//! The worker runtime against a fake broker.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[allow(dead_code, reason = "shared with the worker's tests")]
+mod fake;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use asyncflow_sdk::{
+    ChannelOptions,
+    v1::{Content, FailureReason, LeasedTask},
+    worker::{AttemptHandle, Handler, HandlerError, Outcome, WorkerBuilder, WorkerOptions},
+};
+use fake::{FakeBroker, Settled, handler_task};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Does what its payload says.
+#[derive(Clone, Default)]
+struct Obedient {
+    running: Arc<AtomicUsize>,
+    most_running: Arc<AtomicUsize>,
+    finished: Arc<AtomicUsize>,
+}
+
+#[async_trait::async_trait]
+impl Handler for Obedient {
+    type Context = String;
+
+    async fn load_context(&self, task: &LeasedTask) -> Result<String, HandlerError> {
+        let payload = task.task.as_ref().and_then(|task| task.payload.clone()).unwrap_or_default();
+        match String::from_utf8(payload.data.to_vec()) {
+            Ok(text) if text != "garbage" => Ok(text),
+            _ => Err(HandlerError::bad_context("cannot be parsed")),
+        }
+    }
+
+    async fn process(
+        &self,
+        attempt: &mut AttemptHandle,
+        order: String,
+    ) -> Result<Option<Content>, HandlerError> {
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_running.fetch_max(running, Ordering::SeqCst);
+        let answer = match order.as_str() {
+            "panic" => panic!("as ordered"),
+            "fail" => Err(HandlerError::retryable("as ordered")),
+            "give up" => Err(HandlerError::permanent("as ordered")),
+            "large" => Ok(Some(Content { data: vec![0; 70_000].into(), ..Content::default() })),
+            "wait" => {
+                attempt.cancelled().await;
+                Err(HandlerError::stopped())
+            }
+            _ => {
+                attempt.save_context(Some("half"), None).await?;
+                attempt.progress(50.0, "half");
+                attempt.log("hello").await;
+                Ok(Some(Content { data: order.into(), ..Content::default() }))
+            }
+        };
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        answer
+    }
+
+    async fn finish(&self, _task: &LeasedTask, _outcome: &Outcome) {
+        self.finished.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Running {
+    handler: Obedient,
+    drain: CancellationToken,
+    ended: JoinHandle<Result<(), asyncflow_sdk::Error>>,
+}
+
+fn start(broker: &FakeBroker, slots: usize) -> Running {
+    let mut options = WorkerOptions::new(ChannelOptions::new(broker.url()), "w1");
+    options.slots = slots;
+    options.drain_timeout = std::time::Duration::from_millis(100);
+    let handler = Obedient::default();
+    let drain = CancellationToken::new();
+    let worker = WorkerBuilder::new(options).handler("obey", handler.clone());
+    let ended = tokio::spawn(worker.run(drain.clone(), CancellationToken::new()));
+    Running { handler, drain, ended }
+}
+
+fn failure(settled: Settled) -> (FailureReason, bool, String) {
+    let Settled::Failed(call) = settled else { panic!("not failed: {settled:?}") };
+    let failure = call.failure.unwrap();
+    (failure.reason(), call.permanent, failure.message)
+}
+
+#[tokio::test]
+async fn a_handler_saves_reports_logs_and_returns() {
+    let broker = FakeBroker::start().await;
+    let worker = start(&broker, 2);
+    broker.add(handler_task("obey-1-a", "obey", b"echo"));
+    let Settled::Completed(call) = broker.settled("obey-1-a").await else {
+        panic!("not completed")
+    };
+    assert_eq!(&call.result.unwrap().data[..], b"echo");
+    {
+        let state = broker.state();
+        assert!(state.started.contains("obey-1-a"));
+        assert_eq!(state.contexts[0].stage.as_deref(), Some("half"));
+        assert_eq!(state.progress["obey-1-a"].percent, Some(50.0));
+        assert_eq!(state.logs[&("obey-1-a".to_owned(), 1)], b"hello\n");
+        assert_eq!(state.registrations[0].task_types, ["obey"]);
+    }
+    worker.drain.cancel();
+    worker.ended.await.unwrap().unwrap();
+    assert_eq!(worker.handler.finished.load(Ordering::SeqCst), 1);
+    assert!(broker.state().deregistered);
+}
+
+#[tokio::test]
+async fn every_way_to_fail_has_its_reason() {
+    let broker = FakeBroker::start().await;
+    let _worker = start(&broker, 8);
+    for (id, task_type, order) in [
+        ("obey-1-panic", "obey", &b"panic"[..]),
+        ("obey-1-fail", "obey", b"fail"),
+        ("obey-1-giveup", "obey", b"give up"),
+        ("obey-1-garbage", "obey", b"garbage"),
+        ("obey-1-large", "obey", b"large"),
+        ("other-1-x", "other", b""),
+    ] {
+        broker.add(handler_task(id, task_type, order));
+    }
+    let (reason, permanent, message) = failure(broker.settled("obey-1-panic").await);
+    assert_eq!((reason, permanent), (FailureReason::Error, false));
+    assert!(message.contains("as ordered"), "{message}");
+    for (id, expected) in [
+        ("obey-1-fail", (FailureReason::Error, false)),
+        ("obey-1-giveup", (FailureReason::Permanent, true)),
+        ("obey-1-garbage", (FailureReason::BadContext, true)),
+        ("obey-1-large", (FailureReason::ResultTooLarge, true)),
+        ("other-1-x", (FailureReason::NoHandler, false)),
+    ] {
+        let (reason, permanent, _) = failure(broker.settled(id).await);
+        assert_eq!((reason, permanent), expected, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_stops_the_handler_and_is_confirmed() {
+    let broker = FakeBroker::start().await;
+    let _worker = start(&broker, 1);
+    broker.add(handler_task("obey-1-a", "obey", b"wait"));
+    broker.until("the start", |state| state.started.contains("obey-1-a").then_some(())).await;
+    broker.cancel("obey-1-a");
+    let (reason, ..) = failure(broker.settled("obey-1-a").await);
+    assert_eq!(reason, FailureReason::Cancelled);
+}
+
+#[tokio::test]
+async fn a_lost_answer_loses_no_task_and_slots_are_never_exceeded() {
+    let broker = FakeBroker::start().await;
+    broker.change(|state| state.acquire_answers_lost = 2);
+    for number in 0..30 {
+        broker.add(handler_task(&format!("obey-1-{number}"), "obey", b"echo"));
+    }
+    let worker = start(&broker, 3);
+    broker.until("all", |state| (state.history.len() == 30).then_some(())).await;
+    assert_eq!(broker.state().settled.len(), 30, "each task ends once");
+    assert!(worker.handler.most_running.load(Ordering::SeqCst) <= 3);
+    assert!(broker.state().acquires.iter().all(|acquire| acquire.max_tasks <= 3));
+}
+
+#[tokio::test]
+async fn a_forgotten_session_is_opened_again_and_keeps_what_runs() {
+    let broker = FakeBroker::start().await;
+    let _worker = start(&broker, 2);
+    broker.add(handler_task("obey-1-a", "obey", b"wait"));
+    broker.until("the start", |state| state.started.contains("obey-1-a").then_some(())).await;
+    broker.change(|state| state.sessions.clear());
+    let again = broker.until("again", |state| state.registrations.get(1).cloned()).await;
+    assert_eq!(again.adopted.len(), 1);
+    assert_eq!(again.incarnation, broker.state().registrations[0].incarnation);
+    broker.cancel("obey-1-a");
+    let (reason, ..) = failure(broker.settled("obey-1-a").await);
+    assert_eq!(reason, FailureReason::Cancelled);
+}
+
+#[tokio::test]
+async fn an_outcome_outlives_an_outage_and_a_drain_gives_back() {
+    let broker = FakeBroker::start().await;
+    let worker = start(&broker, 2);
+    broker.add(handler_task("obey-1-wait", "obey", b"wait"));
+    broker.until("the start", |state| state.started.contains("obey-1-wait").then_some(())).await;
+    broker.change(|state| state.is_down = true);
+    worker.drain.cancel();
+    // The handler is asked to end while nobody answers.
+    while worker.handler.running.load(Ordering::SeqCst) > 0 {
+        tokio::task::yield_now().await;
+    }
+    broker.change(|state| state.is_down = false);
+    let settled = broker.settled("obey-1-wait").await;
+    let Settled::Released(call) = settled else { panic!("not released: {settled:?}") };
+    assert_eq!(call.failure.unwrap().reason(), FailureReason::Drained);
+    worker.ended.await.unwrap().unwrap();
+}
