@@ -13,12 +13,14 @@ mod postgres;
 mod redis;
 mod server;
 mod sqlite;
+mod supervised;
 
 pub use mariadb::{mariadb, start_mariadb};
 pub use postgres::{postgres, start_postgres};
 pub use redis::start_redis;
-pub use server::{Durability, Server};
+pub use server::{Durability, Server, free_port};
 pub use sqlite::SqliteFile;
+pub use supervised::Supervised;
 
 use sea_orm::{ConnectionTrait, Database};
 
