@@ -1,7 +1,7 @@
 //! The pure domain of asyncflow: what a task is, what can happen to it, and what follows.
 //!
-//! Nothing here does IO, spawns, locks or reads a clock; time is always an argument. Whoever wants to
-//! know *why* the system does something finds the rule here; the other crates carry it out.
+//! Nothing here does IO, spawns, locks or reads a clock; time is always an argument. Whoever wants
+//! to know *why* the system does something finds the rule here; the other crates carry it out.
 
 pub mod access;
 pub mod command;

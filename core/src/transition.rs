@@ -17,7 +17,7 @@
 //! ```
 //!
 //! It is pure: the store locks the row, asks here, and writes what comes back on the condition that
-//! the row's revision is still the one that was read. Time is an argument, and it is the database's.
+//! the row's revision is still the one that was read. Time is an argument: the database's.
 
 mod hold;
 mod owner;
