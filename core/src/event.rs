@@ -69,7 +69,8 @@ pub enum Event {
         fence: Fence,
         lease_ttl_ms: i64,
     },
-    /// The worker came back as a new process that still runs it: the lease moves to its new session.
+    /// The worker came back as a new process that still runs it: the lease moves to its new
+    /// session.
     Adopt {
         fence: Fence,
         session_id: i64,

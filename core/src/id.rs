@@ -137,8 +137,8 @@ fn parse_key(text: &str) -> Option<i64> {
 }
 
 /// Makes keys that grow and that differ from those of other nodes as long as their node numbers
-/// differ. Two brokers that drew the same node number collide at the primary key; the insert is then
-/// repeated with fresh keys from a generator with another node number.
+/// differ. Two brokers that drew the same node number collide at the primary key; the insert is
+/// then repeated with fresh keys from a generator with another node number.
 #[derive(Clone, Debug)]
 pub struct KeyGenerator {
     node: i64,
@@ -151,8 +151,8 @@ impl KeyGenerator {
         Self { node: i64::from(node) % (1 << NODE_BITS), last: 0 }
     }
 
-    /// The next key for a task created at `now_ms`. Never repeats and never decreases, also when the
-    /// clock goes back or more than 4,096 keys are drawn in a millisecond (it then runs ahead).
+    /// The next key for a task created at `now_ms`. Never repeats and never decreases, also when
+    /// the clock goes back or more than 4,096 keys are drawn in a millisecond (it then runs ahead).
     pub fn next_key(&mut self, now_ms: i64) -> i64 {
         let tick = now_ms.saturating_sub(EPOCH_MS).clamp(0, (1 << 41) - 1) << SEQUENCE_BITS;
         self.last = (self.last + 1).max(tick);

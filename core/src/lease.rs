@@ -43,8 +43,8 @@ struct Sighting {
 
 impl LookBook {
     /// `heartbeat_ms` is how often workers renew, `look_interval_ms` how often [`Self::look`] is
-    /// going to be called. At most `suspects_max` suspicions are remembered; those beyond wait until
-    /// there is room.
+    /// going to be called. At most `suspects_max` suspicions are remembered; those beyond wait
+    /// until there is room.
     pub fn new(heartbeat_ms: i64, look_interval_ms: i64, suspects_max: usize) -> Self {
         Self {
             apart_ms: heartbeat_ms.saturating_add(heartbeat_ms / 2),
@@ -56,8 +56,8 @@ impl LookBook {
     }
 
     /// Takes *all* suspects that the database answered with just now and gives back those to be
-    /// taken back. `now_ms` is monotonic, of any origin. Those given back stay in the book until they
-    /// are no suspects any more, so that a reap that failed is tried again at the next look.
+    /// taken back. `now_ms` is monotonic, of any origin. Those given back stay in the book until
+    /// they are no suspects any more, so that a reap that failed is tried again at the next look.
     pub fn look<'a>(&mut self, suspects: &'a [Suspect], now_ms: i64) -> Vec<&'a Suspect> {
         let away = self.last_look_ms.is_some_and(|last_ms| now_ms - last_ms > self.gap_ms_max);
         if away {
