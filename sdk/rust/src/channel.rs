@@ -45,7 +45,7 @@ impl ChannelOptions {
     /// Makes the channel; it connects at the first call, and again after a break.
     ///
     /// Errors: [`Error::Config`] for a bad address, token or CA file.
-    pub(crate) fn open(&self) -> Result<AuthorizedChannel, Error> {
+    pub fn open(&self) -> Result<AuthorizedChannel, Error> {
         let bad_address = |source| Error::Config(format!("address {}: {source}", self.address));
         let mut endpoint = Endpoint::from_shared(self.address.clone())
             .map_err(bad_address)?

@@ -12,6 +12,6 @@ pub mod worker;
 
 /// The messages of `asyncflow.v1`.
 pub use asyncflow_proto::v1;
-pub use channel::ChannelOptions;
+pub use channel::{AuthorizedChannel, CallHeaders, ChannelOptions};
 pub use client::{Client, ClientOptions, is_terminal};
 pub use error::{Error, Violation};

@@ -1,0 +1,124 @@
+//! How the client commands reach broker and governor.
+
+use crate::error::CliError;
+use asyncflow_proto::v1::governor_service_client::GovernorServiceClient;
+use asyncflow_sdk::{AuthorizedChannel, ChannelOptions, Client, ClientOptions, Error};
+use std::{env, path::PathBuf, time::Duration};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Flags of every command that talks to a server.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Credentials {
+    /// File that holds the token; the token itself may be in ASYNCFLOW_TOKEN
+    #[arg(long, env = "ASYNCFLOW_TOKEN_FILE", value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// PEM file of the authority that signed the server's certificate (for https)
+    #[arg(long, env = "ASYNCFLOW_CA_FILE", value_name = "FILE", global = true)]
+    ca_file: Option<PathBuf>,
+}
+
+impl Credentials {
+    /// `ASYNCFLOW_TOKEN` wins over the file. There is no flag for the token itself, because other
+    /// users of the machine could read it from the list of processes.
+    fn token(&self) -> Result<Option<String>, CliError> {
+        if let Ok(token) = env::var("ASYNCFLOW_TOKEN")
+            && !token.is_empty()
+        {
+            return Ok(Some(token));
+        }
+        let Some(path) = &self.token_file else { return Ok(None) };
+        let text = std::fs::read_to_string(path).map_err(|error| CliError::file(path, &error))?;
+        Ok(Some(text.trim().to_owned()))
+    }
+}
+
+/// Where the broker is.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct BrokerAddress {
+    /// The broker's address
+    #[arg(
+        long,
+        env = "ASYNCFLOW_BROKER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7070",
+        global = true
+    )]
+    broker: String,
+    /// How often a call is repeated while the broker is away
+    #[arg(long, value_name = "N", default_value_t = 2, global = true)]
+    connect_retries: usize,
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+impl BrokerAddress {
+    /// A client; it connects at its first call.
+    pub fn open(&self) -> Result<Broker, CliError> {
+        let options = ClientOptions {
+            address: self.broker.clone(),
+            token: self.credentials.token()?,
+            ca_file: self.credentials.ca_file.clone(),
+            connect_timeout: CONNECT_TIMEOUT,
+            retries_max: self.connect_retries,
+            ..ClientOptions::default()
+        };
+        let client = Client::connect(options).map_err(|error| self.explain(error))?;
+        Ok(Broker { client, address: self.clone() })
+    }
+
+    fn explain(&self, error: Error) -> CliError {
+        CliError::Call { error, server: "broker", address: self.broker.clone() }
+    }
+}
+
+/// A client that knows where it is connected to, for messages.
+#[derive(Clone)]
+pub struct Broker {
+    pub client: Client,
+    address: BrokerAddress,
+}
+
+impl Broker {
+    /// Turns a call's error into one for people.
+    pub fn explain(&self, error: Error) -> CliError {
+        self.address.explain(error)
+    }
+}
+
+/// Where the governor is.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct GovernorAddress {
+    /// The governor's address
+    #[arg(
+        long,
+        env = "ASYNCFLOW_GOVERNOR",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7080"
+    )]
+    governor: String,
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+impl GovernorAddress {
+    /// A client; it connects at its first call.
+    pub fn open(&self) -> Result<GovernorServiceClient<AuthorizedChannel>, CliError> {
+        let options = ChannelOptions {
+            address: self.governor.clone(),
+            token: self.credentials.token()?,
+            ca_file: self.credentials.ca_file.clone(),
+            connect_timeout: CONNECT_TIMEOUT,
+        };
+        let channel = options.open().map_err(|error| self.explain(error))?;
+        Ok(GovernorServiceClient::new(channel))
+    }
+
+    /// Turns a call's error into one for people.
+    pub fn explain(&self, error: impl Into<Error>) -> CliError {
+        CliError::Call { error: error.into(), server: "governor", address: self.governor.clone() }
+    }
+}

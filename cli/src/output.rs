@@ -1,0 +1,155 @@
+//! One way to print what a command found, in the four formats.
+
+use crate::{clock, error::CliError, style::Palette};
+use comfy_table::{Cell, ContentArrangement, Table, presets};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// `-o`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// Aligned columns for people; times are relative
+    #[default]
+    Table,
+    /// One JSON value: an object, or an array for lists; times are RFC 3339
+    Json,
+    /// One JSON object per line
+    Jsonl,
+    /// Only the ids, one per line
+    Id,
+}
+
+/// Flags of every command that prints.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct OutputArgs {
+    /// How to print
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, global = true)]
+    format: Format,
+}
+
+/// Something that can be printed in every format.
+pub trait View: Serialize {
+    /// Headings of the table.
+    const COLUMNS: &'static [&'static str];
+    /// What `-o id` prints.
+    fn id(&self) -> String;
+    /// One row under the headings.
+    fn row(&self, look: Look) -> Vec<String>;
+    /// What is shown of a single one, as (name, value); empty values are left out.
+    fn details(&self, look: Look) -> Vec<(&'static str, String)>;
+}
+
+/// What tables need to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    pub palette: Palette,
+    pub now_ms: i64,
+}
+
+/// Standard output with the chosen format.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    format: Format,
+    look: Look,
+}
+
+impl OutputArgs {
+    pub fn open(self) -> Output {
+        let look = Look { palette: Palette::stdout(), now_ms: clock::now_ms() };
+        Output { format: self.format, look }
+    }
+}
+
+impl Output {
+    pub fn is_table(&self) -> bool {
+        self.format == Format::Table
+    }
+
+    pub fn look(&self) -> Look {
+        self.look
+    }
+
+    /// Prints one thing with all that is known of it.
+    pub fn one<V: View>(&self, view: &V) -> Result<(), CliError> {
+        match self.format {
+            Format::Table => self.print_details(&view.details(self.look)),
+            Format::Json => self.line(&pretty(view)?),
+            Format::Jsonl => self.line(&compact(view)?),
+            Format::Id => self.line(&view.id()),
+        }
+    }
+
+    /// Prints a list; an empty table is its headings only.
+    pub fn many<V: View>(&self, views: &[V]) -> Result<(), CliError> {
+        match self.format {
+            Format::Table => {
+                let rows = views.iter().map(|view| view.row(self.look)).collect();
+                self.print_table(V::COLUMNS, rows)
+            }
+            Format::Json => self.line(&pretty(&views)?),
+            Format::Jsonl => views.iter().try_for_each(|view| self.line(&compact(view)?)),
+            Format::Id => views.iter().try_for_each(|view| self.line(&view.id())),
+        }
+    }
+
+    /// Prints one of a stream: always one line, so that it can be read as it comes.
+    pub fn next<V: View>(&self, view: &V, for_people: impl FnOnce() -> String) -> Result<(), CliError> {
+        match self.format {
+            Format::Table => self.line(&for_people()),
+            Format::Json | Format::Jsonl => self.line(&compact(view)?),
+            Format::Id => self.line(&view.id()),
+        }
+    }
+
+    /// Prints one line.
+    pub fn line(&self, text: &str) -> Result<(), CliError> {
+        let mut out = io::stdout().lock();
+        Ok(writeln!(out, "{text}")?)
+    }
+
+    /// Prints a table that is no list of views.
+    pub fn print_table(&self, columns: &[&str], rows: Vec<Vec<String>>) -> Result<(), CliError> {
+        let mut table = plain_table();
+        table.set_header(columns.iter().map(|name| Cell::new(self.look.palette.bold(name))));
+        table.add_rows(rows);
+        self.print_trimmed(&table)
+    }
+
+    fn print_details(&self, details: &[(&'static str, String)]) -> Result<(), CliError> {
+        let mut table = plain_table();
+        for (name, value) in details.iter().filter(|(_, value)| !value.is_empty()) {
+            table.add_row([self.look.palette.faint(name), value.clone()]);
+        }
+        self.print_trimmed(&table)
+    }
+
+    /// Trailing blanks would only be in the way of a copy or a diff.
+    fn print_trimmed(&self, table: &Table) -> Result<(), CliError> {
+        table.lines().try_for_each(|line| self.line(line.trim_end()))
+    }
+}
+
+fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    // Without a terminal there is no width to keep to: wrapped ids would be useless in a pipe.
+    let arrangement = if io::stdout().is_terminal() {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    };
+    table.set_content_arrangement(arrangement);
+    table
+}
+
+fn pretty<T: Serialize + ?Sized>(value: &T) -> Result<String, CliError> {
+    serde_json::to_string_pretty(value).map_err(unprintable)
+}
+
+fn compact<T: Serialize + ?Sized>(value: &T) -> Result<String, CliError> {
+    serde_json::to_string(value).map_err(unprintable)
+}
+
+fn unprintable(error: serde_json::Error) -> CliError {
+    CliError::Failed(format!("cannot print the answer as JSON: {error}"))
+}

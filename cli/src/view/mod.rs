@@ -1,0 +1,43 @@
+//! What the protocol's messages look like in JSON and in tables.
+//!
+//! JSON has the protocol's field names, enums without their prefix, times in RFC 3339, spans as
+//! `3.5s`, contents as text or base64. Every key is always there, `null` when unset, so that
+//! scripts need not ask.
+
+pub mod attempt;
+pub mod content;
+pub mod count;
+pub mod governor;
+pub mod log;
+pub mod task;
+pub mod task_type;
+pub mod worker;
+
+use std::collections::HashMap;
+
+/// `TASK_STATE_RUNNING` → `RUNNING`; a number that this program does not know stays a number.
+fn enum_name(known: Result<&'static str, i32>, prefix: &str) -> String {
+    match known {
+        Ok(name) => name.strip_prefix(prefix).unwrap_or(name).to_owned(),
+        Err(number) => number.to_string(),
+    }
+}
+
+/// `k=v` in the order of keys.
+fn pairs(map: impl IntoIterator<Item = (impl AsRef<str>, impl std::fmt::Display)>) -> String {
+    let mut pairs: Vec<String> =
+        map.into_iter().map(|(key, value)| format!("{}={value}", key.as_ref())).collect();
+    pairs.sort();
+    pairs.join(" ")
+}
+
+/// JSON objects with their keys in order, so that the same task always prints the same.
+fn sorted<V>(map: HashMap<String, V>) -> std::collections::BTreeMap<String, V> {
+    map.into_iter().collect()
+}
+
+/// Empty for people where nothing was said.
+fn unless_zero(number: impl Into<i64>) -> String {
+    let number = number.into();
+    if number == 0 { String::new() } else { number.to_string() }
+}

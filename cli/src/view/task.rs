@@ -1,0 +1,369 @@
+//! A task.
+
+use super::{content::ContentView, enum_name, pairs, sorted, unless_zero};
+use crate::{
+    output::{Look, View},
+    time,
+};
+use asyncflow_proto::v1::{Command, Failure, FailureReason, Progress, RetryPolicy, Task, TaskState};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// See the protocol's `Task`.
+#[derive(Debug, Serialize)]
+pub struct TaskView {
+    id: String,
+    task_type: String,
+    name: String,
+    user: String,
+    state: String,
+    priority: i32,
+    labels: BTreeMap<String, String>,
+    payload: Option<ContentView>,
+    command: Option<CommandView>,
+    context: Option<ContentView>,
+    context_version: i64,
+    stage: String,
+    result: Option<ContentView>,
+    failure: Option<FailureView>,
+    progress: Option<ProgressView>,
+    attempt: i32,
+    failures: i32,
+    crashes: i32,
+    run: i32,
+    retry: Option<RetryView>,
+    max_running_time: Option<String>,
+    worker_id: String,
+    not_before: Option<String>,
+    create_time: Option<String>,
+    update_time: Option<String>,
+    claim_time: Option<String>,
+    start_time: Option<String>,
+    finish_time: Option<String>,
+    due_time: Option<String>,
+    etag: String,
+    #[serde(skip)]
+    times: Times,
+}
+
+/// For relative times in tables.
+#[derive(Debug)]
+struct Times {
+    create: Option<prost_types::Timestamp>,
+    update: Option<prost_types::Timestamp>,
+    start: Option<prost_types::Timestamp>,
+    finish: Option<prost_types::Timestamp>,
+    due: Option<prost_types::Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct CommandView {
+    program: String,
+    args: Vec<String>,
+    working_directory: String,
+    environment: BTreeMap<String, String>,
+}
+
+/// Why a task or an attempt failed.
+#[derive(Debug, Serialize)]
+pub struct FailureView {
+    reason: String,
+    message: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ProgressView {
+    percent: Option<f64>,
+    message: String,
+    metrics: BTreeMap<String, f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct RetryView {
+    max_retries: i32,
+    interval: Option<String>,
+    max_interval: Option<String>,
+}
+
+/// `RUNNING` etc.
+pub fn state_name(state: i32) -> String {
+    let known = TaskState::try_from(state).map(|state| state.as_str_name()).map_err(|_| state);
+    enum_name(known, "TASK_STATE_")
+}
+
+impl From<Task> for TaskView {
+    fn from(task: Task) -> Self {
+        Self {
+            state: state_name(task.state),
+            labels: sorted(task.labels),
+            payload: task.payload.map(Into::into),
+            command: task.command.map(Into::into),
+            context: task.context.map(Into::into),
+            result: task.result.map(Into::into),
+            failure: task.failure.map(Into::into),
+            progress: task.progress.map(Into::into),
+            retry: task.retry.map(Into::into),
+            max_running_time: time::span_text(task.max_running_time.as_ref()),
+            not_before: time::rfc3339(task.not_before.as_ref()),
+            create_time: time::rfc3339(task.create_time.as_ref()),
+            update_time: time::rfc3339(task.update_time.as_ref()),
+            claim_time: time::rfc3339(task.claim_time.as_ref()),
+            start_time: time::rfc3339(task.start_time.as_ref()),
+            finish_time: time::rfc3339(task.finish_time.as_ref()),
+            due_time: time::rfc3339(task.due_time.as_ref()),
+            times: Times {
+                create: task.create_time,
+                update: task.update_time,
+                start: task.start_time,
+                finish: task.finish_time,
+                due: task.due_time,
+            },
+            id: task.id,
+            task_type: task.task_type,
+            name: task.name,
+            user: task.user,
+            priority: task.priority,
+            context_version: task.context_version,
+            stage: task.stage,
+            attempt: task.attempt,
+            failures: task.failures,
+            crashes: task.crashes,
+            run: task.run,
+            worker_id: task.worker_id,
+            etag: task.etag,
+        }
+    }
+}
+
+impl From<Command> for CommandView {
+    fn from(command: Command) -> Self {
+        Self {
+            program: command.program,
+            args: command.args,
+            working_directory: command.working_directory,
+            environment: sorted(command.environment),
+        }
+    }
+}
+
+impl From<Failure> for FailureView {
+    fn from(failure: Failure) -> Self {
+        let known = FailureReason::try_from(failure.reason)
+            .map(|reason| reason.as_str_name())
+            .map_err(|_| failure.reason);
+        Self { reason: enum_name(known, "FAILURE_REASON_"), message: failure.message }
+    }
+}
+
+impl From<Progress> for ProgressView {
+    fn from(progress: Progress) -> Self {
+        Self {
+            percent: progress.percent,
+            message: progress.message,
+            metrics: sorted(progress.metrics),
+        }
+    }
+}
+
+impl From<RetryPolicy> for RetryView {
+    fn from(retry: RetryPolicy) -> Self {
+        Self {
+            max_retries: retry.max_retries,
+            interval: time::span_text(retry.interval.as_ref()),
+            max_interval: time::span_text(retry.max_interval.as_ref()),
+        }
+    }
+}
+
+impl FailureView {
+    pub fn for_people(&self) -> String {
+        match self.message.as_str() {
+            "" => self.reason.clone(),
+            message => format!("{}: {message}", self.reason),
+        }
+    }
+}
+
+impl ProgressView {
+    fn for_people(&self) -> String {
+        let percent = self.percent.map(|percent| format!("{percent:.0}%")).unwrap_or_default();
+        let metrics = pairs(self.metrics.iter().map(|(name, value)| (name, format!("{value:.4}"))));
+        let parts = [percent.as_str(), self.message.as_str(), metrics.as_str()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+    }
+}
+
+impl CommandView {
+    fn for_people(&self) -> String {
+        let words = std::iter::once(&self.program).chain(&self.args);
+        words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// As one would type it into a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+impl TaskView {
+    /// One line for `task watch`.
+    pub fn line(&self, look: Look) -> String {
+        let progress = self.progress.as_ref().map(ProgressView::for_people).unwrap_or_default();
+        let failure = self.failure.as_ref().map(FailureView::for_people).unwrap_or_default();
+        let attempt = format!("attempt {}", self.attempt);
+        let state = look.palette.state(&self.state);
+        let parts = [&self.id, &state, &self.name, &attempt, &self.stage, &progress, &failure];
+        parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("  ")
+    }
+
+    fn retries(&self) -> String {
+        let Some(retry) = &self.retry else { return String::new() };
+        let interval = retry.interval.clone().unwrap_or_default();
+        let most = retry.max_interval.clone().unwrap_or_default();
+        format!("{} of {} used, first wait {interval}, at most {most}", self.failures, retry.max_retries)
+    }
+}
+
+impl View for TaskView {
+    const COLUMNS: &'static [&'static str] =
+        &["ID", "NAME", "STATE", "STAGE", "PROGRESS", "ATTEMPT", "USER", "WORKER", "CREATED"];
+
+    fn id(&self) -> String {
+        self.id.clone()
+    }
+
+    fn row(&self, look: Look) -> Vec<String> {
+        let percent = self.progress.as_ref().and_then(|progress| progress.percent);
+        vec![
+            self.id.clone(),
+            self.name.clone(),
+            look.palette.state(&self.state),
+            self.stage.clone(),
+            percent.map(|percent| format!("{percent:.0}%")).unwrap_or_default(),
+            unless_zero(self.attempt),
+            self.user.clone(),
+            self.worker_id.clone(),
+            time::relative(self.times.create.as_ref(), look.now_ms),
+        ]
+    }
+
+    fn details(&self, look: Look) -> Vec<(&'static str, String)> {
+        let people = |content: &Option<ContentView>| {
+            content.as_ref().map(ContentView::for_people).unwrap_or_default()
+        };
+        let relative = |time: &Option<_>| time::relative(Option::as_ref(time), look.now_ms);
+        let command = self.command.as_ref();
+        let ran = time::elapsed(
+            self.times.start.as_ref(),
+            self.times.finish.as_ref(),
+            look.now_ms,
+        );
+        vec![
+            ("id", self.id.clone()),
+            ("name", self.name.clone()),
+            ("type", self.task_type.clone()),
+            ("user", self.user.clone()),
+            ("state", look.palette.state(&self.state)),
+            ("failure", self.failure.as_ref().map(FailureView::for_people).unwrap_or_default()),
+            ("stage", self.stage.clone()),
+            ("progress", self.progress.as_ref().map(ProgressView::for_people).unwrap_or_default()),
+            ("attempt", unless_zero(self.attempt)),
+            ("run", unless_zero(self.run)),
+            ("retries", self.retries()),
+            ("crashes", unless_zero(self.crashes)),
+            ("priority", unless_zero(self.priority)),
+            ("labels", pairs(&self.labels)),
+            ("worker", self.worker_id.clone()),
+            ("max time", self.max_running_time.clone().unwrap_or_default()),
+            ("created", relative(&self.times.create)),
+            ("due", relative(&self.times.due)),
+            ("started", relative(&self.times.start)),
+            ("ran for", ran),
+            ("finished", relative(&self.times.finish)),
+            ("changed", relative(&self.times.update)),
+            ("command", command.map(CommandView::for_people).unwrap_or_default()),
+            ("directory", command.map(|c| c.working_directory.clone()).unwrap_or_default()),
+            ("environment", command.map(|c| pairs(&c.environment)).unwrap_or_default()),
+            ("payload", people(&self.payload)),
+            ("context", people(&self.context)),
+            ("context version", unless_zero(self.context_version)),
+            ("result", people(&self.result)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::style::Palette;
+    use asyncflow_proto::{time::timestamp, v1::Content};
+
+    fn task() -> Task {
+        Task {
+            id: "train-1-0c5wzq8a7r2kd".into(),
+            task_type: "train".into(),
+            state: TaskState::Failed.into(),
+            labels: [("b".into(), "2".into()), ("a".into(), "1".into())].into(),
+            failure: Some(Failure { reason: FailureReason::TimedOut.into(), message: "5m".into() }),
+            result: Some(Content { data: b"{}".to_vec(), content_type: String::new() }),
+            create_time: Some(timestamp(1_767_225_600_000)),
+            max_running_time: Some(prost_types::Duration { seconds: 3, nanos: 500_000_000 }),
+            ..Task::default()
+        }
+    }
+
+    #[test]
+    fn json_has_the_protocols_names_and_every_key() {
+        let json = serde_json::to_value(TaskView::from(task())).unwrap();
+        for (pointer, expected) in [
+            ("/state", "FAILED"),
+            ("/failure/reason", "TIMED_OUT"),
+            ("/create_time", "2026-01-01T00:00:00Z"),
+            ("/max_running_time", "3.500s"),
+            ("/labels/a", "1"),
+            ("/result/text", "{}"),
+        ] {
+            assert_eq!(json.pointer(pointer).unwrap(), expected, "{pointer}");
+        }
+        assert!(json.get("finish_time").unwrap().is_null());
+        assert!(json.get("times").is_none());
+    }
+
+    #[test]
+    fn a_row_fits_its_headings_and_details_leave_nothing_out() {
+        let look = Look { palette: Palette::stdout(), now_ms: 1_767_225_660_000 };
+        let view = TaskView::from(task());
+        let row = view.row(look);
+        assert_eq!(row.len(), TaskView::COLUMNS.len());
+        assert_eq!(row.last().unwrap(), "1m ago");
+        let details = view.details(look);
+        assert!(details.contains(&("failure", "TIMED_OUT: 5m".to_owned())));
+        assert!(details.contains(&("labels", "a=1 b=2".to_owned())));
+    }
+
+    #[test]
+    fn commands_are_shown_as_they_would_be_typed() {
+        let command = Command {
+            program: "sh".into(),
+            args: vec!["-c".into(), "echo 'x y'".into(), String::new()],
+            ..Command::default()
+        };
+        assert_eq!(CommandView::from(command).for_people(), r"sh -c 'echo '\''x y'\''' ''");
+    }
+
+    #[test]
+    fn an_unknown_state_of_a_newer_broker_is_a_number() {
+        assert_eq!(state_name(99), "99");
+    }
+}

@@ -1,0 +1,116 @@
+//! A task type.
+
+use crate::{
+    output::{Look, View},
+    time,
+};
+use asyncflow_proto::v1::{OptionalRetryPolicy, TaskType};
+use prost_types::Timestamp;
+use serde::Serialize;
+
+/// See the protocol's `TaskType`.
+#[derive(Debug, Serialize)]
+pub struct TaskTypeView {
+    name: String,
+    description: String,
+    schedule_limit: i32,
+    priority: i32,
+    retry: Option<RetryDefaults>,
+    max_running_time: Option<String>,
+    max_crashes: Option<i32>,
+    max_context_bytes: Option<i32>,
+    shard_max_rows: i64,
+    retention: Option<String>,
+    paused: bool,
+    etag: String,
+    create_time: Option<String>,
+    update_time: Option<String>,
+    #[serde(skip)]
+    created: Option<Timestamp>,
+    #[serde(skip)]
+    updated: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct RetryDefaults {
+    max_retries: Option<i32>,
+    interval: Option<String>,
+    max_interval: Option<String>,
+}
+
+impl From<OptionalRetryPolicy> for RetryDefaults {
+    fn from(retry: OptionalRetryPolicy) -> Self {
+        Self {
+            max_retries: retry.max_retries,
+            interval: time::span_text(retry.interval.as_ref()),
+            max_interval: time::span_text(retry.max_interval.as_ref()),
+        }
+    }
+}
+
+impl From<TaskType> for TaskTypeView {
+    fn from(kind: TaskType) -> Self {
+        Self {
+            name: kind.name,
+            description: kind.description,
+            schedule_limit: kind.schedule_limit,
+            priority: kind.priority,
+            retry: kind.retry.map(Into::into),
+            max_running_time: time::span_text(kind.max_running_time.as_ref()),
+            max_crashes: kind.max_crashes,
+            max_context_bytes: kind.max_context_bytes,
+            shard_max_rows: kind.shard_max_rows,
+            retention: time::span_text(kind.retention.as_ref()),
+            paused: kind.paused,
+            etag: kind.etag,
+            create_time: time::rfc3339(kind.create_time.as_ref()),
+            update_time: time::rfc3339(kind.update_time.as_ref()),
+            created: kind.create_time,
+            updated: kind.update_time,
+        }
+    }
+}
+
+impl View for TaskTypeView {
+    const COLUMNS: &'static [&'static str] =
+        &["NAME", "PAUSED", "PRIORITY", "RETRIES", "MAX TIME", "RETENTION", "DESCRIPTION"];
+
+    fn id(&self) -> String {
+        self.name.clone()
+    }
+
+    fn row(&self, _: Look) -> Vec<String> {
+        let retries = self.retry.as_ref().and_then(|retry| retry.max_retries);
+        vec![
+            self.name.clone(),
+            if self.paused { "yes" } else { "no" }.to_owned(),
+            self.priority.to_string(),
+            retries.map(|retries| retries.to_string()).unwrap_or_default(),
+            self.max_running_time.clone().unwrap_or_else(|| "none".to_owned()),
+            self.retention.clone().unwrap_or_else(|| "forever".to_owned()),
+            self.description.clone(),
+        ]
+    }
+
+    fn details(&self, look: Look) -> Vec<(&'static str, String)> {
+        let number = |number: Option<i32>| number.map(|n| n.to_string()).unwrap_or_default();
+        let retry = self.retry.as_ref();
+        vec![
+            ("name", self.name.clone()),
+            ("description", self.description.clone()),
+            ("paused", if self.paused { "yes" } else { "no" }.to_owned()),
+            ("priority", self.priority.to_string()),
+            ("max retries", number(retry.and_then(|retry| retry.max_retries))),
+            ("retry interval", retry.and_then(|r| r.interval.clone()).unwrap_or_default()),
+            ("max retry interval", retry.and_then(|r| r.max_interval.clone()).unwrap_or_default()),
+            ("max time", self.max_running_time.clone().unwrap_or_else(|| "none".to_owned())),
+            ("max crashes", number(self.max_crashes)),
+            ("max context bytes", number(self.max_context_bytes)),
+            ("retention", self.retention.clone().unwrap_or_else(|| "forever".to_owned())),
+            ("schedule limit", self.schedule_limit.to_string()),
+            ("shard max rows", self.shard_max_rows.to_string()),
+            ("created", time::relative(self.created.as_ref(), look.now_ms)),
+            ("changed", time::relative(self.updated.as_ref(), look.now_ms)),
+        ]
+    }
+}

@@ -1,0 +1,89 @@
+//! A worker.
+
+use super::{pairs, sorted};
+use crate::{
+    output::{Look, View},
+    time,
+};
+use asyncflow_proto::v1::Worker;
+use prost_types::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// See the protocol's `Worker`.
+#[derive(Debug, Serialize)]
+pub struct WorkerView {
+    worker_id: String,
+    host: String,
+    labels: BTreeMap<String, String>,
+    task_types: Vec<String>,
+    slots: i32,
+    running: i32,
+    version: String,
+    draining: bool,
+    alive: bool,
+    register_time: Option<String>,
+    heartbeat_time: Option<String>,
+    #[serde(skip)]
+    registered: Option<Timestamp>,
+    #[serde(skip)]
+    heard: Option<Timestamp>,
+}
+
+impl From<Worker> for WorkerView {
+    fn from(worker: Worker) -> Self {
+        Self {
+            worker_id: worker.worker_id,
+            host: worker.host,
+            labels: sorted(worker.labels),
+            task_types: worker.task_types,
+            slots: worker.slots,
+            running: worker.running,
+            version: worker.version,
+            draining: worker.draining,
+            alive: worker.alive,
+            register_time: time::rfc3339(worker.register_time.as_ref()),
+            heartbeat_time: time::rfc3339(worker.heartbeat_time.as_ref()),
+            registered: worker.register_time,
+            heard: worker.heartbeat_time,
+        }
+    }
+}
+
+impl WorkerView {
+    fn condition(&self) -> &'static str {
+        match (self.alive, self.draining) {
+            (false, _) => "LOST",
+            (true, true) => "DRAINING",
+            (true, false) => "ALIVE",
+        }
+    }
+}
+
+impl View for WorkerView {
+    const COLUMNS: &'static [&'static str] =
+        &["ID", "HOST", "CONDITION", "RUNNING", "SLOTS", "TYPES", "LABELS", "HEARD", "REGISTERED"];
+
+    fn id(&self) -> String {
+        self.worker_id.clone()
+    }
+
+    fn row(&self, look: Look) -> Vec<String> {
+        vec![
+            self.worker_id.clone(),
+            self.host.clone(),
+            look.palette.state(self.condition()),
+            self.running.to_string(),
+            self.slots.to_string(),
+            self.task_types.join(","),
+            pairs(&self.labels),
+            time::relative(self.heard.as_ref(), look.now_ms),
+            time::relative(self.registered.as_ref(), look.now_ms),
+        ]
+    }
+
+    fn details(&self, look: Look) -> Vec<(&'static str, String)> {
+        let names = ["id", "host", "condition", "running", "slots", "types", "labels", "heard"];
+        names.into_iter().chain(["registered"]).zip(self.row(look)).collect()
+    }
+}
