@@ -15,6 +15,9 @@ pub mod exit {
     pub const CANCELLED: u8 = 130;
 }
 
+/// What a client command ends with: an exit code, or an error that has one.
+pub type Outcome = Result<u8, CliError>;
+
 /// Why a client command ends without doing what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {

@@ -65,6 +65,10 @@ impl Output {
         self.format == Format::Table
     }
 
+    pub fn is_ids(&self) -> bool {
+        self.format == Format::Id
+    }
+
     pub fn look(&self) -> Look {
         self.look
     }
@@ -93,7 +97,11 @@ impl Output {
     }
 
     /// Prints one of a stream: always one line, so that it can be read as it comes.
-    pub fn next<V: View>(&self, view: &V, for_people: impl FnOnce() -> String) -> Result<(), CliError> {
+    pub fn next<V: View>(
+        &self,
+        view: &V,
+        for_people: impl FnOnce() -> String,
+    ) -> Result<(), CliError> {
         match self.format {
             Format::Table => self.line(&for_people()),
             Format::Json | Format::Jsonl => self.line(&compact(view)?),

@@ -13,13 +13,17 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
 
 /// Reads an RFC 3339 time.
 pub fn parse_time(text: &str) -> Result<Timestamp, String> {
-    text.parse()
-        .map_err(|_| "write it as RFC 3339, e.g. 2026-01-31T18:00:00Z".to_owned())
+    text.parse().map_err(|_| "write it as RFC 3339, e.g. 2026-01-31T18:00:00Z".to_owned())
 }
 
 /// The time which is `span` from now, by this computer's clock.
 pub fn from_now(span: &Duration) -> Timestamp {
     timestamp(clock::now_ms().saturating_add(duration_ms(span).unwrap_or(i64::MAX)))
+}
+
+/// The time which was `span` ago, by this computer's clock.
+pub fn before_now(span: &Duration) -> Timestamp {
+    timestamp(clock::now_ms().saturating_sub(duration_ms(span).unwrap_or(i64::MAX)))
 }
 
 /// RFC 3339, for JSON.
@@ -80,8 +84,10 @@ mod tests {
         assert_eq!(parse_span("250ms").unwrap(), Duration { seconds: 0, nanos: 250_000_000 });
         assert!(parse_span("5").unwrap_err().contains("30s"));
         assert!(parse_span("-5s").is_err());
-        assert_eq!(rfc3339(Some(&parse_time("2026-01-31T18:00:00Z").unwrap())).unwrap(),
-            "2026-01-31T18:00:00Z");
+        assert_eq!(
+            rfc3339(Some(&parse_time("2026-01-31T18:00:00Z").unwrap())).unwrap(),
+            "2026-01-31T18:00:00Z"
+        );
         assert!(parse_time("tomorrow").unwrap_err().contains("RFC 3339"));
     }
 

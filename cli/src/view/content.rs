@@ -20,13 +20,11 @@ pub struct ContentView {
 impl From<Content> for ContentView {
     fn from(content: Content) -> Self {
         let content_type = content.content_type;
-        match String::from_utf8(content.data) {
-            Ok(text) => Self { text: Some(text), base64: None, content_type },
-            Err(binary) => Self {
-                text: None,
-                base64: Some(STANDARD.encode(binary.as_bytes())),
-                content_type,
-            },
+        match std::str::from_utf8(&content.data) {
+            Ok(text) => Self { text: Some(text.to_owned()), base64: None, content_type },
+            Err(_) => {
+                Self { text: None, base64: Some(STANDARD.encode(&content.data)), content_type }
+            }
         }
     }
 }
@@ -60,7 +58,7 @@ mod tests {
     #[test]
     fn text_stays_text_and_bytes_become_base64() {
         let view = |data: &[u8]| {
-            ContentView::from(Content { data: data.to_vec(), content_type: "x/y".into() })
+            ContentView::from(Content { data: data.to_vec().into(), content_type: "x/y".into() })
         };
         let text = serde_json::json!(view("{\"a\":\"ü\"}".as_bytes()));
         assert_eq!(text, serde_json::json!({"text": "{\"a\":\"ü\"}", "content_type": "x/y"}));

@@ -110,8 +110,9 @@ impl From<GetLeaderResponse> for LeaderView {
 
 impl From<Shard> for ShardView {
     fn from(shard: Shard) -> Self {
-        let known =
-            ShardState::try_from(shard.state).map(|state| state.as_str_name()).map_err(|_| shard.state);
+        let known = ShardState::try_from(shard.state)
+            .map(|state| state.as_str_name())
+            .map_err(|_| shard.state);
         Self {
             task_type: shard.task_type,
             number: shard.number,
@@ -131,7 +132,8 @@ impl StatusView {
 }
 
 impl View for StatusView {
-    const COLUMNS: &'static [&'static str] = &["GOVERNOR", "VERSION", "LEADING", "EPOCH", "STARTED"];
+    const COLUMNS: &'static [&'static str] =
+        &["GOVERNOR", "VERSION", "LEADING", "EPOCH", "STARTED"];
 
     fn id(&self) -> String {
         self.governor_id.clone()
@@ -220,6 +222,9 @@ impl View for ShardView {
     }
 
     fn details(&self, look: Look) -> Vec<(&'static str, String)> {
-        ["type", "shard", "state", "rows", "live", "created"].into_iter().zip(self.row(look)).collect()
+        ["type", "shard", "state", "rows", "live", "created"]
+            .into_iter()
+            .zip(self.row(look))
+            .collect()
     }
 }

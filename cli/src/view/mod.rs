@@ -13,8 +13,6 @@ pub mod task;
 pub mod task_type;
 pub mod worker;
 
-use std::collections::HashMap;
-
 /// `TASK_STATE_RUNNING` → `RUNNING`; a number that this program does not know stays a number.
 fn enum_name(known: Result<&'static str, i32>, prefix: &str) -> String {
     match known {
@@ -23,17 +21,11 @@ fn enum_name(known: Result<&'static str, i32>, prefix: &str) -> String {
     }
 }
 
-/// `k=v` in the order of keys.
+/// `k=v k=v`.
 fn pairs(map: impl IntoIterator<Item = (impl AsRef<str>, impl std::fmt::Display)>) -> String {
-    let mut pairs: Vec<String> =
+    let pairs: Vec<String> =
         map.into_iter().map(|(key, value)| format!("{}={value}", key.as_ref())).collect();
-    pairs.sort();
     pairs.join(" ")
-}
-
-/// JSON objects with their keys in order, so that the same task always prints the same.
-fn sorted<V>(map: HashMap<String, V>) -> std::collections::BTreeMap<String, V> {
-    map.into_iter().collect()
 }
 
 /// Empty for people where nothing was said.

@@ -1,11 +1,13 @@
 //! A task.
 
-use super::{content::ContentView, enum_name, pairs, sorted, unless_zero};
+use super::{content::ContentView, enum_name, pairs, unless_zero};
 use crate::{
     output::{Look, View},
     time,
 };
-use asyncflow_proto::v1::{Command, Failure, FailureReason, Progress, RetryPolicy, Task, TaskState};
+use asyncflow_proto::v1::{
+    Command, Failure, FailureReason, Progress, RetryPolicy, Task, TaskState,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -95,7 +97,7 @@ impl From<Task> for TaskView {
     fn from(task: Task) -> Self {
         Self {
             state: state_name(task.state),
-            labels: sorted(task.labels),
+            labels: task.labels,
             payload: task.payload.map(Into::into),
             command: task.command.map(Into::into),
             context: task.context.map(Into::into),
@@ -141,7 +143,7 @@ impl From<Command> for CommandView {
             program: command.program,
             args: command.args,
             working_directory: command.working_directory,
-            environment: sorted(command.environment),
+            environment: command.environment,
         }
     }
 }
@@ -157,11 +159,7 @@ impl From<Failure> for FailureView {
 
 impl From<Progress> for ProgressView {
     fn from(progress: Progress) -> Self {
-        Self {
-            percent: progress.percent,
-            message: progress.message,
-            metrics: sorted(progress.metrics),
-        }
+        Self { percent: progress.percent, message: progress.message, metrics: progress.metrics }
     }
 }
 
@@ -229,7 +227,10 @@ impl TaskView {
         let Some(retry) = &self.retry else { return String::new() };
         let interval = retry.interval.clone().unwrap_or_default();
         let most = retry.max_interval.clone().unwrap_or_default();
-        format!("{} of {} used, first wait {interval}, at most {most}", self.failures, retry.max_retries)
+        format!(
+            "{} of {} used, first wait {interval}, at most {most}",
+            self.failures, retry.max_retries
+        )
     }
 }
 
@@ -262,11 +263,7 @@ impl View for TaskView {
         };
         let relative = |time: &Option<_>| time::relative(Option::as_ref(time), look.now_ms);
         let command = self.command.as_ref();
-        let ran = time::elapsed(
-            self.times.start.as_ref(),
-            self.times.finish.as_ref(),
-            look.now_ms,
-        );
+        let ran = time::elapsed(self.times.start.as_ref(), self.times.finish.as_ref(), look.now_ms);
         vec![
             ("id", self.id.clone()),
             ("name", self.name.clone()),
@@ -316,7 +313,7 @@ mod tests {
             state: TaskState::Failed.into(),
             labels: [("b".into(), "2".into()), ("a".into(), "1".into())].into(),
             failure: Some(Failure { reason: FailureReason::TimedOut.into(), message: "5m".into() }),
-            result: Some(Content { data: b"{}".to_vec(), content_type: String::new() }),
+            result: Some(Content { data: b"{}".as_slice().into(), content_type: String::new() }),
             create_time: Some(timestamp(1_767_225_600_000)),
             max_running_time: Some(prost_types::Duration { seconds: 3, nanos: 500_000_000 }),
             ..Task::default()

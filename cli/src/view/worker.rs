@@ -1,6 +1,6 @@
 //! A worker.
 
-use super::{pairs, sorted};
+use super::pairs;
 use crate::{
     output::{Look, View},
     time,
@@ -35,7 +35,7 @@ impl From<Worker> for WorkerView {
         Self {
             worker_id: worker.worker_id,
             host: worker.host,
-            labels: sorted(worker.labels),
+            labels: worker.labels,
             task_types: worker.task_types,
             slots: worker.slots,
             running: worker.running,

@@ -1,0 +1,207 @@
+//! Following a task until it has ended: its log as it is written, its progress below.
+//!
+//! ```text
+//!  WatchTasks ───▶ bar on stderr (only on a terminal)
+//!  StreamTaskLogs ▶ stdout → stdout, stderr and SYSTEM → stderr
+//!  Ctrl-C ───────▶ 1st: cancel the task and go on until it has stopped; 2nd: leave it alone
+//! ```
+
+use crate::{
+    connection::Broker,
+    ending,
+    error::{CliError, Outcome, exit},
+    style::Palette,
+    view::task::state_name,
+};
+use asyncflow_proto::v1::{
+    LogStream, StreamTaskLogsRequest, StreamTaskLogsResponse, Task, WatchTasksRequest,
+};
+use asyncflow_sdk::{Error, is_terminal};
+use futures::{Stream, TryStreamExt};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::{
+    io::{self, Write},
+    pin::{Pin, pin},
+    time::Duration,
+};
+
+/// How long the rest of the log is waited for when the task has ended.
+const LOG_GRACE: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_millis(200);
+
+type Chunks<'a> = Pin<&'a mut dyn Stream<Item = Result<StreamTaskLogsResponse, Error>>>;
+
+/// Follows a task to its end; the exit code is the task's (see [`ending::exit_code`]).
+///
+/// The first Ctrl-C cancels the task, the second leaves with 130 while the task is still stopping.
+pub async fn follow(broker: &Broker, task: Task) -> Outcome {
+    let bar = Bar::new();
+    bar.show(&task);
+    let id = task.id.clone();
+    let chunks = broker.client.logs(StreamTaskLogsRequest {
+        task_id: id.clone(),
+        follow: true,
+        ..StreamTaskLogsRequest::default()
+    });
+    let mut chunks = pin!(chunks);
+    let ended = until_ended(broker, &id, &bar, chunks.as_mut()).await?;
+    let Some(task) = ended else {
+        bar.clear();
+        crate::remark(&format!("left; the task may still be stopping: asyncflow task get {id}"));
+        return Ok(exit::CANCELLED);
+    };
+    bar.clear();
+    conclude(&task);
+    ending::exit_code(broker, &task).await
+}
+
+/// Gives the task as it ended, or `None` when the second Ctrl-C came first.
+async fn until_ended(
+    broker: &Broker,
+    id: &str,
+    bar: &Bar,
+    mut chunks: Chunks<'_>,
+) -> Result<Option<Task>, CliError> {
+    let mut states = pin!(broker.client.watch(WatchTasksRequest {
+        task_ids: vec![id.to_owned()],
+        until_done: true,
+        ..WatchTasksRequest::default()
+    }));
+    let mut interrupts = Interrupts::default();
+    let mut log_open = true;
+    loop {
+        tokio::select! {
+            chunk = chunks.try_next(), if log_open => log_open = take(bar, chunk)?,
+            change = states.try_next() => {
+                let change = change.map_err(|error| broker.explain(error))?;
+                let Some(change) = change else { break };
+                let Some(task) = change.task else {
+                    return Err(CliError::NotFound(format!("{id} was deleted")));
+                };
+                bar.show(&task);
+                if is_terminal(task.state()) {
+                    break;
+                }
+            }
+            interrupt = interrupts.next() => {
+                interrupt?;
+                if interrupts.count > 1 {
+                    return Ok(None);
+                }
+                bar.say("cancelling the task; Ctrl-C once more leaves it alone");
+                let cancelled = broker.client.cancel(id, "interrupted").await;
+                cancelled.map_err(|error| broker.explain(error))?;
+            }
+        }
+    }
+    if log_open {
+        let rest = async {
+            while take(bar, chunks.try_next().await)? {}
+            Ok::<_, CliError>(())
+        };
+        if let Ok(result) = tokio::time::timeout(LOG_GRACE, rest).await {
+            result?;
+        }
+    }
+    broker.client.get(id).await.map(Some).map_err(|error| broker.explain(error))
+}
+
+/// Writes a piece of the log. A log that cannot be had is told and does not end the following.
+/// Answers whether there may be more.
+fn take(bar: &Bar, chunk: Result<Option<StreamTaskLogsResponse>, Error>) -> Result<bool, CliError> {
+    match chunk {
+        Ok(Some(chunk)) => {
+            bar.aside(|| write_log(&chunk))?;
+            Ok(true)
+        }
+        Ok(None) => Ok(false),
+        Err(error) => {
+            bar.say(&format!("the task's log cannot be followed: {error}"));
+            Ok(false)
+        }
+    }
+}
+
+/// Writes what the task wrote to where it wrote it.
+pub fn write_log(chunk: &StreamTaskLogsResponse) -> Result<(), CliError> {
+    if chunk.stream() == LogStream::Stdout {
+        let mut out = io::stdout().lock();
+        out.write_all(&chunk.data)?;
+        out.flush()?;
+    } else {
+        let mut out = io::stderr().lock();
+        // A closed stderr is no reason to lose the task's stdout.
+        let _ = out.write_all(&chunk.data).and_then(|()| out.flush());
+    }
+    Ok(())
+}
+
+fn conclude(task: &Task) {
+    let name = state_name(task.state);
+    let mut text = format!("{} {}", task.id, Palette::stderr().state(&name));
+    if let Some(failure) = &task.failure
+        && !failure.message.is_empty()
+    {
+        text.push_str(&format!(": {}", failure.message));
+    }
+    crate::remark(&text);
+}
+
+/// Ctrl-C, counted.
+#[derive(Default)]
+struct Interrupts {
+    count: u32,
+}
+
+impl Interrupts {
+    async fn next(&mut self) -> Result<(), CliError> {
+        tokio::signal::ctrl_c()
+            .await
+            .map_err(|error| CliError::Failed(format!("cannot listen for Ctrl-C: {error}")))?;
+        self.count += 1;
+        Ok(())
+    }
+}
+
+/// The progress bar; without a terminal it draws nothing.
+struct Bar {
+    bar: ProgressBar,
+}
+
+impl Bar {
+    fn new() -> Self {
+        let bar = ProgressBar::new(100);
+        let template = if Palette::stderr().is_on() {
+            "{spinner:.cyan} {prefix} [{bar:30.cyan}] {pos:>3}% {elapsed} {msg}"
+        } else {
+            "{spinner} {prefix} [{bar:30}] {pos:>3}% {elapsed} {msg}"
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.enable_steady_tick(TICK);
+        Self { bar }
+    }
+
+    fn show(&self, task: &Task) {
+        self.bar.set_prefix(state_name(task.state));
+        let progress = task.progress.clone().unwrap_or_default();
+        let percent = progress.percent.unwrap_or_default().clamp(0.0, 100.0);
+        self.bar.set_position(percent as u64);
+        let stage =
+            if task.stage.is_empty() { String::new() } else { format!("[{}] ", task.stage) };
+        self.bar.set_message(format!("{stage}{}", progress.message));
+    }
+
+    fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+
+    fn say(&self, text: &str) {
+        self.aside(|| crate::remark(text));
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,98 @@
+//! `asyncflow`: the command that people type.
+//!
+//! | half | commands | may import |
+//! |---|---|---|
+//! | client | `run`, `task`, `type`, `worker list`, `governor status` …, `completions` | sdk, proto |
+//! | programs | `dev`, `broker`, `worker`, `governor`, `config` | the programs' crates |
+//!
+//! Exit codes: 0 well, 1 error, 2 usage or configuration, 3 not found, 5 unreachable; `run` and
+//! `task wait` pass the task's own on.
+
+mod clock;
+mod completions;
+mod connection;
+mod ending;
+mod error;
+mod filter;
+mod follow;
+mod governor;
+mod output;
+mod resolve;
+mod run;
+mod session;
+mod style;
+mod task;
+mod task_type;
+mod time;
+mod view;
+mod worker;
+
+use clap::{Parser, Subcommand};
+use error::{CliError, Outcome};
+use std::process::ExitCode;
+
+/// asyncflow: durable tasks for shared servers
+///
+/// `asyncflow dev` starts everything in one process; then `asyncflow run -- CMD …` runs a command as
+/// a task.
+#[derive(Debug, Parser)]
+#[command(name = "asyncflow", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 well, 1 error, 2 usage or configuration, 3 not found, \
+                          5 unreachable; `run` and `task wait` pass the task's.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<run::Args>),
+    Task(Box<task::Args>),
+    Type(Box<task_type::Args>),
+    Worker(worker::Args),
+    Governor(governor::Args),
+    Completions(completions::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Run(args) => client(run::execute(*args)),
+        Command::Task(args) => client(task::execute(*args)),
+        Command::Type(args) => client(task_type::execute(*args)),
+        Command::Worker(args) => worker::execute(args),
+        Command::Governor(args) => governor::execute(args),
+        Command::Completions(args) => finish(completions::execute(&args)),
+    }
+}
+
+/// One thread is enough for a client and starts faster.
+fn client(command: impl Future<Output = Outcome>) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => finish(runtime.block_on(command)),
+        Err(error) => finish(Err(CliError::Failed(format!("cannot start: {error}")))),
+    }
+}
+
+fn finish(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            if !error.is_silent() {
+                complain(&error.to_string());
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Says on stderr what went wrong.
+fn complain(text: &str) {
+    eprintln!("{} {text}", style::Palette::stderr().error("error:"));
+}
+
+/// Says something beside the answer, on stderr.
+fn remark(text: &str) {
+    eprintln!("{}", style::Palette::stderr().faint(&format!("asyncflow: {text}")));
+}

@@ -1,0 +1,30 @@
+//! `task delete`
+
+use super::each::{Tasks, report};
+use crate::{
+    error::{Outcome, exit},
+    session::Session,
+};
+
+/// Delete tasks with their history and logs; prints the ids that are gone
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    tasks: Tasks,
+}
+
+pub async fn execute(args: Args, session: &Session) -> Outcome {
+    let ids = session.lookup.resolve_all(&session.broker, &args.tasks.typed).await?;
+    let mut failed: Option<u8> = None;
+    for id in ids {
+        match session.broker.client.delete(&id).await {
+            Ok(()) => session.output.line(&id)?,
+            Err(error) => {
+                let error = session.broker.explain(error);
+                report(&id, &error);
+                failed.get_or_insert(error.exit_code());
+            }
+        }
+    }
+    Ok(failed.unwrap_or(exit::OK))
+}

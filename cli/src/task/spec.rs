@@ -1,0 +1,243 @@
+//! The flags from which `run` and `task create` make a task.
+
+use crate::{error::CliError, time};
+use asyncflow_proto::v1::{Command, Content, CreateTaskRequest, OptionalRetryPolicy, TaskSpec};
+use prost_types::{Duration, Timestamp};
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// `KEY=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    pub key: String,
+    pub value: String,
+}
+
+impl Pair {
+    /// Splits at the first `=`; the value may be empty, the key may not.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                Ok(Self { key: key.to_owned(), value: value.to_owned() })
+            }
+            _ => Err("write it as KEY=VALUE".to_owned()),
+        }
+    }
+}
+
+/// The last of two equal keys wins.
+pub fn map_of(pairs: &[Pair]) -> BTreeMap<String, String> {
+    pairs.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect()
+}
+
+/// What a task is asked to be, apart from its type and what it runs.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Task")]
+pub struct SpecArgs {
+    /// What people call it
+    #[arg(long, short = 'n')]
+    name: Option<String>,
+    /// Who owns it; only administrators may name another than themselves
+    #[arg(long)]
+    user: Option<String>,
+    /// Seniority in seconds, −1000 to 1000; a higher one is taken earlier
+    #[arg(long, short = 'p', allow_negative_numbers = true)]
+    priority: Option<i32>,
+    /// A label; may be repeated
+    #[arg(long = "label", short = 'l', value_name = "KEY=VALUE", value_parser = Pair::parse)]
+    labels: Vec<Pair>,
+    /// Retries after the first failure, 0 to 1000
+    #[arg(long, value_name = "N")]
+    max_retries: Option<i32>,
+    /// Wait before the first retry; it doubles with each
+    #[arg(long, value_name = "SPAN", value_parser = time::parse_span)]
+    retry_interval: Option<Duration>,
+    /// The wait never grows beyond this
+    #[arg(long, value_name = "SPAN", value_parser = time::parse_span)]
+    max_retry_interval: Option<Duration>,
+    /// Stop an attempt that runs longer than this
+    #[arg(long, value_name = "SPAN", value_parser = time::parse_span)]
+    max_time: Option<Duration>,
+    /// Do not start before this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time::parse_time)]
+    not_before: Option<Timestamp>,
+    /// Do not start before this span is over
+    #[arg(long, value_name = "SPAN", value_parser = time::parse_span,
+          conflicts_with = "not_before")]
+    delay: Option<Duration>,
+    /// The same id gives the same task, so a script may repeat itself safely
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+}
+
+/// Flags about the process of a command task.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Command")]
+pub struct CommandArgs {
+    /// Directory to run in, on the worker's host; default: a fresh one for every attempt
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// A variable for its environment; may be repeated
+    #[arg(long = "env", short = 'e', value_name = "KEY=VALUE", value_parser = Pair::parse)]
+    environment: Vec<Pair>,
+}
+
+/// Flags about the contents that a task begins with.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Content")]
+pub struct ContentArgs {
+    /// What the handler gets to work on
+    #[arg(long, value_name = "TEXT", conflicts_with = "payload_file")]
+    payload: Option<String>,
+    /// The same from a file; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    payload_file: Option<PathBuf>,
+    /// The context to start from
+    #[arg(long, value_name = "TEXT", conflicts_with = "context_file")]
+    context: Option<String>,
+    /// The same from a file
+    #[arg(long, value_name = "FILE")]
+    context_file: Option<PathBuf>,
+    /// Media type of the payload; default: application/json if it is JSON
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+}
+
+impl SpecArgs {
+    /// The request for a task of this type.
+    pub fn request(&self, task_type: &str) -> CreateTaskRequest {
+        let retry = OptionalRetryPolicy {
+            max_retries: self.max_retries,
+            interval: self.retry_interval,
+            max_interval: self.max_retry_interval,
+        };
+        let spec = TaskSpec {
+            task_type: task_type.to_owned(),
+            name: self.name.clone().unwrap_or_default(),
+            user: self.user.clone().unwrap_or_default(),
+            priority: self.priority,
+            labels: map_of(&self.labels),
+            retry: (retry != OptionalRetryPolicy::default()).then_some(retry),
+            max_running_time: self.max_time,
+            not_before: self.not_before.or_else(|| self.delay.as_ref().map(time::from_now)),
+            ..TaskSpec::default()
+        };
+        CreateTaskRequest {
+            task: Some(spec),
+            request_id: self.request_id.clone().unwrap_or_default(),
+            validate_only: false,
+        }
+    }
+}
+
+impl CommandArgs {
+    /// The command of these words; the first is the program.
+    pub fn command(&self, words: &[String]) -> Result<Command, CliError> {
+        let Some((program, args)) = words.split_first() else {
+            return Err(CliError::Usage("the command is missing".to_owned()));
+        };
+        Ok(Command {
+            program: program.clone(),
+            args: args.to_vec(),
+            working_directory: self.working_directory()?,
+            environment: map_of(&self.environment),
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.cwd.is_none() && self.environment.is_empty()
+    }
+
+    /// Relative directories are meant from here, but the worker knows absolute ones only.
+    fn working_directory(&self) -> Result<String, CliError> {
+        let Some(cwd) = &self.cwd else { return Ok(String::new()) };
+        let absolute = std::fs::canonicalize(cwd)
+            .or_else(|_| std::path::absolute(cwd))
+            .map_err(|error| CliError::Usage(format!("--cwd {}: {error}", cwd.display())))?;
+        absolute.into_os_string().into_string().map_err(|path| {
+            CliError::Usage(format!("--cwd {}: it is not UTF-8", Path::new(&path).display()))
+        })
+    }
+}
+
+impl ContentArgs {
+    pub fn payload(&self) -> Result<Option<Content>, CliError> {
+        content(self.payload.as_deref(), self.payload_file.as_deref(), self.content_type.as_deref())
+    }
+
+    pub fn context(&self) -> Result<Option<Content>, CliError> {
+        content(self.context.as_deref(), self.context_file.as_deref(), None)
+    }
+}
+
+fn content(
+    text: Option<&str>,
+    file: Option<&Path>,
+    content_type: Option<&str>,
+) -> Result<Option<Content>, CliError> {
+    let data = match (text, file) {
+        (Some(text), _) => text.as_bytes().to_vec(),
+        (None, Some(file)) => read(file)?,
+        (None, None) => return Ok(None),
+    };
+    let content_type = content_type.unwrap_or_else(|| guess(&data)).to_owned();
+    Ok(Some(Content { data: data.into(), content_type }))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, CliError> {
+    if file == Path::new("-") {
+        let mut data = Vec::new();
+        std::io::stdin()
+            .read_to_end(&mut data)
+            .map_err(|error| CliError::Usage(format!("cannot read standard input: {error}")))?;
+        return Ok(data);
+    }
+    std::fs::read(file).map_err(|error| CliError::file(file, &error))
+}
+
+fn guess(data: &[u8]) -> &'static str {
+    match std::str::from_utf8(data) {
+        Ok(_) if serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok() => {
+            "application/json"
+        }
+        Ok(_) => "text/plain; charset=utf-8",
+        Err(_) => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn pairs_split_at_the_first_equals_sign() {
+        let pair = Pair::parse("A=b=c").unwrap();
+        assert_eq!((pair.key.as_str(), pair.value.as_str()), ("A", "b=c"));
+        assert_eq!(Pair::parse("A=").unwrap().value, "");
+        assert!(Pair::parse("=x").is_err());
+        assert!(Pair::parse("x").is_err());
+    }
+
+    #[test]
+    fn contents_get_their_media_type() {
+        assert_eq!(guess(b"{\"a\": 1}"), "application/json");
+        assert_eq!(guess(b"hello"), "text/plain; charset=utf-8");
+        assert_eq!(guess(&[0xff]), "application/octet-stream");
+        assert!(content(None, None, None).unwrap().is_none());
+        let missing = content(None, Some(Path::new("/nonexistent/x")), None).unwrap_err();
+        assert!(missing.to_string().contains("/nonexistent/x"));
+    }
+
+    #[test]
+    fn the_directory_becomes_absolute() {
+        let args = CommandArgs { cwd: Some(PathBuf::from(".")), environment: Vec::new() };
+        let command = args.command(&["true".to_owned()]).unwrap();
+        assert!(command.working_directory.starts_with('/'));
+        assert!(args.command(&[]).is_err());
+    }
+}

@@ -1,0 +1,26 @@
+//! `type create`
+
+use super::settings::Settings;
+use crate::{
+    connection::Broker,
+    error::{Outcome, exit},
+    output::Output,
+    view::task_type::TaskTypeView,
+};
+
+/// Register a task type; what is left out gets its default
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Its name: a lower-case letter, then up to 39 lower-case letters, digits or _
+    name: String,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
+    let (task_type, _) = args.settings.into_type(args.name);
+    let created = broker.client.create_type(task_type).await;
+    let created = created.map_err(|error| broker.explain(error))?;
+    output.one(&TaskTypeView::from(created))?;
+    Ok(exit::OK)
+}

@@ -1,0 +1,131 @@
+//! The flags of a task type, and which of its fields they name.
+
+use crate::time;
+use asyncflow_proto::v1::{OptionalRetryPolicy, TaskType};
+use prost_types::Duration;
+
+/// A span, or none at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    None,
+    Span(Duration),
+}
+
+impl Limit {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::None);
+        }
+        time::parse_span(text).map(Self::Span)
+    }
+
+    fn span(self) -> Option<Duration> {
+        match self {
+            Self::None => None,
+            Self::Span(span) => Some(span),
+        }
+    }
+}
+
+/// What a task type can be told.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Settings {
+    /// For people
+    #[arg(long)]
+    description: Option<String>,
+    /// Default priority of its tasks, −1000 to 1000
+    #[arg(long, short = 'p', allow_negative_numbers = true)]
+    priority: Option<i32>,
+    /// Default retries after the first failure
+    #[arg(long, value_name = "N")]
+    max_retries: Option<i32>,
+    /// Default wait before the first retry
+    #[arg(long, value_name = "SPAN", value_parser = time::parse_span)]
+    retry_interval: Option<Duration>,
+    /// Default longest wait between retries
+    #[arg(long, value_name = "SPAN", value_parser = time::parse_span)]
+    max_retry_interval: Option<Duration>,
+    /// Default limit of an attempt's running time, or `none`
+    #[arg(long, value_name = "SPAN", value_parser = Limit::parse)]
+    max_time: Option<Limit>,
+    /// Lost workers after which a task fails as POISON
+    #[arg(long, value_name = "N")]
+    max_crashes: Option<i32>,
+    /// Largest context
+    #[arg(long, value_name = "BYTES")]
+    max_context_bytes: Option<i32>,
+    /// Delete tasks this long after they ended, or `none` for never
+    #[arg(long, value_name = "SPAN", value_parser = Limit::parse)]
+    retention: Option<Limit>,
+    /// Most tasks that one claim takes
+    #[arg(long, value_name = "N")]
+    schedule_limit: Option<i32>,
+    /// A shard is closed at this many rows
+    #[arg(long, value_name = "ROWS")]
+    shard_max_rows: Option<i64>,
+    /// Whether its tasks are held back
+    #[arg(long, value_name = "true|false")]
+    paused: Option<bool>,
+}
+
+impl Settings {
+    /// The message, and the paths of the fields that were given.
+    pub fn into_type(self, name: String) -> (TaskType, Vec<String>) {
+        let given = [
+            ("description", self.description.is_some()),
+            ("priority", self.priority.is_some()),
+            ("retry.max_retries", self.max_retries.is_some()),
+            ("retry.interval", self.retry_interval.is_some()),
+            ("retry.max_interval", self.max_retry_interval.is_some()),
+            ("max_running_time", self.max_time.is_some()),
+            ("max_crashes", self.max_crashes.is_some()),
+            ("max_context_bytes", self.max_context_bytes.is_some()),
+            ("retention", self.retention.is_some()),
+            ("schedule_limit", self.schedule_limit.is_some()),
+            ("shard_max_rows", self.shard_max_rows.is_some()),
+            ("paused", self.paused.is_some()),
+        ];
+        let paths = given.into_iter().filter(|(_, given)| *given);
+        let paths = paths.map(|(path, _)| path.to_owned()).collect();
+        let retry = OptionalRetryPolicy {
+            max_retries: self.max_retries,
+            interval: self.retry_interval,
+            max_interval: self.max_retry_interval,
+        };
+        let task_type = TaskType {
+            name,
+            description: self.description.unwrap_or_default(),
+            schedule_limit: self.schedule_limit.unwrap_or_default(),
+            priority: self.priority.unwrap_or_default(),
+            retry: (retry != OptionalRetryPolicy::default()).then_some(retry),
+            max_running_time: self.max_time.and_then(Limit::span),
+            max_crashes: self.max_crashes,
+            max_context_bytes: self.max_context_bytes,
+            shard_max_rows: self.shard_max_rows.unwrap_or_default(),
+            retention: self.retention.and_then(Limit::span),
+            paused: self.paused.unwrap_or_default(),
+            ..TaskType::default()
+        };
+        (task_type, paths)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_names_what_was_given_and_nothing_else() {
+        let settings = Settings {
+            max_retries: Some(5),
+            retention: Some(Limit::None),
+            paused: Some(false),
+            ..Settings::default()
+        };
+        let (task_type, paths) = settings.into_type("train".to_owned());
+        assert_eq!(paths, ["retry.max_retries", "retention", "paused"]);
+        assert_eq!(task_type.retry.and_then(|retry| retry.max_retries), Some(5));
+        assert_eq!(task_type.retention, None);
+        assert!(Settings::default().into_type("x".to_owned()).1.is_empty());
+    }
+}
