@@ -1037,10 +1037,9 @@ pub mod broker_service_client {
     use tonic::codegen::http::Uri;
     /// Tasks and task types, for those who own them.
     ///
-    /// Errors: every INVALID_ARGUMENT carries `google.rpc.BadRequest` with all violations, every refusal
-    /// a
-    /// `google.rpc.ErrorInfo` whose reason is explained in `docs/errors/`, everything that may be tried
-    /// again a `google.rpc.RetryInfo`. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED,
+    /// Errors: every INVALID_ARGUMENT carries `google.rpc.BadRequest` with all violations, every
+    /// refusal a `google.rpc.ErrorInfo` whose reason is explained in `docs/errors/`, everything that may
+    /// be tried again a `google.rpc.RetryInfo`. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED,
     /// UNAVAILABLE (database away, shutting down), RESOURCE_EXHAUSTED (message too large, overloaded)
     /// and DEADLINE_EXCEEDED.
     #[derive(Debug, Clone)]
@@ -1837,10 +1836,9 @@ pub mod broker_service_server {
     }
     /// Tasks and task types, for those who own them.
     ///
-    /// Errors: every INVALID_ARGUMENT carries `google.rpc.BadRequest` with all violations, every refusal
-    /// a
-    /// `google.rpc.ErrorInfo` whose reason is explained in `docs/errors/`, everything that may be tried
-    /// again a `google.rpc.RetryInfo`. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED,
+    /// Errors: every INVALID_ARGUMENT carries `google.rpc.BadRequest` with all violations, every
+    /// refusal a `google.rpc.ErrorInfo` whose reason is explained in `docs/errors/`, everything that may
+    /// be tried again a `google.rpc.RetryInfo`. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED,
     /// UNAVAILABLE (database away, shutting down), RESOURCE_EXHAUSTED (message too large, overloaded)
     /// and DEADLINE_EXCEEDED.
     #[derive(Debug)]
@@ -4514,7 +4512,8 @@ pub mod attempt_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// For the running task itself, in any language. Every call carries the attempt's token from
-    /// $ASYNCFLOW_TOKEN in the metadata `asyncflow-attempt-token`; a wrong one is UNAUTHENTICATED.
+    /// $ASYNCFLOW_ATTEMPT_TOKEN in the metadata `asyncflow-attempt-token`; a wrong one is
+    /// UNAUTHENTICATED.
     /// Any call may answer ABORTED (LEASE_LOST): the task is not this process's any more and must stop.
     #[derive(Debug, Clone)]
     pub struct AttemptServiceClient<T> {
@@ -4787,7 +4786,8 @@ pub mod attempt_service_server {
         >;
     }
     /// For the running task itself, in any language. Every call carries the attempt's token from
-    /// $ASYNCFLOW_TOKEN in the metadata `asyncflow-attempt-token`; a wrong one is UNAUTHENTICATED.
+    /// $ASYNCFLOW_ATTEMPT_TOKEN in the metadata `asyncflow-attempt-token`; a wrong one is
+    /// UNAUTHENTICATED.
     /// Any call may answer ABORTED (LEASE_LOST): the task is not this process's any more and must stop.
     #[derive(Debug)]
     pub struct AttemptServiceServer<T> {
