@@ -1,1 +1,15 @@
-//! placeholder
+//! The harness of the integration tests: real databases, real processes, real signals.
+//!
+//! A [`Cluster`] is a database with brokers, workers and governors as processes of the `asyncflow`
+//! binary, with leases of seconds instead of minutes. Whatever a test does to them, nothing outlives
+//! the test.
+
+mod backend;
+mod cluster;
+mod program;
+mod tasks;
+
+pub use backend::{Backend, Database};
+pub use cluster::{Cluster, Shape};
+pub use program::{Program, asyncflow};
+pub use tasks::{command, sh, until};

@@ -1,0 +1,227 @@
+//! Brokers, workers and governors as processes over one database.
+
+use std::{path::PathBuf, time::Duration};
+
+use asyncflow_proto::v1::{
+    GetLeaderRequest, ListWorkersRequest, broker_service_client::BrokerServiceClient,
+    governor_service_client::GovernorServiceClient,
+};
+use asyncflow_sdk::{Client, ClientOptions};
+use asyncflow_store::testing::{Server, free_port, start_redis};
+use tempfile::TempDir;
+
+use crate::{Backend, Database, Program, tasks::until};
+
+/// How many of what.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub brokers: usize,
+    pub workers: usize,
+    pub governors: usize,
+    /// Tasks that a worker runs at once.
+    pub slots: usize,
+    pub redis: bool,
+}
+
+impl Default for Shape {
+    /// One of each, four slots, no Redis.
+    fn default() -> Self {
+        Self { brokers: 1, workers: 1, governors: 1, slots: 4, redis: false }
+    }
+}
+
+/// A deployment for one test; everything ends and is removed when it is dropped.
+pub struct Cluster {
+    // Fields are dropped in this order: workers first, the database last.
+    pub workers: Vec<Program>,
+    pub brokers: Vec<Program>,
+    pub governors: Vec<Program>,
+    pub redis: Option<Server>,
+    database: Database,
+    broker_ports: Vec<u16>,
+    governor_ports: Vec<u16>,
+    slots: usize,
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// Starts everything and returns when brokers answer, workers are registered and one governor
+    /// leads.
+    ///
+    /// # Panics
+    /// When something does not come up within a minute.
+    pub async fn start(backend: Backend, shape: Shape) -> Self {
+        let dir = tempfile::tempdir();
+        let dir = dir.unwrap_or_else(|error| panic!("no temporary directory: {error}"));
+        let mut cluster = Self {
+            workers: Vec::new(),
+            brokers: Vec::new(),
+            governors: Vec::new(),
+            redis: shape.redis.then(start_redis),
+            database: Database::fresh(backend).await,
+            broker_ports: (0..shape.brokers).map(|_| free_port()).collect(),
+            governor_ports: (0..shape.governors).map(|_| free_port()).collect(),
+            slots: shape.slots,
+            dir,
+        };
+        for n in 0..shape.brokers {
+            cluster.brokers.push(cluster.start_broker(n));
+        }
+        cluster.until_brokers_answer().await;
+        for n in 0..shape.governors {
+            cluster.governors.push(cluster.start_governor(n));
+        }
+        for n in 0..shape.workers {
+            let worker = cluster.start_worker(n);
+            cluster.workers.push(worker);
+        }
+        cluster.until_workers_registered(shape.workers).await;
+        if shape.governors > 0 {
+            cluster.leader().await;
+        }
+        cluster
+    }
+
+    /// A client of broker `n` that retries what may be retried.
+    ///
+    /// # Panics
+    /// Never: the address is well formed.
+    pub fn client(&self, n: usize) -> Client {
+        let address = format!("http://127.0.0.1:{}", self.broker_ports[n]);
+        let options = ClientOptions { address, retries_max: 30, ..ClientOptions::default() };
+        Client::connect(options).unwrap_or_else(|error| panic!("no client: {error}"))
+    }
+
+    /// The address of broker `n`, e.g. `127.0.0.1:12345`.
+    pub fn broker_address(&self, n: usize) -> String {
+        format!("127.0.0.1:{}", self.broker_ports[n])
+    }
+
+    /// Where the database is.
+    pub fn database_url(&self) -> &str {
+        self.database.url()
+    }
+
+    /// A directory of the test's own.
+    pub fn scratch(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    /// The number of the governor that leads, as soon as one does.
+    ///
+    /// # Panics
+    /// When none leads within a minute.
+    pub async fn leader(&self) -> usize {
+        until("a governor leads", || async {
+            for (n, port) in self.governor_ports.iter().enumerate() {
+                let address = format!("http://127.0.0.1:{port}");
+                let Ok(mut governor) = GovernorServiceClient::connect(address).await else {
+                    continue;
+                };
+                let status = governor.get_status(asyncflow_proto::v1::GetStatusRequest {}).await;
+                let leader = governor.get_leader(GetLeaderRequest {}).await;
+                let leads = status.is_ok_and(|status| status.get_ref().leading);
+                if leads && leader.is_ok_and(|leader| !leader.get_ref().governor_id.is_empty()) {
+                    return Some(n);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    async fn until_brokers_answer(&self) {
+        for n in 0..self.broker_ports.len() {
+            self.until_broker_answers(n).await;
+        }
+    }
+
+    /// Returns when broker `n` answers.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub async fn until_broker_answers(&self, n: usize) {
+        let address = format!("http://{}", self.broker_address(n));
+        until(&format!("broker {n} answers"), || async {
+            let mut broker = BrokerServiceClient::connect(address.clone()).await.ok()?;
+            broker.list_workers(ListWorkersRequest::default()).await.ok()
+        })
+        .await;
+    }
+
+    async fn until_workers_registered(&self, count: usize) {
+        let client = self.client(0);
+        until("workers are registered", || async {
+            let workers = client.workers().await.unwrap_or_default();
+            (workers.iter().filter(|worker| worker.alive).count() >= count).then_some(())
+        })
+        .await;
+    }
+
+    fn redis_url(&self) -> String {
+        self.redis.as_ref().map(Server::admin_url).unwrap_or_default()
+    }
+
+    fn start_broker(&self, n: usize) -> Program {
+        let mut variables = vec![
+            ("LISTEN__ADDRESS", self.broker_address(n)),
+            ("DATABASE__URL", self.database.url().to_owned()),
+            ("REDIS__URL", self.redis_url()),
+            ("AUTO_CREATE_TASK_TYPES", "true".to_owned()),
+            ("LEASE__TTL_MS", "3000".to_owned()),
+            ("LEASE__HEARTBEAT_INTERVAL_MS", "1000".to_owned()),
+            ("LEASE__HANDOUT_TTL_MS", "3000".to_owned()),
+            ("METRICS__ADDRESS", String::new()),
+        ];
+        if self.redis.is_some() {
+            variables.push(("DISPATCH__LOCK", "redis".to_owned()));
+        }
+        let dir = self.dir.path().join(format!("broker-{n}"));
+        Program::start("broker", prefixed("ASYNCFLOW_BROKER__", variables), dir)
+    }
+
+    fn start_governor(&self, n: usize) -> Program {
+        let variables = vec![
+            ("LISTEN__ADDRESS", format!("127.0.0.1:{}", self.governor_ports[n])),
+            ("DATABASE__URL", self.database.url().to_owned()),
+            ("REDIS__URL", self.redis_url()),
+            ("LEADER__TTL_MS", "2000".to_owned()),
+            ("LEASE__HEARTBEAT_INTERVAL_MS", "1000".to_owned()),
+            ("DUTIES__REAP_INTERVAL_MS", "200".to_owned()),
+            ("METRICS__ADDRESS", String::new()),
+        ];
+        let dir = self.dir.path().join(format!("governor-{n}"));
+        Program::start("governor", prefixed("ASYNCFLOW_GOVERNOR__", variables), dir)
+    }
+
+    /// Worker `n`, which tries broker `n` first and then the others.
+    pub fn start_worker(&self, n: usize) -> Program {
+        let dir = self.dir.path().join(format!("worker-{n}"));
+        let count = self.broker_ports.len();
+        let brokers: Vec<String> = (0..count)
+            .map(|k| format!("http://{}", self.broker_address((n + k) % count)))
+            .collect();
+        let variables = vec![
+            ("WORKER_ID", format!("worker-{n}")),
+            ("BROKERS", brokers.join(",")),
+            ("SLOTS", self.slots.to_string()),
+            ("DATA_DIR", dir.join("data").display().to_string()),
+            ("STOP_GRACE_MS", "1000".to_owned()),
+            ("METRICS__ADDRESS", String::new()),
+        ];
+        Program::start("worker", prefixed("ASYNCFLOW_WORKER__", variables), dir)
+    }
+
+    /// What every process wrote, for the message of a failed test.
+    pub fn logs(&self) -> String {
+        let programs = self.brokers.iter().chain(&self.workers).chain(&self.governors);
+        programs.map(Program::log_tail).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn prefixed(prefix: &str, variables: Vec<(&str, String)>) -> Vec<(String, String)> {
+    variables.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)).collect()
+}
+
+/// Longer than any lease, shorter than anybody's patience.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,84 @@
+//! Processes of the `asyncflow` binary.
+
+use std::path::{Path, PathBuf};
+
+use asyncflow_store::testing::Supervised;
+
+/// The binary that was built with these tests.
+///
+/// # Panics
+/// When it was not built.
+pub fn asyncflow() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    let profile = test.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let binary = profile.join("asyncflow");
+    assert!(binary.is_file(), "{} is missing: cargo build --workspace --bins", binary.display());
+    binary
+}
+
+/// One process, which can be killed and started again with the same settings.
+pub struct Program {
+    words: Vec<String>,
+    variables: Vec<(String, String)>,
+    dir: PathBuf,
+    process: Option<Supervised>,
+}
+
+impl Program {
+    /// Starts `asyncflow <subcommand>` with these settings; its log goes to `dir`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(subcommand: &str, variables: Vec<(String, String)>, dir: PathBuf) -> Self {
+        let words = vec![asyncflow().display().to_string(), subcommand.to_owned()];
+        let mut program = Self { words, variables, dir, process: None };
+        program.launch();
+        program
+    }
+
+    fn launch(&mut self) {
+        let made = std::fs::create_dir_all(&self.dir);
+        assert!(made.is_ok(), "cannot make {}", self.dir.display());
+        self.process = Some(Supervised::start(&self.dir, &self.words, &self.variables));
+    }
+
+    /// The process, for signals and its log.
+    ///
+    /// # Panics
+    /// When it is down.
+    pub fn process(&self) -> &Supervised {
+        let name = self.dir.display();
+        self.process.as_ref().unwrap_or_else(|| panic!("{name} is not running"))
+    }
+
+    /// `kill -9`; returns when it is gone. Its directory stays.
+    pub fn kill(&mut self) {
+        self.process().kill();
+        self.down();
+    }
+
+    /// SIGTERM; returns when it has ended by itself. Its directory stays.
+    pub fn terminate(&mut self) {
+        self.process().signal("TERM");
+        self.process().wait();
+        self.down();
+    }
+
+    /// The last lines of its log, under its name; empty when it is down.
+    pub fn log_tail(&self) -> String {
+        let log = self.process.as_ref().map(Supervised::log_tail).unwrap_or_default();
+        format!("--- {}\n{log}", self.dir.display())
+    }
+
+    fn down(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.end_and_keep();
+        }
+    }
+
+    /// Starts it again after [`kill`](Self::kill) or [`terminate`](Self::terminate).
+    pub fn restart(&mut self) {
+        self.down();
+        self.launch();
+    }
+}

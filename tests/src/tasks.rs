@@ -1,0 +1,39 @@
+//! What tests do again and again with tasks.
+
+use std::time::Duration;
+
+use asyncflow_proto::v1::{Command, TaskSpec};
+
+use crate::cluster::PATIENCE;
+
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A task that executes this program.
+pub fn command<const N: usize>(words: [&str; N]) -> TaskSpec {
+    let mut words = words.into_iter().map(str::to_owned);
+    let program = words.next().unwrap_or_default();
+    let command = Command { program, args: words.collect(), ..Command::default() };
+    TaskSpec { task_type: "command".to_owned(), command: Some(command), ..TaskSpec::default() }
+}
+
+/// A task that executes this script by `/bin/sh`.
+pub fn sh(script: &str) -> TaskSpec {
+    command(["/bin/sh", "-c", script])
+}
+
+/// Asks again and again until there is an answer. For conditions that nothing announces, such as a
+/// file that another process writes.
+///
+/// # Panics
+/// When there is none within a minute.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let asked = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    });
+    asked.await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
+}

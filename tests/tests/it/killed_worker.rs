@@ -1,0 +1,63 @@
+//! kill -9 of a worker in mid-task: a second attempt goes on from the saved context, nothing counts
+//! as a failure of the task, and what the dead worker left behind is gone once it is back.
+
+use std::path::Path;
+
+use asyncflow_proto::v1::{AttemptOutcome, TaskState};
+use asyncflow_tests::{Backend, Cluster, Shape, sh, until};
+
+async fn second_attempt_goes_on_from_the_context(backend: Backend) {
+    let mut cluster = Cluster::start(backend, Shape { workers: 2, ..Shape::default() }).await;
+    let client = cluster.client(0);
+    let pid_file = cluster.scratch().join("pid");
+    let script = format!(
+        r#"if [ "$ASYNCFLOW_ATTEMPT" = 1 ]; then
+            echo $$ > {}
+            echo '{{"event":"context","data":{{"epoch":7}},"stage":"one"}}' >> "$ASYNCFLOW_EVENTS"
+            exec sleep 300
+        fi
+        [ "$ASYNCFLOW_STAGE" = one ] || exit 64
+        printf '{{"event":"result","data":%s}}\n' "$(cat "$ASYNCFLOW_CONTEXT")" >> "$ASYNCFLOW_EVENTS""#,
+        pid_file.display()
+    );
+    let created = client.create(sh(&script)).await.unwrap();
+    let saved = until("the context is saved", || async {
+        let task = client.get(&created.id).await.unwrap();
+        (task.context_version == 1).then_some(task)
+    })
+    .await;
+    let holder: usize = saved.worker_id.strip_prefix("worker-").unwrap().parse().unwrap();
+    cluster.workers[holder].kill();
+
+    let task = client.wait(&created.id, None).await.unwrap();
+    assert_eq!(task.state(), TaskState::Succeeded, "{:?} {}", task.failure, cluster.logs());
+    assert_eq!((task.attempt, task.failures, task.crashes), (2, 0, 1));
+    assert_eq!(task.result.unwrap().data, br#"{"epoch":7}"#[..]);
+    let attempts = client.attempts(&created.id).await.unwrap();
+    let outcomes: Vec<_> = attempts.iter().map(|attempt| attempt.outcome()).collect();
+    assert_eq!(outcomes, [AttemptOutcome::Lost, AttemptOutcome::Succeeded]);
+
+    let pid = std::fs::read_to_string(&pid_file).unwrap();
+    let orphan = format!("/proc/{}", pid.trim());
+    assert!(Path::new(&orphan).exists(), "a task outlives its worker");
+    cluster.workers[holder].restart();
+    until("the orphan is gone", || async { (!Path::new(&orphan).exists()).then_some(()) }).await;
+}
+on_each_database!(second_attempt_goes_on_from_the_context);
+
+/// The worker comes back before its lease runs out: nobody waits for that.
+async fn a_restarted_worker_gives_back_what_it_held(backend: Backend) {
+    let mut cluster = Cluster::start(backend, Shape { governors: 0, ..Shape::default() }).await;
+    let client = cluster.client(0);
+    let script = r#"[ "$ASYNCFLOW_ATTEMPT" = 2 ] || exec sleep 300"#;
+    let created = client.create(sh(script)).await.unwrap();
+    until("it runs", || async {
+        client.get(&created.id).await.unwrap().start_time.is_some().then_some(())
+    })
+    .await;
+    cluster.workers[0].kill();
+    cluster.workers[0].restart();
+    let task = client.wait(&created.id, None).await.unwrap();
+    assert_eq!((task.state(), task.attempt), (TaskState::Succeeded, 2), "{}", cluster.logs());
+}
+on_each_database!(a_restarted_worker_gives_back_what_it_held);

@@ -1,0 +1,28 @@
+//! Real processes over real databases. One file per scenario; the harness is this package's library.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+/// One test for each database: `on_each_database!(scenario)` runs `scenario(Backend)`.
+macro_rules! on_each_database {
+    ($scenario:ident) => {
+        on_each_database!($scenario: sqlite Sqlite, mariadb MariaDb, postgres Postgres);
+    };
+    ($scenario:ident: $($name:ident $backend:ident),+) => {
+        mod $scenario {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    Box::pin(super::$scenario(asyncflow_tests::Backend::$backend)).await;
+                }
+            )+
+        }
+    };
+}
+
+mod killed_broker;
+mod killed_governor;
+mod killed_worker;
+mod many_tasks;
+mod python_client;
+mod redis_trouble;
+mod stopped_worker;
+mod task_life;

@@ -1,0 +1,56 @@
+//! SIGSTOP of a worker past its lease, then SIGCONT while the second attempt runs: each of its late
+//! writes is refused. The pause outlives lease and reaping, and the task outlives the pause, or the
+//! fault would stay invisible.
+
+use asyncflow_proto::v1::{AttemptOutcome, TaskState};
+use asyncflow_tests::{Backend, Cluster, Shape, sh, until};
+
+async fn late_writes_are_refused(backend: Backend) {
+    let cluster = Cluster::start(backend, Shape { workers: 2, ..Shape::default() }).await;
+    let client = cluster.client(0);
+    let go = cluster.scratch().join("go");
+    let script = format!(
+        r#"while [ ! -e {0}$ASYNCFLOW_ATTEMPT ]; do sleep 0.05; done
+        printf '{{"event":"context","data":"%s","stage":"late"}}\n' $ASYNCFLOW_ATTEMPT >> "$ASYNCFLOW_EVENTS"
+        printf '{{"event":"result","data":"%s"}}\n' $ASYNCFLOW_ATTEMPT >> "$ASYNCFLOW_EVENTS""#,
+        go.display()
+    );
+    let go = |attempt: i32| std::fs::write(format!("{}{attempt}", go.display()), "").unwrap();
+    let created = client.create(sh(&script)).await.unwrap();
+    let started = |attempt: i32| {
+        let (client, id) = (client.clone(), created.id.clone());
+        async move {
+            until("the attempt has started", || async {
+                let task = client.get(&id).await.unwrap();
+                (task.attempt == attempt && task.start_time.is_some()).then_some(task)
+            })
+            .await
+        }
+    };
+    let first = started(1).await;
+    let holder: usize = first.worker_id.strip_prefix("worker-").unwrap().parse().unwrap();
+    let stopped = cluster.workers[holder].process();
+    stopped.signal("STOP");
+    let second = started(2).await;
+    assert_ne!(second.worker_id, first.worker_id);
+
+    // The first attempt's process ends well, and its worker wakes up to tell.
+    go(1);
+    stopped.signal("CONT");
+    until("the worker has been told that its lease is lost", || async {
+        stopped.log().contains("LEASE_LOST").then_some(())
+    })
+    .await;
+    let between = client.get(&created.id).await.unwrap();
+    assert_eq!((between.state(), between.attempt), (TaskState::Running, 2));
+    assert_eq!((between.stage.as_str(), between.context_version), ("", 0));
+
+    go(2);
+    let task = client.wait(&created.id, None).await.unwrap();
+    assert_eq!(task.state(), TaskState::Succeeded, "{}", cluster.logs());
+    assert_eq!(task.result.unwrap().data, br#""2""#[..]);
+    let attempts = client.attempts(&created.id).await.unwrap();
+    let outcomes: Vec<_> = attempts.iter().map(|attempt| attempt.outcome()).collect();
+    assert_eq!(outcomes, [AttemptOutcome::Lost, AttemptOutcome::Succeeded]);
+}
+on_each_database!(late_writes_are_refused);
