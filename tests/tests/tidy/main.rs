@@ -7,6 +7,7 @@
 
 mod edges;
 mod leftovers;
+mod links;
 mod manifests;
 mod sizes;
 mod source;
@@ -81,6 +82,16 @@ fn the_client_half_of_the_cli_knows_only_the_protocol() {
 #[test]
 fn crates_import_only_what_they_may() {
     assert_tidy(manifests::check(&manifests::repository()));
+}
+
+#[test]
+fn every_crate_has_its_place_in_the_layers() {
+    assert_tidy(manifests::check_members(&manifests::members()));
+}
+
+#[test]
+fn links_lead_somewhere() {
+    assert_tidy(links::repository().iter().flat_map(|(p, text)| links::check(p, text)).collect());
 }
 
 #[test]

@@ -46,6 +46,20 @@ pub fn repository() -> Vec<Manifest> {
     LAYERS.iter().map(read).collect()
 }
 
+/// The folders of all crates.
+pub fn members() -> Vec<String> {
+    let text = fs::read_to_string(source::root().join("Cargo.toml")).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    let members = table["workspace"]["members"].as_array().unwrap();
+    members.iter().map(|member| member.as_str().unwrap().to_owned()).collect()
+}
+
+pub fn check_members(members: &[String]) -> Vec<Violation> {
+    let placed = |member: &str| member == "tests" || LAYERS.iter().any(|(name, _)| *name == member);
+    let lost = members.iter().filter(|member| !placed(member));
+    lost.map(|member| Violation::new("Cargo.toml", 1, format!("{member} has no layer"))).collect()
+}
+
 fn parse(folder: &str, text: &str) -> Manifest {
     let table: toml::Table = text.parse().unwrap();
     let mut dependencies = Vec::new();
@@ -84,6 +98,12 @@ fn refuse(folder: &str, dependency: &str) -> Option<String> {
     };
     let (name, homes) = HOMES.iter().find(|(name, _)| is(name))?;
     (!homes.contains(&folder)).then(|| format!("{name} belongs to {}", homes.join(", ")))
+}
+
+#[test]
+fn finds_a_crate_without_a_layer() {
+    assert_eq!(check_members(&["core".to_owned(), "tests".to_owned()]).len(), 0);
+    assert_eq!(check_members(&["helpers".to_owned()]).len(), 1);
 }
 
 #[test]

@@ -104,9 +104,7 @@ pub fn repository() -> &'static [SourceFile] {
     static FILES: OnceLock<Vec<SourceFile>> = OnceLock::new();
     FILES.get_or_init(|| {
         let root = root();
-        let mut paths = Vec::new();
-        walk(&root, &mut paths);
-        paths.sort();
+        let paths = files(&EXTENSIONS);
         assert!(paths.len() > 20, "found no sources below {}", root.display());
         let parse = |path: &PathBuf| {
             let text = fs::read_to_string(path).unwrap();
@@ -116,11 +114,19 @@ pub fn repository() -> &'static [SourceFile] {
     })
 }
 
+/// Every file with one of these extensions, in order.
+pub fn files(extensions: &[&str]) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    walk(&root(), extensions, &mut paths);
+    paths.sort();
+    paths
+}
+
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
+fn walk(folder: &Path, extensions: &[&str], paths: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -128,8 +134,8 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
             continue;
         }
         if path.is_dir() {
-            walk(&path, paths);
-        } else if path.extension().is_some_and(|e| EXTENSIONS.contains(&e.to_str().unwrap())) {
+            walk(&path, extensions, paths);
+        } else if path.extension().is_some_and(|e| extensions.contains(&e.to_str().unwrap())) {
             paths.push(path);
         }
     }
