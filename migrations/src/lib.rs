@@ -1,1 +1,50 @@
-//! placeholder
+//! The tables: the steps that make them, and the template of a shard's tables.
+//!
+//! A step is history: once released it never changes, and a change of the schema is a new step.
+//! `schema/*.sql` is the sum of the steps for reading; a test keeps it so. The tables of a shard are
+//! not made by a step but by the store, on first use of a task type, from [`shard`].
+
+pub mod ddl;
+mod m0001_registry;
+pub mod shard;
+
+use std::time::Duration;
+
+use sea_orm_migration::{MigratorTrait, prelude::*, sea_orm::DatabaseConnection};
+
+/// How often a migration that lost a race against another process is repeated.
+const ATTEMPTS_MAX: u32 = 20;
+const PAUSE_MS: u64 = 100;
+
+/// Runs the steps that the database does not have yet, in order.
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_registry::Migration)]
+    }
+}
+
+/// Brings the database to the newest schema; a no-op when it is there already.
+///
+/// Two processes may do so at once: every statement is `IF NOT EXISTS`, and whoever loses the race
+/// for a step's row in the migrations table looks again.
+///
+/// # Errors
+/// The last error of the database when it fails again and again.
+pub async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
+    let mut attempt = 1;
+    loop {
+        match Migrator::up(db, None).await {
+            Ok(()) => return Ok(()),
+            Err(error) if attempt >= ATTEMPTS_MAX => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
+        }
+        attempt += 1;
+    }
+}
+
+/// The statements of all steps, in order: what `schema/*.sql` shows.
+pub fn schema(backend: ddl::Backend) -> Vec<String> {
+    m0001_registry::tables().iter().flat_map(|table| table.statements(backend)).collect()
+}

@@ -1,3 +1,46 @@
-//! placeholder
+//! Everything that asyncflow knows about its database: the only crate with SQL.
+//!
+//! ```text
+//!   verb (task/claim.rs …) ─▶ core::transition ─▶ task/write.rs ─▶ ledger.rs ─▶ COMMIT
+//!        rows locked by key      pure                changed columns   counts, change log
+//! ```
+//!
+//! Invariants
+//! 1. A task changes only by `core::transition`, applied to a row that is locked in the same
+//!    transaction, at the database's time, and only if the row's revision is still the one read.
+//! 2. Every edge is in the counts and in the change log of the transaction that made it.
+//! 3. Locks and wake-ups (`lock/`, `wake/`) make things faster and are never needed to be right.
+//! 4. No type of sea-orm, sqlx or Redis leaves this crate.
+
+mod backend;
+mod change;
+mod clock;
+mod connect;
+mod error;
+mod leader;
+mod ledger;
+pub mod lock;
+mod log;
+mod options;
+mod shard;
+mod sql;
+mod task;
+mod task_type;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod txn;
+pub mod wake;
+mod worker;
+
+pub use backend::Backend;
+pub use change::{Change, ChangeRow, ChangeTail};
+pub use connect::Store;
+pub use error::{Cause, StoreError};
+pub use leader::{Leader, LeaderFence};
+pub use log::{LogChunk, LogPage, LogStream};
+pub use options::{LockKind, StoreOptions};
+pub use task::{
+    Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, GetError, InsertError,
+    InsertRefusal, Inserted, Leased, Mark, Page, Parts, Taker,
+};
+pub use worker::{Registered, Registration, Touch, WorkerRow};

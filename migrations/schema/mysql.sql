@@ -1,0 +1,192 @@
+-- Written by the test `schema`; UPDATE_SCHEMA=1 renews it.
+
+CREATE TABLE IF NOT EXISTS task_types (
+  name VARCHAR(40) NOT NULL,
+  description TEXT NOT NULL,
+  schedule_limit INT NOT NULL,
+  priority INT NOT NULL,
+  max_retries INT NOT NULL,
+  retry_interval_ms BIGINT NOT NULL,
+  retry_max_interval_ms BIGINT NOT NULL,
+  max_running_ms BIGINT NOT NULL,
+  max_crashes INT NOT NULL,
+  max_context_bytes INT NOT NULL,
+  shard_max_rows BIGINT NOT NULL,
+  retention_ms BIGINT NOT NULL,
+  paused SMALLINT NOT NULL,
+  revision BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS shards (
+  task_type VARCHAR(40) NOT NULL,
+  number INT NOT NULL,
+  state SMALLINT NOT NULL,
+  version BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (task_type, number)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS task_counts (
+  task_type VARCHAR(40) NOT NULL,
+  shard INT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  state SMALLINT NOT NULL,
+  slot SMALLINT NOT NULL,
+  n BIGINT NOT NULL,
+  PRIMARY KEY (task_type, shard, user_name, state, slot)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS request_dedup (
+  user_name VARCHAR(64) NOT NULL,
+  request_id VARCHAR(128) NOT NULL,
+  digest BIGINT NOT NULL,
+  task_id VARCHAR(80) NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (user_name, request_id),
+  KEY request_dedup_time (create_time_ms)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS workers (
+  worker_id VARCHAR(64) NOT NULL,
+  session_id BIGINT NOT NULL,
+  incarnation VARCHAR(128) NOT NULL,
+  info LONGBLOB NOT NULL,
+  register_time_ms BIGINT NOT NULL,
+  seen_time_ms BIGINT NOT NULL,
+  draining SMALLINT NOT NULL,
+  running INT NOT NULL,
+  PRIMARY KEY (worker_id),
+  UNIQUE KEY workers_session (session_id),
+  KEY workers_seen (seen_time_ms)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS acquires (
+  session_id BIGINT NOT NULL,
+  acquire_id VARCHAR(128) NOT NULL,
+  tasks LONGBLOB NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (session_id, acquire_id),
+  KEY acquires_time (create_time_ms)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS change_log (
+  seq BIGINT AUTO_INCREMENT PRIMARY KEY,
+  time_ms BIGINT NOT NULL,
+  changes LONGBLOB NOT NULL,
+  KEY change_log_time (time_ms)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS task_log_chunks (
+  task_id VARCHAR(80) NOT NULL,
+  attempt INT NOT NULL,
+  byte_offset BIGINT NOT NULL,
+  stream SMALLINT NOT NULL,
+  time_ms BIGINT NOT NULL,
+  bytes LONGBLOB NOT NULL,
+  PRIMARY KEY (task_id, attempt, byte_offset),
+  KEY task_log_chunks_time (time_ms)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS leader (
+  name VARCHAR(40) NOT NULL,
+  holder VARCHAR(128) NOT NULL,
+  epoch BIGINT NOT NULL,
+  expire_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS locks (
+  name VARCHAR(128) NOT NULL,
+  token VARCHAR(64) NOT NULL,
+  expire_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS duties (
+  name VARCHAR(64) NOT NULL,
+  runs BIGINT NOT NULL,
+  failures BIGINT NOT NULL,
+  done BIGINT NOT NULL,
+  last_start_ms BIGINT,
+  last_end_ms BIGINT,
+  last_error TEXT,
+  PRIMARY KEY (name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- The tables of a shard, here shard 1 of the type `example`.
+
+CREATE TABLE IF NOT EXISTS t_example_1 (
+  id BIGINT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  name VARCHAR(128) NOT NULL,
+  state SMALLINT NOT NULL,
+  order_time BIGINT NOT NULL,
+  priority INT NOT NULL,
+  revision BIGINT NOT NULL,
+  run INT NOT NULL,
+  attempt INT NOT NULL,
+  failures INT NOT NULL,
+  crashes INT NOT NULL,
+  max_crashes INT NOT NULL,
+  max_retries INT NOT NULL,
+  retry_interval_ms BIGINT NOT NULL,
+  retry_max_interval_ms BIGINT NOT NULL,
+  max_running_ms BIGINT NOT NULL,
+  not_before_ms BIGINT,
+  paused_from_state SMALLINT,
+  paused_order_ms BIGINT,
+  stage VARCHAR(64) NOT NULL,
+  context_version BIGINT NOT NULL,
+  progress TEXT,
+  failure_reason SMALLINT,
+  failure_message TEXT,
+  worker_id VARCHAR(64) NOT NULL,
+  session_id BIGINT NOT NULL,
+  beats BIGINT NOT NULL,
+  settle_digest BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  claim_time_ms BIGINT,
+  start_time_ms BIGINT,
+  finish_time_ms BIGINT,
+  payload LONGBLOB NOT NULL,
+  payload_type VARCHAR(128) NOT NULL,
+  context LONGBLOB NOT NULL,
+  context_type VARCHAR(128) NOT NULL,
+  result LONGBLOB,
+  result_type VARCHAR(128),
+  labels TEXT NOT NULL,
+  PRIMARY KEY (id),
+  KEY t_example_1_state (state, order_time, id),
+  KEY t_example_1_user (user_name, id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS a_example_1 (
+  task_key BIGINT NOT NULL,
+  attempt INT NOT NULL,
+  run INT NOT NULL,
+  worker_id VARCHAR(64) NOT NULL,
+  session_id BIGINT NOT NULL,
+  stage VARCHAR(64) NOT NULL,
+  claim_time_ms BIGINT NOT NULL,
+  start_time_ms BIGINT,
+  end_time_ms BIGINT NOT NULL,
+  outcome SMALLINT NOT NULL,
+  failure_reason SMALLINT,
+  failure_message TEXT,
+  exit_code INT,
+  PRIMARY KEY (task_key, attempt)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS l_example_1 (
+  name VARCHAR(63) NOT NULL,
+  value VARCHAR(255) NOT NULL,
+  task_key BIGINT NOT NULL,
+  PRIMARY KEY (name, value, task_key),
+  KEY l_example_1_task (task_key)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+

@@ -1,0 +1,203 @@
+-- Written by the test `schema`; UPDATE_SCHEMA=1 renews it.
+
+CREATE TABLE IF NOT EXISTS task_types (
+  name VARCHAR(40) NOT NULL,
+  description TEXT NOT NULL,
+  schedule_limit INTEGER NOT NULL,
+  priority INTEGER NOT NULL,
+  max_retries INTEGER NOT NULL,
+  retry_interval_ms BIGINT NOT NULL,
+  retry_max_interval_ms BIGINT NOT NULL,
+  max_running_ms BIGINT NOT NULL,
+  max_crashes INTEGER NOT NULL,
+  max_context_bytes INTEGER NOT NULL,
+  shard_max_rows BIGINT NOT NULL,
+  retention_ms BIGINT NOT NULL,
+  paused SMALLINT NOT NULL,
+  revision BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (name)
+);
+
+CREATE TABLE IF NOT EXISTS shards (
+  task_type VARCHAR(40) NOT NULL,
+  number INTEGER NOT NULL,
+  state SMALLINT NOT NULL,
+  version BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (task_type, number)
+);
+
+CREATE TABLE IF NOT EXISTS task_counts (
+  task_type VARCHAR(40) NOT NULL,
+  shard INTEGER NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  state SMALLINT NOT NULL,
+  slot SMALLINT NOT NULL,
+  n BIGINT NOT NULL,
+  PRIMARY KEY (task_type, shard, user_name, state, slot)
+);
+
+CREATE TABLE IF NOT EXISTS request_dedup (
+  user_name VARCHAR(64) NOT NULL,
+  request_id VARCHAR(128) NOT NULL,
+  digest BIGINT NOT NULL,
+  task_id VARCHAR(80) NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (user_name, request_id)
+);
+
+CREATE INDEX IF NOT EXISTS request_dedup_time ON request_dedup (create_time_ms);
+
+CREATE TABLE IF NOT EXISTS workers (
+  worker_id VARCHAR(64) NOT NULL,
+  session_id BIGINT NOT NULL,
+  incarnation VARCHAR(128) NOT NULL,
+  info BYTEA NOT NULL,
+  register_time_ms BIGINT NOT NULL,
+  seen_time_ms BIGINT NOT NULL,
+  draining SMALLINT NOT NULL,
+  running INTEGER NOT NULL,
+  PRIMARY KEY (worker_id)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS workers_session ON workers (session_id);
+
+CREATE INDEX IF NOT EXISTS workers_seen ON workers (seen_time_ms);
+
+CREATE TABLE IF NOT EXISTS acquires (
+  session_id BIGINT NOT NULL,
+  acquire_id VARCHAR(128) NOT NULL,
+  tasks BYTEA NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (session_id, acquire_id)
+);
+
+CREATE INDEX IF NOT EXISTS acquires_time ON acquires (create_time_ms);
+
+CREATE TABLE IF NOT EXISTS change_log (
+  seq BIGSERIAL PRIMARY KEY,
+  time_ms BIGINT NOT NULL,
+  changes BYTEA NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS change_log_time ON change_log (time_ms);
+
+CREATE TABLE IF NOT EXISTS task_log_chunks (
+  task_id VARCHAR(80) NOT NULL,
+  attempt INTEGER NOT NULL,
+  byte_offset BIGINT NOT NULL,
+  stream SMALLINT NOT NULL,
+  time_ms BIGINT NOT NULL,
+  bytes BYTEA NOT NULL,
+  PRIMARY KEY (task_id, attempt, byte_offset)
+);
+
+CREATE INDEX IF NOT EXISTS task_log_chunks_time ON task_log_chunks (time_ms);
+
+CREATE TABLE IF NOT EXISTS leader (
+  name VARCHAR(40) NOT NULL,
+  holder VARCHAR(128) NOT NULL,
+  epoch BIGINT NOT NULL,
+  expire_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (name)
+);
+
+CREATE TABLE IF NOT EXISTS locks (
+  name VARCHAR(128) NOT NULL,
+  token VARCHAR(64) NOT NULL,
+  expire_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (name)
+);
+
+CREATE TABLE IF NOT EXISTS duties (
+  name VARCHAR(64) NOT NULL,
+  runs BIGINT NOT NULL,
+  failures BIGINT NOT NULL,
+  done BIGINT NOT NULL,
+  last_start_ms BIGINT,
+  last_end_ms BIGINT,
+  last_error TEXT,
+  PRIMARY KEY (name)
+);
+
+-- The tables of a shard, here shard 1 of the type `example`.
+
+CREATE TABLE IF NOT EXISTS t_example_1 (
+  id BIGINT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  name VARCHAR(128) NOT NULL,
+  state SMALLINT NOT NULL,
+  order_time BIGINT NOT NULL,
+  priority INTEGER NOT NULL,
+  revision BIGINT NOT NULL,
+  run INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  failures INTEGER NOT NULL,
+  crashes INTEGER NOT NULL,
+  max_crashes INTEGER NOT NULL,
+  max_retries INTEGER NOT NULL,
+  retry_interval_ms BIGINT NOT NULL,
+  retry_max_interval_ms BIGINT NOT NULL,
+  max_running_ms BIGINT NOT NULL,
+  not_before_ms BIGINT,
+  paused_from_state SMALLINT,
+  paused_order_ms BIGINT,
+  stage VARCHAR(64) NOT NULL,
+  context_version BIGINT NOT NULL,
+  progress TEXT,
+  failure_reason SMALLINT,
+  failure_message TEXT,
+  worker_id VARCHAR(64) NOT NULL,
+  session_id BIGINT NOT NULL,
+  beats BIGINT NOT NULL,
+  settle_digest BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  claim_time_ms BIGINT,
+  start_time_ms BIGINT,
+  finish_time_ms BIGINT,
+  payload BYTEA NOT NULL,
+  payload_type VARCHAR(128) NOT NULL,
+  context BYTEA NOT NULL,
+  context_type VARCHAR(128) NOT NULL,
+  result BYTEA,
+  result_type VARCHAR(128),
+  labels TEXT NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX IF NOT EXISTS t_example_1_ready ON t_example_1 (order_time, id) WHERE state = 9;
+
+CREATE INDEX IF NOT EXISTS t_example_1_state ON t_example_1 (state, order_time, id) WHERE state <> 9;
+
+CREATE INDEX IF NOT EXISTS t_example_1_user ON t_example_1 (user_name, id);
+
+CREATE TABLE IF NOT EXISTS a_example_1 (
+  task_key BIGINT NOT NULL,
+  attempt INTEGER NOT NULL,
+  run INTEGER NOT NULL,
+  worker_id VARCHAR(64) NOT NULL,
+  session_id BIGINT NOT NULL,
+  stage VARCHAR(64) NOT NULL,
+  claim_time_ms BIGINT NOT NULL,
+  start_time_ms BIGINT,
+  end_time_ms BIGINT NOT NULL,
+  outcome SMALLINT NOT NULL,
+  failure_reason SMALLINT,
+  failure_message TEXT,
+  exit_code INTEGER,
+  PRIMARY KEY (task_key, attempt)
+);
+
+CREATE TABLE IF NOT EXISTS l_example_1 (
+  name VARCHAR(63) NOT NULL,
+  value VARCHAR(255) NOT NULL,
+  task_key BIGINT NOT NULL,
+  PRIMARY KEY (name, value, task_key)
+);
+
+CREATE INDEX IF NOT EXISTS l_example_1_task ON l_example_1 (task_key);
+

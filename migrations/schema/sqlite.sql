@@ -1,0 +1,201 @@
+-- Written by the test `schema`; UPDATE_SCHEMA=1 renews it.
+
+CREATE TABLE IF NOT EXISTS task_types (
+  name TEXT NOT NULL,
+  description TEXT NOT NULL,
+  schedule_limit INTEGER NOT NULL,
+  priority INTEGER NOT NULL,
+  max_retries INTEGER NOT NULL,
+  retry_interval_ms INTEGER NOT NULL,
+  retry_max_interval_ms INTEGER NOT NULL,
+  max_running_ms INTEGER NOT NULL,
+  max_crashes INTEGER NOT NULL,
+  max_context_bytes INTEGER NOT NULL,
+  shard_max_rows INTEGER NOT NULL,
+  retention_ms INTEGER NOT NULL,
+  paused INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  create_time_ms INTEGER NOT NULL,
+  update_time_ms INTEGER NOT NULL,
+  PRIMARY KEY (name)
+);
+
+CREATE TABLE IF NOT EXISTS shards (
+  task_type TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  create_time_ms INTEGER NOT NULL,
+  update_time_ms INTEGER NOT NULL,
+  PRIMARY KEY (task_type, number)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS task_counts (
+  task_type TEXT NOT NULL,
+  shard INTEGER NOT NULL,
+  user_name TEXT NOT NULL,
+  state INTEGER NOT NULL,
+  slot INTEGER NOT NULL,
+  n INTEGER NOT NULL,
+  PRIMARY KEY (task_type, shard, user_name, state, slot)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS request_dedup (
+  user_name TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  digest INTEGER NOT NULL,
+  task_id TEXT NOT NULL,
+  create_time_ms INTEGER NOT NULL,
+  PRIMARY KEY (user_name, request_id)
+) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS request_dedup_time ON request_dedup (create_time_ms);
+
+CREATE TABLE IF NOT EXISTS workers (
+  worker_id TEXT NOT NULL,
+  session_id INTEGER NOT NULL,
+  incarnation TEXT NOT NULL,
+  info BLOB NOT NULL,
+  register_time_ms INTEGER NOT NULL,
+  seen_time_ms INTEGER NOT NULL,
+  draining INTEGER NOT NULL,
+  running INTEGER NOT NULL,
+  PRIMARY KEY (worker_id)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS workers_session ON workers (session_id);
+
+CREATE INDEX IF NOT EXISTS workers_seen ON workers (seen_time_ms);
+
+CREATE TABLE IF NOT EXISTS acquires (
+  session_id INTEGER NOT NULL,
+  acquire_id TEXT NOT NULL,
+  tasks BLOB NOT NULL,
+  create_time_ms INTEGER NOT NULL,
+  PRIMARY KEY (session_id, acquire_id)
+);
+
+CREATE INDEX IF NOT EXISTS acquires_time ON acquires (create_time_ms);
+
+CREATE TABLE IF NOT EXISTS change_log (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  time_ms INTEGER NOT NULL,
+  changes BLOB NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS change_log_time ON change_log (time_ms);
+
+CREATE TABLE IF NOT EXISTS task_log_chunks (
+  task_id TEXT NOT NULL,
+  attempt INTEGER NOT NULL,
+  byte_offset INTEGER NOT NULL,
+  stream INTEGER NOT NULL,
+  time_ms INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (task_id, attempt, byte_offset)
+);
+
+CREATE INDEX IF NOT EXISTS task_log_chunks_time ON task_log_chunks (time_ms);
+
+CREATE TABLE IF NOT EXISTS leader (
+  name TEXT NOT NULL,
+  holder TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  expire_time_ms INTEGER NOT NULL,
+  PRIMARY KEY (name)
+);
+
+CREATE TABLE IF NOT EXISTS locks (
+  name TEXT NOT NULL,
+  token TEXT NOT NULL,
+  expire_time_ms INTEGER NOT NULL,
+  PRIMARY KEY (name)
+);
+
+CREATE TABLE IF NOT EXISTS duties (
+  name TEXT NOT NULL,
+  runs INTEGER NOT NULL,
+  failures INTEGER NOT NULL,
+  done INTEGER NOT NULL,
+  last_start_ms INTEGER,
+  last_end_ms INTEGER,
+  last_error TEXT,
+  PRIMARY KEY (name)
+);
+
+-- The tables of a shard, here shard 1 of the type `example`.
+
+CREATE TABLE IF NOT EXISTS t_example_1 (
+  id INTEGER NOT NULL,
+  user_name TEXT NOT NULL,
+  name TEXT NOT NULL,
+  state INTEGER NOT NULL,
+  order_time INTEGER NOT NULL,
+  priority INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  run INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  failures INTEGER NOT NULL,
+  crashes INTEGER NOT NULL,
+  max_crashes INTEGER NOT NULL,
+  max_retries INTEGER NOT NULL,
+  retry_interval_ms INTEGER NOT NULL,
+  retry_max_interval_ms INTEGER NOT NULL,
+  max_running_ms INTEGER NOT NULL,
+  not_before_ms INTEGER,
+  paused_from_state INTEGER,
+  paused_order_ms INTEGER,
+  stage TEXT NOT NULL,
+  context_version INTEGER NOT NULL,
+  progress TEXT,
+  failure_reason INTEGER,
+  failure_message TEXT,
+  worker_id TEXT NOT NULL,
+  session_id INTEGER NOT NULL,
+  beats INTEGER NOT NULL,
+  settle_digest INTEGER NOT NULL,
+  create_time_ms INTEGER NOT NULL,
+  update_time_ms INTEGER NOT NULL,
+  claim_time_ms INTEGER,
+  start_time_ms INTEGER,
+  finish_time_ms INTEGER,
+  payload BLOB NOT NULL,
+  payload_type TEXT NOT NULL,
+  context BLOB NOT NULL,
+  context_type TEXT NOT NULL,
+  result BLOB,
+  result_type TEXT,
+  labels TEXT NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX IF NOT EXISTS t_example_1_state ON t_example_1 (state, order_time, id);
+
+CREATE INDEX IF NOT EXISTS t_example_1_user ON t_example_1 (user_name, id);
+
+CREATE TABLE IF NOT EXISTS a_example_1 (
+  task_key INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  run INTEGER NOT NULL,
+  worker_id TEXT NOT NULL,
+  session_id INTEGER NOT NULL,
+  stage TEXT NOT NULL,
+  claim_time_ms INTEGER NOT NULL,
+  start_time_ms INTEGER,
+  end_time_ms INTEGER NOT NULL,
+  outcome INTEGER NOT NULL,
+  failure_reason INTEGER,
+  failure_message TEXT,
+  exit_code INTEGER,
+  PRIMARY KEY (task_key, attempt)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS l_example_1 (
+  name TEXT NOT NULL,
+  value TEXT NOT NULL,
+  task_key INTEGER NOT NULL,
+  PRIMARY KEY (name, value, task_key)
+) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS l_example_1_task ON l_example_1 (task_key);
+

@@ -1,0 +1,266 @@
+//! Opening the database: pools, session settings, clock.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use asyncflow_core::id::KeyGenerator;
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection,
+    sqlx::{
+        Executor,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
+};
+
+use crate::{
+    backend::{Backend, now_sql},
+    clock::DatabaseClock,
+    error::{StoreError, TimedOut},
+    lock::Locks,
+    options::StoreOptions,
+    shard::ShardCache,
+    sql::Sql,
+    task_type::TypeCache,
+    wake::Wake,
+};
+
+/// A lock wait ends after this long; the transaction is then repeated.
+const LOCK_WAIT_S: u64 = 5;
+/// Prepared statements kept per connection: every shard has its own texts.
+const STATEMENTS_MAX: usize = 384;
+
+/// The database, cheap to clone. All verbs are methods of it.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    backend: Backend,
+    options: StoreOptions,
+    writer: DatabaseConnection,
+    /// The same as `writer` but on SQLite, where one connection writes and others read.
+    reader: DatabaseConnection,
+    clock: DatabaseClock,
+    keys: std::sync::Mutex<KeyGenerator>,
+    types: TypeCache,
+    shards: ShardCache,
+    wake: Wake,
+    locks: Locks,
+}
+
+impl Store {
+    /// Opens the database and, when configured, Redis. Makes no tables, see [`Store::migrate`].
+    ///
+    /// # Errors
+    /// `Options` when the address has an unknown scheme or Redis locks lack an address;
+    /// `Unavailable` when the database cannot be reached. Redis may be down.
+    pub async fn connect(options: &StoreOptions) -> Result<Self, StoreError> {
+        let backend = backend_of(&options.url)?;
+        let wake = Wake::new(options)?;
+        let (writer, reader) = match backend {
+            Backend::Sqlite => sqlite(options).await?,
+            Backend::Mysql => {
+                let pool = Database::connect(mysql(options)).await?;
+                (pool.clone(), pool)
+            }
+            Backend::Postgres => {
+                let pool = Database::connect(postgres(options)).await?;
+                (pool.clone(), pool)
+            }
+        };
+        let locks = Locks::new(options, backend, &writer)?;
+        Ok(Self(Arc::new(Inner {
+            backend,
+            options: options.clone(),
+            writer,
+            reader,
+            clock: DatabaseClock::default(),
+            keys: std::sync::Mutex::new(KeyGenerator::new(rand::random())),
+            types: TypeCache::new(&wake),
+            shards: ShardCache::default(),
+            wake,
+            locks,
+        })))
+    }
+
+    /// Brings the tables to the newest schema; a no-op when they are there already.
+    ///
+    /// # Errors
+    /// `Unavailable`, or `Refused` when the user may not create tables.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(asyncflow_migrations::migrate(&self.0.writer).await?)
+    }
+
+    /// Whether the database answers and can be written to; for health checks.
+    ///
+    /// # Errors
+    /// `Unavailable` when it does not within 2 seconds.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let look = self.look_at_clock();
+        match tokio::time::timeout(Duration::from_secs(2), look).await {
+            Ok(outcome) => outcome.map(|_| ()),
+            Err(_) => Err(StoreError::unavailable(TimedOut)),
+        }
+    }
+
+    /// Which family of databases it is.
+    pub fn backend(&self) -> Backend {
+        self.0.backend
+    }
+
+    /// The address that it was opened with; it may hold a password.
+    pub fn url(&self) -> &str {
+        &self.0.options.url
+    }
+
+    /// The database's clock in Unix milliseconds: a sample of at most 5 seconds ago, carried on by
+    /// the monotonic clock. Transactions that decide something ask the database itself.
+    ///
+    /// # Errors
+    /// `Unavailable` when a new sample is needed and the database does not answer.
+    pub async fn now_ms(&self) -> Result<i64, StoreError> {
+        match self.0.clock.estimate_ms() {
+            Some(now_ms) => Ok(now_ms),
+            None => self.look_at_clock().await,
+        }
+    }
+
+    async fn look_at_clock(&self) -> Result<i64, StoreError> {
+        let sql = Sql::new(self.0.backend, &format!("SELECT {}", now_sql(self.0.backend)));
+        let row = sql.one(&self.0.reader).await?;
+        let row = row.ok_or_else(|| StoreError::Corrupt("the clock gave no row".into()))?;
+        let now_ms = row.try_get_by_index(0)?;
+        self.0.clock.heard(now_ms);
+        Ok(now_ms)
+    }
+
+    /// Closes pools and background tasks. Other clones of the store get errors afterwards.
+    pub async fn close(&self) {
+        self.0.locks.close().await;
+        self.0.wake.close().await;
+        for pool in [&self.0.reader, &self.0.writer] {
+            if let Err(error) = pool.clone().close().await {
+                tracing::debug!(%error, "closing the pool");
+            }
+        }
+    }
+
+    /// Rings and hears wake-ups.
+    pub fn wake(&self) -> &Wake {
+        &self.0.wake
+    }
+
+    /// Locks that thin out contention.
+    pub fn locks(&self) -> &Locks {
+        &self.0.locks
+    }
+
+    pub(crate) fn options(&self) -> &StoreOptions {
+        &self.0.options
+    }
+
+    pub(crate) fn writer(&self) -> &DatabaseConnection {
+        &self.0.writer
+    }
+
+    pub(crate) fn reader(&self) -> &DatabaseConnection {
+        &self.0.reader
+    }
+
+    pub(crate) fn keys(&self) -> &std::sync::Mutex<KeyGenerator> {
+        &self.0.keys
+    }
+
+    pub(crate) fn type_cache(&self) -> &TypeCache {
+        &self.0.types
+    }
+
+    pub(crate) fn shard_cache(&self) -> &ShardCache {
+        &self.0.shards
+    }
+
+    pub(crate) fn sql(&self, text: &str) -> Sql {
+        Sql::new(self.0.backend, text)
+    }
+}
+
+fn backend_of(url: &str) -> Result<Backend, StoreError> {
+    match url.split(':').next() {
+        Some("sqlite") => Ok(Backend::Sqlite),
+        Some("mysql" | "mariadb") => Ok(Backend::Mysql),
+        Some("postgres" | "postgresql") => Ok(Backend::Postgres),
+        _ => Err(StoreError::Options(
+            "a database address starts with sqlite:, mysql:, mariadb: or postgres:".into(),
+        )),
+    }
+}
+
+fn pool_options(options: &StoreOptions, url: &str) -> ConnectOptions {
+    let mut pool = ConnectOptions::new(url);
+    pool.max_connections(options.max_connections)
+        .connect_timeout(options.connect_timeout)
+        .acquire_timeout(options.acquire_timeout)
+        .idle_timeout(Duration::from_secs(600))
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .test_before_acquire_if_idle_for(Duration::from_secs(30));
+    pool
+}
+
+async fn sqlite(
+    options: &StoreOptions,
+) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
+    let path = options.url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let path = path.split('?').next().unwrap_or(path);
+    if let Some(parent) = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(StoreError::unavailable)?;
+    }
+    let mut pool = pool_options(options, &options.url);
+    pool.max_lifetime(None).idle_timeout(None);
+    pool.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(LOCK_WAIT_S))
+            .foreign_keys(false)
+            .statement_cache_capacity(STATEMENTS_MAX)
+    });
+    let mut one = pool.clone();
+    one.max_connections(1);
+    let writer = Database::connect(one).await?;
+    let reader = Database::connect(pool).await?;
+    Ok((writer, reader))
+}
+
+fn mysql(options: &StoreOptions) -> ConnectOptions {
+    let url = options.url.replacen("mariadb:", "mysql:", 1);
+    let mut pool = pool_options(options, &url);
+    pool.map_sqlx_mysql_opts(|mysql| mysql.statement_cache_capacity(STATEMENTS_MAX));
+    pool.map_sqlx_mysql_pool_opts(|pool| {
+        pool.after_connect(|connection, _| {
+            Box::pin(async move {
+                connection
+                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                    .await?;
+                connection
+                    .execute("SET SESSION innodb_lock_wait_timeout = 5, lock_wait_timeout = 5")
+                    .await?;
+                Ok(())
+            })
+        })
+    });
+    pool
+}
+
+fn postgres(options: &StoreOptions) -> ConnectOptions {
+    let statement_timeout_ms = options.call_timeout.as_millis();
+    let mut pool = pool_options(options, &options.url);
+    pool.map_sqlx_postgres_opts(move |postgres| {
+        postgres
+            .options([
+                ("lock_timeout", format!("{LOCK_WAIT_S}s")),
+                ("statement_timeout", format!("{statement_timeout_ms}ms")),
+            ])
+            .statement_cache_capacity(STATEMENTS_MAX)
+    });
+    pool
+}

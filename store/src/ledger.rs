@@ -1,0 +1,92 @@
+//! What a transaction did, in two forms: counts that are kept up incrementally, and one row of the
+//! change log. Written last, in the order of the counts' key, so that hot rows are locked briefly and
+//! in the same order by everybody.
+
+use std::collections::BTreeMap;
+
+use asyncflow_core::{id::ShardId, state::TaskState, task::Task};
+use sea_orm::DatabaseTransaction;
+
+use crate::{Store, backend::or_add, change::Change, error::StoreError};
+
+/// Counts are spread over so many rows, so that two transactions seldom want the same one.
+const SLOTS: i16 = 16;
+const COUNT_KEY: &str = "task_type, shard, user_name, state, slot";
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    counts: BTreeMap<(ShardId, String, i16), i64>,
+    changes: Vec<Change>,
+}
+
+impl Ledger {
+    pub fn created(&mut self, task: &Task) {
+        self.count(task, task.state, 1);
+        self.changes.push(Change::new(task, None, Some(task.state)));
+    }
+
+    /// An edge, or a change within a state that somebody who watches wants to see.
+    pub fn changed(&mut self, before: &Task, after: &Task) {
+        if before.state != after.state {
+            self.count(before, before.state, -1);
+            self.count(after, after.state, 1);
+        }
+        if !is_heartbeat(before, after) {
+            self.changes.push(Change::new(after, Some(before.state), Some(after.state)));
+        }
+    }
+
+    pub fn deleted(&mut self, task: &Task) {
+        self.count(task, task.state, -1);
+        self.changes.push(Change::new(task, Some(task.state), None));
+    }
+
+    fn count(&mut self, task: &Task, state: TaskState, by: i64) {
+        let key = (task.id.shard.clone(), task.user.clone(), state.code());
+        *self.counts.entry(key).or_default() += by;
+    }
+
+    /// Writes both; the last statements of the transaction.
+    pub async fn write(
+        self,
+        store: &Store,
+        tx: &DatabaseTransaction,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        if !self.changes.is_empty() {
+            let mut sql = store.sql("INSERT INTO change_log (time_ms, changes) VALUES ");
+            sql.tuple([now_ms.into(), Change::encode(&self.changes)?.into()]);
+            sql.run(tx).await?;
+        }
+        let slot: i16 = rand::random_range(0..SLOTS);
+        let rows: Vec<_> = (self.counts.into_iter().filter(|(_, by)| *by != 0))
+            .map(|((shard, user, state), by)| {
+                vec![
+                    shard.task_type.as_str().into(),
+                    shard.number.into(),
+                    user.into(),
+                    state.into(),
+                    slot.into(),
+                    by.into(),
+                ]
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut sql = store.sql(&format!("INSERT INTO task_counts ({COUNT_KEY}, n) VALUES "));
+        sql.rows(rows).push(&or_add(store.backend(), "task_counts", COUNT_KEY, "n"));
+        sql.run(tx).await?;
+        Ok(())
+    }
+}
+
+/// A renewed lease is no news: only the lease's end, the beats and the revision moved.
+fn is_heartbeat(before: &Task, after: &Task) -> bool {
+    let mut before = before.clone();
+    before.order_time_ms = after.order_time_ms;
+    before.holder.beats = after.holder.beats;
+    before.revision = after.revision;
+    before.update_time_ms = after.update_time_ms;
+    before == *after && before.holder.beats != 0
+}

@@ -1,0 +1,107 @@
+//! A statement under construction: text and bound values together, in the dialect's placeholders.
+//!
+//! sea-orm's builders have static table names; a shard's tables have not. Names that are pushed here
+//! come from checked ids or from this crate, values are only ever bound.
+
+use std::fmt::Write;
+
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
+
+use crate::{backend::Backend, error::StoreError};
+
+/// Most bound values of one statement; SQLite's limit (32,766) is the smallest.
+pub(crate) const VALUES_MAX: usize = 30_000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Sql {
+    backend: Backend,
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Sql {
+    pub fn new(backend: Backend, text: &str) -> Self {
+        Self { backend, text: text.to_owned(), values: Vec::new() }
+    }
+
+    pub fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    pub fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.values.push(clean(value.into()));
+        match self.backend {
+            Backend::Postgres => {
+                // Writing into a String cannot fail.
+                let _ = write!(self.text, "${}", self.values.len());
+            }
+            Backend::Sqlite | Backend::Mysql => self.text.push('?'),
+        }
+        self
+    }
+
+    /// `(?, ?, …)`
+    pub fn tuple(&mut self, values: impl IntoIterator<Item = Value>) -> &mut Self {
+        self.push("(");
+        for (at, value) in values.into_iter().enumerate() {
+            if at > 0 {
+                self.push(", ");
+            }
+            self.bind(value);
+        }
+        self.push(")")
+    }
+
+    /// `(?, ?), (?, ?), …`
+    pub fn rows(&mut self, rows: impl IntoIterator<Item = Vec<Value>>) -> &mut Self {
+        for (at, row) in rows.into_iter().enumerate() {
+            if at > 0 {
+                self.push(", ");
+            }
+            self.tuple(row);
+        }
+        self
+    }
+
+    /// `column IN (…)`. The list is filled up to a power of two with its last member, so that
+    /// batches of all sizes share a few prepared statements. The list must not be empty.
+    pub fn is_in<V: Into<Value> + Clone>(&mut self, column: &str, list: &[V]) -> &mut Self {
+        let width = list.len().next_power_of_two();
+        let padding = list.last().into_iter().cycle().take(width - list.len());
+        let values: Vec<Value> = list.iter().chain(padding).cloned().map(Into::into).collect();
+        self.push(column).push(" IN ").tuple(values)
+    }
+
+    fn statement(&self) -> Statement {
+        let backend = match self.backend {
+            Backend::Sqlite => DbBackend::Sqlite,
+            Backend::Mysql => DbBackend::MySql,
+            Backend::Postgres => DbBackend::Postgres,
+        };
+        Statement::from_sql_and_values(backend, self.text.clone(), self.values.clone())
+    }
+
+    pub async fn all(&self, db: &impl ConnectionTrait) -> Result<Vec<QueryResult>, StoreError> {
+        Ok(db.query_all_raw(self.statement()).await?)
+    }
+
+    pub async fn one(&self, db: &impl ConnectionTrait) -> Result<Option<QueryResult>, StoreError> {
+        Ok(db.query_one_raw(self.statement()).await?)
+    }
+
+    /// Runs it and tells how many rows it met.
+    pub async fn run(&self, db: &impl ConnectionTrait) -> Result<u64, StoreError> {
+        Ok(db.execute_raw(self.statement()).await?.rows_affected())
+    }
+}
+
+/// PostgreSQL cannot store NUL in a text, and one such text would fail a whole batch.
+fn clean(value: Value) -> Value {
+    match value {
+        Value::String(Some(text)) if text.contains('\0') => {
+            Value::String(Some(text.replace('\0', "\u{fffd}")))
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,276 @@
+//! Claims tasks: one conditional change for the sum of what several workers ask.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use asyncflow_core::{
+    event::Event,
+    id::{ShardId, TaskId, TypeName},
+    state::TaskState,
+    task::FullTask,
+};
+use sea_orm::{DatabaseTransaction, Value};
+
+use super::{
+    row::{self, Parts},
+    write::Batch,
+};
+use crate::{
+    Store,
+    backend::{for_update_skip, now_sql},
+    error::StoreError,
+    ledger::Ledger,
+};
+
+/// A place in the queue of a shard: order_time and key of the last task that was claimed there.
+pub type Mark = (i64, i64);
+
+/// A worker's session that waits for tasks.
+#[derive(Clone, Debug)]
+pub struct Taker {
+    pub worker_id: String,
+    pub session_id: i64,
+    /// Repeating it returns the same tasks, see [`Store::acquired`]; empty = not repeatable.
+    pub acquire_id: String,
+    /// Most tasks it takes.
+    pub want: u32,
+}
+
+/// What is to be claimed, and for whom.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    pub task_type: TypeName,
+    /// Most tasks of this claim, however much the takers want.
+    pub limit: u32,
+    /// Served in this order.
+    pub takers: Vec<Taker>,
+    /// Claim only behind these marks. A shard without a mark is claimed from its start.
+    pub after: BTreeMap<ShardId, Mark>,
+    /// How long a taker has to say that it started, in milliseconds.
+    pub handout_ttl_ms: i64,
+}
+
+/// A task that was claimed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leased {
+    /// Index into the request's takers.
+    pub taker: usize,
+    pub task: FullTask,
+}
+
+/// What a claim found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claimed {
+    pub leased: Vec<Leased>,
+    /// The last task that was taken of each shard that gave one: the next claim's marks.
+    pub marks: BTreeMap<ShardId, Mark>,
+    /// Takers whose acquire id was used before; they got nothing, see [`Store::acquired`].
+    pub replays: Vec<usize>,
+}
+
+struct Work<'a> {
+    request: &'a ClaimRequest,
+    shards: Vec<ShardId>,
+    runs: AtomicU32,
+}
+
+impl Store {
+    /// Claims PENDING tasks of a type over all its active shards, oldest shard first, in the order
+    /// of their `order_time`, and leases them to the takers. A paused type gives none.
+    ///
+    /// Cancel safe; tasks whose answer is lost are found by [`Store::acquired`], or go back when
+    /// they are not started within `handout_ttl_ms`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
+        let wanted: u32 = request.takers.iter().map(|taker| taker.want).sum();
+        let paused = self.get_type(&request.task_type).await?.is_some_and(|t| t.paused);
+        if paused || wanted == 0 || request.limit == 0 {
+            return Ok(Claimed::default());
+        }
+        match self.claim_shards(request).await {
+            Err(StoreError::NoSuchTable(_)) => {
+                self.shard_cache().forget(&request.task_type);
+                self.claim_shards(request).await.map_err(StoreError::exhausted)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn claim_shards(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
+        let shards = self.active_shards(&request.task_type).await?;
+        if shards.is_empty() {
+            return Ok(Claimed::default());
+        }
+        let work = Work { request, shards, runs: AtomicU32::new(0) };
+        self.transact(&work, |store, tx, work| Box::pin(claim_once(store, tx, work))).await
+    }
+
+    /// What a session got by an acquire id, as far as it still holds it: the answer to a repeated
+    /// acquire. `None` when nothing was claimed under that id.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn acquired(
+        &self,
+        session_id: i64,
+        acquire_id: &str,
+    ) -> Result<Option<Vec<FullTask>>, StoreError> {
+        let mut sql = self.sql("SELECT tasks FROM acquires WHERE session_id = ");
+        sql.bind(session_id).push(" AND acquire_id = ").bind(acquire_id);
+        let Some(row) = sql.one(self.reader()).await? else { return Ok(None) };
+        let stored: Vec<u8> = row.try_get_by_index(0)?;
+        let stored: Vec<(String, i32)> = serde_json::from_slice(&stored)
+            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let ids: Vec<TaskId> = stored.iter().filter_map(|(id, _)| id.parse().ok()).collect();
+        let held = self.get_many(&ids, Parts::CLAIM).await?.into_iter().zip(stored);
+        let held = held.filter_map(|(full, (_, attempt))| {
+            full.filter(|full| {
+                let task = &full.task;
+                task.attempt == attempt
+                    && task.holder.session_id == session_id
+                    && task.state.is_leased()
+            })
+        });
+        Ok(Some(held.collect()))
+    }
+
+    /// Forgets acquires older than `before_ms`, at most `limit`; returns how many.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn purge_acquires(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        self.purge_by_time("acquires", "create_time_ms", before_ms, limit).await
+    }
+}
+
+async fn claim_once(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    work: &Work<'_>,
+) -> Result<Claimed, StoreError> {
+    let request = work.request;
+    let mut claimed = Claimed::default();
+    // Only a duplicate key tells that an acquire id was used before, so only a repetition looks.
+    if work.runs.fetch_add(1, Ordering::Relaxed) > 0 {
+        claimed.replays = replays(store, tx, request).await?;
+    }
+    let mut queue: Vec<usize> = Vec::new();
+    for (at, taker) in request.takers.iter().enumerate() {
+        if !claimed.replays.contains(&at) {
+            queue.extend(std::iter::repeat_n(at, taker.want as usize));
+        }
+    }
+    queue.truncate(request.limit as usize);
+    let mut takers = queue.into_iter();
+    let mut ledger = Ledger::default();
+    let mut last_ms = 0;
+    for shard in &work.shards {
+        let limit = takers.len();
+        if limit == 0 {
+            break;
+        }
+        let (found, now_ms) = select(store, tx, shard, request.after.get(shard), limit).await?;
+        let Some(last) = found.last() else { continue };
+        last_ms = last_ms.max(now_ms);
+        claimed.marks.insert(shard.clone(), (last.task.order_time_ms, last.task.id.key));
+        let mut batch = Batch::of(shard, found.iter().map(|full| full.task.clone()));
+        for mut full in found {
+            let Some(at) = takers.next() else { break };
+            let taker = &request.takers[at];
+            let event = Event::Claim {
+                worker_id: taker.worker_id.clone(),
+                session_id: taker.session_id,
+                handout_ttl_ms: request.handout_ttl_ms,
+            };
+            if let Ok(Some(task)) = batch.apply(full.task.id.key, &event, now_ms, &mut ledger) {
+                full.task = task.clone();
+                claimed.leased.push(Leased { taker: at, task: full });
+            }
+        }
+        batch.write(store, tx).await?;
+    }
+    if !claimed.leased.is_empty() {
+        note_acquires(store, tx, request, &claimed.leased, last_ms).await?;
+        ledger.write(store, tx, last_ms).await?;
+    }
+    Ok(claimed)
+}
+
+/// The state is written out, so that PostgreSQL may use its partial index on PENDING; the mark is
+/// not compared as a tuple, which MySQL would not turn into a range of the index.
+async fn select(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    shard: &ShardId,
+    after: Option<&Mark>,
+    limit: usize,
+) -> Result<(Vec<FullTask>, i64), StoreError> {
+    let (now, columns) = (now_sql(store.backend()), row::columns("", Parts::CLAIM));
+    let (table, pending) = (shard.task_table(), TaskState::Pending.code());
+    let mut sql =
+        store.sql(&format!("SELECT {now}, {columns} FROM {table} WHERE state = {pending}"));
+    if let Some((order_ms, key)) = after {
+        sql.push(" AND order_time >= ").bind(*order_ms);
+        sql.push(" AND (order_time > ").bind(*order_ms);
+        sql.push(" OR id > ").bind(*key).push(")");
+    }
+    sql.push(" ORDER BY order_time, id LIMIT ").bind(limit as i64);
+    sql.push(for_update_skip(store.backend()));
+    let mut now_ms = 0;
+    let mut tasks = Vec::new();
+    for found in sql.all(tx).await? {
+        now_ms = found.try_get_by_index(0)?;
+        tasks.push(row::read_task(&found, 1, shard, Parts::CLAIM)?);
+    }
+    Ok((tasks, now_ms))
+}
+
+async fn note_acquires(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    request: &ClaimRequest,
+    leased: &[Leased],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let mut got: BTreeMap<(i64, &str), Vec<(String, i32)>> = BTreeMap::new();
+    for Leased { taker, task } in leased {
+        let taker = &request.takers[*taker];
+        if !taker.acquire_id.is_empty() {
+            let tasks = got.entry((taker.session_id, &taker.acquire_id)).or_default();
+            tasks.push((task.task.id.to_string(), task.task.attempt));
+        }
+    }
+    if got.is_empty() {
+        return Ok(());
+    }
+    let mut rows: Vec<Vec<Value>> = Vec::with_capacity(got.len());
+    for ((session_id, acquire_id), tasks) in got {
+        let tasks =
+            serde_json::to_vec(&tasks).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        rows.push(vec![session_id.into(), acquire_id.into(), tasks.into(), now_ms.into()]);
+    }
+    let mut sql =
+        store.sql("INSERT INTO acquires (session_id, acquire_id, tasks, create_time_ms) VALUES ");
+    sql.rows(rows).run(tx).await?;
+    Ok(())
+}
+
+async fn replays(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    request: &ClaimRequest,
+) -> Result<Vec<usize>, StoreError> {
+    let mut replays = Vec::new();
+    for (at, taker) in request.takers.iter().enumerate() {
+        let mut sql = store.sql("SELECT 1 FROM acquires WHERE session_id = ");
+        sql.bind(taker.session_id).push(" AND acquire_id = ").bind(taker.acquire_id.as_str());
+        if sql.one(tx).await?.is_some() {
+            replays.push(at);
+        }
+    }
+    Ok(replays)
+}

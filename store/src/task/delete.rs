@@ -1,0 +1,169 @@
+//! Deletes tasks with everything that belongs to them: by hand, and by retention.
+
+use asyncflow_core::{
+    id::{ShardId, TaskId, TypeName},
+    state::TaskState,
+    task::Task,
+    transition::Refusal,
+};
+use sea_orm::DatabaseTransaction;
+
+use super::{
+    ApplyError,
+    row::{self, Parts},
+    write::{Batch, delete_by_key},
+};
+use crate::{
+    Store,
+    backend::{for_update_skip, now_sql},
+    error::StoreError,
+    leader::{LeaderFence, check_fence},
+    ledger::Ledger,
+    shard::Place,
+};
+
+struct Retention<'a> {
+    shards: Vec<ShardId>,
+    before_ms: i64,
+    limit: u32,
+    fence: Option<&'a LeaderFence>,
+}
+
+impl Store {
+    /// Deletes a task that nobody runs, with its attempts, labels and logs; returns it as it was.
+    ///
+    /// # Errors
+    /// `Refused` while it is leased; `NotFound`, `Expired`; those of the database.
+    pub async fn delete(&self, id: &TaskId) -> Result<Task, ApplyError> {
+        match self.place(&id.shard).await? {
+            Place::Unknown => return Err(ApplyError::NotFound),
+            Place::Gone => return Err(ApplyError::Expired),
+            Place::Here => {}
+        }
+        let found = self
+            .transact(id, |store, tx, id| Box::pin(delete_once(store, tx, id)))
+            .await
+            .map_err(StoreError::exhausted)?;
+        let task = found.ok_or(ApplyError::NotFound)?;
+        if task.state.is_leased() {
+            let refusal = Refusal::IllegalState { state: task.state, verb: "deleted" };
+            return Err(ApplyError::Refused(refusal, Box::new(task)));
+        }
+        Ok(task)
+    }
+
+    /// Deletes terminal tasks of a type that ended before `before_ms`, oldest first, at most `limit`
+    /// per state and shard; returns how many. With a fence, only while that leader leads.
+    ///
+    /// # Errors
+    /// `NotLeader`; those of the database.
+    pub async fn delete_terminal_before(
+        &self,
+        task_type: &TypeName,
+        before_ms: i64,
+        limit: u32,
+        fence: Option<&LeaderFence>,
+    ) -> Result<u64, StoreError> {
+        let shards = self.readable_shards(Some(task_type)).await?;
+        let work = Retention { shards, before_ms, limit, fence };
+        self.transact(&work, |store, tx, work| Box::pin(retain_once(store, tx, work)))
+            .await
+            .map_err(StoreError::exhausted)
+    }
+
+    /// Forgets the request ids of creates before `before_ms`, at most `limit`; returns how many.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn purge_dedup(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        self.purge_by_time("request_dedup", "create_time_ms", before_ms, limit).await
+    }
+
+    /// Deletes the oldest rows of a table whose `time` is before `before_ms`, about `limit` of them:
+    /// all rows of the last millisecond go together. PostgreSQL has no DELETE … LIMIT and MariaDB no
+    /// IN (SELECT … LIMIT), so the border is read first.
+    pub(crate) async fn purge_by_time(
+        &self,
+        table: &str,
+        time: &str,
+        before_ms: i64,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let mut sql = self.sql(&format!("SELECT {time} FROM {table} WHERE {time} < "));
+        sql.bind(before_ms).push(&format!(" ORDER BY {time} LIMIT ")).bind(i64::from(limit));
+        let rows = sql.all(self.reader()).await?;
+        let Some(last) = rows.last() else { return Ok(0) };
+        let border_ms: i64 = last.try_get_by_index(0)?;
+        let mut sql = self.sql(&format!("DELETE FROM {table} WHERE {time} <= "));
+        sql.bind(border_ms);
+        self.transact(&sql, |_, tx, sql| Box::pin(async move { sql.run(tx).await })).await
+    }
+}
+
+async fn delete_once(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    id: &TaskId,
+) -> Result<Option<Task>, StoreError> {
+    let (batch, now_ms) = Batch::lock(store, tx, &id.shard, vec![id.key]).await?;
+    let Some(task) = batch.task(id.key) else { return Ok(None) };
+    if !task.state.is_leased() {
+        delete_rows(store, tx, &id.shard, std::slice::from_ref(task), now_ms).await?;
+    }
+    Ok(Some(task.clone()))
+}
+
+async fn retain_once(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    work: &Retention<'_>,
+) -> Result<u64, StoreError> {
+    if let Some(fence) = work.fence {
+        check_fence(store, tx, fence).await?;
+    }
+    let mut deleted = 0;
+    let (now, columns) = (now_sql(store.backend()), row::columns("", Parts::NONE));
+    for shard in &work.shards {
+        for state in [TaskState::Succeeded, TaskState::Failed, TaskState::Cancelled] {
+            let (table, code) = (shard.task_table(), state.code());
+            let mut sql = store.sql(&format!(
+                "SELECT {now}, {columns} FROM {table} WHERE state = {code} AND order_time < "
+            ));
+            sql.bind(work.before_ms).push(" ORDER BY order_time, id LIMIT ");
+            sql.bind(i64::from(work.limit)).push(for_update_skip(store.backend()));
+            let mut tasks = Vec::new();
+            let mut now_ms = 0;
+            for found in sql.all(tx).await? {
+                now_ms = found.try_get_by_index(0)?;
+                tasks.push(row::read_task(&found, 1, shard, Parts::NONE)?.task);
+            }
+            delete_rows(store, tx, shard, &tasks, now_ms).await?;
+            deleted += tasks.len() as u64;
+        }
+    }
+    Ok(deleted)
+}
+
+async fn delete_rows(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    shard: &ShardId,
+    tasks: &[Task],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let mut ledger = Ledger::default();
+    tasks.iter().for_each(|task| ledger.deleted(task));
+    let keys: Vec<i64> = tasks.iter().map(|task| task.id.key).collect();
+    delete_by_key(store, tx, &shard.task_table(), "id", &keys).await?;
+    delete_by_key(store, tx, &shard.attempt_table(), "task_key", &keys).await?;
+    delete_by_key(store, tx, &shard.label_table(), "task_key", &keys).await?;
+    let ids: Vec<String> = tasks.iter().map(|task| task.id.to_string()).collect();
+    for chunk in ids.chunks(256) {
+        let mut sql = store.sql("DELETE FROM task_log_chunks WHERE ");
+        sql.is_in("task_id", chunk).run(tx).await?;
+    }
+    ledger.write(store, tx, now_ms).await
+}

@@ -1,0 +1,23 @@
+//! The verbs on tasks, one per file, all on top of `row` (columns) and `write` (changes).
+
+mod apply;
+mod attempts;
+mod claim;
+mod count;
+mod delete;
+mod get;
+mod insert;
+mod list;
+mod promote;
+mod reap;
+mod release;
+mod row;
+mod write;
+
+pub use apply::{Applied, ApplyError};
+pub use claim::{ClaimRequest, Claimed, Leased, Mark, Taker};
+pub use count::{Count, CountFilter};
+pub use get::GetError;
+pub use insert::{Create, InsertError, InsertRefusal, Inserted};
+pub use list::Page;
+pub use row::Parts;

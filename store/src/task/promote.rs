@@ -1,0 +1,105 @@
+//! Moves SCHEDULED tasks that are due into the queue.
+
+use asyncflow_core::{
+    event::Event,
+    id::{ShardId, TypeName},
+    state::TaskState,
+    task::Task,
+};
+use sea_orm::DatabaseTransaction;
+
+use super::{
+    row::{self, Parts},
+    write::Batch,
+};
+use crate::{
+    Store,
+    backend::{for_update_skip, now_sql},
+    error::StoreError,
+    ledger::Ledger,
+};
+
+struct Work {
+    shards: Vec<ShardId>,
+    limit: u32,
+}
+
+impl Store {
+    /// Promotes at most `limit` tasks of a type whose time has come; returns them as they are now,
+    /// PENDING. Several brokers may do it at once.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn promote_due(
+        &self,
+        task_type: &TypeName,
+        limit: u32,
+    ) -> Result<Vec<Task>, StoreError> {
+        let work = Work { shards: self.active_shards(task_type).await?, limit };
+        let promoted =
+            self.transact(&work, |store, tx, work| Box::pin(promote_once(store, tx, work))).await;
+        if let Err(StoreError::NoSuchTable(_)) = promoted {
+            self.shard_cache().forget(task_type);
+        }
+        promoted.map_err(StoreError::exhausted)
+    }
+
+    /// When the next SCHEDULED task of a type is due, in the database's Unix milliseconds.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn next_due_ms(&self, task_type: &TypeName) -> Result<Option<i64>, StoreError> {
+        let mut next: Option<i64> = None;
+        for shard in self.active_shards(task_type).await? {
+            let (table, scheduled) = (shard.task_table(), TaskState::Scheduled.code());
+            let sql = self.sql(&format!(
+                "SELECT order_time FROM {table} WHERE state = {scheduled} ORDER BY order_time LIMIT 1"
+            ));
+            if let Some(row) = sql.one(self.reader()).await? {
+                let due_ms: i64 = row.try_get_by_index(0)?;
+                next = Some(next.map_or(due_ms, |next| next.min(due_ms)));
+            }
+        }
+        Ok(next)
+    }
+}
+
+async fn promote_once(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    work: &Work,
+) -> Result<Vec<Task>, StoreError> {
+    let mut promoted: Vec<Task> = Vec::new();
+    let mut ledger = Ledger::default();
+    let mut last_ms = 0;
+    let (now, columns) = (now_sql(store.backend()), row::columns("", Parts::NONE));
+    for shard in &work.shards {
+        let left = i64::from(work.limit) - promoted.len() as i64;
+        if left <= 0 {
+            break;
+        }
+        let (table, scheduled) = (shard.task_table(), TaskState::Scheduled.code());
+        let mut sql = store.sql(&format!(
+            "SELECT {now}, {columns} FROM {table} WHERE state = {scheduled} AND order_time <= {now} \
+             ORDER BY order_time, id LIMIT "
+        ));
+        sql.bind(left).push(for_update_skip(store.backend()));
+        let mut due = Vec::new();
+        let mut now_ms = 0;
+        for found in sql.all(tx).await? {
+            now_ms = found.try_get_by_index(0)?;
+            due.push(row::read_task(&found, 1, shard, Parts::NONE)?.task);
+        }
+        let keys: Vec<i64> = due.iter().map(|task| task.id.key).collect();
+        let mut batch = Batch::of(shard, due);
+        for key in keys {
+            if let Ok(Some(task)) = batch.apply(key, &Event::Promote, now_ms, &mut ledger) {
+                promoted.push(task.clone());
+            }
+        }
+        last_ms = last_ms.max(now_ms);
+        batch.write(store, tx).await?;
+    }
+    ledger.write(store, tx, last_ms).await?;
+    Ok(promoted)
+}

@@ -1,0 +1,66 @@
+//! Takes back the tasks of workers that are not heard of: the governor's two looks.
+
+use asyncflow_core::{
+    event::Event,
+    id::{TaskId, TypeName},
+    lease::Suspect,
+    state::TaskState,
+};
+
+use super::{
+    Applied, ApplyError,
+    apply::{Guard, Item},
+};
+use crate::{Store, backend::now_sql, error::StoreError, leader::LeaderFence};
+
+impl Store {
+    /// At most `limit` tasks per state and shard of a type whose lease has run out by the
+    /// database's clock: the first look. It changes nothing.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn expired_leases(
+        &self,
+        task_type: &TypeName,
+        limit: u32,
+    ) -> Result<Vec<Suspect>, StoreError> {
+        let mut suspects = Vec::new();
+        let now = now_sql(self.backend());
+        for shard in self.active_shards(task_type).await? {
+            for state in [TaskState::Running, TaskState::Cancelling] {
+                let mut sql = self.sql(&format!(
+                    "SELECT id, attempt, beats, start_time_ms FROM {} \
+                     WHERE state = {} AND order_time < {now} ORDER BY order_time, id LIMIT ",
+                    shard.task_table(),
+                    state.code()
+                ));
+                sql.bind(i64::from(limit));
+                for row in sql.all(self.reader()).await? {
+                    suspects.push(Suspect {
+                        id: TaskId { shard: shard.clone(), key: row.try_get_by_index(0)? },
+                        attempt: row.try_get_by_index(1)?,
+                        beats: row.try_get_by_index(2)?,
+                        started: row.try_get_by_index::<Option<i64>>(3)?.is_some(),
+                    });
+                }
+            }
+        }
+        Ok(suspects)
+    }
+
+    /// Takes tasks back whose attempt and beats are still those and whose lease is still run out by
+    /// the database's clock; the others answer `MovedOn`. With a fence, only while that leader
+    /// leads: otherwise every answer is `Store(NotLeader)`.
+    pub async fn reap(
+        &self,
+        reaps: Vec<Suspect>,
+        fence: Option<&LeaderFence>,
+    ) -> Vec<Result<Applied, ApplyError>> {
+        let items = reaps.into_iter().map(|reap| Item {
+            id: reap.id,
+            event: Event::LeaseExpired,
+            guard: Guard::Silent { attempt: reap.attempt, beats: reap.beats },
+        });
+        self.apply_items(items.collect(), fence).await
+    }
+}

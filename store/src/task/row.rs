@@ -1,0 +1,303 @@
+//! The columns of a task's row, and the way between them and the domain's types.
+
+use std::collections::BTreeMap;
+
+use asyncflow_core::{
+    id::{ShardId, TaskId},
+    reason::FailureReason,
+    retry::RetryPolicy,
+    state::TaskState,
+    task::{Content, Failure, FullTask, Holder, Labels, Progress, Task, TaskBody},
+};
+use sea_orm::{QueryResult, TryGetable, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::error::StoreError;
+
+/// The columns of a [`Task`], in the order of [`head_values`] and [`read_head`].
+pub(crate) const HEAD: [&str; 33] = [
+    "id",
+    "user_name",
+    "name",
+    "state",
+    "order_time",
+    "priority",
+    "revision",
+    "run",
+    "attempt",
+    "failures",
+    "crashes",
+    "max_crashes",
+    "max_retries",
+    "retry_interval_ms",
+    "retry_max_interval_ms",
+    "max_running_ms",
+    "not_before_ms",
+    "paused_from_state",
+    "paused_order_ms",
+    "stage",
+    "context_version",
+    "progress",
+    "failure_reason",
+    "failure_message",
+    "worker_id",
+    "session_id",
+    "beats",
+    "settle_digest",
+    "create_time_ms",
+    "update_time_ms",
+    "claim_time_ms",
+    "start_time_ms",
+    "finish_time_ms",
+];
+
+/// The columns of a [`TaskBody`], in the order of [`body_values`].
+pub(crate) const BODY: [&str; 7] =
+    ["payload", "payload_type", "context", "context_type", "result", "result_type", "labels"];
+
+/// Where `revision` stands in [`HEAD`].
+pub(crate) const REVISION: usize = 6;
+
+/// Which of a task's large values are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    pub payload: bool,
+    pub context: bool,
+    pub result: bool,
+    pub labels: bool,
+}
+
+impl Parts {
+    /// The row alone.
+    pub const NONE: Self = Self { payload: false, context: false, result: false, labels: false };
+    /// Everything.
+    pub const ALL: Self = Self { payload: true, context: true, result: true, labels: true };
+    /// What a worker needs in order to run it.
+    pub const CLAIM: Self = Self { result: false, ..Self::ALL };
+    /// What a list shows.
+    pub const LABELS: Self = Self { labels: true, ..Self::NONE };
+}
+
+/// The selected columns, separated by commas; `prefix` is empty or a table's alias with its dot.
+pub(crate) fn columns(prefix: &str, parts: Parts) -> String {
+    let mut text = String::with_capacity(512);
+    for (at, name) in HEAD.iter().chain(body_columns(parts)).enumerate() {
+        text.push_str(if at > 0 { ", " } else { "" });
+        text.push_str(prefix);
+        text.push_str(name);
+    }
+    text
+}
+
+fn body_columns(parts: Parts) -> impl Iterator<Item = &'static &'static str> {
+    let wanted = [
+        parts.payload,
+        parts.payload,
+        parts.context,
+        parts.context,
+        parts.result,
+        parts.result,
+        parts.labels,
+    ];
+    BODY.iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(name, _)| name)
+}
+
+pub(crate) fn head_values(task: &Task) -> Vec<Value> {
+    let Task { retry, holder, failure, .. } = task;
+    vec![
+        task.id.key.into(),
+        task.user.as_str().into(),
+        task.name.as_str().into(),
+        task.state.code().into(),
+        task.order_time_ms.into(),
+        task.priority.into(),
+        task.revision.into(),
+        task.run.into(),
+        task.attempt.into(),
+        task.failures.into(),
+        task.crashes.into(),
+        task.max_crashes.into(),
+        retry.max_retries.into(),
+        retry.interval_ms.into(),
+        retry.max_interval_ms.into(),
+        task.max_running_ms.into(),
+        task.not_before_ms.into(),
+        task.paused_from.map(|(state, _)| state.code()).into(),
+        task.paused_from.map(|(_, order_ms)| order_ms).into(),
+        task.stage.as_str().into(),
+        task.context_version.into(),
+        encode_progress(&task.progress).into(),
+        failure.as_ref().map(|failure| failure.reason.code()).into(),
+        failure.as_ref().map(|failure| failure.message.clone()).into(),
+        holder.worker_id.as_str().into(),
+        holder.session_id.into(),
+        holder.beats.into(),
+        holder.settle_digest.into(),
+        task.create_time_ms.into(),
+        task.update_time_ms.into(),
+        task.claim_time_ms.into(),
+        task.start_time_ms.into(),
+        task.finish_time_ms.into(),
+    ]
+}
+
+pub(crate) fn body_values(body: &TaskBody) -> Result<Vec<Value>, StoreError> {
+    let mut values = content_values(Some(&body.payload));
+    values.extend(content_values(Some(&body.context)));
+    values.extend(content_values(body.result.as_ref()));
+    values.push(encode_labels(&body.labels)?.into());
+    Ok(values)
+}
+
+/// Bytes and media type, or NULLs.
+pub(crate) fn content_values(content: Option<&Content>) -> Vec<Value> {
+    let data: Option<Vec<u8>> = content.map(|content| content.data.to_vec());
+    vec![data.into(), content.map(|content| content.content_type.clone()).into()]
+}
+
+pub(crate) fn encode_labels(labels: &Labels) -> Result<String, StoreError> {
+    serde_json::to_string(labels).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// Reads the row's columns one after the other.
+struct Reader<'a> {
+    row: &'a QueryResult,
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn next<T: TryGetable>(&mut self) -> Result<T, StoreError> {
+        let value = self.row.try_get_by_index(self.at)?;
+        self.at += 1;
+        Ok(value)
+    }
+}
+
+/// A task from the columns of [`columns`], which start at `at`.
+pub(crate) fn read_task(
+    row: &QueryResult,
+    at: usize,
+    shard: &ShardId,
+    parts: Parts,
+) -> Result<FullTask, StoreError> {
+    let mut reader = Reader { row, at };
+    let task = read_head(&mut reader, shard)?;
+    let mut body = TaskBody::default();
+    if parts.payload {
+        body.payload = read_content(&mut reader)?.unwrap_or_default();
+    }
+    if parts.context {
+        body.context = read_content(&mut reader)?.unwrap_or_default();
+    }
+    if parts.result {
+        body.result = read_content(&mut reader)?;
+    }
+    if parts.labels {
+        body.labels = decode_labels(&reader.next::<String>()?)?;
+    }
+    Ok(FullTask { task, body })
+}
+
+fn read_head(reader: &mut Reader<'_>, shard: &ShardId) -> Result<Task, StoreError> {
+    Ok(Task {
+        id: TaskId { shard: shard.clone(), key: reader.next()? },
+        user: reader.next()?,
+        name: reader.next()?,
+        state: state(reader.next()?)?,
+        order_time_ms: reader.next()?,
+        priority: reader.next()?,
+        revision: reader.next()?,
+        run: reader.next()?,
+        attempt: reader.next()?,
+        failures: reader.next()?,
+        crashes: reader.next()?,
+        max_crashes: reader.next()?,
+        retry: RetryPolicy {
+            max_retries: reader.next()?,
+            interval_ms: reader.next()?,
+            max_interval_ms: reader.next()?,
+        },
+        max_running_ms: reader.next()?,
+        not_before_ms: reader.next()?,
+        paused_from: read_paused(reader.next()?, reader.next()?)?,
+        stage: reader.next()?,
+        context_version: reader.next()?,
+        progress: decode_progress(reader.next()?)?,
+        failure: read_failure(reader.next()?, reader.next()?)?,
+        holder: Holder {
+            worker_id: reader.next()?,
+            session_id: reader.next()?,
+            beats: reader.next()?,
+            settle_digest: reader.next()?,
+        },
+        create_time_ms: reader.next()?,
+        update_time_ms: reader.next()?,
+        claim_time_ms: reader.next()?,
+        start_time_ms: reader.next()?,
+        finish_time_ms: reader.next()?,
+    })
+}
+
+fn read_content(reader: &mut Reader<'_>) -> Result<Option<Content>, StoreError> {
+    let data: Option<Vec<u8>> = reader.next()?;
+    let content_type: Option<String> = reader.next()?;
+    Ok(data
+        .map(|data| Content { data: data.into(), content_type: content_type.unwrap_or_default() }))
+}
+
+/// A state from its stored number.
+pub(crate) fn state(code: i16) -> Result<TaskState, StoreError> {
+    TaskState::from_code(code).ok_or_else(|| StoreError::Corrupt(format!("the task state {code}")))
+}
+
+fn read_paused(
+    code: Option<i16>,
+    order_ms: Option<i64>,
+) -> Result<Option<(TaskState, i64)>, StoreError> {
+    code.map(|code| Ok((state(code)?, order_ms.unwrap_or_default()))).transpose()
+}
+
+/// A failure from its two columns.
+pub(crate) fn read_failure(
+    code: Option<i16>,
+    message: Option<String>,
+) -> Result<Option<Failure>, StoreError> {
+    let Some(code) = code else { return Ok(None) };
+    let reason = FailureReason::from_code(code)
+        .ok_or_else(|| StoreError::Corrupt(format!("the failure reason {code}")))?;
+    Ok(Some(Failure { reason, message: message.unwrap_or_default() }))
+}
+
+fn decode_labels(text: &str) -> Result<Labels, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// How progress is stored.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct StoredProgress {
+    percent: Option<f64>,
+    message: String,
+    metrics: BTreeMap<String, f64>,
+}
+
+/// NULL for a task that has said nothing. JSON has no NaN or infinity; such metrics are left out.
+fn encode_progress(progress: &Progress) -> Option<String> {
+    if *progress == Progress::default() {
+        return None;
+    }
+    let finite = |(name, value): (&String, &f64)| value.is_finite().then(|| (name.clone(), *value));
+    let stored = StoredProgress {
+        percent: progress.percent.filter(|percent| percent.is_finite()),
+        message: progress.message.clone(),
+        metrics: progress.metrics.iter().filter_map(finite).collect(),
+    };
+    serde_json::to_string(&stored).ok()
+}
+
+fn decode_progress(text: Option<String>) -> Result<Progress, StoreError> {
+    let Some(text) = text else { return Ok(Progress::default()) };
+    let StoredProgress { percent, message, metrics } =
+        serde_json::from_str(&text).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    Ok(Progress { percent, message, metrics })
+}

@@ -1,0 +1,109 @@
+//! Task types: their rows, and a short cache of them.
+
+mod create;
+mod get;
+mod update;
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use asyncflow_core::{id::TypeName, retry::RetryPolicy, task_type::TaskType};
+use sea_orm::{QueryResult, Value};
+
+use crate::{
+    clock::monotonic,
+    error::StoreError,
+    wake::{Wake, WakeReceiver},
+};
+
+/// The topic that is rung when a task type was made or changed.
+pub(crate) const TOPIC: &str = "types";
+const CACHE_MAX_AGE: Duration = Duration::from_millis(1_500);
+
+const COLUMNS: &str = "name, description, schedule_limit, priority, max_retries, \
+     retry_interval_ms, retry_max_interval_ms, max_running_ms, max_crashes, max_context_bytes, \
+     shard_max_rows, retention_ms, paused, revision, create_time_ms, update_time_ms";
+
+fn values(task_type: &TaskType) -> Vec<Value> {
+    vec![
+        task_type.name.as_str().into(),
+        task_type.description.as_str().into(),
+        task_type.schedule_limit.into(),
+        task_type.priority.into(),
+        task_type.retry.max_retries.into(),
+        task_type.retry.interval_ms.into(),
+        task_type.retry.max_interval_ms.into(),
+        task_type.max_running_ms.into(),
+        task_type.max_crashes.into(),
+        task_type.max_context_bytes.into(),
+        task_type.shard_max_rows.into(),
+        task_type.retention_ms.into(),
+        i16::from(task_type.paused).into(),
+        task_type.revision.into(),
+        task_type.create_time_ms.into(),
+        task_type.update_time_ms.into(),
+    ]
+}
+
+fn read(row: &QueryResult) -> Result<TaskType, StoreError> {
+    Ok(TaskType {
+        name: read_name(row.try_get_by_index(0)?)?,
+        description: row.try_get_by_index(1)?,
+        schedule_limit: row.try_get_by_index(2)?,
+        priority: row.try_get_by_index(3)?,
+        retry: RetryPolicy {
+            max_retries: row.try_get_by_index(4)?,
+            interval_ms: row.try_get_by_index(5)?,
+            max_interval_ms: row.try_get_by_index(6)?,
+        },
+        max_running_ms: row.try_get_by_index(7)?,
+        max_crashes: row.try_get_by_index(8)?,
+        max_context_bytes: row.try_get_by_index(9)?,
+        shard_max_rows: row.try_get_by_index(10)?,
+        retention_ms: row.try_get_by_index(11)?,
+        paused: row.try_get_by_index::<i16>(12)? != 0,
+        revision: row.try_get_by_index(13)?,
+        create_time_ms: row.try_get_by_index(14)?,
+        update_time_ms: row.try_get_by_index(15)?,
+    })
+}
+
+/// A task type's name from a column.
+pub(crate) fn read_name(text: String) -> Result<TypeName, StoreError> {
+    TypeName::new(&text).map_err(|_| StoreError::Corrupt(format!("the task type {text:?}")))
+}
+
+/// Types that were read a moment ago. Emptied when somebody rings [`TOPIC`].
+pub(crate) struct TypeCache(Mutex<Cached>);
+
+struct Cached {
+    types: HashMap<TypeName, (Instant, TaskType)>,
+    changed: WakeReceiver,
+}
+
+impl TypeCache {
+    pub fn new(wake: &Wake) -> Self {
+        Self(Mutex::new(Cached { types: HashMap::new(), changed: wake.subscribe(TOPIC) }))
+    }
+
+    fn get(&self, name: &TypeName) -> Option<TaskType> {
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.changed.take_rung() {
+            cached.types.clear();
+        }
+        let (read, task_type) = cached.types.get(name)?;
+        (monotonic().duration_since(*read) < CACHE_MAX_AGE).then(|| task_type.clone())
+    }
+
+    fn put(&self, task_type: &TaskType) {
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.types.insert(task_type.name.clone(), (monotonic(), task_type.clone()));
+    }
+
+    fn forget(&self, name: &TypeName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).types.remove(name);
+    }
+}

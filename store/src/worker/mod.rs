@@ -1,0 +1,107 @@
+//! Workers and their sessions.
+//!
+//! A session is one registration of one incarnation of a worker; every write of a worker carries it.
+
+mod list;
+mod register;
+mod touch;
+
+use std::collections::BTreeMap;
+
+use sea_orm::QueryResult;
+use serde::{Deserialize, Serialize};
+
+use crate::error::StoreError;
+
+const COLUMNS: &str =
+    "worker_id, session_id, incarnation, info, register_time_ms, seen_time_ms, draining, running";
+
+/// What a worker says of itself when it registers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Registration {
+    pub worker_id: String,
+    /// Differs after every restart: boot id and a random part.
+    pub incarnation: String,
+    pub host: String,
+    pub version: String,
+    /// The user in whose name it works.
+    pub user: String,
+    pub slots: i32,
+    pub task_types: Vec<String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A registered worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerRow {
+    pub registration: Registration,
+    pub session_id: i64,
+    pub register_time_ms: i64,
+    /// When it was last heard of, by the database's clock.
+    pub seen_time_ms: i64,
+    /// It takes no more tasks.
+    pub draining: bool,
+    /// Tasks that it said it runs, at its last heartbeat.
+    pub running: i32,
+}
+
+/// The answer to a registration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registered {
+    pub session_id: i64,
+    /// The same incarnation had registered before and keeps its session.
+    pub again: bool,
+    /// What was registered under the worker's id before, if it was another incarnation: give back
+    /// what it held with [`crate::Store::release_session`].
+    pub former: Option<WorkerRow>,
+}
+
+/// A worker was heard of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touch {
+    pub session_id: i64,
+    pub draining: bool,
+    pub running: i32,
+}
+
+/// The part of the row that nobody searches by.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Info {
+    host: String,
+    version: String,
+    user: String,
+    slots: i32,
+    task_types: Vec<String>,
+    labels: BTreeMap<String, String>,
+}
+
+fn encode_info(registration: &Registration) -> Result<Vec<u8>, StoreError> {
+    let Registration { host, version, user, slots, task_types, labels, .. } = registration.clone();
+    let info = Info { host, version, user, slots, task_types, labels };
+    serde_json::to_vec(&info).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn read(row: &QueryResult) -> Result<WorkerRow, StoreError> {
+    let info: Vec<u8> = row.try_get_by_index(3)?;
+    let Info { host, version, user, slots, task_types, labels } =
+        serde_json::from_slice(&info).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let registration = Registration {
+        worker_id: row.try_get_by_index(0)?,
+        incarnation: row.try_get_by_index(2)?,
+        host,
+        version,
+        user,
+        slots,
+        task_types,
+        labels,
+    };
+    Ok(WorkerRow {
+        registration,
+        session_id: row.try_get_by_index(1)?,
+        register_time_ms: row.try_get_by_index(4)?,
+        seen_time_ms: row.try_get_by_index(5)?,
+        draining: row.try_get_by_index::<i16>(6)? != 0,
+        running: row.try_get_by_index(7)?,
+    })
+}

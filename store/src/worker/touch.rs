@@ -1,0 +1,44 @@
+//! Notes that workers were heard of; forgets those that were not.
+
+use crate::{Store, backend::now_sql, error::StoreError, worker::Touch};
+
+impl Store {
+    /// Notes the heartbeats of several workers. A session that is not in force any more is passed
+    /// over.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn touch_workers(&self, touches: &[Touch]) -> Result<(), StoreError> {
+        if touches.is_empty() {
+            return Ok(());
+        }
+        let mut sorted: Vec<&Touch> = touches.iter().collect();
+        sorted.sort_by_key(|touch| touch.session_id);
+        let now = now_sql(self.backend());
+        let mut sql = self.sql(&format!("UPDATE workers SET seen_time_ms = {now}, draining = "));
+        sql.push("CASE session_id");
+        for touch in &sorted {
+            sql.push(" WHEN ").bind(touch.session_id);
+            sql.push(" THEN ").bind(i16::from(touch.draining));
+        }
+        sql.push(" ELSE draining END, running = CASE session_id");
+        for touch in &sorted {
+            sql.push(" WHEN ").bind(touch.session_id).push(" THEN ").bind(touch.running);
+        }
+        let sessions: Vec<i64> = sorted.iter().map(|touch| touch.session_id).collect();
+        sql.push(" ELSE running END WHERE ").is_in("session_id", &sessions);
+        self.transact(&sql, |_, tx, sql| Box::pin(async move { sql.run(tx).await })).await?;
+        Ok(())
+    }
+
+    /// Forgets workers that were not heard of since `before_ms`; returns how many. Their tasks are
+    /// the reaper's.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn delete_stale_workers(&self, before_ms: i64) -> Result<u64, StoreError> {
+        let mut sql = self.sql("DELETE FROM workers WHERE seen_time_ms < ");
+        sql.bind(before_ms);
+        self.transact(&sql, |_, tx, sql| Box::pin(async move { sql.run(tx).await })).await
+    }
+}

@@ -1,0 +1,128 @@
+//! Lists and counts.
+
+use std::collections::HashSet;
+
+use asyncflow_core::{filter::Filter, state::TaskState};
+use asyncflow_store::{CountFilter, Parts, Store};
+
+use super::fixture::{all_tasks, apply, claim, complete, insert_all, new_task, type_name};
+
+async fn many(store: &Store) {
+    let tasks = (0..60).map(|n| {
+        let mut new = new_task(&n.to_string());
+        new.task_type = type_name(["work", "other", "third"][n % 3]);
+        new.user = ["ann", "bob"][n % 2].into();
+        new.labels.insert("n".into(), (n % 5).to_string());
+        new
+    });
+    insert_all(store, tasks).await;
+    store.roll_shard(&type_name("work")).await.unwrap();
+    insert_all(store, (60..70).map(|n| new_task(&n.to_string()))).await;
+    for leased in claim(store, 1, 12).await.leased {
+        let task = leased.task.task;
+        if task.id.key % 2 == 0 {
+            apply(store, &task.id, complete(&task, 1)).await.unwrap();
+        }
+    }
+}
+
+pub async fn pages_meet_every_task_once(store: Store) {
+    many(&store).await;
+    let by_state = Filter { states: vec![TaskState::Pending], ..Filter::default() };
+    let two = vec![TaskState::Pending, TaskState::Running];
+    let by_states = Filter { states: two, ..Filter::default() };
+    let by_label = Filter { labels: vec![("n".into(), "3".into())], ..Filter::default() };
+    for filter in [Filter::default(), by_state, by_states, by_label] {
+        let whole = store.list(&filter, None, 1_000, Parts::NONE).await.unwrap();
+        assert!(whole.next.is_none() && !whole.tasks.is_empty());
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.list(&filter, after.as_ref(), 7, Parts::NONE).await.unwrap();
+            assert!(page.tasks.len() <= 7);
+            paged.extend(page.tasks);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(paged, whole.tasks);
+        let ids: HashSet<_> = paged.iter().map(|full| &full.task.id).collect();
+        assert_eq!(ids.len(), paged.len());
+    }
+    let all = all_tasks(&store, &Filter::default()).await;
+    assert_eq!(all.len(), 70);
+    assert!(all.is_sorted_by(|a, b| a.task.id.key >= b.task.id.key), "newest first");
+}
+
+pub async fn filters_are_conjunctions(store: Store) {
+    many(&store).await;
+    let all = all_tasks(&store, &Filter::default()).await;
+    let middle = &all[30].task;
+    let label = |n: &str| ("n".to_owned(), n.to_owned());
+    let filters = [
+        Filter { user: Some("bob".into()), ..Filter::default() },
+        Filter { task_type: Some(type_name("other")), ..Filter::default() },
+        Filter { labels: vec![label("2"), ("team".into(), "vision".into())], ..Filter::default() },
+        Filter {
+            user: Some("ann".into()),
+            states: vec![TaskState::Succeeded, TaskState::Running],
+            task_type: Some(type_name("work")),
+            ..Filter::default()
+        },
+        Filter {
+            labels: vec![label("0")],
+            states: vec![TaskState::Pending],
+            created_before_ms: Some(middle.create_time_ms + 1),
+            ..Filter::default()
+        },
+        Filter { created_from_ms: Some(middle.create_time_ms), ..Filter::default() },
+        Filter { created_before_ms: Some(middle.create_time_ms), ..Filter::default() },
+    ];
+    for filter in filters {
+        let matches = |full: &&asyncflow_core::task::FullTask| {
+            let (task, labels) = (&full.task, &full.body.labels);
+            filter.user.as_ref().is_none_or(|user| *user == task.user)
+                && filter.task_type.as_ref().is_none_or(|name| name == task.id.task_type())
+                && (filter.states.is_empty() || filter.states.contains(&task.state))
+                && filter.labels.iter().all(|(name, value)| labels.get(name) == Some(value))
+                && filter.created_from_ms.is_none_or(|from| task.create_time_ms >= from)
+                && filter.created_before_ms.is_none_or(|before| task.create_time_ms < before)
+        };
+        let wanted: HashSet<_> = all.iter().filter(matches).map(|f| f.task.id.clone()).collect();
+        let found = all_tasks(&store, &filter).await;
+        let found: HashSet<_> = found.iter().map(|full| full.task.id.clone()).collect();
+        assert_eq!(found, wanted, "{filter:?}");
+    }
+    let count = CountFilter {
+        task_type: Some(type_name("other")),
+        user: Some("ann".into()),
+        states: vec![TaskState::Pending, TaskState::Failed],
+    };
+    let counts = store.counts(&count).await.unwrap();
+    assert_eq!(
+        counts.iter().map(|c| (c.state, c.tasks)).collect::<Vec<_>>(),
+        [(TaskState::Pending, 10)]
+    );
+}
+
+pub async fn a_value_is_never_sql(store: Store) {
+    let nasty = "'; DROP TABLE t_work_1; -- \\";
+    let mut new = new_task(nasty);
+    new.user = nasty.into();
+    new.labels.insert("quote".into(), nasty.into());
+    insert_all(&store, [new, new_task("plain")]).await;
+    let filter = Filter {
+        user: Some(nasty.into()),
+        labels: vec![("quote".into(), nasty.into())],
+        ..Filter::default()
+    };
+    let found = all_tasks(&store, &filter).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].task.name, nasty);
+    assert_eq!(all_tasks(&store, &Filter::default()).await.len(), 2);
+    // Texts are compared exactly: by case, accents and trailing spaces.
+    for user in ["ANN", "ann ", "änn"] {
+        let filter = Filter { user: Some(user.into()), ..Filter::default() };
+        assert!(all_tasks(&store, &filter).await.is_empty(), "{user:?}");
+    }
+}

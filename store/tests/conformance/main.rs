@@ -1,0 +1,101 @@
+//! One suite over every database: each check is a plain function of an open, empty store.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod change;
+mod claim;
+mod fixture;
+mod insert;
+mod leader;
+mod list;
+mod lock;
+mod log;
+mod reap;
+mod retention;
+mod schedule;
+mod settle;
+mod shard;
+mod task_type;
+mod worker;
+
+use asyncflow_store::{
+    Store, StoreOptions,
+    testing::{SqliteFile, fresh_database, mariadb, postgres},
+};
+
+/// Runs each check on each database, as tests of their own.
+macro_rules! conformance {
+    ($($module:ident :: $check:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let file = super::SqliteFile::new();
+                let store = super::open(&file.url()).await;
+                super::$module::$check(store.clone()).await;
+                super::fixture::check_counts(&store).await;
+                store.close().await;
+            })*
+        }
+        mod mariadb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let store = super::open(&super::fresh_database(super::mariadb()).await).await;
+                super::$module::$check(store.clone()).await;
+                super::fixture::check_counts(&store).await;
+                store.close().await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let store = super::open(&super::fresh_database(super::postgres()).await).await;
+                super::$module::$check(store.clone()).await;
+                super::fixture::check_counts(&store).await;
+                store.close().await;
+            })*
+        }
+    };
+}
+
+conformance! {
+    change::a_tail_sees_every_edge_once,
+    change::a_hole_is_waited_for_and_then_passed,
+    claim::order_is_seniority_then_id,
+    claim::a_mark_starts_behind_what_was_claimed,
+    claim::a_repeated_acquire_finds_the_same_tasks,
+    claim::an_acquire_id_is_served_once,
+    claim::two_claimers_never_get_the_same_task,
+    claim::a_paused_type_gives_nothing,
+    claim::old_shards_come_first,
+    insert::a_batch_is_created_in_order,
+    insert::a_request_id_makes_one_task,
+    insert::a_request_raced_by_many_makes_one_task,
+    insert::a_bad_member_does_not_harm_its_neighbours,
+    leader::only_one_leads_and_epochs_fence,
+    list::pages_meet_every_task_once,
+    list::filters_are_conjunctions,
+    list::a_value_is_never_sql,
+    lock::one_holder_at_a_time,
+    log::chunks_are_idempotent_and_bounded,
+    reap::only_silent_leases_are_reaped,
+    reap::a_restarted_worker_gives_back,
+    retention::terminal_tasks_go_with_everything,
+    retention::a_leased_task_is_not_deleted,
+    schedule::due_tasks_are_promoted,
+    settle::a_life_is_written_as_the_state_machine_says,
+    settle::stale_writes_are_refused_and_replays_known,
+    settle::a_batch_takes_several_events_of_one_task,
+    settle::cancel_races_complete_and_one_wins,
+    settle::a_big_batch_of_different_changes,
+    shard::many_openers_make_one_shard,
+    shard::ids_of_other_shards_are_told_apart,
+    task_type::types_are_ensured_once_and_changed_by_revision,
+    worker::sessions_follow_incarnations,
+}
+
+async fn open(url: &str) -> Store {
+    let mut options = StoreOptions::new(url);
+    options.max_connections = 8;
+    let store = Store::connect(&options).await.unwrap();
+    store.migrate().await.unwrap();
+    store
+}

@@ -1,0 +1,160 @@
+//! Applying events.
+
+use asyncflow_core::{
+    event::{Event, TaskPatch},
+    reason::FailureReason,
+    state::TaskState,
+    task::{AttemptOutcome, Labels, Progress},
+    transition::Refusal,
+};
+use asyncflow_store::{ApplyError, Store};
+
+use super::fixture::{
+    LEASE_MS, apply, claim, complete, content, fail, fence, get, insert_all, insert_one, new_task,
+    running, start,
+};
+
+pub async fn a_life_is_written_as_the_state_machine_says(store: Store) {
+    let full = running(&store, 5).await;
+    let (id, fence) = (full.task.id.clone(), fence(&full.task));
+    let metrics = [("loss".to_owned(), 0.25), ("bad".to_owned(), f64::NAN)].into();
+    let progress = Progress { percent: Some(40.0), message: "epoch 2".into(), metrics };
+    apply(&store, &id, Event::Report { fence, progress }).await.unwrap();
+    let save = Event::SaveContext {
+        fence,
+        stage: Some("train".into()),
+        context: Some(content("epoch 2")),
+        expected_version: Some(0),
+    };
+    apply(&store, &id, save.clone()).await.unwrap();
+    let refused = apply(&store, &id, save).await.unwrap_err();
+    assert!(matches!(
+        refused,
+        ApplyError::Refused(Refusal::ContextVersion { current: 1 }, task) if task.stage == "train"
+    ));
+    apply(&store, &id, fail(&full.task, 1)).await.unwrap();
+    let failed = get(&store, &id).await;
+    assert_eq!(failed.task.state, TaskState::Scheduled);
+    assert_eq!(failed.task.failures, 1);
+    assert_eq!(failed.task.failure.as_ref().unwrap().reason, FailureReason::Error);
+    assert_eq!(failed.body.context, content("epoch 2"));
+    assert_eq!(failed.task.progress.metrics.len(), 1);
+    let second = loop {
+        store.promote_due(id.task_type(), 10).await.unwrap();
+        if let Some(leased) = claim(&store, 6, 1).await.leased.pop() {
+            break leased.task;
+        }
+    };
+    assert_eq!(second.task.attempt, 2);
+    assert_eq!(second.body.context, content("epoch 2"));
+    apply(&store, &id, start(&second.task)).await.unwrap();
+    apply(&store, &id, complete(&second.task, 2)).await.unwrap();
+    let done = get(&store, &id).await;
+    assert_eq!(done.task.state, TaskState::Succeeded);
+    assert_eq!(done.body.result, Some(content("result")));
+    let attempts = store.list_attempts(&id, 0, 10).await.unwrap();
+    let outcomes: Vec<_> = attempts.iter().map(|a| (a.attempt, a.outcome, a.exit_code)).collect();
+    assert_eq!(
+        outcomes,
+        [(1, AttemptOutcome::Failed, Some(1)), (2, AttemptOutcome::Succeeded, Some(0))]
+    );
+    assert_eq!(attempts[0].worker_id, "worker-5");
+    assert_eq!(store.list_attempts(&id, 1, 10).await.unwrap().len(), 1);
+}
+
+pub async fn stale_writes_are_refused_and_replays_known(store: Store) {
+    let full = running(&store, 5).await;
+    let id = &full.task.id;
+    apply(&store, id, fail(&full.task, 1)).await.unwrap();
+    let replay = apply(&store, id, fail(&full.task, 1)).await.unwrap_err();
+    assert!(matches!(replay, ApplyError::Refused(Refusal::AlreadyDone, _)));
+    let stale = apply(&store, id, complete(&full.task, 2)).await.unwrap_err();
+    assert!(matches!(stale, ApplyError::Refused(Refusal::LeaseLost { .. }, _)));
+    let second = loop {
+        store.promote_due(id.task_type(), 10).await.unwrap();
+        if let Some(leased) = claim(&store, 6, 1).await.leased.pop() {
+            break leased.task.task;
+        }
+    };
+    let mut forged = second.clone();
+    forged.holder.session_id = 99;
+    let stolen = apply(&store, id, complete(&forged, 3)).await.unwrap_err();
+    assert!(matches!(stolen, ApplyError::Refused(Refusal::NotYourLease, _)));
+    let stale = apply(&store, id, complete(&full.task, 2)).await.unwrap_err();
+    assert!(matches!(stale, ApplyError::Refused(Refusal::LeaseLost { given: 1, in_force: 2 }, _)));
+    let before = get(&store, id).await;
+    assert_eq!(before.task, second);
+}
+
+pub async fn a_batch_takes_several_events_of_one_task(store: Store) {
+    let tasks = insert_all(&store, [new_task("a"), new_task("b")]).await;
+    let claimed = claim(&store, 1, 2).await;
+    let first = claimed.leased[0].task.task.clone();
+    let fence = fence(&first);
+    let labels = Labels::from([("run".into(), "7".into()), ("team".into(), "audio".into())]);
+    let patch = TaskPatch { labels: Some(labels.clone()), ..TaskPatch::default() };
+    let mut unknown = first.id.clone();
+    unknown.key += 1_000_000;
+    let mut elsewhere = first.id.clone();
+    elsewhere.shard.number = 77;
+    let answers = store
+        .apply(vec![
+            (first.id.clone(), start(&first)),
+            (unknown, Event::Pause),
+            (first.id.clone(), Event::Heartbeat { fence, lease_ttl_ms: LEASE_MS }),
+            (tasks[1].id.clone(), Event::Resume),
+            (first.id.clone(), Event::Update(patch)),
+            (elsewhere, Event::Pause),
+            (first.id.clone(), complete(&first, 9)),
+        ])
+        .await;
+    let oks: Vec<bool> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(oks, [true, false, true, false, true, false, true]);
+    assert!(matches!(answers[1], Err(ApplyError::NotFound)));
+    assert!(matches!(answers[5], Err(ApplyError::NotFound)));
+    let stored = get(&store, &first.id).await;
+    assert_eq!(stored.task, answers[6].as_ref().unwrap().task);
+    assert_eq!(stored.task.revision, first.revision + 4);
+    assert_eq!(stored.body.labels, labels);
+    assert_eq!(get(&store, &tasks[1].id).await.task.state, TaskState::Running);
+}
+
+pub async fn cancel_races_complete_and_one_wins(store: Store) {
+    for round in 0..15 {
+        let full = running(&store, 5).await;
+        let id = full.task.id.clone();
+        let cancel = Event::Cancel { message: "no need".into() };
+        let (cancelled, completed) = tokio::join!(
+            apply(&store, &id, cancel),
+            apply(&store, &id, complete(&full.task, round))
+        );
+        // A complete in CANCELLING wins too; a cancel after it is told so.
+        completed.unwrap();
+        if let Err(error) = cancelled {
+            assert!(matches!(error, ApplyError::Refused(Refusal::IllegalState { .. }, _)));
+        }
+        assert_eq!(get(&store, &id).await.task.state, TaskState::Succeeded);
+        assert_eq!(store.list_attempts(&id, 0, 10).await.unwrap().len(), 1);
+    }
+}
+
+pub async fn a_big_batch_of_different_changes(store: Store) {
+    insert_all(&store, (0..700).map(|n| new_task(&n.to_string()))).await;
+    let waiting = insert_one(&store).await;
+    let claimed = claim(&store, 1, 700).await.leased;
+    assert_eq!(claimed.len(), 700);
+    let mut events: Vec<_> = (claimed.iter().enumerate())
+        .map(|(n, leased)| {
+            let task = &leased.task.task;
+            let ends = [complete(task, n as i64), fail(task, n as i64), start(task)];
+            (task.id.clone(), ends[n % 3].clone())
+        })
+        .collect();
+    events.push((waiting.id.clone(), Event::Pause));
+    let answers = store.apply(events).await;
+    assert!(answers.iter().all(Result::is_ok));
+    for answer in answers {
+        let task = answer.unwrap().task;
+        assert_eq!(get(&store, &task.id).await.task, task);
+    }
+}

@@ -1,0 +1,38 @@
+//! Workers.
+
+use asyncflow_store::{Registration, Store, Touch};
+
+pub async fn sessions_follow_incarnations(store: Store) {
+    let mut registration = Registration {
+        worker_id: "gpu-1".into(),
+        incarnation: "boot-1".into(),
+        slots: 4,
+        task_types: vec!["train".into()],
+        ..Registration::default()
+    };
+    let first = store.register_worker(&registration).await.unwrap();
+    assert!(!first.again && first.former.is_none());
+    let again = store.register_worker(&registration).await.unwrap();
+    assert!(again.again && again.session_id == first.session_id);
+    let touch = Touch { session_id: first.session_id, draining: true, running: 3 };
+    let unknown = Touch { session_id: 1, draining: false, running: 1 };
+    store.touch_workers(&[touch, unknown]).await.unwrap();
+    let row = store.get_session(first.session_id).await.unwrap().unwrap();
+    assert_eq!(row.registration, registration);
+    assert_eq!((row.draining, row.running), (true, 3));
+    registration.incarnation = "boot-2".into();
+    let second = store.register_worker(&registration).await.unwrap();
+    assert!(!second.again && second.session_id != first.session_id);
+    assert_eq!(second.former.unwrap().session_id, first.session_id);
+    assert_eq!(store.get_session(first.session_id).await.unwrap(), None);
+    registration.worker_id = "gpu-2".into();
+    store.register_worker(&registration).await.unwrap();
+    let ids = |rows: Vec<asyncflow_store::WorkerRow>| -> Vec<String> {
+        rows.into_iter().map(|row| row.registration.worker_id).collect()
+    };
+    assert_eq!(ids(store.list_workers(None, 10).await.unwrap()), ["gpu-1", "gpu-2"]);
+    assert_eq!(ids(store.list_workers(Some("gpu-1"), 10).await.unwrap()), ["gpu-2"]);
+    let now_ms = store.now_ms().await.unwrap();
+    assert_eq!(store.delete_stale_workers(now_ms - 60_000).await.unwrap(), 0);
+    assert_eq!(store.delete_stale_workers(now_ms + 60_000).await.unwrap(), 2);
+}
