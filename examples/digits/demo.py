@@ -197,6 +197,14 @@ def epoch_gone_on_from(before, after):
     return min(written) - 1
 
 
+def wait_for_log(dev, task_id, line):
+    """The log of the second attempt comes through the broker, a moment after it was written."""
+    deadline = time.monotonic() + 10
+    while line not in dev.cli("task", "logs", task_id, "--attempt", "2"):
+        require(time.monotonic() < deadline, "its log does not say %r" % line)
+        time.sleep(0.1)
+
+
 # --- the story ---------------------------------------------------------------------------------
 
 
@@ -238,8 +246,7 @@ def tell_story(dev, python, run_dir):
     follow(dev, task_id, lambda t: t["attempt"] >= 2 and len(checkpoints(run_dir)) > len(before))
     resumed = epoch_gone_on_from(before, checkpoints(run_dir))
     require(resumed >= seen, "attempt 2 began after epoch %d, saved was %d" % (resumed, seen))
-    logs = dev.cli("task", "logs", task_id, "--attempt", "2")
-    require("attempt goes on from epoch %d\n" % resumed in logs, "its log says something else")
+    wait_for_log(dev, task_id, "attempt goes on from epoch %d\n" % resumed)
     say("  attempt 2 goes on from epoch %d" % resumed)
 
     follow(dev, task_id, lambda task: task["state"] == "SUCCEEDED")
