@@ -48,8 +48,8 @@ impl LookBook {
     pub fn new(heartbeat_ms: i64, look_interval_ms: i64, suspects_max: usize) -> Self {
         Self {
             apart_ms: heartbeat_ms.saturating_add(heartbeat_ms / 2),
-            // Short of 1.5 heartbeats, so that workers always had time to renew while we could look;
-            // not shorter than a busy machine needs when intervals are small.
+            // Short of 1.5 heartbeats, so that workers always had time to renew while we could
+            // look; not shorter than a busy machine needs when intervals are small.
             gap_ms_max: look_interval_ms.saturating_mul(2).max(heartbeat_ms),
             suspects_max,
             last_look_ms: None,

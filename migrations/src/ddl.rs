@@ -1,7 +1,7 @@
 //! Tables as data, and their SQL for each backend.
 //!
-//! The three backends differ in the names of types, in where an index may be declared and in partial
-//! indexes; everything else of our schema is the same text.
+//! The three backends differ in the names of types, in where an index may be declared and in
+//! partial indexes; everything else of our schema is the same text.
 
 use sea_orm_migration::sea_orm::DbBackend;
 

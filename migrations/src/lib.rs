@@ -1,8 +1,8 @@
 //! The tables: the steps that make them, and the template of a shard's tables.
 //!
 //! A step is history: once released it never changes, and a change of the schema is a new step.
-//! `schema/*.sql` is the sum of the steps for reading; a test keeps it so. The tables of a shard are
-//! not made by a step but by the store, on first use of a task type, from [`shard`].
+//! `schema/*.sql` is the sum of the steps for reading; a test keeps it so. The tables of a shard
+//! are not made by a step but by the store, on first use of a task type, from [`shard`].
 
 pub mod ddl;
 mod m0001_registry;

@@ -1,7 +1,7 @@
 //! The change log: one row per transaction, read in the order of its `seq`.
 //!
-//! `seq` is given out before COMMIT, so a reader may see 7 before 6. [`ChangeTail`] waits a while at
-//! such a hole: either the row turns up, or its transaction was rolled back and never will.
+//! `seq` is given out before COMMIT, so a reader may see 7 before 6. [`ChangeTail`] waits a while
+//! at such a hole: either the row turns up, or its transaction was rolled back and never will.
 
 use std::collections::VecDeque;
 
@@ -85,8 +85,8 @@ fn read(row: &QueryResult) -> Result<ChangeRow, StoreError> {
 }
 
 impl Store {
-    /// At most `limit` rows behind `seq`, as they are now: rows of transactions that commit late can
-    /// turn up in between later, see [`ChangeTail`].
+    /// At most `limit` rows behind `seq`, as they are now: rows of transactions that commit late
+    /// can turn up in between later, see [`ChangeTail`].
     ///
     /// # Errors
     /// Those of the database.

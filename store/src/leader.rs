@@ -31,8 +31,8 @@ pub struct Leader {
 }
 
 impl Store {
-    /// Takes the leadership if it is free or has run out; `None` while somebody else leads. A holder
-    /// that leads already gets a new epoch, so that its former self is fenced off.
+    /// Takes the leadership if it is free or has run out; `None` while somebody else leads. A
+    /// holder that leads already gets a new epoch, so that its former self is fenced off.
     ///
     /// # Errors
     /// Those of the database.

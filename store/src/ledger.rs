@@ -1,6 +1,6 @@
 //! What a transaction did, in two forms: counts that are kept up incrementally, and one row of the
-//! change log. Written last, in the order of the counts' key, so that hot rows are locked briefly and
-//! in the same order by everybody.
+//! change log. Written last, in the order of the counts' key, so that hot rows are locked briefly
+//! and in the same order by everybody.
 
 use std::collections::BTreeMap;
 

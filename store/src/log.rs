@@ -49,8 +49,8 @@ pub struct LogPage {
 }
 
 impl Store {
-    /// Adds chunks; one that is there already (same task, attempt and offset) is left as it is, so a
-    /// lost answer is simply repeated. Whether the attempt may write is for the caller to check.
+    /// Adds chunks; one that is there already (same task, attempt and offset) is left as it is, so
+    /// a lost answer is simply repeated. Whether the attempt may write is for the caller to check.
     ///
     /// # Errors
     /// Those of the database; then none was added.
@@ -143,7 +143,8 @@ async fn append_once(
         ]
     });
     let mut sql = store.sql(
-        "INSERT INTO task_log_chunks (task_id, attempt, byte_offset, stream, time_ms, bytes) VALUES ",
+        "INSERT INTO task_log_chunks (task_id, attempt, byte_offset, stream, time_ms, bytes) \
+         VALUES ",
     );
     sql.rows(rows);
     sql.push(&or_ignore(store.backend(), "task_id, attempt, byte_offset", "attempt"));

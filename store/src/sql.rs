@@ -1,7 +1,7 @@
 //! A statement under construction: text and bound values together, in the dialect's placeholders.
 //!
-//! sea-orm's builders have static table names; a shard's tables have not. Names that are pushed here
-//! come from checked ids or from this crate, values are only ever bound.
+//! sea-orm's builders have static table names; a shard's tables have not. Names that are pushed
+//! here come from checked ids or from this crate, values are only ever bound.
 
 use std::fmt::Write;
 

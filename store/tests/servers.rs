@@ -1,4 +1,5 @@
-//! The real servers of the tests start, survive a kill -9 with their data, and die with their owner.
+//! The real servers of the tests start, survive a kill -9 with their data, and die with their
+//! owner.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use asyncflow_store::testing::{

@@ -1,8 +1,8 @@
 //! The harness of the integration tests: real databases, real processes, real signals.
 //!
 //! A [`Cluster`] is a database with brokers, workers and governors as processes of the `asyncflow`
-//! binary, with leases of seconds instead of minutes. Whatever a test does to them, nothing outlives
-//! the test.
+//! binary, with leases of seconds instead of minutes. Whatever a test does to them, nothing
+//! outlives the test.
 
 mod backend;
 mod cluster;

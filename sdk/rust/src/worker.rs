@@ -119,8 +119,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Works until `drain` is cancelled: takes nothing new, lets tasks end for `drain_timeout`, asks
-    /// the others to end, deregisters. When `abort` is cancelled they get no more time.
+    /// Works until `drain` is cancelled: takes nothing new, lets tasks end for `drain_timeout`,
+    /// asks the others to end, deregisters. When `abort` is cancelled they get no more time.
     ///
     /// Errors: bad options; the broker refuses this worker. An unreachable broker is no error: the
     /// worker tries until there is one. Not cancel safe: running tasks would be dropped.

@@ -1,7 +1,7 @@
 //! Locks that thin out contention between brokers.
 //!
-//! A lock says "probably nobody else does it now"; nothing is wrong when two hold it. Every lock has
-//! a ttl and is renewed at a third of it; a holder sees when it was lost.
+//! A lock says "probably nobody else does it now"; nothing is wrong when two hold it. Every lock
+//! has a ttl and is renewed at a third of it; a holder sees when it was lost.
 
 mod database;
 mod memory;
@@ -107,8 +107,8 @@ impl Locks {
     /// Takes a lock if it is free: `None` when somebody has it. It never waits for the holder.
     ///
     /// # Errors
-    /// `Unavailable` when the keeper does not answer, for Redis within 300 ms and then at once for a
-    /// while: go on without the lock.
+    /// `Unavailable` when the keeper does not answer, for Redis within 300 ms and then at once for
+    /// a while: go on without the lock.
     pub async fn try_acquire(
         &self,
         name: &str,

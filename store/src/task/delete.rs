@@ -52,8 +52,8 @@ impl Store {
         Ok(task)
     }
 
-    /// Deletes terminal tasks of a type that ended before `before_ms`, oldest first, at most `limit`
-    /// per state and shard; returns how many. With a fence, only while that leader leads.
+    /// Deletes terminal tasks of a type that ended before `before_ms`, oldest first, at most
+    /// `limit` per state and shard; returns how many. With a fence, only while that leader leads.
     ///
     /// # Errors
     /// `NotLeader`; those of the database.
@@ -79,9 +79,9 @@ impl Store {
         self.purge_by_time("request_dedup", "create_time_ms", before_ms, limit).await
     }
 
-    /// Deletes the oldest rows of a table whose `time` is before `before_ms`, about `limit` of them:
-    /// all rows of the last millisecond go together. PostgreSQL has no DELETE … LIMIT and MariaDB no
-    /// IN (SELECT … LIMIT), so the border is read first.
+    /// Deletes the oldest rows of a table whose `time` is before `before_ms`, about `limit` of
+    /// them: all rows of the last millisecond go together. PostgreSQL has no DELETE … LIMIT and
+    /// MariaDB no IN (SELECT … LIMIT), so the border is read first.
     pub(crate) async fn purge_by_time(
         &self,
         table: &str,

@@ -53,7 +53,8 @@ impl Store {
         for shard in self.active_shards(task_type).await? {
             let (table, scheduled) = (shard.task_table(), TaskState::Scheduled.code());
             let sql = self.sql(&format!(
-                "SELECT order_time FROM {table} WHERE state = {scheduled} ORDER BY order_time LIMIT 1"
+                "SELECT order_time FROM {table} WHERE state = {scheduled} \
+                 ORDER BY order_time LIMIT 1"
             ));
             if let Some(row) = sql.one(self.reader()).await? {
                 let due_ms: i64 = row.try_get_by_index(0)?;
@@ -80,7 +81,8 @@ async fn promote_once(
         }
         let (table, scheduled) = (shard.task_table(), TaskState::Scheduled.code());
         let mut sql = store.sql(&format!(
-            "SELECT {now}, {columns} FROM {table} WHERE state = {scheduled} AND order_time <= {now} \
+            "SELECT {now}, {columns} FROM {table} \
+             WHERE state = {scheduled} AND order_time <= {now} \
              ORDER BY order_time, id LIMIT "
         ));
         sql.bind(left).push(for_update_skip(store.backend()));

@@ -1,4 +1,5 @@
-//! Locks rows, applies events to them and writes what changed: the only way in which a task changes.
+//! Locks rows, applies events to them and writes what changed: the only way in which a task
+//! changes.
 
 use std::collections::BTreeMap;
 

@@ -10,8 +10,8 @@ impl Store {
     /// `change` to touch: they are set back.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when `expected_revision` is given and is not the current one; those of
-    /// the database.
+    /// `NotFound`; `Conflict` when `expected_revision` is given and is not the current one; those
+    /// of the database.
     pub async fn update_type(
         &self,
         name: &TypeName,

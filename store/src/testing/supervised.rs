@@ -13,8 +13,8 @@ use std::{
 const LOOKS_MAX: u32 = 3_000;
 pub(super) const LOOK: Duration = Duration::from_millis(20);
 
-/// The first line says the process's pid. The end of the input kills it; the word `keep` before that
-/// spares its directory.
+/// The first line says the process's pid. The end of the input kills it; the word `keep` before
+/// that spares its directory.
 const SUPERVISOR: &str = r#"dir=$1; shift
 trap '' INT HUP
 "$@" </dev/null >>"$dir/log" 2>&1 &
@@ -26,8 +26,8 @@ wait $pid 2>/dev/null
 [ "$word" = keep ] || rm -rf "$dir"
 exit 0"#;
 
-/// A running process with a directory of its own, where its output goes to the file `log`. Dropping it
-/// kills the process and removes the directory.
+/// A running process with a directory of its own, where its output goes to the file `log`. Dropping
+/// it kills the process and removes the directory.
 pub struct Supervised {
     program: String,
     dir: PathBuf,

@@ -49,8 +49,8 @@ impl Topics {
 }
 
 impl WakeReceiver {
-    /// Waits until the topic was rung since the last look. Cancel safe: a ring is not lost. When the
-    /// store is closed it never returns.
+    /// Waits until the topic was rung since the last look. Cancel safe: a ring is not lost. When
+    /// the store is closed it never returns.
     pub async fn rung(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await

@@ -1,8 +1,8 @@
 //! Wake-ups: whoever waits is told that there may be something to do.
 //!
-//! A wake-up carries nothing and may be lost, doubled or late; whoever waits looks into the database
-//! and has a slow poll as safety net. In this process they always work; through Redis they also
-//! reach the other processes.
+//! A wake-up carries nothing and may be lost, doubled or late; whoever waits looks into the
+//! database and has a slow poll as safety net. In this process they always work; through Redis they
+//! also reach the other processes.
 
 mod memory;
 mod redis;

@@ -1,6 +1,7 @@
 //! Workers and their sessions.
 //!
-//! A session is one registration of one incarnation of a worker; every write of a worker carries it.
+//! A session is one registration of one incarnation of a worker; every write of a worker carries
+//! it.
 
 mod list;
 mod register;

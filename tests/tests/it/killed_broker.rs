@@ -1,5 +1,5 @@
-//! kill -9 of the broker: what was acknowledged is there, what is repeated is there once, and a task
-//! that runs meanwhile is completed by the attempt that runs it.
+//! kill -9 of the broker: what was acknowledged is there, what is repeated is there once, and a
+//! task that runs meanwhile is completed by the attempt that runs it.
 
 use asyncflow_proto::v1::{CountTasksRequest, TaskState};
 use asyncflow_tests::{Backend, Cluster, Shape, command, sh};

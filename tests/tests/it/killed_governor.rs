@@ -1,5 +1,5 @@
-//! Two governors: the one that leads is killed, then a worker; the other takes the lead and takes the
-//! task back.
+//! Two governors: the one that leads is killed, then a worker; the other takes the lead and takes
+//! the task back.
 
 use asyncflow_proto::v1::TaskState;
 use asyncflow_tests::{Backend, Cluster, Shape, sh, until};

@@ -17,7 +17,8 @@ async fn second_attempt_goes_on_from_the_context(backend: Backend) {
             exec sleep 300
         fi
         [ "$ASYNCFLOW_STAGE" = one ] || exit 64
-        printf '{{"event":"result","data":%s}}\n' "$(cat "$ASYNCFLOW_CONTEXT")" >> "$ASYNCFLOW_EVENTS""#,
+        printf '{{"event":"result","data":%s}}\n' "$(cat "$ASYNCFLOW_CONTEXT")" \
+            >> "$ASYNCFLOW_EVENTS""#,
         pid_file.display()
     );
     let created = client.create(sh(&script)).await.unwrap();

@@ -1,4 +1,5 @@
-//! Real processes over real databases. One file per scenario; the harness is this package's library.
+//! Real processes over real databases. One file per scenario; the harness is this package's
+//! library.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 /// One test for each database: `on_each_database!(scenario)` runs `scenario(Backend)`.

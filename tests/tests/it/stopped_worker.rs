@@ -11,7 +11,8 @@ async fn late_writes_are_refused(backend: Backend) {
     let go = cluster.scratch().join("go");
     let script = format!(
         r#"while [ ! -e {0}$ASYNCFLOW_ATTEMPT ]; do sleep 0.05; done
-        printf '{{"event":"context","data":"%s","stage":"late"}}\n' $ASYNCFLOW_ATTEMPT >> "$ASYNCFLOW_EVENTS"
+        printf '{{"event":"context","data":"%s","stage":"late"}}\n' $ASYNCFLOW_ATTEMPT \
+            >> "$ASYNCFLOW_EVENTS"
         printf '{{"event":"result","data":"%s"}}\n' $ASYNCFLOW_ATTEMPT >> "$ASYNCFLOW_EVENTS""#,
         go.display()
     );

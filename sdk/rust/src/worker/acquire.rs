@@ -20,8 +20,8 @@ const TASKS_MAX: usize = 1_000;
 const CALL_SLACK: Duration = Duration::from_secs(10);
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Acquires and starts tasks until it is dropped. Dropping it loses nothing: what was handed out and
-/// not started goes back to the queue.
+/// Acquires and starts tasks until it is dropped. Dropping it loses nothing: what was handed out
+/// and not started goes back to the queue.
 pub(super) async fn run(runtime: &Arc<Runtime>) {
     loop {
         runtime.journal_works().await;

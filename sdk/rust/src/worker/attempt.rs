@@ -49,8 +49,8 @@ impl AttemptHandle {
     /// Saves stage and context together; `None` leaves one as it is. Durable when it answers, with
     /// the version that was saved. Waits as long as no broker can be reached.
     ///
-    /// Errors: the lease is lost (then [`Self::should_stop`] says so too), the context is too large.
-    /// Not cancel safe: it may have been saved.
+    /// Errors: the lease is lost (then [`Self::should_stop`] says so too), the context is too
+    /// large. Not cancel safe: it may have been saved.
     pub async fn save_context(
         &self,
         stage: Option<&str>,

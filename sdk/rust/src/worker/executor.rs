@@ -14,7 +14,8 @@ use crate::v1::{FailureReason, Task, TaskState};
 /// Runs attempts of any kind; handlers are wrapped into one.
 #[async_trait]
 pub trait Executor: Send + Sync + 'static {
-    /// Runs the attempt to its end. It has to follow [`AttemptHandle::should_stop`] in bounded time.
+    /// Runs the attempt to its end. It has to follow [`AttemptHandle::should_stop`] in bounded
+    /// time.
     async fn execute(&self, attempt: AttemptHandle) -> Outcome;
 
     /// The task has reached a terminal state with this attempt, and the broker has confirmed it.
