@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS task_types (
   create_time_ms BIGINT NOT NULL,
   update_time_ms BIGINT NOT NULL,
   PRIMARY KEY (name)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS shards (
   task_type VARCHAR(40) NOT NULL,
@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS shards (
   create_time_ms BIGINT NOT NULL,
   update_time_ms BIGINT NOT NULL,
   PRIMARY KEY (task_type, number)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS task_counts (
   task_type VARCHAR(40) NOT NULL,
@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS task_counts (
   slot SMALLINT NOT NULL,
   n BIGINT NOT NULL,
   PRIMARY KEY (task_type, shard, user_name, state, slot)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS request_dedup (
   user_name VARCHAR(64) NOT NULL,
@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS request_dedup (
   create_time_ms BIGINT NOT NULL,
   PRIMARY KEY (user_name, request_id),
   KEY request_dedup_time (create_time_ms)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS workers (
   worker_id VARCHAR(64) NOT NULL,
@@ -62,7 +62,7 @@ CREATE TABLE IF NOT EXISTS workers (
   PRIMARY KEY (worker_id),
   UNIQUE KEY workers_session (session_id),
   KEY workers_seen (seen_time_ms)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS acquires (
   session_id BIGINT NOT NULL,
@@ -71,14 +71,14 @@ CREATE TABLE IF NOT EXISTS acquires (
   create_time_ms BIGINT NOT NULL,
   PRIMARY KEY (session_id, acquire_id),
   KEY acquires_time (create_time_ms)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS change_log (
   seq BIGINT AUTO_INCREMENT PRIMARY KEY,
   time_ms BIGINT NOT NULL,
   changes LONGBLOB NOT NULL,
   KEY change_log_time (time_ms)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS task_log_chunks (
   task_id VARCHAR(80) NOT NULL,
@@ -89,7 +89,7 @@ CREATE TABLE IF NOT EXISTS task_log_chunks (
   bytes LONGBLOB NOT NULL,
   PRIMARY KEY (task_id, attempt, byte_offset),
   KEY task_log_chunks_time (time_ms)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS leader (
   name VARCHAR(40) NOT NULL,
@@ -97,14 +97,14 @@ CREATE TABLE IF NOT EXISTS leader (
   epoch BIGINT NOT NULL,
   expire_time_ms BIGINT NOT NULL,
   PRIMARY KEY (name)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS locks (
   name VARCHAR(128) NOT NULL,
   token VARCHAR(64) NOT NULL,
   expire_time_ms BIGINT NOT NULL,
   PRIMARY KEY (name)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS duties (
   name VARCHAR(64) NOT NULL,
@@ -115,7 +115,7 @@ CREATE TABLE IF NOT EXISTS duties (
   last_end_ms BIGINT,
   last_error TEXT,
   PRIMARY KEY (name)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 -- The tables of a shard, here shard 1 of the type `example`.
 
@@ -163,7 +163,7 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   PRIMARY KEY (id),
   KEY t_example_1_state (state, order_time, id),
   KEY t_example_1_user (user_name, id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS a_example_1 (
   task_key BIGINT NOT NULL,
@@ -180,7 +180,7 @@ CREATE TABLE IF NOT EXISTS a_example_1 (
   failure_message TEXT,
   exit_code INT,
   PRIMARY KEY (task_key, attempt)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS l_example_1 (
   name VARCHAR(63) NOT NULL,
@@ -188,5 +188,5 @@ CREATE TABLE IF NOT EXISTS l_example_1 (
   task_key BIGINT NOT NULL,
   PRIMARY KEY (name, value, task_key),
   KEY l_example_1_task (task_key)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 

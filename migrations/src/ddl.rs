@@ -88,6 +88,11 @@ pub struct Index {
 /// Every backend.
 pub const EVERYWHERE: &[Backend] = &[Backend::Sqlite, Backend::Mysql, Backend::Postgres];
 
+/// Texts are compared byte by byte, trailing spaces included. That collation has another name on
+/// MariaDB than on MySQL, and each of them skips the other's comment.
+const MYSQL_SUFFIX: &str = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 \
+     /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */";
+
 /// A table with its indexes.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -138,7 +143,7 @@ impl Table {
         let wide = self.columns.iter().any(|column| matches!(column.1, Kind::Blob));
         let composite = self.primary_key.contains(',');
         match backend {
-            Backend::Mysql => " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+            Backend::Mysql => MYSQL_SUFFIX,
             Backend::Sqlite if composite && !wide => " WITHOUT ROWID",
             Backend::Sqlite | Backend::Postgres => "",
         }

@@ -106,11 +106,22 @@ impl Store {
         if items.is_empty() {
             return Vec::new();
         }
-        let error = match self.apply_batch(&items, fence).await {
+        let answers = self.apply_or_split(&items, fence).await;
+        // A heartbeat is no news; a batch of nothing else must not wake those who watch.
+        let news = answers.iter().zip(&items).filter_map(|(answer, item)| {
+            let heartbeat = matches!(item.event, Event::Heartbeat { .. });
+            answer.as_ref().ok().filter(|_| !heartbeat).map(|applied| &applied.task)
+        });
+        self.announce(news);
+        answers
+    }
+
+    async fn apply_or_split(&self, items: &[Item], fence: Option<&LeaderFence>) -> Vec<Answer> {
+        let error = match self.apply_batch(items, fence).await {
             Ok(answers) => return answers,
             Err(StoreError::NoSuchTable(_)) => {
                 items.iter().for_each(|item| self.shard_cache().forget(item.id.task_type()));
-                match self.apply_batch(&items, fence).await {
+                match self.apply_batch(items, fence).await {
                     Ok(answers) => return answers,
                     Err(error) => error.exhausted(),
                 }
@@ -121,7 +132,7 @@ impl Store {
             return items.iter().map(|_| Err(error.clone().into())).collect();
         }
         let mut answers = Vec::with_capacity(items.len());
-        for item in &items {
+        for item in items {
             match self.apply_batch(std::slice::from_ref(item), fence).await {
                 Ok(mut one) => answers.append(&mut one),
                 Err(error) => answers.push(Err(error.exhausted().into())),

@@ -91,13 +91,15 @@ impl Store {
         if paused || wanted == 0 || request.limit == 0 {
             return Ok(Claimed::default());
         }
-        match self.claim_shards(request).await {
+        let claimed = match self.claim_shards(request).await {
             Err(StoreError::NoSuchTable(_)) => {
                 self.shard_cache().forget(&request.task_type);
-                self.claim_shards(request).await.map_err(StoreError::exhausted)
+                self.claim_shards(request).await.map_err(StoreError::exhausted)?
             }
-            outcome => outcome,
-        }
+            outcome => outcome?,
+        };
+        self.announce(claimed.leased.iter().map(|leased| &leased.task.task));
+        Ok(claimed)
     }
 
     async fn claim_shards(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {

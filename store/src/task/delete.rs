@@ -20,6 +20,7 @@ use crate::{
     leader::{LeaderFence, check_fence},
     ledger::Ledger,
     shard::Place,
+    wake::CHANGES,
 };
 
 struct Retention<'a> {
@@ -49,6 +50,7 @@ impl Store {
             let refusal = Refusal::IllegalState { state: task.state, verb: "deleted" };
             return Err(ApplyError::Refused(refusal, Box::new(task)));
         }
+        self.announce([&task]);
         Ok(task)
     }
 
@@ -66,9 +68,14 @@ impl Store {
     ) -> Result<u64, StoreError> {
         let shards = self.readable_shards(Some(task_type)).await?;
         let work = Retention { shards, before_ms, limit, fence };
-        self.transact(&work, |store, tx, work| Box::pin(retain_once(store, tx, work)))
+        let deleted = self
+            .transact(&work, |store, tx, work| Box::pin(retain_once(store, tx, work)))
             .await
-            .map_err(StoreError::exhausted)
+            .map_err(StoreError::exhausted)?;
+        if deleted > 0 {
+            self.wake().ring([CHANGES]);
+        }
+        Ok(deleted)
     }
 
     /// Forgets the request ids of creates before `before_ms`, at most `limit`; returns how many.

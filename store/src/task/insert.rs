@@ -156,6 +156,10 @@ impl Store {
 
     async fn answer(&self, outcomes: Vec<Outcome>) -> Vec<Result<Inserted, InsertError>> {
         let mut answers = Vec::with_capacity(outcomes.len());
+        self.announce(outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Created(task) => Some(&**task),
+            Outcome::Known { .. } => None,
+        }));
         for outcome in outcomes {
             answers.push(match outcome {
                 Outcome::Created(task) => Ok(Inserted { task: *task, deduplicated: false }),

@@ -1,5 +1,6 @@
 //! The verbs on tasks, one per file, all on top of `row` (columns) and `write` (changes).
 
+mod announce;
 mod apply;
 mod attempts;
 mod claim;

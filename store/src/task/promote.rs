@@ -41,7 +41,9 @@ impl Store {
         if let Err(StoreError::NoSuchTable(_)) = promoted {
             self.shard_cache().forget(task_type);
         }
-        promoted.map_err(StoreError::exhausted)
+        let promoted = promoted.map_err(StoreError::exhausted)?;
+        self.announce(&promoted);
+        Ok(promoted)
     }
 
     /// When the next SCHEDULED task of a type is due, in the database's Unix milliseconds.

@@ -12,15 +12,15 @@ pub use memory::WakeReceiver;
 
 use crate::{error::StoreError, options::StoreOptions};
 
-/// Rung after every transaction that wrote to the change log.
+/// Rung by the store after every transaction that wrote to the change log.
 pub const CHANGES: &str = "changes";
 
-/// The topic of new work of a task type.
+/// Rung by the store when tasks of a type became PENDING or SCHEDULED.
 pub fn type_topic(task_type: &str) -> String {
     format!("type:{task_type}")
 }
 
-/// The topic of commands for a worker's session.
+/// Rung by the store when a session has to stop a task.
 pub fn commands_topic(session_id: i64) -> String {
     format!("commands:{session_id}")
 }

@@ -11,7 +11,7 @@ pub async fn chunks_are_idempotent_and_bounded(store: Store) {
     let chunk = |n: usize| LogChunk {
         task_id: id.clone(),
         attempt: 1,
-        stream: if n % 2 == 0 { LogStream::Stdout } else { LogStream::Stderr },
+        stream: if n.is_multiple_of(2) { LogStream::Stdout } else { LogStream::Stderr },
         offset: (n * CHUNK) as i64,
         time_ms: n as i64,
         bytes: vec![n as u8; CHUNK],
