@@ -10,7 +10,7 @@ There is no SDK here. A script talks to asyncflow by files whose paths are in it
     ASYNCFLOW_STAGE    the stage that was saved last; empty before the first
     ASYNCFLOW_CONTEXT  a file with the context that was saved last; may be empty
     ASYNCFLOW_EVENTS   a file to which it appends one JSON object a line
-    ASYNCFLOW_STOP     a file that appears when the task should stop
+    ASYNCFLOW_STOP     a file that appears when the task should stop; SIGTERM comes with it
 
 Whatever kills this program, the next attempt starts from the last saved context. The order of the
 training examples depends on the seed and the epoch alone, so a run that was interrupted ends with
@@ -22,6 +22,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 
@@ -85,7 +86,19 @@ def save_context(context, stage=None):
     emit(event)
 
 
+class Stop:
+    """SIGTERM comes together with the file; it must not end an epoch in the middle."""
+
+    signalled = False
+
+    @classmethod
+    def on_signal(cls, _number, _frame):
+        cls.signalled = True
+
+
 def stop_requested():
+    if Stop.signalled:
+        return True
     path = os.environ.get("ASYNCFLOW_STOP")
     return path is not None and os.path.exists(path)
 
@@ -262,6 +275,7 @@ def parse_options():
 
 def main():
     options = parse_options()
+    signal.signal(signal.SIGTERM, Stop.on_signal)
     os.makedirs(options.run_dir, exist_ok=True)
     context = saved_context()
     done = os.environ.get("ASYNCFLOW_STAGE", "")

@@ -117,14 +117,18 @@ class DigitsTest(unittest.TestCase):
             self.assertEqual(sheet.read(8), b"\x89PNG\r\n\x1a\n")
 
     def test_asked_to_stop_it_saves_and_says_so(self):
-        task = Task(self.directory.name, "stopped")
-        process = task.start(pace=0.2)
-        task.wait_for_epoch(process, 3)
-        with open(task.path("stop"), "w", encoding="utf-8"):
-            pass
-        self.assertEqual(process.wait(timeout=60), 85)
-        task.settle()
-        self.assertGreaterEqual(task.context["epoch"], 3)
+        for name in ("by signal", "by file"):
+            task = Task(self.directory.name, name)
+            process = task.start(pace=0.2)
+            task.wait_for_epoch(process, 3)
+            if name == "by signal":
+                process.send_signal(signal.SIGTERM)
+            else:
+                with open(task.path("stop"), "w", encoding="utf-8"):
+                    pass
+            self.assertEqual(process.wait(timeout=60), 85, name)
+            task.settle()
+            self.assertGreaterEqual(task.context["epoch"], 3)
 
     def test_a_checkpoint_that_is_not_the_saved_one_is_refused(self):
         task = Task(self.directory.name, "forged")
