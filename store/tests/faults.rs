@@ -1,0 +1,164 @@
+//! The database's bad days: killed, stopped, deadlocked. Calls end in time, nothing that was
+//! acknowledged is lost, and everything works again afterwards.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::{sync::Arc, time::Duration};
+
+use asyncflow_core::{
+    create::NewTask,
+    event::Event,
+    filter::Filter,
+    id::{TaskId, TypeName},
+    retry::RetryPatch,
+    task::{Content, Labels},
+    task_type::TaskType,
+};
+use asyncflow_store::{
+    Create, InsertError, Parts, Store, StoreOptions,
+    testing::{
+        Durability, Server, fresh_database, mariadb, postgres, start_mariadb, start_postgres,
+    },
+};
+
+fn create(request_id: &str) -> Create {
+    let name = TypeName::new("work").unwrap();
+    let new = NewTask {
+        task_type: name.clone(),
+        user: "ann".into(),
+        name: String::new(),
+        priority: None,
+        labels: Labels::new(),
+        payload: Content::default(),
+        context: Content::default(),
+        retry: RetryPatch::default(),
+        max_running_ms: None,
+        not_before_ms: None,
+        request_id: Some(request_id.into()),
+    };
+    Create { new, task_type: Arc::new(TaskType::with_defaults(name, 0)) }
+}
+
+async fn open(url: &str) -> Store {
+    let mut options = StoreOptions::new(url);
+    options.call_timeout = Duration::from_secs(3);
+    options.acquire_timeout = Duration::from_secs(1);
+    let store = Store::connect(&options).await.unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+async fn insert(store: &Store, request_id: &str) -> Result<TaskId, InsertError> {
+    store.insert(vec![create(request_id)]).await.remove(0).map(|inserted| inserted.task.id)
+}
+
+/// Retries as a client does: with the same request id, until it is acknowledged.
+async fn insert_until_done(store: &Store, request_id: &str) -> TaskId {
+    loop {
+        match insert(store, request_id).await {
+            Ok(id) => return id,
+            Err(InsertError::Store(error)) => assert!(error.is_retryable(), "{error}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+async fn survives_a_kill(server: &mut Server) {
+    let store = open(&fresh_database(server).await).await;
+    let mut acknowledged = vec![insert(&store, "first").await.unwrap()];
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut ids = Vec::new();
+                for n in 0..60 {
+                    ids.push(insert_until_done(&store, &format!("{writer}-{n}")).await);
+                }
+                ids
+            })
+        })
+        .collect();
+    while store.last_change_seq().await.unwrap() < 30 {
+        tokio::task::yield_now().await;
+    }
+    server.process().kill();
+    let error = store.ping().await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    server.restart();
+    for writer in writers {
+        acknowledged.extend(writer.await.unwrap());
+    }
+    let found = store.get_many(&acknowledged, Parts::NONE).await.unwrap();
+    assert!(found.iter().all(Option::is_some));
+    let all = store.list(&Filter::default(), None, 1_000, Parts::NONE).await.unwrap();
+    assert_eq!(all.tasks.len(), 241, "every request made exactly one task");
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_is_killed_under_load() {
+    survives_a_kill(&mut start_mariadb(Durability::Full)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_killed_under_load() {
+    survives_a_kill(&mut start_postgres(Durability::Full)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_database_holds_nobody_longer_than_the_limit() {
+    let server = start_mariadb(Durability::Process);
+    let store = open(&fresh_database(&server).await).await;
+    insert(&store, "before").await.unwrap();
+    server.process().signal("STOP");
+    let call = tokio::time::timeout(Duration::from_secs(6), insert(&store, "during"));
+    let Err(InsertError::Store(error)) = call.await.unwrap() else {
+        panic!("a stopped database answered");
+    };
+    assert!(error.is_retryable());
+    server.process().signal("CONT");
+    insert_until_done(&store, "after").await;
+    let all = store.list(&Filter::default(), None, 10, Parts::NONE).await.unwrap();
+    assert!(all.tasks.len() >= 2);
+    store.close().await;
+}
+
+/// Batches that lock the same rows from both ends: in the order of the keys they cannot deadlock,
+/// and what is left of contention is repeated.
+async fn crossing_batches(store: Store) {
+    let creates = (0..40).map(|n| create(&n.to_string())).collect();
+    let ids: Vec<TaskId> =
+        store.insert(creates).await.into_iter().map(|i| i.unwrap().task.id).collect();
+    let workers: Vec<_> = (0..6)
+        .map(|worker| {
+            let (store, mut ids) = (store.clone(), ids.clone());
+            tokio::spawn(async move {
+                for round in 0..10 {
+                    if (worker + round) % 2 == 0 {
+                        ids.reverse();
+                    }
+                    let event = if round % 2 == 0 { Event::Pause } else { Event::Resume };
+                    let events = ids.iter().map(|id| (id.clone(), event.clone())).collect();
+                    for answer in store.apply(events).await {
+                        if let Err(asyncflow_store::ApplyError::Store(error)) = answer {
+                            panic!("{error}");
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crossing_batches_on_mariadb() {
+    crossing_batches(open(&fresh_database(mariadb()).await).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crossing_batches_on_postgres() {
+    crossing_batches(open(&fresh_database(postgres()).await).await).await;
+}
