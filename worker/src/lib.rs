@@ -1,1 +1,35 @@
-//! placeholder
+//! The worker of a host: takes tasks from brokers and runs their commands as processes.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`config`] | which settings are in force |
+//! | [`run`](mod@run) | what lives from start to end of the program, and in which order it ends |
+//! | `command` | how a task with a command runs |
+//! | `process` | how processes start and how whole trees of them end; the only unsafe code |
+//! | `events`, `log_tail`, `growing_file`, `file_watch` | how what a task writes gets out |
+//! | `attempt_service` | how a task calls its worker |
+//! | `journal`, `data_dir`, `clean` | what is on disk |
+//!
+//! Leases, heartbeats and the rest of the talk with brokers are the runtime of `asyncflow-sdk`.
+
+mod attempt_service;
+mod clean;
+mod clock;
+mod command;
+pub mod config;
+mod data_dir;
+mod events;
+mod execute;
+mod file_watch;
+mod growing_file;
+mod journal;
+mod log_tail;
+mod process;
+pub mod run;
+mod status;
+
+pub use asyncflow_sdk::worker::Handlers;
+pub use config::{Args, WorkerConfig};
+pub use data_dir::DataDirError;
+pub use execute::execute;
+pub use run::{WorkerError, run, run_until};

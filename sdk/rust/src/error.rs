@@ -31,10 +31,9 @@ impl From<Status> for Error {
     }
 }
 
-/// tonic reports a deadline that passed on this side as CANCELLED.
 fn remap(status: Status) -> Status {
     if status.code() == Code::Cancelled && status.message() == "Timeout expired" {
-        return Status::deadline_exceeded("no answer within the deadline");
+        return crate::status::late();
     }
     status
 }

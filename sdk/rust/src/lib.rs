@@ -8,6 +8,7 @@ mod channel;
 mod client;
 mod clock;
 mod error;
+mod status;
 pub mod worker;
 
 /// The messages of `asyncflow.v1`.

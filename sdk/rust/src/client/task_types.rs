@@ -2,7 +2,7 @@
 
 use super::Client;
 use crate::{
-    Error,
+    Error, status,
     v1::{
         CreateTaskTypeRequest, GetTaskTypeRequest, ListTaskTypesRequest, ListWorkersRequest,
         TaskType, UpdateTaskTypeRequest, Worker,
@@ -78,5 +78,5 @@ impl Client {
 }
 
 fn type_of(task_type: Option<TaskType>) -> Result<TaskType, Error> {
-    task_type.ok_or_else(|| tonic::Status::data_loss("the answer holds no task type").into())
+    task_type.ok_or_else(|| status::incomplete("task type").into())
 }

@@ -7,7 +7,7 @@ use futures::{Stream, TryStreamExt, stream};
 
 use super::Client;
 use crate::{
-    Error,
+    Error, status,
     v1::{
         Attempt, BatchCreateTasksRequest, CancelTaskRequest, CountTasksRequest, CountTasksResponse,
         CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest, GetTaskRequest,
@@ -198,5 +198,5 @@ fn identify(request: &mut CreateTaskRequest) {
 
 /// Every answer about a task holds it; a broker that leaves it out is broken.
 fn task_of(task: Option<Task>) -> Result<Task, Error> {
-    task.ok_or_else(|| tonic::Status::data_loss("the answer holds no task").into())
+    task.ok_or_else(|| status::incomplete("task").into())
 }

@@ -12,7 +12,7 @@ use super::{
     stop::{StopReason, StopSignal},
 };
 use crate::{
-    Error, clock,
+    Error, clock, status,
     v1::{Content, Lease, LeasedTask, LogStream, Progress, SaveContextRequest, Task},
 };
 
@@ -67,7 +67,6 @@ impl AttemptHandle {
             },
             |mut broker, request| async move { broker.save_context(request).await },
         );
-        let lost = || Error::from(tonic::Status::aborted("the lease is lost"));
         tokio::select! {
             saved = saving => match saved {
                 Ok(saved) => Ok(saved.context_version),
@@ -78,7 +77,7 @@ impl AttemptHandle {
                     Err(error)
                 }
             },
-            _ = self.stop.raised(StopReason::LeaseLost) => Err(lost()),
+            _ = self.stop.raised(StopReason::LeaseLost) => Err(status::lease_lost().into()),
         }
     }
 

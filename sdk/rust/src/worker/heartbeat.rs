@@ -10,7 +10,7 @@ use super::{
     stop::StopReason,
 };
 use crate::{
-    Error, clock,
+    Error, clock, status,
     v1::{HeartbeatRequest, StreamCommandsRequest, stream_commands_response::Command},
 };
 
@@ -77,7 +77,7 @@ pub(super) async fn follow_commands(link: &Link, held: &Held, drain: &Cancellati
         }
         .await;
         let error = match ended {
-            Ok(()) => tonic::Status::unavailable("the command stream ended").into(),
+            Ok(()) => status::stream_ended().into(),
             Err(error) => {
                 link.note_error(place, &session.id, &error);
                 error

@@ -1,0 +1,85 @@
+//! The RPCs; each is a line or two over the attempt's handle.
+
+use std::sync::Arc;
+
+use asyncflow_proto::ATTEMPT_TOKEN_METADATA;
+use asyncflow_sdk::{
+    v1::{
+        GetAttemptRequest, GetAttemptResponse, ReportAttemptProgressRequest,
+        ReportAttemptProgressResponse, SaveAttemptContextRequest, SaveAttemptContextResponse,
+        SetAttemptResultRequest, SetAttemptResultResponse, ShouldStopRequest, ShouldStopResponse,
+        attempt_service_server::AttemptService,
+    },
+    worker::RESULT_BYTES_MAX,
+};
+use tonic::{Request, Response, Status};
+
+use super::{AttemptDesk, Entry};
+use crate::status;
+
+impl AttemptDesk {
+    fn entry_of<T>(&self, request: &Request<T>) -> Result<Arc<Entry>, Status> {
+        let token = request.metadata().get(ATTEMPT_TOKEN_METADATA);
+        let entry = token.and_then(|token| token.to_str().ok()).and_then(|token| self.find(token));
+        entry.ok_or_else(status::unknown_attempt)
+    }
+}
+
+#[tonic::async_trait]
+impl AttemptService for AttemptDesk {
+    async fn get_attempt(
+        &self,
+        request: Request<GetAttemptRequest>,
+    ) -> Result<Response<GetAttemptResponse>, Status> {
+        let entry = self.entry_of(&request)?;
+        Ok(Response::new(GetAttemptResponse {
+            task: entry.attempt.leased().task.clone(),
+            attempt: entry.attempt.lease().attempt,
+        }))
+    }
+
+    async fn save_attempt_context(
+        &self,
+        request: Request<SaveAttemptContextRequest>,
+    ) -> Result<Response<SaveAttemptContextResponse>, Status> {
+        let entry = self.entry_of(&request)?;
+        let request = request.into_inner();
+        let saved = entry.attempt.save_context(request.stage.as_deref(), request.context).await;
+        let context_version = saved.map_err(|error| status::from_broker(&error))?;
+        Ok(Response::new(SaveAttemptContextResponse { context_version }))
+    }
+
+    async fn report_attempt_progress(
+        &self,
+        request: Request<ReportAttemptProgressRequest>,
+    ) -> Result<Response<ReportAttemptProgressResponse>, Status> {
+        let entry = self.entry_of(&request)?;
+        let progress = request.into_inner().progress.ok_or_else(|| status::missing("progress"))?;
+        entry.attempt.report(progress);
+        Ok(Response::new(ReportAttemptProgressResponse {}))
+    }
+
+    async fn set_attempt_result(
+        &self,
+        request: Request<SetAttemptResultRequest>,
+    ) -> Result<Response<SetAttemptResultResponse>, Status> {
+        let entry = self.entry_of(&request)?;
+        let result = request.into_inner().result.ok_or_else(|| status::missing("result"))?;
+        if result.data.len() > RESULT_BYTES_MAX {
+            return Err(status::result_too_large(result.data.len()));
+        }
+        entry.set_result(result);
+        Ok(Response::new(SetAttemptResultResponse {}))
+    }
+
+    async fn should_stop(
+        &self,
+        request: Request<ShouldStopRequest>,
+    ) -> Result<Response<ShouldStopResponse>, Status> {
+        let reason = self.entry_of(&request)?.attempt.should_stop();
+        Ok(Response::new(ShouldStopResponse {
+            should_stop: reason.is_some(),
+            reason: reason.map(|reason| reason.text().to_owned()).unwrap_or_default(),
+        }))
+    }
+}

@@ -1,0 +1,129 @@
+//! An attempt's directory, and the environment that tells the program where everything is.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use asyncflow_sdk::worker::AttemptHandle;
+
+use crate::attempt_service::Registered;
+
+/// Carries the worker's mark in the environment of all its tasks.
+pub const MARK_VARIABLE: &str = "ASYNCFLOW_WORKER_MARK";
+/// Carries the attempt's token.
+pub const TOKEN_VARIABLE: &str = "ASYNCFLOW_ATTEMPT_TOKEN";
+
+/// The directory of one attempt.
+#[derive(Clone, Debug)]
+pub struct AttemptDir {
+    path: PathBuf,
+    mark: String,
+}
+
+impl AttemptDir {
+    /// Makes it with all that the program may read.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn make(attempts: &Path, attempt: &AttemptHandle, mark: &str) -> io::Result<Self> {
+        let task = attempt.task();
+        let name = format!("{}.{}", plain(&task.id), attempt.lease().attempt);
+        let dir = Self { path: attempts.join(name), mark: mark.to_owned() };
+        if let Err(error) = fs::remove_dir_all(&dir.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(dir.work_dir())?;
+        let context = task.context.as_ref().map(|context| &context.data[..]);
+        dir.put("context", context.unwrap_or_default())?;
+        let payload = task.payload.as_ref().map(|payload| &payload.data[..]);
+        dir.put("payload", payload.unwrap_or_default())?;
+        dir.put("events.jsonl", b"")?;
+        Ok(dir)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        options.open(self.path.join(name))?.write_all(bytes)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the program starts unless its command says otherwise.
+    pub fn work_dir(&self) -> PathBuf {
+        self.path.join("work")
+    }
+
+    /// The file to which the program appends events.
+    pub fn events(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    /// Where the process is recorded while it runs.
+    pub fn record(&self) -> PathBuf {
+        self.path.join("process.json")
+    }
+
+    /// Makes the file appear that asks the program to stop.
+    pub fn ask_to_stop(&self, why: &str) {
+        if let Err(error) = fs::write(self.path.join("stop"), why) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot write the stop file");
+        }
+    }
+
+    /// A log file that the program appends to.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn open_log(&self, name: &str) -> io::Result<File> {
+        let path = self.path.join(name);
+        OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    }
+
+    /// The program's whole environment: what is allowed of the worker's, the task's, ours.
+    pub fn environment(
+        &self,
+        attempt: &AttemptHandle,
+        allowed: &[String],
+        own: &BTreeMap<String, String>,
+        registered: &Registered,
+    ) -> BTreeMap<String, String> {
+        let task = attempt.task();
+        let inherited = allowed
+            .iter()
+            .filter_map(|name| Some((name.clone(), std::env::var_os(name)?.into_string().ok()?)));
+        let path = |name: &str| self.path.join(name).to_string_lossy().into_owned();
+        let ours = [
+            ("ASYNCFLOW_TASK_ID", task.id.clone()),
+            ("ASYNCFLOW_TASK_TYPE", task.task_type.clone()),
+            ("ASYNCFLOW_ATTEMPT", attempt.lease().attempt.to_string()),
+            ("ASYNCFLOW_STAGE", task.stage.clone()),
+            ("ASYNCFLOW_CONTEXT", path("context")),
+            ("ASYNCFLOW_CONTEXT_VERSION", task.context_version.to_string()),
+            ("ASYNCFLOW_PAYLOAD", path("payload")),
+            ("ASYNCFLOW_EVENTS", path("events.jsonl")),
+            ("ASYNCFLOW_STOP", path("stop")),
+            ("ASYNCFLOW_WORK_DIR", path("work")),
+            ("ASYNCFLOW_SOCKET", registered.socket().to_string_lossy().into_owned()),
+            (TOKEN_VARIABLE, registered.token().to_owned()),
+            (MARK_VARIABLE, self.mark.clone()),
+        ];
+        let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value));
+        inherited.chain(own.clone()).chain(ours).collect()
+    }
+}
+
+/// Ids are made of [a-z0-9_-] by the broker; anything else must not become part of a path.
+fn plain(id: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    id.chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
+}

@@ -1,0 +1,263 @@
+//! The worker's settings. `config.default.toml` has them all with their meaning.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use asyncflow_sdk::ChannelOptions;
+use asyncflow_service::{
+    config::{self, ConfigErrors, LogConfig, MetricsConfig, Rules, Sources, Validate},
+    secret_file,
+};
+use serde::{Deserialize, Serialize};
+
+/// The commented defaults, for `asyncflow config`.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+/// The prefix of environment variables: `ASYNCFLOW_WORKER__SLOTS`.
+pub const ENV_PREFIX: &str = "ASYNCFLOW_WORKER";
+
+const LABELS_MAX: usize = 32;
+const SLOTS_MAX: usize = 10_000;
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
+/// What the worker is told on its command line.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {
+    /// A TOML file over the built-in defaults.
+    #[arg(long, value_name = "FILE", env = "ASYNCFLOW_WORKER_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Sets one key over everything else, e.g. --set slots=4.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("it is not KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+impl Args {
+    /// The layers of the configuration.
+    pub fn sources(&self) -> Sources {
+        let sources = Sources::new(DEFAULTS, ENV_PREFIX).file(self.config.clone());
+        self.settings.iter().fold(sources, |sources, (key, value)| sources.flag(key, value))
+    }
+}
+
+/// Loads and validates.
+///
+/// # Errors
+/// All that is wrong, at once.
+pub fn load(sources: &Sources) -> Result<WorkerConfig, ConfigErrors> {
+    config::load(sources)
+}
+
+/// All settings, validated by [`load`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkerConfig {
+    /// Empty: made at the first start and kept in `data_dir`.
+    pub worker_id: String,
+    /// Journal, logs and directories of tasks.
+    pub data_dir: PathBuf,
+    /// `*` = every type.
+    pub task_types: Vec<String>,
+    /// 0 = number of cores.
+    pub slots: usize,
+    /// How long tasks may go on after SIGTERM.
+    pub drain_time_ms: u64,
+    /// From SIGTERM to SIGKILL of a task.
+    pub stop_grace_ms: u64,
+    /// Shown with the worker.
+    pub labels: BTreeMap<String, String>,
+    /// `[broker]`.
+    pub broker: BrokerConfig,
+    /// `[command]`.
+    pub command: CommandConfig,
+    /// `[keep]`.
+    pub keep: KeepConfig,
+    /// `[log]`.
+    pub log: LogConfig,
+    /// `[metrics]`.
+    pub metrics: MetricsConfig,
+}
+
+/// `[broker]`: how brokers are reached.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BrokerConfig {
+    /// `http://…` or `https://…`.
+    pub addresses: Vec<String>,
+    /// Empty: none.
+    pub token_file: PathBuf,
+    /// Empty: none.
+    pub ca_file: PathBuf,
+}
+
+/// `[command]`: how commands are executed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CommandConfig {
+    /// Variables of the worker that tasks see.
+    pub environment_allowed: Vec<String>,
+    /// Unsent log of one stream that is still sent.
+    pub log_backlog_max_bytes: u64,
+}
+
+/// `[keep]`: what is kept of ended attempts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeepConfig {
+    /// Oldest directory.
+    pub attempt_age_max_ms: u64,
+    /// All directories together.
+    pub attempts_max_bytes: u64,
+}
+
+impl WorkerConfig {
+    /// The built-in defaults, for programs that embed a worker.
+    ///
+    /// # Errors
+    /// Never, unless the built-in file is broken; a test keeps it whole.
+    pub fn defaults() -> Result<Self, ConfigErrors> {
+        load(&Sources::new(DEFAULTS, ENV_PREFIX).env([]))
+    }
+
+    /// Slots in force.
+    pub fn slots(&self) -> usize {
+        match self.slots {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            slots => slots,
+        }
+    }
+
+    /// From SIGTERM to SIGKILL of a task.
+    pub fn stop_grace(&self) -> Duration {
+        Duration::from_millis(self.stop_grace_ms)
+    }
+
+    /// The channels to the brokers.
+    ///
+    /// # Errors
+    /// The token file cannot be read any more.
+    pub fn channels(&self) -> Result<Vec<ChannelOptions>, secret_file::SecretFileError> {
+        let token = given(&self.broker.token_file).map(secret_file::read).transpose()?;
+        let channel = |address: &String| ChannelOptions {
+            token: token.as_deref().map(|token| token.trim().to_owned()),
+            ca_file: given(&self.broker.ca_file).map(Path::to_owned),
+            ..ChannelOptions::new(address.as_str())
+        };
+        Ok(self.broker.addresses.iter().map(channel).collect())
+    }
+}
+
+/// An empty path means unset, so that every key can stand in the default file.
+fn given(path: &Path) -> Option<&Path> {
+    (!path.as_os_str().is_empty()).then_some(path)
+}
+
+impl Validate for WorkerConfig {
+    fn validate(&self, rules: &mut Rules) {
+        let id_is_plain = |id: &str| {
+            id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
+        rules.require(
+            id_is_plain(&self.worker_id),
+            "worker_id",
+            "it must be at most 64 characters of [A-Za-z0-9._-]",
+        );
+        rules.require(given(&self.data_dir).is_some(), "data_dir", "it must not be empty");
+        let is_type = |name: &String| {
+            name == "*"
+                || name.len() <= 40
+                    && name.starts_with(|first: char| first.is_ascii_lowercase())
+                    && name
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        rules.require(
+            (1..=1_000).contains(&self.task_types.len()) && self.task_types.iter().all(is_type),
+            "task_types",
+            "it must be 1 to 1,000 of \"*\" or [a-z][a-z0-9_]{0,39}",
+        );
+        rules.require(self.slots <= SLOTS_MAX, "slots", "it must be at most 10,000");
+        rules.require(self.drain_time_ms <= DAY_MS, "drain_time_ms", "it must be at most a day");
+        rules.require(self.stop_grace_ms <= DAY_MS, "stop_grace_ms", "it must be at most a day");
+        rules.require(self.labels.len() <= LABELS_MAX, "labels", "they must be at most 32");
+        rules.section("broker", &self.broker);
+        rules.section("command", &self.command);
+        rules.section("log", &self.log);
+        rules.section("metrics", &self.metrics);
+    }
+}
+
+impl Validate for BrokerConfig {
+    fn validate(&self, rules: &mut Rules) {
+        let is_address =
+            |text: &String| text.starts_with("http://") || text.starts_with("https://");
+        rules.require(
+            !self.addresses.is_empty() && self.addresses.iter().all(is_address),
+            "addresses",
+            "it must be one or more of http://host:port or https://host:port",
+        );
+        if let Some(Err(error)) = given(&self.token_file).map(secret_file::read) {
+            rules.refuse("token_file", error.to_string());
+        }
+        let needs_ca = self.addresses.iter().any(|text| text.starts_with("https://"));
+        let ca_file = given(&self.ca_file);
+        rules.require(!needs_ca || ca_file.is_some(), "ca_file", "https needs it");
+        if let Some(Err(error)) = ca_file.map(std::fs::read) {
+            rules.refuse("ca_file", format!("cannot be read: {error}"));
+        }
+    }
+}
+
+impl Validate for CommandConfig {
+    fn validate(&self, rules: &mut Rules) {
+        rules.require(
+            self.environment_allowed.iter().all(|name| !name.is_empty() && !name.contains('=')),
+            "environment_allowed",
+            "names must not be empty and have no \"=\"",
+        );
+        rules.require(
+            (64 * 1_024..=1 << 30).contains(&self.log_backlog_max_bytes),
+            "log_backlog_max_bytes",
+            "it must be 64 KiB to 1 GiB",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+    use super::{DEFAULTS, ENV_PREFIX, Sources, WorkerConfig, load};
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let config = WorkerConfig::defaults().unwrap();
+        assert_eq!(config.task_types, ["*"]);
+        assert!(config.slots() >= 1);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let sources = Sources::new(DEFAULTS, ENV_PREFIX)
+            .env([])
+            .flag("worker_id", "a b")
+            .flag("slots", "99999")
+            .flag("task_types", "[\"Train!\"]")
+            .flag("broker.addresses", "[\"localhost:7070\"]")
+            .flag("broker.token_file", "/nonexistent")
+            .flag("no_such_key", "1");
+        let errors = load(&sources).unwrap_err();
+        let keys: Vec<_> = errors.violations().iter().map(|v| v.key.as_str()).collect();
+        for key in [
+            "worker_id",
+            "slots",
+            "task_types",
+            "broker.addresses",
+            "broker.token_file",
+            "no_such_key",
+        ] {
+            assert!(keys.contains(&key), "{key} is missing in {keys:?}");
+        }
+    }
+}

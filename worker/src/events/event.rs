@@ -1,0 +1,180 @@
+//! One line → one event.
+
+use std::collections::BTreeMap;
+
+use asyncflow_sdk::v1::Content;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+const STAGE_BYTES_MAX: usize = 64;
+const CONTENT_TYPE_BYTES_MAX: usize = 128;
+const METRICS_MAX: usize = 32;
+
+/// What a line asks for.
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    /// Save stage, context, or both together.
+    Save {
+        /// The stage that is done.
+        stage: Option<String>,
+        /// The new context.
+        context: Option<Content>,
+    },
+    /// Percent and message.
+    Progress(Option<f64>, Option<String>),
+    /// Latest values.
+    Metrics(BTreeMap<String, f64>),
+    /// What is recorded if the program exits with 0.
+    Result(Content),
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Wire {
+    Stage { stage: String },
+    Progress { percent: Option<f64>, message: Option<String> },
+    Metrics { values: BTreeMap<String, f64> },
+    Context(WireContent),
+    Result(WireContent),
+}
+
+#[derive(Deserialize)]
+struct WireContent {
+    /// `null` is data too.
+    #[serde(default, deserialize_with = "present")]
+    data: Option<Value>,
+    base64: Option<String>,
+    content_type: Option<String>,
+    stage: Option<String>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// `None` for an empty line.
+///
+/// # Errors
+/// What is wrong with the line, for people.
+pub fn parse(line: &[u8]) -> Result<Option<Event>, String> {
+    if line.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let wire: Wire = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let event = match wire {
+        Wire::Stage { stage } => Event::Save { stage: Some(checked_stage(stage)?), context: None },
+        Wire::Progress { percent, message } => {
+            if percent.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
+                return Err("percent must be 0 to 100".to_owned());
+            }
+            Event::Progress(percent, message)
+        }
+        Wire::Metrics { values } => {
+            if values.is_empty() || values.len() > METRICS_MAX {
+                return Err(format!("values must have 1 to {METRICS_MAX} entries"));
+            }
+            Event::Metrics(values)
+        }
+        Wire::Context(content) => {
+            let stage = content.stage.clone().map(checked_stage).transpose()?;
+            Event::Save { stage, context: Some(content_of(content)?) }
+        }
+        Wire::Result(content) => Event::Result(content_of(content)?),
+    };
+    Ok(Some(event))
+}
+
+fn checked_stage(stage: String) -> Result<String, String> {
+    if stage.is_empty() || stage.len() > STAGE_BYTES_MAX {
+        return Err(format!("stage must have 1 to {STAGE_BYTES_MAX} bytes"));
+    }
+    Ok(stage)
+}
+
+fn content_of(wire: WireContent) -> Result<Content, String> {
+    let (data, default_type) = match (wire.data, wire.base64) {
+        (Some(data), None) => (data.to_string().into_bytes(), "application/json"),
+        (None, Some(text)) => {
+            let bytes = STANDARD.decode(text).map_err(|error| format!("base64: {error}"))?;
+            (bytes, "")
+        }
+        _ => return Err("it needs either data or base64".to_owned()),
+    };
+    let content_type = wire.content_type.unwrap_or_else(|| default_type.to_owned());
+    if content_type.len() > CONTENT_TYPE_BYTES_MAX {
+        return Err(format!("content_type must have at most {CONTENT_TYPE_BYTES_MAX} bytes"));
+    }
+    Ok(Content { data: data.into(), content_type })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+    use super::{Content, Event, parse};
+
+    fn content(data: &'static str, content_type: &str) -> Content {
+        Content { data: data.into(), content_type: content_type.to_owned() }
+    }
+
+    #[test]
+    fn every_event_of_the_protocol_is_understood() {
+        for (line, expected) in [
+            (
+                r#"{"event":"stage","stage":"train"}"#,
+                Event::Save { stage: Some("train".to_owned()), context: None },
+            ),
+            (
+                r#"{"event":"progress","percent":12.5,"message":"epoch 3/30"}"#,
+                Event::Progress(Some(12.5), Some("epoch 3/30".to_owned())),
+            ),
+            (
+                r#"{"event":"metrics","values":{"loss":0.3}}"#,
+                Event::Metrics([("loss".to_owned(), 0.3)].into()),
+            ),
+            (
+                r#"{"event":"context","data":{"epoch":3},"stage":"train"}"#,
+                Event::Save {
+                    stage: Some("train".to_owned()),
+                    context: Some(content(r#"{"epoch":3}"#, "application/json")),
+                },
+            ),
+            (
+                r#"{"event":"context","data":null}"#,
+                Event::Save { stage: None, context: Some(content("null", "application/json")) },
+            ),
+            (
+                r#"{"event":"result","base64":"aGk=","content_type":"text/plain"}"#,
+                Event::Result(content("hi", "text/plain")),
+            ),
+        ] {
+            assert_eq!(parse(line.as_bytes()).unwrap(), Some(expected), "{line}");
+        }
+        assert_eq!(parse(b"  \r").unwrap(), None);
+    }
+
+    #[test]
+    fn bad_lines_are_errors() {
+        let deep = format!(r#"{{"event":"result","data":{}"#, "[".repeat(100_000));
+        for line in [
+            &b"\xff\xfe\x00"[..],
+            b"{\"event\":\"stage\",\"stage\":\"tr",
+            b"{\"event\":\"stage\",\"stage\":\"\"}",
+            b"{\"event\":\"unknown\"}",
+            b"{\"event\":\"progress\",\"percent\":101}",
+            b"{\"event\":\"progress\",\"percent\":\"half\"}",
+            b"{\"event\":\"metrics\",\"values\":{}}",
+            b"{\"event\":\"result\"}",
+            b"{\"event\":\"result\",\"data\":1,\"base64\":\"aGk=\"}",
+            b"{\"event\":\"result\",\"base64\":\"???\"}",
+            b"[]",
+            deep.as_bytes(),
+        ] {
+            assert!(
+                parse(line).is_err(),
+                "{:?}",
+                String::from_utf8_lossy(&line[..20.min(line.len())])
+            );
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The program: settings, logs, signals, HTTP side, worker.
+
+use std::process::ExitCode;
+
+use asyncflow_sdk::worker::Handlers;
+use asyncflow_service::{health::Health, http, telemetry};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Args, WorkerConfig, config, run_until};
+
+const EXIT_CONFIG: u8 = 2;
+
+/// Runs the program `asyncflow-worker`. Exit codes: 0 drained, 1 failed, 2 bad configuration.
+pub async fn execute(args: Args) -> ExitCode {
+    let config = match config::load(&args.sources()) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    telemetry::init(&config.log);
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the worker ends");
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: WorkerConfig) -> Result<(), Box<dyn std::error::Error>> {
+    let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
+    let health = Health::new(&[]).await;
+    let http_end = CancellationToken::new();
+    let http = async {
+        let Some(address) = config.metrics.address else { return std::future::pending().await };
+        http::serve(TcpListener::bind(address).await?, health.clone(), http_end.clone()).await
+    };
+    health.set_serving().await;
+    tokio::select! {
+        ended = run_until(config.clone(), Handlers::new(), drain.clone(), abort.clone()) => {
+            Ok(ended?)
+        }
+        served = http => Ok(served?),
+        signals = follow_signals(&drain, &abort) => Ok(signals?),
+    }
+}
+
+/// The first signal drains, the second kills what runs and ends. Returns only on failure.
+async fn follow_signals(
+    drain: &CancellationToken,
+    abort: &CancellationToken,
+) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if drain.is_cancelled() {
+            tracing::warn!("second signal, killing what runs");
+            abort.cancel();
+        } else {
+            tracing::info!("draining");
+            drain.cancel();
+        }
+    }
+}
