@@ -40,7 +40,12 @@ impl FileWatch {
     pub fn open() -> Self {
         let opened = || -> io::Result<Inner> {
             let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-            Ok(Inner { inotify: AsyncFd::new(Handle(inotify))?, senders: Senders::default() })
+            #[expect(
+                deprecated,
+                reason = "its replacement is unsafe; the handle owns its descriptor for life"
+            )]
+            let inotify = AsyncFd::new(Handle(inotify))?;
+            Ok(Inner { inotify, senders: Senders::default() })
         };
         let inner = opened().inspect_err(|error| tracing::warn!(%error, "no inotify, polling"));
         Self(inner.ok().map(Arc::new))

@@ -118,6 +118,13 @@ impl FakeBroker {
             .await
     }
 
+    /// What arrived of a stream (1 stdout, 2 stderr, 3 system).
+    pub fn log(&self, task_id: &str, stream: StreamNumber) -> String {
+        let state = self.state();
+        let log = state.logs.get(&(task_id.to_owned(), stream)).cloned().unwrap_or_default();
+        String::from_utf8(log).unwrap()
+    }
+
     pub fn add(&self, task: Task) {
         self.change(|state| state.queue.push_back(task));
     }

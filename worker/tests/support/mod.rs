@@ -1,0 +1,78 @@
+//! A worker inside of the test, with its own directory.
+
+use asyncflow_sdk::{v1::FailureReason, worker::Handlers};
+use asyncflow_worker::{WorkerConfig, WorkerError, run_until};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::fake::{FakeBroker, Settled};
+
+pub struct Worker {
+    pub dir: TempDir,
+    pub drain: CancellationToken,
+    running: Option<JoinHandle<Result<(), WorkerError>>>,
+}
+
+impl Worker {
+    pub fn start(broker: &FakeBroker, adjust: impl FnOnce(&mut WorkerConfig)) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), broker, adjust)
+    }
+
+    pub fn start_in(
+        dir: TempDir,
+        broker: &FakeBroker,
+        adjust: impl FnOnce(&mut WorkerConfig),
+    ) -> Self {
+        let mut config = WorkerConfig::defaults().unwrap();
+        config.data_dir = dir.path().join("data");
+        config.broker.addresses = vec![broker.url()];
+        config.slots = 16;
+        config.metrics.address = None;
+        adjust(&mut config);
+        let drain = CancellationToken::new();
+        let abort = CancellationToken::new();
+        let running = tokio::spawn(run_until(config, Handlers::new(), drain.clone(), abort));
+        Self { dir, drain, running: Some(running) }
+    }
+
+    pub fn attempt_dir(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join("data/attempts").join(name)
+    }
+
+    /// Waits for its end.
+    pub async fn end(&mut self) {
+        self.running.take().unwrap().await.unwrap().unwrap();
+    }
+
+    #[allow(dead_code, reason = "for the recovery tests")]
+    /// As if it had been killed: nothing more is said or done.
+    pub async fn kill(mut self) -> TempDir {
+        let running = self.running.take().unwrap();
+        running.abort();
+        let _ = running.await;
+        self.dir
+    }
+}
+
+pub fn failure(settled: Settled) -> (FailureReason, bool, Option<i32>, String) {
+    let Settled::Failed(call) = settled else { panic!("not failed: {settled:?}") };
+    let failure = call.failure.unwrap();
+    (failure.reason(), call.permanent, call.exit_code, failure.message)
+}
+
+/// A value that no other test uses.
+pub fn unique() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// The living processes with this text in their environment.
+pub fn alive_with(marker: &str) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let carries = |pid: &i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.windows(marker.len()).any(|part| part == marker.as_bytes())
+    };
+    pids.filter(carries).collect()
+}
