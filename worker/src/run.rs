@@ -78,8 +78,7 @@ pub async fn run_until(
         slots: config.slots(),
         version: identity::VERSION.to_owned(),
         drain_timeout: std::time::Duration::from_millis(config.drain_time_ms),
-        brokers,
-        ..WorkerOptions::new(asyncflow_sdk::ChannelOptions::new(""), data_dir.worker_id())
+        ..WorkerOptions::new(brokers, data_dir.worker_id())
     })
     .handlers(handlers.command(Arc::new(executor)))
     .journal(Arc::new(FileJournal::new(data_dir.journal(), data_dir.rejected())));

@@ -68,9 +68,9 @@ pub struct WorkerOptions {
 
 impl WorkerOptions {
     /// A worker with one slot.
-    pub fn new(broker: ChannelOptions, worker_id: impl Into<String>) -> Self {
+    pub fn new(brokers: Vec<ChannelOptions>, worker_id: impl Into<String>) -> Self {
         Self {
-            brokers: vec![broker],
+            brokers,
             worker_id: worker_id.into(),
             host: String::new(),
             labels: BTreeMap::new(),

@@ -77,7 +77,7 @@ struct Running {
 }
 
 fn start(broker: &FakeBroker, slots: usize) -> Running {
-    let mut options = WorkerOptions::new(ChannelOptions::new(broker.url()), "w1");
+    let mut options = WorkerOptions::new(vec![ChannelOptions::new(broker.url())], "w1");
     options.slots = slots;
     options.drain_timeout = std::time::Duration::from_millis(100);
     let handler = Obedient::default();

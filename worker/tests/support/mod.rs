@@ -16,14 +16,7 @@ pub struct Worker {
 
 impl Worker {
     pub fn start(broker: &FakeBroker, adjust: impl FnOnce(&mut WorkerConfig)) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), broker, adjust)
-    }
-
-    pub fn start_in(
-        dir: TempDir,
-        broker: &FakeBroker,
-        adjust: impl FnOnce(&mut WorkerConfig),
-    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         let mut config = WorkerConfig::defaults().unwrap();
         config.data_dir = dir.path().join("data");
         config.broker.addresses = vec![broker.url()];
@@ -43,15 +36,6 @@ impl Worker {
     /// Waits for its end.
     pub async fn end(&mut self) {
         self.running.take().unwrap().await.unwrap().unwrap();
-    }
-
-    #[allow(dead_code, reason = "for the recovery tests")]
-    /// As if it had been killed: nothing more is said or done.
-    pub async fn kill(mut self) -> TempDir {
-        let running = self.running.take().unwrap();
-        running.abort();
-        let _ = running.await;
-        self.dir
     }
 }
 

@@ -48,6 +48,8 @@ pub struct State {
     pub history: Vec<Settled>,
     pub deregistered: bool,
     pub heartbeats: usize,
+    /// The last heartbeat said so.
+    pub is_draining: bool,
     /// Every call is answered UNAVAILABLE.
     pub is_down: bool,
     /// This many answers of AcquireTasks get lost after the tasks were leased.
@@ -291,7 +293,10 @@ impl WorkerService for FakeBroker {
     ) -> Result<Response<HeartbeatResponse>, Status> {
         let request = request.into_inner();
         self.check(&request.session_id)?;
-        self.change(|state| state.heartbeats += 1);
+        self.change(|state| {
+            state.heartbeats += 1;
+            state.is_draining = request.draining;
+        });
         Ok(Response::new(HeartbeatResponse { leases: self.statuses(request.leases) }))
     }
 

@@ -1,0 +1,164 @@
+//! What a worker's death leaves behind: processes, outcomes.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "../../sdk/rust/tests/fake/mod.rs"]
+#[allow(dead_code, reason = "shared with the runtime's tests")]
+mod fake;
+#[allow(dead_code, reason = "shared between test programs")]
+mod support;
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use asyncflow_sdk::v1::FailureReason;
+use fake::{FakeBroker, Settled, command_task};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use support::{alive_with, unique};
+
+/// The real program, which can be killed.
+struct Program(Child);
+
+impl Program {
+    fn start(broker: &FakeBroker, data_dir: &Path, settings: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_asyncflow-worker"));
+        command
+            .args(["--set", &format!("broker.addresses=[\"{}\"]", broker.url())])
+            .args(["--set", &format!("data_dir={}", data_dir.display())])
+            .args(["--set", "metrics.address=", "--set", "log.filter=warn"]);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
+    }
+
+    async fn ended(mut self) -> Option<i32> {
+        let waiting = tokio::task::spawn_blocking(move || self.0.wait().unwrap().code());
+        waiting.await.unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn ready(broker: &FakeBroker, task_id: &str) {
+    let key = (task_id.to_owned(), 1);
+    broker.until("output", |state| state.logs.get(&key).map(drop)).await;
+}
+
+/// A killed worker leaves its task running; the next one ends it before it takes anything.
+#[tokio::test]
+async fn leftovers_of_a_killed_worker_are_ended_before_the_first_acquire() {
+    let broker = FakeBroker::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let marker = unique();
+    let first = Program::start(&broker, dir.path(), &[]);
+    let mut task = command_task(
+        "command-1-left",
+        "sh",
+        &["-c", "setsid env -i sleep 1000 & setsid sleep 1000 & echo ready; sleep 1000"],
+    );
+    task.command.as_mut().unwrap().environment = [("MARKER".to_owned(), marker.clone())].into();
+    broker.add(task);
+    ready(&broker, "command-1-left").await;
+    first.signal(Signal::SIGKILL);
+    first.ended().await;
+    assert!(!alive_with(&marker).is_empty(), "a child on files outlives its worker");
+
+    let acquires = broker.state().acquires.len();
+    let _second = Program::start(&broker, dir.path(), &[]);
+    broker.until("an acquire", |state| (state.acquires.len() > acquires).then_some(())).await;
+    assert_eq!(alive_with(&marker), Vec::<i32>::new());
+    let registrations = broker.change(|state| state.registrations.clone());
+    assert_eq!(registrations[0].worker_id, registrations[1].worker_id);
+    assert_ne!(registrations[0].incarnation, registrations[1].incarnation);
+}
+
+async fn killed_with_an_outcome_in_its_journal(broker: &FakeBroker, dir: &Path) {
+    let worker = Program::start(broker, dir, &[]);
+    let go = dir.join("go");
+    let wait = format!("echo ready; until test -e {}; do sleep 0.01; done", go.display());
+    broker.add(command_task("command-1-j", "sh", &["-c", &wait]));
+    ready(broker, "command-1-j").await;
+    broker.change(|state| state.is_down = true);
+    std::fs::write(go, "").unwrap();
+    let entry = dir.join("journal/command-1-j.1.complete");
+    while !entry.exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    worker.signal(Signal::SIGKILL);
+    worker.ended().await;
+    broker.change(|state| state.is_down = false);
+}
+
+#[tokio::test]
+async fn an_outcome_in_the_journal_is_delivered_by_the_next_process() {
+    let broker = FakeBroker::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    killed_with_an_outcome_in_its_journal(&broker, dir.path()).await;
+    assert!(broker.state().settled.is_empty());
+    let _next = Program::start(&broker, dir.path(), &[]);
+    assert!(matches!(broker.settled("command-1-j").await, Settled::Completed(_)));
+    assert_eq!(broker.state().registrations[1].adopted.len(), 1);
+    let entry = dir.path().join("journal/command-1-j.1.complete");
+    while entry.exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_comes_too_late_is_kept_as_rejected() {
+    let broker = FakeBroker::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    killed_with_an_outcome_in_its_journal(&broker, dir.path()).await;
+    broker.change(|state| state.leases.insert("command-1-j".to_owned(), 2));
+    let _next = Program::start(&broker, dir.path(), &[]);
+    let rejected = dir.path().join("rejected/command-1-j.1.complete");
+    while !rejected.exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(broker.state().settled.is_empty());
+}
+
+#[tokio::test]
+async fn the_first_signal_drains_and_the_second_kills() {
+    let broker = FakeBroker::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let marker = unique();
+    let worker = Program::start(&broker, dir.path(), &["drain_time_ms=600000"]);
+    let stubborn = "trap '' TERM; echo ready; while :; do sleep 1; done";
+    let mut task = command_task("command-1-two", "sh", &["-c", stubborn]);
+    task.command.as_mut().unwrap().environment = [("MARKER".to_owned(), marker.clone())].into();
+    broker.add(task);
+    ready(&broker, "command-1-two").await;
+    worker.signal(Signal::SIGTERM);
+    broker.until("a heartbeat that says so", |state| state.is_draining.then_some(())).await;
+    assert!(!alive_with(&marker).is_empty(), "a drain kills nothing at first");
+    worker.signal(Signal::SIGTERM);
+    assert_eq!(worker.ended().await, Some(0));
+    assert_eq!(alive_with(&marker), Vec::<i32>::new());
+    let Settled::Released(call) = broker.settled("command-1-two").await else { panic!() };
+    assert_eq!(call.failure.unwrap().reason(), FailureReason::Drained);
+}
+
+#[tokio::test]
+async fn a_data_dir_in_use_and_bad_settings_end_the_program_with_words() {
+    let broker = FakeBroker::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let _first = Program::start(&broker, dir.path(), &[]);
+    broker.until("a registration", |state| state.registrations.first().map(drop)).await;
+    assert_eq!(Program::start(&broker, dir.path(), &[]).ended().await, Some(1));
+    assert_eq!(Program::start(&broker, dir.path(), &["slots=many"]).ended().await, Some(2));
+}
