@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use asyncflow_core::{id::TaskId, state::TaskState, task::Task};
 use sea_orm::QueryResult;
 
-use crate::{Store, error::StoreError};
+use crate::{Store, error::StoreError, leader::LeaderFence};
 
 /// How old the row behind a hole has to be, by the database's clock, before the hole is passed.
 const HOLE_GRACE_MS: i64 = 2_000;
@@ -116,12 +116,18 @@ impl Store {
         row.map(|row| Ok(row.try_get_by_index(0)?)).transpose()
     }
 
-    /// Deletes about `limit` rows of transactions before `before_ms`; returns how many.
+    /// Deletes about `limit` rows of transactions before `before_ms`; returns how many. With a
+    /// fence, only while that leader leads.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn purge_changes(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
-        self.purge_by_time("change_log", "time_ms", before_ms, limit).await
+    /// `NotLeader`; those of the database.
+    pub async fn purge_changes(
+        &self,
+        before_ms: i64,
+        limit: u32,
+        fence: Option<&LeaderFence>,
+    ) -> Result<u64, StoreError> {
+        self.purge_by_time("change_log", "time_ms", before_ms, limit, fence).await
     }
 }
 

@@ -39,6 +39,7 @@ pub use error::{Cause, StoreError};
 pub use leader::{Leader, LeaderFence};
 pub use log::{LogChunk, LogPage, LogStream};
 pub use options::{LockKind, StoreOptions};
+pub use shard::ShardCount;
 pub use task::{
     Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, GetError, InsertError,
     InsertRefusal, Inserted, Leased, Mark, Page, Parts, Taker,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use asyncflow_core::id::TaskId;
 use sea_orm::{DatabaseTransaction, Value};
 
-use crate::{Store, backend::or_ignore, error::StoreError};
+use crate::{Store, backend::or_ignore, error::StoreError, leader::LeaderFence};
 
 /// The first so many bytes of an attempt's log are kept.
 const HEAD_BYTES: i64 = 64 * 1_024;
@@ -110,12 +110,18 @@ impl Store {
         Ok(page)
     }
 
-    /// Deletes about `limit` chunks from before `before_ms`; returns how many.
+    /// Deletes about `limit` chunks from before `before_ms`; returns how many. With a
+    /// fence, only while that leader leads.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn purge_logs(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
-        self.purge_by_time("task_log_chunks", "time_ms", before_ms, limit).await
+    /// `NotLeader`; those of the database.
+    pub async fn purge_logs(
+        &self,
+        before_ms: i64,
+        limit: u32,
+        fence: Option<&LeaderFence>,
+    ) -> Result<u64, StoreError> {
+        self.purge_by_time("task_log_chunks", "time_ms", before_ms, limit, fence).await
     }
 }
 

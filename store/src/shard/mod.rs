@@ -1,5 +1,6 @@
 //! The registry of shards: its rows, and a short cache of them.
 
+mod count;
 mod list;
 mod open;
 
@@ -8,6 +9,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+pub use count::ShardCount;
 
 use asyncflow_core::{
     id::{ShardId, TypeName},

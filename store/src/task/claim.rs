@@ -21,6 +21,7 @@ use crate::{
     Store,
     backend::{for_update_skip, now_sql},
     error::StoreError,
+    leader::LeaderFence,
     ledger::Ledger,
 };
 
@@ -140,12 +141,18 @@ impl Store {
         Ok(Some(held.collect()))
     }
 
-    /// Forgets acquires older than `before_ms`, at most `limit`; returns how many.
+    /// Forgets acquires older than `before_ms`, at most `limit`; returns how many. With a
+    /// fence, only while that leader leads.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn purge_acquires(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
-        self.purge_by_time("acquires", "create_time_ms", before_ms, limit).await
+    /// `NotLeader`; those of the database.
+    pub async fn purge_acquires(
+        &self,
+        before_ms: i64,
+        limit: u32,
+        fence: Option<&LeaderFence>,
+    ) -> Result<u64, StoreError> {
+        self.purge_by_time("acquires", "create_time_ms", before_ms, limit, fence).await
     }
 }
 

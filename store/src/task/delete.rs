@@ -20,6 +20,7 @@ use crate::{
     leader::{LeaderFence, check_fence},
     ledger::Ledger,
     shard::Place,
+    sql::Sql,
     wake::CHANGES,
 };
 
@@ -79,11 +80,17 @@ impl Store {
     }
 
     /// Forgets the request ids of creates before `before_ms`, at most `limit`; returns how many.
+    /// With a fence, only while that leader leads.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn purge_dedup(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
-        self.purge_by_time("request_dedup", "create_time_ms", before_ms, limit).await
+    /// `NotLeader`; those of the database.
+    pub async fn purge_dedup(
+        &self,
+        before_ms: i64,
+        limit: u32,
+        fence: Option<&LeaderFence>,
+    ) -> Result<u64, StoreError> {
+        self.purge_by_time("request_dedup", "create_time_ms", before_ms, limit, fence).await
     }
 
     /// Deletes the oldest rows of a table whose `time` is before `before_ms`, about `limit` of
@@ -95,6 +102,7 @@ impl Store {
         time: &str,
         before_ms: i64,
         limit: u32,
+        fence: Option<&LeaderFence>,
     ) -> Result<u64, StoreError> {
         let mut sql = self.sql(&format!("SELECT {time} FROM {table} WHERE {time} < "));
         sql.bind(before_ms).push(&format!(" ORDER BY {time} LIMIT ")).bind(i64::from(limit));
@@ -103,7 +111,24 @@ impl Store {
         let border_ms: i64 = last.try_get_by_index(0)?;
         let mut sql = self.sql(&format!("DELETE FROM {table} WHERE {time} <= "));
         sql.bind(border_ms);
-        self.transact(&sql, |_, tx, sql| Box::pin(async move { sql.run(tx).await })).await
+        self.run_led(sql, fence).await
+    }
+
+    /// Runs one statement; with a fence, only while that leader leads.
+    pub(crate) async fn run_led(
+        &self,
+        sql: Sql,
+        fence: Option<&LeaderFence>,
+    ) -> Result<u64, StoreError> {
+        self.transact(&(sql, fence), |store, tx, (sql, fence)| {
+            Box::pin(async move {
+                if let Some(fence) = fence {
+                    check_fence(store, tx, fence).await?;
+                }
+                sql.run(tx).await
+            })
+        })
+        .await
     }
 }
 

@@ -22,3 +22,4 @@ pub use get::GetError;
 pub use insert::{Create, InsertError, InsertRefusal, Inserted};
 pub use list::Page;
 pub use row::Parts;
+pub(crate) use row::state;

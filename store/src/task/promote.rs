@@ -16,12 +16,14 @@ use crate::{
     Store,
     backend::{for_update_skip, now_sql},
     error::StoreError,
+    leader::{LeaderFence, check_fence},
     ledger::Ledger,
 };
 
-struct Work {
+struct Work<'a> {
     shards: Vec<ShardId>,
     limit: u32,
+    fence: Option<&'a LeaderFence>,
 }
 
 impl Store {
@@ -35,7 +37,29 @@ impl Store {
         task_type: &TypeName,
         limit: u32,
     ) -> Result<Vec<Task>, StoreError> {
-        let work = Work { shards: self.active_shards(task_type).await?, limit };
+        self.promote(task_type, limit, None).await
+    }
+
+    /// The same for the governor, only while it leads.
+    ///
+    /// # Errors
+    /// `NotLeader`; those of the database.
+    pub async fn promote_left_behind(
+        &self,
+        task_type: &TypeName,
+        limit: u32,
+        fence: &LeaderFence,
+    ) -> Result<Vec<Task>, StoreError> {
+        self.promote(task_type, limit, Some(fence)).await
+    }
+
+    async fn promote(
+        &self,
+        task_type: &TypeName,
+        limit: u32,
+        fence: Option<&LeaderFence>,
+    ) -> Result<Vec<Task>, StoreError> {
+        let work = Work { shards: self.active_shards(task_type).await?, limit, fence };
         let promoted =
             self.transact(&work, |store, tx, work| Box::pin(promote_once(store, tx, work))).await;
         if let Err(StoreError::NoSuchTable(_)) = promoted {
@@ -70,8 +94,11 @@ impl Store {
 async fn promote_once(
     store: &Store,
     tx: &DatabaseTransaction,
-    work: &Work,
+    work: &Work<'_>,
 ) -> Result<Vec<Task>, StoreError> {
+    if let Some(fence) = work.fence {
+        check_fence(store, tx, fence).await?;
+    }
     let mut promoted: Vec<Task> = Vec::new();
     let mut ledger = Ledger::default();
     let mut last_ms = 0;

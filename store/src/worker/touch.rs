@@ -1,6 +1,6 @@
 //! Notes that workers were heard of; forgets those that were not.
 
-use crate::{Store, backend::now_sql, error::StoreError, worker::Touch};
+use crate::{Store, backend::now_sql, error::StoreError, leader::LeaderFence, worker::Touch};
 
 impl Store {
     /// Notes the heartbeats of several workers. A session that is not in force any more is passed
@@ -32,13 +32,17 @@ impl Store {
     }
 
     /// Forgets workers that were not heard of since `before_ms`; returns how many. Their tasks are
-    /// the reaper's.
+    /// the reaper's. With a fence, only while that leader leads.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn delete_stale_workers(&self, before_ms: i64) -> Result<u64, StoreError> {
+    /// `NotLeader`; those of the database.
+    pub async fn delete_stale_workers(
+        &self,
+        before_ms: i64,
+        fence: Option<&LeaderFence>,
+    ) -> Result<u64, StoreError> {
         let mut sql = self.sql("DELETE FROM workers WHERE seen_time_ms < ");
         sql.bind(before_ms);
-        self.transact(&sql, |_, tx, sql| Box::pin(async move { sql.run(tx).await })).await
+        self.run_led(sql, fence).await
     }
 }

@@ -29,7 +29,7 @@ pub async fn a_tail_sees_every_edge_once(store: Store) {
     // The claim took the older task; its start is a change within RUNNING, its heartbeat is none.
     assert_eq!(edges, [(pending, running), (running, running), (running, done), (done, None)]);
     let later_ms = store.now_ms().await.unwrap() + 60_000;
-    assert!(store.purge_changes(later_ms, 1_000).await.unwrap() > 0);
+    assert!(store.purge_changes(later_ms, 1_000, None).await.unwrap() > 0);
     assert_eq!(store.first_change_seq().await.unwrap(), None);
 }
 

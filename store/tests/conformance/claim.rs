@@ -58,7 +58,7 @@ pub async fn a_repeated_acquire_finds_the_same_tasks(store: Store) {
     apply(&store, &ended.task.id, complete(&ended.task, 1)).await.unwrap();
     assert_eq!(store.acquired(7, "acquire-1").await.unwrap().unwrap(), given);
     let later_ms = store.now_ms().await.unwrap() + 60_000;
-    assert_eq!(store.purge_acquires(later_ms, 10).await.unwrap(), 1);
+    assert_eq!(store.purge_acquires(later_ms, 10, None).await.unwrap(), 1);
     assert_eq!(store.acquired(7, "acquire-1").await.unwrap(), None);
 }
 

@@ -35,5 +35,5 @@ pub async fn chunks_are_idempotent_and_bounded(store: Store) {
     let starts: Vec<i64> = page.chunks.iter().map(|c| c.offset / CHUNK as i64).collect();
     assert_eq!(starts[..4], [0, 1, 2, 3]);
     assert_eq!(starts[4..], (36..100).collect::<Vec<_>>());
-    assert!(store.purge_logs(50, 1_000).await.unwrap() > 0);
+    assert!(store.purge_logs(50, 1_000, None).await.unwrap() > 0);
 }

@@ -42,7 +42,7 @@ pub async fn terminal_tasks_go_with_everything(store: Store) {
     assert!(store.read_log(gone, 1, 0, 100).await.unwrap().chunks.is_empty());
     // The request was answered by a task that is gone; it is not made again until it is forgotten.
     assert!(store.insert(vec![create(asked.clone())]).await[0].is_err());
-    assert_eq!(store.purge_dedup(later_ms, 10).await.unwrap(), 1);
+    assert_eq!(store.purge_dedup(later_ms, 10, None).await.unwrap(), 1);
     assert!(store.insert(vec![create(asked)]).await[0].is_ok());
 }
 

@@ -33,6 +33,6 @@ pub async fn sessions_follow_incarnations(store: Store) {
     assert_eq!(ids(store.list_workers(None, 10).await.unwrap()), ["gpu-1", "gpu-2"]);
     assert_eq!(ids(store.list_workers(Some("gpu-1"), 10).await.unwrap()), ["gpu-2"]);
     let now_ms = store.now_ms().await.unwrap();
-    assert_eq!(store.delete_stale_workers(now_ms - 60_000).await.unwrap(), 0);
-    assert_eq!(store.delete_stale_workers(now_ms + 60_000).await.unwrap(), 2);
+    assert_eq!(store.delete_stale_workers(now_ms - 60_000, None).await.unwrap(), 0);
+    assert_eq!(store.delete_stale_workers(now_ms + 60_000, None).await.unwrap(), 2);
 }
