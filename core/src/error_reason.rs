@@ -140,6 +140,8 @@ reasons! {
     DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded OutcomeUnknown,
     /// This governor stands by; another one leads.
     NotLeader "NOT_LEADER" FailedPrecondition Later,
+    /// The governor has no duty of this name.
+    UnknownDuty "UNKNOWN_DUTY" NotFound Pointless,
     /// The result is over its limit; the attempt fails and is not repeated.
     ResultTooLarge "RESULT_TOO_LARGE" InvalidArgument Pointless,
     /// A defect of asyncflow. The server's log has the details.

@@ -1,0 +1,250 @@
+//! `reap`: takes back the tasks of workers that died, by two looks.
+//!
+//! The first look notes which leases have run out by the database's clock, with the number of
+//! heartbeats so far. Only a look at least one and a half heartbeats later, by this process's
+//! monotonic clock, that finds the same number takes the task back, and only if the database
+//! answered all the time in between: a clock that jumps or a database that was away kills nothing.
+
+use super::{Duty, DutyContext, every_type::all_types};
+use crate::{clock::millis, config::GovernorConfig};
+use asyncflow_core::lease::{LookBook, Suspect};
+use asyncflow_store::{ApplyError, StoreError};
+use std::time::Duration;
+
+/// Suspicions that are remembered; those beyond wait until there is room.
+const SUSPECTS_MAX: usize = 200_000;
+/// Run-out leases that a look reads of each shard and state, those that ran out first.
+const SHARD_SUSPECTS_MAX: u32 = 20_000;
+
+/// See the module.
+pub(crate) struct Reap {
+    interval: Duration,
+    batch_rows_max: usize,
+    book: LookBook,
+    /// The epoch and the count of outages at the last look.
+    looked_at: Option<(i64, u64)>,
+}
+
+impl Reap {
+    pub fn new(config: &GovernorConfig) -> Self {
+        let interval = Duration::from_millis(config.duties.reap_interval_ms);
+        let heartbeat_ms = i64::try_from(config.lease.heartbeat_ms).unwrap_or(i64::MAX);
+        Self {
+            interval,
+            batch_rows_max: config.duties.batch_rows_max as usize,
+            book: LookBook::new(heartbeat_ms, millis(interval), SUSPECTS_MAX),
+            looked_at: None,
+        }
+    }
+
+    /// Forgets what earlier looks saw, unless nothing came in between.
+    fn go_on_or_begin_anew(&mut self, cx: &DutyContext) {
+        let now = (cx.fence.epoch, cx.outages.count());
+        if self.looked_at.replace(now) != Some(now) {
+            self.book.interrupted();
+        }
+    }
+
+    async fn suspects(&self, cx: &DutyContext) -> Result<Vec<Suspect>, StoreError> {
+        let mut suspects = Vec::new();
+        for task_type in all_types(&cx.store).await? {
+            suspects.extend(cx.store.expired_leases(&task_type.name, SHARD_SUSPECTS_MAX).await?);
+        }
+        Ok(suspects)
+    }
+}
+
+#[async_trait::async_trait]
+impl Duty for Reap {
+    fn name(&self) -> &'static str {
+        "reap"
+    }
+
+    fn description(&self) -> &'static str {
+        "takes back the tasks of workers that were not heard of at two looks"
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    async fn run(&mut self, cx: &DutyContext) -> Result<u64, StoreError> {
+        self.go_on_or_begin_anew(cx);
+        let suspects = match self.suspects(cx).await {
+            Ok(suspects) => suspects,
+            Err(error) => {
+                self.book.interrupted();
+                return Err(error);
+            }
+        };
+        let now_ms = millis(cx.clock.elapsed());
+        let confirmed: Vec<Suspect> =
+            self.book.look(&suspects, now_ms).into_iter().cloned().collect();
+        metrics::gauge!("asyncflow_governor_suspects").set(self.book.suspicions() as f64);
+        let mut reaped = 0;
+        for batch in confirmed.chunks(self.batch_rows_max) {
+            reaped += reap_batch(cx, batch).await?;
+        }
+        Ok(reaped)
+    }
+}
+
+/// How many were taken back. Those that moved on meanwhile are no errors: that is what the
+/// condition is for.
+async fn reap_batch(cx: &DutyContext, batch: &[Suspect]) -> Result<u64, StoreError> {
+    let mut reaped = 0;
+    let mut failed = None;
+    for outcome in cx.store.reap(batch.to_vec(), Some(&cx.fence)).await {
+        match outcome {
+            Ok(applied) => {
+                let task = &applied.task;
+                tracing::info!(task_id = %task.id, attempt = task.attempt, state = %task.state,
+                    worker_id = task.holder.worker_id, "took a task back");
+                reaped += 1;
+            }
+            Err(ApplyError::Store(error)) => failed = Some(error),
+            Err(error) => tracing::debug!(%error, "a suspect moved on"),
+        }
+    }
+    failed.map_or(Ok(reaped), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use super::*;
+    use crate::testing::{Bed, LONG_MS, NO_TIME_MS};
+    use asyncflow_core::{reason::FailureReason, state::TaskState};
+    use asyncflow_store::testing::{Durability, fresh_database, start_mariadb};
+
+    #[tokio::test]
+    async fn a_silent_worker_loses_its_task_at_the_second_look_only() {
+        for bed in Bed::everywhere().await {
+            let (fence, mut reap) = (bed.lead("g1").await, Reap::new(&bed.config()));
+            // Several types, so that a reaper that stops at the first table is found out.
+            let (dead, other) =
+                (bed.new_task("train", None).await, bed.new_task("zip", None).await);
+            let alive = bed.new_task("train", None).await;
+            bed.start(&dead, NO_TIME_MS).await;
+            bed.start(&other, NO_TIME_MS).await;
+            bed.start(&alive, LONG_MS).await;
+
+            assert_eq!(bed.run(&mut reap, &fence).await.unwrap(), 0);
+            assert_eq!(bed.run_after(5, &mut reap, &fence).await.unwrap(), 0);
+            assert_eq!(bed.run_after(5, &mut reap, &fence).await.unwrap(), 0);
+            assert_eq!(bed.run_after(5, &mut reap, &fence).await.unwrap(), 2);
+            for id in [&dead, &other] {
+                let task = bed.task(id).await.unwrap();
+                assert_eq!((task.state, task.crashes, task.failures), (TaskState::Pending, 1, 0));
+                assert_eq!(task.failure.unwrap().reason, FailureReason::LeaseLost);
+            }
+            assert_eq!(bed.task(&alive).await.unwrap().state, TaskState::Running);
+            assert_eq!(bed.run_after(5, &mut reap, &fence).await.unwrap(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_heartbeat_between_two_looks_saves_the_task() {
+        let bed = Bed::sqlite().await;
+        let (lead, mut reap) = (bed.lead("g1").await, Reap::new(&bed.config()));
+        let id = bed.new_task("train", None).await;
+        let fence = bed.start(&id, NO_TIME_MS).await;
+        for _ in 0..8 {
+            assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 0);
+            assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 0);
+            // The lease is run out again at once, as under a database clock that leaps.
+            bed.beat(&id, fence).await;
+        }
+        assert_eq!(bed.task(&id).await.unwrap().state, TaskState::Running);
+    }
+
+    #[tokio::test]
+    async fn what_was_only_handed_out_goes_back_without_a_counter() {
+        let bed = Bed::sqlite().await;
+        let (lead, mut reap) = (bed.lead("g1").await, Reap::new(&bed.config()));
+        let id = bed.new_task("train", None).await;
+        bed.claim(&id, NO_TIME_MS).await;
+        assert_eq!(bed.run(&mut reap, &lead).await.unwrap(), 1);
+        let task = bed.task(&id).await.unwrap();
+        assert_eq!(task.state, TaskState::Pending);
+        assert_eq!((task.attempt, task.crashes, task.failures), (1, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_loses_its_workers_again_and_again_is_poison() {
+        let bed = Bed::sqlite().await;
+        let (lead, mut reap) = (bed.lead("g1").await, Reap::new(&bed.config()));
+        // `max_crashes` of the test's tasks is 1.
+        let id = bed.new_task("train", None).await;
+        for _ in 0..2 {
+            bed.start(&id, NO_TIME_MS).await;
+            for _ in 0..4 {
+                bed.run_after(5, &mut reap, &lead).await.unwrap();
+            }
+        }
+        let task = bed.task(&id).await.unwrap();
+        assert_eq!((task.state, task.crashes), (TaskState::Failed, 2));
+        assert_eq!(task.failure.unwrap().reason, FailureReason::Poison);
+    }
+
+    #[tokio::test]
+    async fn an_outage_between_two_looks_gives_everybody_time() {
+        let bed = Bed::sqlite().await;
+        let (lead, mut reap) = (bed.lead("g1").await, Reap::new(&bed.config()));
+        let id = bed.new_task("train", None).await;
+        bed.start(&id, NO_TIME_MS).await;
+        bed.run(&mut reap, &lead).await.unwrap();
+        bed.run_after(5, &mut reap, &lead).await.unwrap();
+        bed.run_after(5, &mut reap, &lead).await.unwrap();
+        // Begun and ended between two looks; only the renewal of the lead met it.
+        bed.outages.note();
+        for _ in 0..3 {
+            assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 0);
+        }
+        assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_database_that_was_killed_in_between_gives_everybody_time() {
+        let mut server = start_mariadb(Durability::Process);
+        let bed = Bed::open(fresh_database(&server).await, None).await;
+        let (lead, mut reap) = (bed.lead("g1").await, Reap::new(&bed.config()));
+        let id = bed.new_task("train", None).await;
+        bed.start(&id, NO_TIME_MS).await;
+        for _ in 0..3 {
+            assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 0);
+        }
+        server.process().kill();
+        let down = bed.run_after(5, &mut reap, &lead).await.unwrap_err();
+        assert!(down.is_retryable(), "{down}");
+        server.restart();
+        let mut first_look = bed.run(&mut reap, &lead).await;
+        while first_look.is_err() {
+            first_look = bed.run(&mut reap, &lead).await;
+        }
+        assert_eq!(first_look.unwrap(), 0);
+        for _ in 0..2 {
+            assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 0);
+        }
+        assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_older_term_takes_nothing_back() {
+        let bed = Bed::sqlite().await;
+        let (old, mut reap) = (bed.lead("g1").await, Reap::new(&bed.config()));
+        let id = bed.new_task("train", None).await;
+        bed.start(&id, NO_TIME_MS).await;
+        for _ in 0..3 {
+            bed.run_after(5, &mut reap, &old).await.unwrap();
+        }
+        let new = bed.lead("g2").await;
+        assert_eq!(new.epoch, old.epoch + 1);
+        let refused = bed.run_after(5, &mut reap, &old).await;
+        assert!(matches!(refused, Err(StoreError::NotLeader)), "{refused:?}");
+        assert_eq!(bed.task(&id).await.unwrap().state, TaskState::Running);
+        // A new term begins with a first look of its own.
+        assert_eq!(bed.run_after(5, &mut reap, &new).await.unwrap(), 0);
+    }
+}

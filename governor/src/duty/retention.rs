@@ -1,0 +1,164 @@
+//! `retention`: deletes what is kept long enough, in bounded transactions.
+
+use super::{Duty, DutyContext, every_type::all_types};
+use crate::config::{GovernorConfig, RetentionConfig};
+use asyncflow_core::id::TypeName;
+use asyncflow_store::StoreError;
+use std::time::Duration;
+
+/// Transactions per run and kind of row, so that one backlog does not hold up the others; what is
+/// left is deleted by the next runs.
+const BATCHES_MAX: usize = 200;
+
+/// See the module.
+pub(crate) struct Retention {
+    interval: Duration,
+    batch_rows_max: u32,
+    keep: RetentionConfig,
+}
+
+impl Retention {
+    pub fn new(config: &GovernorConfig) -> Self {
+        Self {
+            interval: Duration::from_millis(config.duties.retention_interval_ms),
+            batch_rows_max: config.duties.batch_rows_max,
+            keep: config.retention.clone(),
+        }
+    }
+
+    /// Deletes the rows of one kind from before `before_ms`, in bounded transactions.
+    async fn purge(
+        &self,
+        cx: &DutyContext,
+        rows: Rows<'_>,
+        before_ms: i64,
+    ) -> Result<u64, StoreError> {
+        let (store, fence, limit) = (&cx.store, &cx.fence, self.batch_rows_max);
+        let mut deleted = 0;
+        for _ in 0..BATCHES_MAX {
+            let batch = match rows {
+                Rows::Tasks(of) => {
+                    store.delete_terminal_before(of, before_ms, limit, Some(fence)).await?
+                }
+                Rows::RequestIds => store.purge_dedup(before_ms, limit, Some(fence)).await?,
+                Rows::Acquires => store.purge_acquires(before_ms, limit, Some(fence)).await?,
+                Rows::Changes => store.purge_changes(before_ms, limit, Some(fence)).await?,
+                Rows::Logs => store.purge_logs(before_ms, limit, Some(fence)).await?,
+            };
+            deleted += batch;
+            if batch < u64::from(limit) {
+                break;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// What is deleted by its age.
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    /// Terminal tasks of a type.
+    Tasks(&'a TypeName),
+    RequestIds,
+    Acquires,
+    Changes,
+    Logs,
+}
+
+#[async_trait::async_trait]
+impl Duty for Retention {
+    fn name(&self) -> &'static str {
+        "retention"
+    }
+
+    fn description(&self) -> &'static str {
+        "deletes finished tasks past their type's retention, and what else nobody needs any more"
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    async fn run(&mut self, cx: &DutyContext) -> Result<u64, StoreError> {
+        let now_ms = cx.store.now_ms().await?;
+        let before = |kept_ms: u64| now_ms.saturating_sub_unsigned(kept_ms);
+        let mut deleted = 0;
+        for (rows, kept_ms) in [
+            (Rows::RequestIds, self.keep.request_ids_ms),
+            (Rows::Acquires, self.keep.acquires_ms),
+            (Rows::Changes, self.keep.changes_ms),
+            (Rows::Logs, self.keep.logs_ms),
+        ] {
+            deleted += self.purge(cx, rows, before(kept_ms)).await?;
+        }
+        deleted +=
+            cx.store.delete_stale_workers(before(self.keep.workers_ms), Some(&cx.fence)).await?;
+        for task_type in all_types(&cx.store).await? {
+            if let Some(kept_ms) = u64::try_from(task_type.retention_ms).ok().filter(|ms| *ms > 0) {
+                deleted += self.purge(cx, Rows::Tasks(&task_type.name), before(kept_ms)).await?;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use super::*;
+    use crate::testing::Bed;
+    use asyncflow_core::state::TaskState;
+
+    #[tokio::test]
+    async fn finished_tasks_go_when_their_type_says_so_and_others_stay() {
+        for bed in Bed::everywhere().await {
+            let lead = bed.lead("g1").await;
+            let mut config = bed.config();
+            config.duties.batch_rows_max = 2;
+            let mut retention = Retention::new(&config);
+            let mut short = Vec::new();
+            for _ in 0..5 {
+                let id = bed.new_task("short", None).await;
+                bed.complete(&id).await;
+                short.push(id);
+            }
+            let waiting = bed.new_task("short", None).await;
+            let kept = bed.new_task("long", None).await;
+            bed.complete(&kept).await;
+            bed.set_type("short", |task_type| task_type.retention_ms = 1).await;
+            bed.set_type("long", |task_type| task_type.retention_ms = 3_600_000).await;
+
+            let mut gone = false;
+            while !gone {
+                bed.run(&mut retention, &lead).await.unwrap();
+                gone = true;
+                for id in &short {
+                    gone &= bed.task(id).await.is_none();
+                }
+            }
+            assert_eq!(bed.task(&waiting).await.unwrap().state, TaskState::Pending);
+            assert_eq!(bed.task(&kept).await.unwrap().state, TaskState::Succeeded);
+        }
+    }
+
+    #[tokio::test]
+    async fn old_changes_go_and_an_older_term_deletes_nothing() {
+        let bed = Bed::sqlite().await;
+        let old = bed.lead("g1").await;
+        let mut config = bed.config();
+        config.retention.changes_ms = 0;
+        let id = bed.new_task("short", None).await;
+        bed.complete(&id).await;
+        let last = bed.store.last_change_seq().await.unwrap();
+        assert!(last > 0);
+        let new = bed.lead("g2").await;
+        let mut retention = Retention::new(&config);
+        let refused = bed.run(&mut retention, &old).await;
+        assert!(matches!(refused, Err(StoreError::NotLeader)), "{refused:?}");
+        assert_eq!(bed.store.last_change_seq().await.unwrap(), last);
+        while bed.store.last_change_seq().await.unwrap() > 0 {
+            bed.run(&mut retention, &new).await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! GovernorService: one delegating line per call, the calls in files of their names.
+
+mod get_leader;
+mod get_status;
+mod list_shards;
+mod resign;
+mod run_duty;
+
+use crate::{lead::Lead, schedule::Roster};
+use asyncflow_proto::v1::{
+    GetLeaderRequest, GetLeaderResponse, GetStatusRequest, GetStatusResponse, ListShardsRequest,
+    ListShardsResponse, ResignRequest, ResignResponse, RunDutyRequest, RunDutyResponse,
+    governor_service_server::GovernorService,
+};
+use asyncflow_service::auth::{Identity, Kind};
+use asyncflow_store::Store;
+use tonic::{Request, Response, Status};
+
+/// What the calls work with.
+pub(crate) struct Service {
+    pub governor_id: String,
+    pub start_time_ms: i64,
+    pub store: Store,
+    pub lead: Lead,
+    pub roster: Roster,
+}
+
+/// Changing how the governor works is for operators, looking at it for everybody with a token.
+fn require_admin<T>(request: &Request<T>) -> Result<(), Status> {
+    Identity::of(request.extensions()).map_or(Ok(()), |caller| caller.require(Kind::Admin))
+}
+
+#[tonic::async_trait]
+impl GovernorService for Service {
+    async fn get_status(
+        &self,
+        _: Request<GetStatusRequest>,
+    ) -> Result<Response<GetStatusResponse>, Status> {
+        Ok(Response::new(get_status::get_status(self)))
+    }
+
+    async fn list_shards(
+        &self,
+        request: Request<ListShardsRequest>,
+    ) -> Result<Response<ListShardsResponse>, Status> {
+        list_shards::list_shards(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_leader(
+        &self,
+        _: Request<GetLeaderRequest>,
+    ) -> Result<Response<GetLeaderResponse>, Status> {
+        get_leader::get_leader(self).await.map(Response::new)
+    }
+
+    async fn run_duty(
+        &self,
+        request: Request<RunDutyRequest>,
+    ) -> Result<Response<RunDutyResponse>, Status> {
+        require_admin(&request)?;
+        run_duty::run_duty(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn resign(
+        &self,
+        request: Request<ResignRequest>,
+    ) -> Result<Response<ResignResponse>, Status> {
+        require_admin(&request)?;
+        resign::resign(self).await.map(Response::new)
+    }
+}
