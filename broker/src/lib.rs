@@ -1,1 +1,32 @@
-//! placeholder
+//! The broker: serves tasks to those who own them and to those who work on them.
+//!
+//! ```text
+//!  BrokerService ─┐                ┌─▶ ingest ─┐
+//!  WorkerService ─┴─▶ rpc/<verb> ──┼─▶ settle ─┼─▶ store
+//!                     convert core └─▶ dispatch┘
+//!                                       feed ◀── change log
+//! ```
+//!
+//! It keeps nothing that the database does not have: any number of brokers work side by side on one
+//! database, and each can be killed at any moment.
+
+mod batch;
+mod broker;
+mod clock;
+pub mod config;
+mod convert;
+mod dispatch;
+mod error;
+mod feed;
+mod ingest;
+mod principal;
+mod rpc;
+mod run;
+mod session;
+mod settle;
+mod status;
+mod touch;
+mod watch;
+
+pub use config::{Args, BrokerConfig};
+pub use run::{BrokerError, execute, run, run_with_http};

@@ -61,3 +61,9 @@ pub const PAGE_TOKEN_BYTES_MAX: usize = 512;
 pub const WATCH_TASKS_MAX: usize = 1_000;
 /// The longest wait of a WaitTask or an AcquireTasks.
 pub const WAIT_MS_MAX: i64 = 60_000;
+/// The wait of a WaitTask or an AcquireTasks that names none.
+pub const WAIT_MS_DEFAULT: i64 = 30_000;
+/// One piece of a task's log.
+pub const LOG_CHUNK_BYTES_MAX: usize = 64 * 1_024;
+/// All pieces of one PushTaskLogs.
+pub const LOG_CALL_BYTES_MAX: usize = 1_024 * 1_024;

@@ -62,6 +62,21 @@ impl Violations {
         }
     }
 
+    /// The value of a further check, if neither found anything wrong.
+    ///
+    /// # Errors
+    /// What both found.
+    pub fn joined<T>(mut self, further: Result<T, Violations>) -> Result<T, Violations> {
+        match further {
+            Ok(value) => self.ok_or(Some(value)),
+            Err(more) => {
+                more.listed.into_iter().for_each(|v| self.add(v.field, v.description));
+                self.unlisted += more.unlisted;
+                Err(self)
+            }
+        }
+    }
+
     /// Nothing was wrong.
     ///
     /// # Errors

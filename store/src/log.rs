@@ -20,11 +20,17 @@ const CHUNKS_MAX: i64 = 256;
 pub enum LogStream {
     Stdout = 1,
     Stderr = 2,
+    /// What asyncflow itself says about the attempt.
+    System = 3,
 }
 
 impl LogStream {
     fn from_code(code: i16) -> Self {
-        if code == 2 { Self::Stderr } else { Self::Stdout }
+        match code {
+            2 => Self::Stderr,
+            3 => Self::System,
+            _ => Self::Stdout,
+        }
     }
 }
 

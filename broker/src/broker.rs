@@ -1,0 +1,81 @@
+//! What the verbs of both services share.
+
+use asyncflow_core::{id::TypeName, task_type::TaskType};
+use asyncflow_store::Store;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::BrokerConfig, dispatch::Dispatch, error::RpcError, feed::Feed, ingest::Ingest,
+    session::Sessions, settle::Settle, touch::Touches,
+};
+
+/// A running broker, without its server.
+pub struct Broker {
+    pub config: BrokerConfig,
+    pub store: Store,
+    pub dispatch: Dispatch,
+    pub ingest: Ingest,
+    pub settle: Settle,
+    pub touches: Touches,
+    pub sessions: Sessions,
+    pub feed: Feed,
+    /// Cancelled when long polls are to be answered and streams are to end.
+    pub draining: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Broker {
+    /// Starts the group-commit points; [`stop`](Self::stop) ends what it started.
+    pub fn start(config: BrokerConfig, store: Store, draining: CancellationToken) -> Self {
+        let tracker = TaskTracker::new();
+        let dispatch = Dispatch::new(store.clone(), &config, tracker.clone(), draining.clone());
+        let ingest = Ingest::start(store.clone(), dispatch.clone(), &config.limits, &tracker);
+        let settle = Settle::start(store.clone(), dispatch.clone(), &config.limits, &tracker);
+        let touches = Touches::start(store.clone(), &config.limits, &tracker);
+        let feed = Feed::new(
+            store.clone(),
+            config.limits.watch_lag_max,
+            tracker.clone(),
+            draining.clone(),
+        );
+        let sessions = Sessions::new(store.clone());
+        Self { config, store, dispatch, ingest, settle, touches, sessions, feed, draining, tracker }
+    }
+
+    /// Runs the producer of a stream; it must end when `draining` is cancelled.
+    pub fn spawn(&self, producer: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(producer);
+    }
+
+    /// Writes what waits and joins every task. The server must have ended.
+    pub async fn stop(&self) {
+        self.draining.cancel();
+        self.ingest.close();
+        self.settle.close();
+        self.touches.close();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    /// The type of a task that is to be created. An unknown one is registered where that is
+    /// configured, but not by a call that only checks.
+    ///
+    /// # Errors
+    /// `UnknownType`; those of the store.
+    pub async fn task_type_for_create(
+        &self,
+        name: &TypeName,
+        only_check: bool,
+    ) -> Result<TaskType, RpcError> {
+        if let Some(task_type) = self.store.get_type(name).await? {
+            return Ok(task_type);
+        }
+        if !self.config.auto_create_task_types {
+            return Err(RpcError::UnknownType(name.clone()));
+        }
+        if only_check {
+            return Ok(TaskType::with_defaults(name.clone(), self.store.now_ms().await?));
+        }
+        Ok(self.store.ensure_type(name).await?)
+    }
+}

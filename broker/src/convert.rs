@@ -1,0 +1,11 @@
+//! Messages of the protocol ↔ values of the domain. Nothing else in this crate translates.
+
+pub mod attempt;
+pub mod command;
+pub mod log;
+pub mod new_task;
+pub mod patch;
+pub mod task;
+pub mod task_type;
+pub mod time;
+pub mod work;

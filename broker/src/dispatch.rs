@@ -1,0 +1,252 @@
+//! From tasks that are PENDING to workers that wait.
+//!
+//! ```text
+//!  AcquireTasks ─▶ parking ◀─ reserve ─ lane (one per task type) ─▶ store.claim ─▶ deal ─▶ answers
+//!                                        ▲ wake-up, due time, slow poll
+//! ```
+//!
+//! One lane per type claims for everybody in this broker who waits for that type: concurrent
+//! acquires become one claim for the sum of what they ask. When nobody waits a lane makes no query.
+
+mod lane;
+mod marks;
+mod parking;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use asyncflow_core::{
+    event::{Event, Fence, Settle},
+    id::TypeName,
+    reason::FailureReason,
+    state::TaskState,
+    task::{FullTask, Task},
+};
+use asyncflow_store::{Store, StoreError, wake::type_topic};
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    clock,
+    config::{BrokerConfig, LockChoice, millis},
+};
+use lane::Lane;
+use parking::Parking;
+pub use parking::{Types, Wish};
+
+/// The list of all types is read again after this long while somebody waits for every type.
+const TYPES_MAX_AGE: Duration = Duration::from_secs(1);
+/// Types per page of that list.
+const TYPES_PAGE: u32 = 500;
+
+/// Hands tasks to workers that wait; clones share it.
+#[derive(Clone)]
+pub struct Dispatch {
+    shared: Arc<Shared>,
+}
+
+/// What lanes and callers share.
+struct Shared {
+    store: Store,
+    settings: Settings,
+    parking: Parking,
+    lanes: Mutex<HashMap<TypeName, Arc<Lane>>>,
+    known_types: Mutex<Option<(Instant, Arc<[TypeName]>)>>,
+    tracker: TaskTracker,
+    draining: CancellationToken,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    handout_ttl_ms: i64,
+    poll_interval: Duration,
+    lock_ttl: Duration,
+    /// Other brokers may claim from the same database.
+    shared_database: bool,
+}
+
+impl Dispatch {
+    /// Lanes run on `tracker` and end when `draining` is cancelled.
+    pub fn new(
+        store: Store,
+        config: &BrokerConfig,
+        tracker: TaskTracker,
+        draining: CancellationToken,
+    ) -> Self {
+        let settings = Settings {
+            handout_ttl_ms: config.lease.handout_ttl_ms,
+            poll_interval: millis(config.dispatch.poll_interval_ms),
+            lock_ttl: millis(config.dispatch.lock_ttl_ms),
+            shared_database: config.dispatch.lock != LockChoice::Memory,
+        };
+        let shared = Shared {
+            store,
+            settings,
+            parking: Parking::default(),
+            lanes: Mutex::default(),
+            known_types: Mutex::default(),
+            tracker,
+            draining,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Waits until `deadline` for at least one task, takes at most `wish.want`, and answers none
+    /// when the time is over or the broker drains.
+    ///
+    /// Cancel safe: tasks that were claimed for a caller who left are given back.
+    ///
+    /// # Errors
+    /// When the task types cannot be listed.
+    pub async fn acquire(
+        &self,
+        wish: Wish,
+        deadline: Instant,
+    ) -> Result<Vec<FullTask>, StoreError> {
+        let draining = &self.shared.draining;
+        if draining.is_cancelled() {
+            return Ok(Vec::new());
+        }
+        let types = wish.types.clone();
+        let mut parked = Parked::new(self, wish);
+        loop {
+            self.call_lanes(&types).await?;
+            let next_roll_call = match types {
+                Types::Every => deadline.min(clock::now() + TYPES_MAX_AGE),
+                Types::These(_) => deadline,
+            };
+            tokio::select! {
+                biased;
+                tasks = parked.answered() => return Ok(tasks),
+                () = draining.cancelled() => return Ok(parked.give_up()),
+                () = tokio::time::sleep_until(next_roll_call) => {
+                    if clock::now() >= deadline {
+                        return Ok(parked.give_up());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tasks as this broker's own writes left them: those that can be claimed are not missed,
+    /// however far their lane has come already, and those that are due later set its timer. Whoever
+    /// waits is called by the wake-up that the store sends to all brokers.
+    pub fn note<'a>(&self, tasks: impl Iterator<Item = &'a Task>) {
+        for task in tasks {
+            match task.state {
+                TaskState::Pending => self.lane(task.id.task_type()).lower(task),
+                TaskState::Scheduled => {
+                    self.lane(task.id.task_type()).expect_due(task.order_time_ms);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Makes sure that the types that are waited for have lanes, and that they look once.
+    async fn call_lanes(&self, types: &Types) -> Result<(), StoreError> {
+        match types {
+            Types::These(names) => names.iter().for_each(|name| self.lane(name).call()),
+            Types::Every => {
+                for name in self.every_type().await?.iter() {
+                    self.lane(name).call();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lane(&self, name: &TypeName) -> Arc<Lane> {
+        let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = lanes.get(name) {
+            return Arc::clone(lane);
+        }
+        let lane = Arc::new(Lane::new(name.clone()));
+        lanes.insert(name.clone(), Arc::clone(&lane));
+        let rung = self.shared.store.wake().subscribe(&type_topic(name.as_str()));
+        let running = Arc::clone(&lane).run(self.clone(), rung);
+        self.shared.tracker.spawn(running);
+        lane
+    }
+
+    async fn every_type(&self) -> Result<Arc<[TypeName]>, StoreError> {
+        let now = clock::now();
+        {
+            let known =
+                self.shared.known_types.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some((_, names)) = known.filter(|(read, _)| now - *read < TYPES_MAX_AGE) {
+                return Ok(names);
+            }
+        }
+        let mut names: Vec<TypeName> = Vec::new();
+        loop {
+            let after = names.last().map(|name| name.as_str().to_owned());
+            let page = self.shared.store.list_types(after.as_deref(), TYPES_PAGE).await?;
+            let is_last = page.len() < TYPES_PAGE as usize;
+            names.extend(page.into_iter().map(|task_type| task_type.name));
+            if is_last {
+                break;
+            }
+        }
+        let names: Arc<[TypeName]> = names.into();
+        *self.shared.known_types.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((now, Arc::clone(&names)));
+        Ok(names)
+    }
+
+    /// Gives back tasks whose acquirer is gone, besides the hand-out's own end.
+    fn give_back(&self, orphans: Vec<FullTask>) {
+        if orphans.is_empty() {
+            return;
+        }
+        let dispatch = self.clone();
+        self.shared.tracker.spawn(async move {
+            let events = orphans.into_iter().map(|FullTask { task, .. }| {
+                let fence = Fence { attempt: task.attempt, session_id: task.holder.session_id };
+                let settle = Settle::Release {
+                    reason: FailureReason::NotStarted,
+                    message: "its acquirer was gone when it was handed out".to_owned(),
+                    delay_ms: 0,
+                };
+                let digest = asyncflow_core::digest::settle(&settle, None);
+                (task.id, Event::Settle { fence, settle, digest, exit_code: None })
+            });
+            let store = &dispatch.shared.store;
+            let answers = store.apply(events.collect()).await;
+            dispatch.note(answers.iter().flatten().map(|applied| &applied.task));
+        });
+    }
+}
+
+/// Somebody who waits, also when the call that waited is dropped.
+struct Parked {
+    dispatch: Dispatch,
+    ticket: parking::Ticket,
+}
+
+impl Parked {
+    fn new(dispatch: &Dispatch, wish: Wish) -> Self {
+        Self { dispatch: dispatch.clone(), ticket: dispatch.shared.parking.park(wish) }
+    }
+
+    async fn answered(&mut self) -> Vec<FullTask> {
+        // The sender lives in the lot until it was used or we left.
+        (&mut self.ticket.tasks).await.unwrap_or_default()
+    }
+
+    /// Ends the waiting; what arrived in the last moment is still taken.
+    fn give_up(mut self) -> Vec<FullTask> {
+        self.dispatch.shared.parking.leave(self.ticket.number);
+        self.ticket.tasks.try_recv().unwrap_or_default()
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.dispatch.shared.parking.leave(self.ticket.number);
+        self.dispatch.give_back(self.ticket.tasks.try_recv().unwrap_or_default());
+    }
+}

@@ -1,0 +1,225 @@
+//! Who waits for tasks, and which claim is under way for whom.
+//!
+//! A worker may wait for several types at once. Each type has its own claimer, so a waiter is
+//! *reserved* by the one that claims for it; the others pass it over, note that they did, and are
+//! told to look again if that claim brought it nothing. So nobody ever gets more than it asked for.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use asyncflow_core::{id::TypeName, task::FullTask};
+use tokio::sync::oneshot;
+
+/// Which types a worker waits for.
+#[derive(Clone, Debug)]
+pub enum Types {
+    /// Every type, also those that are created later.
+    Every,
+    These(HashSet<TypeName>),
+}
+
+impl Types {
+    pub fn contain(&self, name: &TypeName) -> bool {
+        match self {
+            Self::Every => true,
+            Self::These(names) => names.contains(name),
+        }
+    }
+}
+
+/// What somebody who waits asks for.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub worker_id: String,
+    pub session_id: i64,
+    pub acquire_id: String,
+    /// Most tasks that it takes.
+    pub want: u32,
+    pub types: Types,
+}
+
+/// A place in the lot; the tasks come out of `tasks`, at most once.
+pub struct Ticket {
+    pub number: u64,
+    pub tasks: oneshot::Receiver<Vec<FullTask>>,
+}
+
+/// One for whom a claim is under way.
+#[derive(Clone, Debug)]
+pub struct Reserved {
+    pub number: u64,
+    pub wish: Wish,
+}
+
+/// What is to be done after a claim was dealt out.
+#[derive(Debug, Default)]
+pub struct Dealt {
+    /// Tasks of waiters who had left: to be given back.
+    pub orphans: Vec<FullTask>,
+    /// Types whose claimers passed over somebody who still waits.
+    pub look_again: HashSet<TypeName>,
+}
+
+/// Everybody who waits, in the order in which they came.
+#[derive(Default)]
+pub struct Parking(Mutex<Lot>);
+
+#[derive(Default)]
+struct Lot {
+    last_number: u64,
+    waiters: BTreeMap<u64, Waiter>,
+}
+
+struct Waiter {
+    wish: Wish,
+    reserved: bool,
+    passed_over: HashSet<TypeName>,
+    answer: oneshot::Sender<Vec<FullTask>>,
+}
+
+impl Parking {
+    fn lock(&self) -> MutexGuard<'_, Lot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to wait.
+    pub fn park(&self, wish: Wish) -> Ticket {
+        let (answer, tasks) = oneshot::channel();
+        let mut lot = self.lock();
+        lot.last_number += 1;
+        let number = lot.last_number;
+        let passed_over = HashSet::new();
+        lot.waiters.insert(number, Waiter { wish, reserved: false, passed_over, answer });
+        metrics::gauge!("asyncflow_acquirers_waiting").set(lot.waiters.len() as f64);
+        Ticket { number, tasks }
+    }
+
+    /// Ends the waiting. What a claim under way brings for it becomes an orphan.
+    pub fn leave(&self, number: u64) {
+        let mut lot = self.lock();
+        lot.waiters.remove(&number);
+        metrics::gauge!("asyncflow_acquirers_waiting").set(lot.waiters.len() as f64);
+    }
+
+    /// Whether anybody waits for this type.
+    pub fn wants(&self, name: &TypeName) -> bool {
+        self.lock().waiters.values().any(|waiter| waiter.wish.types.contain(name))
+    }
+
+    /// Takes everybody who waits for this type and for whom no claim is under way.
+    pub fn reserve(&self, name: &TypeName) -> Vec<Reserved> {
+        let mut reserved = Vec::new();
+        for (&number, waiter) in &mut self.lock().waiters {
+            if !waiter.wish.types.contain(name) {
+                continue;
+            }
+            if waiter.reserved {
+                waiter.passed_over.insert(name.clone());
+                continue;
+            }
+            waiter.reserved = true;
+            waiter.passed_over.remove(name);
+            reserved.push(Reserved { number, wish: waiter.wish.clone() });
+        }
+        reserved
+    }
+
+    /// Ends a claim: `brought` has an entry for each of `reserved`, in their order. Whoever has an
+    /// answer there, even an empty one, gets it; the others go on waiting.
+    pub fn deal(&self, reserved: &[Reserved], brought: Vec<Option<Vec<FullTask>>>) -> Dealt {
+        let mut dealt = Dealt::default();
+        let mut lot = self.lock();
+        let mut brought = brought.into_iter();
+        for Reserved { number, .. } in reserved {
+            let Some(tasks) = brought.next().flatten() else {
+                if let Some(waiter) = lot.waiters.get_mut(number) {
+                    waiter.reserved = false;
+                    dealt.look_again.extend(waiter.passed_over.drain());
+                }
+                continue;
+            };
+            match lot.waiters.remove(number) {
+                Some(waiter) => {
+                    if let Err(tasks) = waiter.answer.send(tasks) {
+                        dealt.orphans.extend(tasks);
+                    }
+                }
+                None => dealt.orphans.extend(tasks),
+            }
+        }
+        metrics::gauge!("asyncflow_acquirers_waiting").set(lot.waiters.len() as f64);
+        dealt
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use asyncflow_core::{create::NewTask, retry::RetryPatch, task::Content, task_type::TaskType};
+
+    use super::*;
+
+    fn name(name: &str) -> TypeName {
+        name.parse().unwrap()
+    }
+
+    fn wish(types: &[&str], want: u32) -> Wish {
+        let types = match types {
+            ["*"] => Types::Every,
+            names => Types::These(names.iter().map(|text| name(text)).collect()),
+        };
+        let (worker_id, acquire_id) = ("w".to_owned(), "a".to_owned());
+        Wish { worker_id, session_id: 1, acquire_id, want, types }
+    }
+
+    fn task() -> FullTask {
+        let new = NewTask {
+            task_type: name("train"),
+            user: "ana".into(),
+            name: String::new(),
+            priority: None,
+            labels: Default::default(),
+            payload: Content::default(),
+            context: Content::default(),
+            retry: RetryPatch::default(),
+            max_running_ms: None,
+            not_before_ms: None,
+            request_id: None,
+        };
+        let task_type = TaskType::with_defaults(name("train"), 0);
+        new.into_task(&task_type, "train-1-0000000000001".parse().unwrap(), 0)
+    }
+
+    #[test]
+    fn one_claimer_at_a_time_reserves_a_waiter() {
+        let parking = Parking::default();
+        let mut ticket = parking.park(wish(&["train", "render"], 2));
+        let by_train = parking.reserve(&name("train"));
+        assert_eq!(by_train.len(), 1);
+        assert!(parking.reserve(&name("render")).is_empty());
+
+        let dealt = parking.deal(&by_train, vec![None]);
+        assert_eq!(dealt.look_again, HashSet::from([name("render")]));
+        let by_render = parking.reserve(&name("render"));
+        assert_eq!(by_render.len(), 1);
+        let dealt = parking.deal(&by_render, vec![Some(vec![task()])]);
+        assert!(dealt.look_again.is_empty() && dealt.orphans.is_empty());
+        assert_eq!(ticket.tasks.try_recv().unwrap().len(), 1);
+        assert!(!parking.wants(&name("train")));
+    }
+
+    #[test]
+    fn tasks_for_somebody_who_left_are_orphans() {
+        let parking = Parking::default();
+        let left = parking.park(wish(&["*"], 1));
+        let dropped = parking.park(wish(&["train"], 1));
+        let reserved = parking.reserve(&name("train"));
+        parking.leave(left.number);
+        drop(dropped);
+        let dealt = parking.deal(&reserved, vec![Some(vec![task()]), Some(vec![task()])]);
+        assert_eq!(dealt.orphans.len(), 2);
+    }
+}

@@ -1,0 +1,68 @@
+//! Why a call is refused, before it becomes a status.
+
+use asyncflow_core::{
+    access::Denied,
+    id::{TaskId, TypeName},
+    transition::Refusal,
+    violation::{Violation, Violations},
+};
+use asyncflow_store::StoreError;
+
+use crate::batch::BatchError;
+
+/// Why a verb did not do what it was asked. [`crate::status`] makes the answer of it.
+#[derive(Debug, thiserror::Error)]
+pub enum RpcError {
+    #[error("{0}")]
+    Invalid(Violations),
+    #[error("there is no task type {0}")]
+    UnknownType(TypeName),
+    #[error("the task type {0} exists already")]
+    TypeExists(TypeName),
+    /// One text for an unknown task and for one that the caller may not see.
+    #[error("there is no task {0}")]
+    TaskNotFound(TaskId),
+    #[error("the task {0} is not kept any more")]
+    Expired(TaskId),
+    #[error("the request id was used for another request, which created {0}")]
+    RequestIdReused(TaskId),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the session is not known, register again")]
+    UnknownSession,
+    #[error("the worker did not register the type {0}")]
+    NotItsType(TypeName),
+    #[error(transparent)]
+    Forbidden(Denied),
+    #[error("the changes since the resume token are not kept any more, start anew")]
+    ResumeTokenTooOld,
+    #[error("the reader is too slow for this watch, go on from the last resume token")]
+    SlowReader,
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error("the broker is shutting down")]
+    ShuttingDown,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<Violations> for RpcError {
+    fn from(violations: Violations) -> Self {
+        Self::Invalid(violations)
+    }
+}
+
+impl From<Violation> for RpcError {
+    fn from(violation: Violation) -> Self {
+        Self::Invalid(violation.into())
+    }
+}
+
+impl RpcError {
+    /// One field is wrong.
+    pub fn field(field: &str, description: impl Into<String>) -> Self {
+        let mut violations = Violations::new();
+        violations.add(field, description);
+        Self::Invalid(violations)
+    }
+}

@@ -1,0 +1,34 @@
+//! Who calls: from the token that the server found to the domain's principal.
+
+use asyncflow_core::access::{Denied, Principal, PrincipalKind, Verb, permit};
+use asyncflow_service::auth::{Identity, Kind};
+
+use crate::error::RpcError;
+
+/// The principal behind a token.
+pub fn principal(identity: &Identity) -> Principal {
+    let kind = match identity.kind {
+        Kind::Anonymous => PrincipalKind::Anonymous,
+        Kind::Client => PrincipalKind::Client,
+        Kind::Worker => PrincipalKind::Worker,
+        Kind::Admin => PrincipalKind::Admin,
+    };
+    Principal { user: identity.name.to_string(), kind }
+}
+
+/// Refuses a caller who creates tasks in another's name and may not.
+///
+/// # Errors
+/// [`Denied`].
+pub fn permit_user(caller: &Principal, user: &str) -> Result<(), RpcError> {
+    if user == caller.user {
+        return Ok(());
+    }
+    Ok(permit(caller, Verb::ActForOthers)?)
+}
+
+impl From<Denied> for RpcError {
+    fn from(denied: Denied) -> Self {
+        Self::Forbidden(denied)
+    }
+}

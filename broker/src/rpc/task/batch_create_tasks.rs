@@ -1,0 +1,67 @@
+//! BatchCreateTasks: as CreateTask, all or nothing. One bad item fails the call before anything is
+//! written; the good ones are written in one transaction.
+
+use std::{collections::HashMap, sync::Arc};
+
+use asyncflow_core::{
+    access::Principal,
+    validate::{at::At, new_task},
+    violation::Violations,
+};
+use asyncflow_proto::v1;
+use asyncflow_store::Create;
+
+use super::create_task::{confirmed, preview, response};
+use crate::{broker::Broker, convert, error::RpcError, principal::permit_user};
+
+pub async fn batch_create_tasks(
+    broker: &Broker,
+    caller: &Principal,
+    request: v1::BatchCreateTasksRequest,
+) -> Result<v1::BatchCreateTasksResponse, RpcError> {
+    let now_ms = broker.store.now_ms().await?;
+    let requests = At::REQUEST.field("requests");
+
+    let mut violations = Violations::new();
+    let only_checks = request.requests.iter().filter(|one| one.validate_only).count();
+    if only_checks != 0 && only_checks != request.requests.len() {
+        violations.add(requests, "validate_only must be set in all of them or in none");
+    }
+    let mut inputs = Vec::with_capacity(request.requests.len());
+    for (index, one) in request.requests.into_iter().enumerate() {
+        let at = requests.item(index);
+        inputs.push(convert::new_task::input(one, &caller.user, at, &mut violations));
+    }
+    let news = violations.joined(new_task::new_tasks(inputs, now_ms))?;
+
+    let mut types = HashMap::new();
+    let mut violations = Violations::new();
+    for (index, new) in news.iter().enumerate() {
+        permit_user(caller, &new.user)?;
+        if !types.contains_key(&new.task_type) {
+            let found = broker.task_type_for_create(&new.task_type, only_checks > 0).await?;
+            types.insert(new.task_type.clone(), Arc::new(found));
+        }
+        let at = requests.item(index);
+        new.check_against(&types[&new.task_type], at.field("task"), &mut violations);
+    }
+    violations.none()?;
+
+    if only_checks > 0 {
+        let each = news.into_iter().map(|new| {
+            let task_type = Arc::clone(&types[&new.task_type]);
+            preview(new, &task_type, now_ms)
+        });
+        return Ok(v1::BatchCreateTasksResponse { responses: each.collect() });
+    }
+    let creates = news
+        .iter()
+        .map(|new| Create { new: new.clone(), task_type: Arc::clone(&types[&new.task_type]) });
+    let answers = broker.ingest.create(creates.collect()).await?;
+    let mut responses = Vec::with_capacity(news.len());
+    for (new, answer) in news.into_iter().zip(answers) {
+        let inserted = confirmed(broker, &new, answer).await?;
+        responses.push(response(new, inserted));
+    }
+    Ok(v1::BatchCreateTasksResponse { responses })
+}

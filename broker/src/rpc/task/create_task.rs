@@ -1,0 +1,100 @@
+//! CreateTask: check everything → may the caller → the type → the batch that is open now.
+
+use std::sync::Arc;
+
+use asyncflow_core::{
+    access::Principal,
+    create::NewTask,
+    id::TaskId,
+    task::FullTask,
+    task_type::TaskType,
+    validate::{at::At, new_task},
+    violation::Violations,
+};
+use asyncflow_proto::v1;
+use asyncflow_store::{Create, InsertError, InsertRefusal, Inserted, Parts};
+
+use super::get;
+use crate::{
+    batch::BatchError, broker::Broker, convert, error::RpcError, ingest::InsertResult,
+    principal::permit_user,
+};
+
+pub async fn create_task(
+    broker: &Broker,
+    caller: &Principal,
+    request: v1::CreateTaskRequest,
+) -> Result<v1::CreateTaskResponse, RpcError> {
+    let validate_only = request.validate_only;
+    let now_ms = broker.store.now_ms().await?;
+
+    let mut violations = Violations::new();
+    let at = At::REQUEST;
+    let input = convert::new_task::input(request, &caller.user, at, &mut violations);
+    let new = new_task::new_task(input, at, now_ms, &mut violations);
+    let new = violations.ok_or(new)?;
+
+    permit_user(caller, &new.user)?;
+    let task_type = broker.task_type_for_create(&new.task_type, validate_only).await?;
+    let mut violations = Violations::new();
+    new.check_against(&task_type, at.field("task"), &mut violations);
+    violations.none()?;
+
+    if validate_only {
+        return Ok(preview(new, &task_type, now_ms));
+    }
+    let create = Create { new: new.clone(), task_type: Arc::new(task_type) };
+    let answer = broker.ingest.create(vec![create]).await?.pop().ok_or(BatchError::Closed)?;
+    let inserted = confirmed(broker, &new, answer).await?;
+    Ok(response(new, inserted))
+}
+
+/// An error past COMMIT says nothing about the outcome; with a request id it can be read back.
+pub async fn confirmed(
+    broker: &Broker,
+    new: &NewTask,
+    answer: InsertResult,
+) -> Result<Inserted, RpcError> {
+    let error = match answer {
+        Ok(inserted) => return Ok(inserted),
+        Err(InsertError::Refused(InsertRefusal::RequestIdReused { task_id })) => {
+            return Err(RpcError::RequestIdReused(task_id));
+        }
+        Err(InsertError::Store(error)) => error,
+    };
+    let Some(request_id) = new.request_id.as_ref().filter(|_| error.is_outcome_unknown()) else {
+        return Err(error.into());
+    };
+    let found: Option<TaskId> =
+        broker.store.find_request(&new.user, request_id).await.map_err(|_| error.clone())?;
+    match found {
+        Some(id) => {
+            let task = get(broker, &id, Parts::NONE).await?.task;
+            Ok(Inserted { task, deduplicated: false })
+        }
+        None => Err(error.into()),
+    }
+}
+
+/// The answer holds everything that was asked for, without reading it back.
+pub fn response(new: NewTask, inserted: Inserted) -> v1::CreateTaskResponse {
+    let mut task = convert::task::basic(inserted.task);
+    task.labels = new.labels;
+    let (payload, command) = convert::task::payload(new.payload);
+    (task.payload, task.command) = (payload, command);
+    // A task that was created earlier may have moved its context on since.
+    if !inserted.deduplicated {
+        task.context = convert::task::content(new.context);
+    }
+    v1::CreateTaskResponse { task: Some(task), deduplicated: inserted.deduplicated }
+}
+
+/// The answer of a call that only checks: the task that would be made, without id and times.
+pub fn preview(new: NewTask, task_type: &TaskType, now_ms: i64) -> v1::CreateTaskResponse {
+    let shard = asyncflow_core::id::ShardId { task_type: new.task_type.clone(), number: 1 };
+    let full: FullTask = new.into_task(task_type, TaskId { shard, key: 0 }, now_ms);
+    let mut task = convert::task::full(full);
+    (task.id, task.etag) = (String::new(), String::new());
+    (task.create_time, task.update_time) = (None, None);
+    v1::CreateTaskResponse { task: Some(task), deduplicated: false }
+}

@@ -1,0 +1,92 @@
+//! Verbs of workers. Every write carries the attempt and the session.
+
+pub mod acquire_tasks;
+pub mod complete_task;
+pub mod deregister_worker;
+pub mod fail_task;
+pub mod heartbeat;
+pub mod push_task_logs;
+pub mod register_worker;
+pub mod release_task;
+pub mod report_progress;
+pub mod save_context;
+pub mod start_tasks;
+pub mod stream_commands;
+
+use asyncflow_core::{
+    digest,
+    event::{Event, Fence, Settle},
+    limits::MESSAGE_BYTES_MAX,
+    reason::FailureReason,
+    state::TaskState,
+    task::Task,
+    transition::Refusal,
+    validate::text,
+};
+use asyncflow_proto::v1;
+use asyncflow_store::ApplyError;
+
+use crate::{
+    broker::Broker,
+    convert::{self, work::Lease},
+    error::RpcError,
+    session::Session,
+    settle::{ApplyResult, refused},
+};
+
+/// Ends an attempt; a replay of the same call answers the same.
+async fn settle(
+    broker: &Broker,
+    session: &Session,
+    lease: Lease,
+    settle: Settle,
+    exit_code: Option<i32>,
+) -> Result<i32, RpcError> {
+    let fence = session.fence(lease.attempt);
+    let digest = digest::settle(&settle, exit_code);
+    let event = Event::Settle { fence, settle, digest, exit_code };
+    let task = broker.settle.apply_one(lease.id, event).await?;
+    Ok(convert::task::state(task.state).into())
+}
+
+/// Applies an event to each lease in one batch and says what the worker has to do about each.
+async fn verdicts(
+    broker: &Broker,
+    session: &Session,
+    leases: Vec<Lease>,
+    event: impl Fn(usize, Fence) -> Event,
+) -> Result<Vec<v1::LeaseStatus>, RpcError> {
+    let events = leases
+        .iter()
+        .enumerate()
+        .map(|(index, lease)| (lease.id.clone(), event(index, session.fence(lease.attempt))));
+    let answers = broker.settle.apply(events.collect()).await?;
+    let mut statuses = Vec::with_capacity(leases.len());
+    for (lease, answer) in leases.iter().zip(answers) {
+        statuses.push(v1::LeaseStatus {
+            lease: Some(convert::work::lease_to_proto(&lease.id, lease.attempt)),
+            verdict: verdict(lease, answer)?.into(),
+        });
+    }
+    Ok(statuses)
+}
+
+fn verdict(lease: &Lease, answer: ApplyResult) -> Result<v1::LeaseVerdict, RpcError> {
+    let of = |task: &Task| match task.state {
+        TaskState::Cancelling => v1::LeaseVerdict::Cancel,
+        _ => v1::LeaseVerdict::Ok,
+    };
+    match answer {
+        Ok(applied) => Ok(of(&applied.task)),
+        Err(ApplyError::Refused(Refusal::AlreadyDone, task)) => Ok(of(&task)),
+        Err(ApplyError::Store(error)) => Err(refused(&lease.id, ApplyError::Store(error))),
+        Err(_) => Ok(v1::LeaseVerdict::Lost),
+    }
+}
+
+/// Why an attempt did not succeed, in its worker's words; the message is cut, not refused.
+fn failure(failure: Option<v1::Failure>, unspecified: FailureReason) -> (FailureReason, String) {
+    let failure = failure.unwrap_or_default();
+    let reason = convert::task::reason(failure.reason).unwrap_or(unspecified);
+    (reason, text::cut(&failure.message, MESSAGE_BYTES_MAX))
+}

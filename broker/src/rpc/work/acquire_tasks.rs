@@ -1,0 +1,68 @@
+//! AcquireTasks: waits in the dispatch until tasks come or the time is over.
+
+use std::collections::HashSet;
+
+use asyncflow_core::{
+    id::TypeName,
+    limits::WAIT_MS_DEFAULT,
+    task::FullTask,
+    validate::{at::At, list, work},
+    violation::Violations,
+};
+use asyncflow_proto::v1;
+
+use crate::{
+    broker::Broker,
+    clock,
+    convert::{self, time},
+    dispatch::{Types, Wish},
+    error::RpcError,
+    session::Session,
+};
+
+pub async fn acquire_tasks(
+    broker: &Broker,
+    request: v1::AcquireTasksRequest,
+) -> Result<v1::AcquireTasksResponse, RpcError> {
+    let names = work::acquire(&request.acquire_id, request.max_tasks, &request.task_types)?;
+    let wait_ms = wait_ms(&request)?;
+    let session = broker.sessions.get(&request.session_id).await?;
+    let types = types(&session, names)?;
+
+    // A repeated call gets what the first one got, also when that was on another broker.
+    if let Some(tasks) = broker.store.acquired(session.id, &request.acquire_id).await? {
+        return Ok(response(tasks));
+    }
+    let wish = Wish {
+        worker_id: session.worker_id.clone(),
+        session_id: session.id,
+        acquire_id: request.acquire_id,
+        want: request.max_tasks.unsigned_abs(),
+        types,
+    };
+    let tasks = broker.dispatch.acquire(wish, clock::in_ms(wait_ms)).await?;
+    Ok(response(tasks))
+}
+
+fn response(tasks: Vec<FullTask>) -> v1::AcquireTasksResponse {
+    v1::AcquireTasksResponse { tasks: tasks.into_iter().map(convert::work::leased).collect() }
+}
+
+fn wait_ms(request: &v1::AcquireTasksRequest) -> Result<i64, RpcError> {
+    let mut violations = Violations::new();
+    let at = At::REQUEST.field("wait");
+    let asked_ms = time::duration_ms(request.wait.as_ref(), at, &mut violations);
+    let wait_ms = list::wait_ms(asked_ms, WAIT_MS_DEFAULT, at, &mut violations);
+    Ok(violations.ok_or(Some(wait_ms))?)
+}
+
+/// The types that are waited for: those of the call, which must be registered, or all of those.
+fn types(session: &Session, names: Vec<TypeName>) -> Result<Types, RpcError> {
+    if names.is_empty() {
+        return Ok(session.types.clone());
+    }
+    match names.iter().find(|name| !session.types.contain(name)) {
+        Some(foreign) => Err(RpcError::NotItsType(foreign.clone())),
+        None => Ok(Types::These(names.into_iter().collect::<HashSet<_>>())),
+    }
+}

@@ -1,0 +1,76 @@
+//! RegisterWorker: a new session for a new incarnation. What the former one held is adopted, or goes
+//! back into the queue at once: nobody waits for its leases to run out.
+
+use asyncflow_core::{
+    access::Principal,
+    event::{Event, Fence},
+    id::TaskId,
+    limits::HEARTBEAT_LEASES_MAX,
+    validate::work,
+    violation::Violations,
+};
+use asyncflow_proto::{time::duration, v1};
+use asyncflow_store::Registered;
+
+use crate::{
+    broker::Broker,
+    convert::{self, work::Lease},
+    error::RpcError,
+    session,
+};
+
+pub async fn register_worker(
+    broker: &Broker,
+    caller: &Principal,
+    mut request: v1::RegisterWorkerRequest,
+) -> Result<v1::RegisterWorkerResponse, RpcError> {
+    work::registration(&convert::work::registration_input(&request))?;
+    let mut violations = Violations::new();
+    let adopted = std::mem::take(&mut request.adopted);
+    let asked = convert::work::leases(&adopted, "adopted", HEARTBEAT_LEASES_MAX, &mut violations);
+    violations.none()?;
+
+    let registration = convert::work::registration(request, caller.user.clone());
+    let registered = broker.store.register_worker(&registration).await?;
+    let kept = adopt(broker, &registered, asked).await?;
+    if let Some(former) = &registered.former {
+        broker.sessions.forget(former.session_id);
+        let keep: Vec<(TaskId, i32)> =
+            kept.iter().map(|lease| (lease.id.clone(), lease.attempt)).collect();
+        let worker_id = &registration.worker_id;
+        let answers = broker.store.release_session(worker_id, former.session_id, &keep).await?;
+        broker.dispatch.note(answers.iter().flatten().map(|applied| &applied.task));
+    }
+    let lease = &broker.config.lease;
+    let adopted = kept.iter().map(|l| convert::work::lease_to_proto(&l.id, l.attempt));
+    Ok(v1::RegisterWorkerResponse {
+        session_id: session::format(registered.session_id),
+        heartbeat_interval: Some(duration(lease.heartbeat_interval_ms)),
+        lease_ttl: Some(duration(lease.ttl_ms)),
+        handout_ttl: Some(duration(lease.handout_ttl_ms)),
+        adopted: adopted.collect(),
+    })
+}
+
+/// Moves leases of the former incarnation to the new session; answers those that moved. When the
+/// same incarnation repeats its call they have moved already and are renewed.
+async fn adopt(
+    broker: &Broker,
+    registered: &Registered,
+    asked: Vec<Lease>,
+) -> Result<Vec<Lease>, RpcError> {
+    let lease_ttl_ms = broker.config.lease.ttl_ms;
+    let session_id = registered.session_id;
+    let event = |attempt| match &registered.former {
+        Some(former) => Event::Adopt {
+            fence: Fence { attempt, session_id: former.session_id },
+            session_id,
+            lease_ttl_ms,
+        },
+        None => Event::Heartbeat { fence: Fence { attempt, session_id }, lease_ttl_ms },
+    };
+    let events = asked.iter().map(|lease| (lease.id.clone(), event(lease.attempt)));
+    let answers = broker.settle.apply(events.collect()).await?;
+    let moved = asked.into_iter().zip(answers).filter(|(_, answer)| answer.is_ok());
+    Ok(moved.map(|(lease, _)| lease).collect())
+}

@@ -1,0 +1,207 @@
+//! The life of a broker: open, serve, drain, end.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use asyncflow_proto::{
+    FILE_DESCRIPTOR_SET,
+    v1::{broker_service_server::BrokerServiceServer, worker_service_server::WorkerServiceServer},
+};
+use asyncflow_service::{
+    health::Health,
+    http,
+    server::{self, CallClass, GrpcServer, ServerError},
+    shutdown::{Shutdown, watch_signals},
+    telemetry,
+};
+use asyncflow_store::{Store, StoreError};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::{
+    broker::Broker,
+    config::{self, Args, BrokerConfig},
+    rpc::{broker_service::BrokerApi, worker_service::WorkerApi},
+};
+
+/// How often the database is asked whether it answers.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// The configuration is wrong: nothing was opened.
+const EXIT_CONFIG: u8 = 2;
+
+/// Why a broker could not run, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    #[error("the database: {0}")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error("the HTTP side: {0}")]
+    Http(std::io::Error),
+}
+
+/// Loads the configuration, opens the database and serves until SIGTERM or SIGINT.
+///
+/// The exit code is 0 after a clean end, 1 after an error, 2 for a wrong configuration.
+pub async fn execute(args: Args) -> ExitCode {
+    let config = match config::load(&args.sources()) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    telemetry::init(&config.log);
+    match serve_until_signal(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the broker ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve_until_signal(config: BrokerConfig) -> Result<(), BrokerError> {
+    let store = Store::connect(&config.store_options()).await?;
+    store.migrate().await?;
+    let listener = server::bind(config.listen.address).await?;
+    let http = match config.metrics.address {
+        Some(address) => Some(server::bind(address).await?),
+        None => None,
+    };
+    let shutdown = Shutdown::new();
+    let signals = tokio::spawn(watch_signals(shutdown.clone(), config.drain_time()));
+    let outcome = serve(config, store.clone(), listener, http, &shutdown).await;
+    shutdown.stop_now();
+    signals.abort();
+    store.close().await;
+    outcome
+}
+
+/// Serves on `listener` until `shutdown` is cancelled and the calls in hand are answered, at most
+/// `drain_time_ms` later. The store is migrated, and stays open.
+///
+/// # Errors
+/// When the server cannot be built or its transport fails.
+pub async fn run(
+    config: BrokerConfig,
+    store: Store,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), BrokerError> {
+    run_with_http(config, store, listener, None, shutdown).await
+}
+
+/// Like [`run`], with metrics and health over plain HTTP on a second listener.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with_http(
+    config: BrokerConfig,
+    store: Store,
+    listener: TcpListener,
+    http: Option<TcpListener>,
+    shutdown: CancellationToken,
+) -> Result<(), BrokerError> {
+    let phases = Shutdown::new();
+    let drain_time = config.drain_time();
+    let serving = serve(config, store, listener, http, &phases);
+    tokio::pin!(serving);
+    tokio::select! {
+        outcome = &mut serving => return outcome,
+        () = shutdown.cancelled() => phases.begin_drain(),
+    }
+    tokio::select! {
+        outcome = &mut serving => return outcome,
+        () = tokio::time::sleep(drain_time) => phases.stop_now(),
+    }
+    serving.await
+}
+
+async fn serve(
+    config: BrokerConfig,
+    store: Store,
+    listener: TcpListener,
+    http: Option<TcpListener>,
+    shutdown: &Shutdown,
+) -> Result<(), BrokerError> {
+    let message_bytes_max = config.limits.message_bytes_max;
+    let grpc =
+        GrpcServer::new(&config.listen)?.classify(classify).descriptor_set(FILE_DESCRIPTOR_SET);
+    let health = Health::new(&["asyncflow.v1.BrokerService", "asyncflow.v1.WorkerService"]).await;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "the broker listens");
+    }
+    // Long polls and streams end as soon as draining begins; the server waits for them.
+    let broker = Arc::new(Broker::start(config, store.clone(), shutdown.drain().child_token()));
+    let routes = Routes::new(
+        BrokerServiceServer::new(BrokerApi(Arc::clone(&broker)))
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(message_bytes_max),
+    )
+    .add_service(
+        WorkerServiceServer::new(WorkerApi(Arc::clone(&broker)))
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(message_bytes_max),
+    );
+    let ended = CancellationToken::new();
+    let watching = watch_database(&store, &health, shutdown, &ended);
+    let serving_http = async {
+        match http {
+            Some(listener) => http::serve(listener, health.clone(), ended.clone()).await,
+            None => Ok(()),
+        }
+    };
+    let serving = async {
+        let outcome = grpc.serve(listener, routes, &health, shutdown).await;
+        broker.stop().await;
+        ended.cancel();
+        outcome
+    };
+    let (outcome, served_http, ()) = tokio::join!(serving, serving_http, watching);
+    outcome?;
+    served_http.map_err(BrokerError::Http)
+}
+
+/// Says NOT_SERVING while the database does not answer, and from the moment when draining begins.
+async fn watch_database(
+    store: &Store,
+    health: &Health,
+    shutdown: &Shutdown,
+    ended: &CancellationToken,
+) {
+    let mut was_well = None;
+    loop {
+        let ping = shutdown.drain().run_until_cancelled(store.ping());
+        let Some(answer) = ping.await else { break };
+        let is_well = answer.is_ok();
+        if was_well != Some(is_well) {
+            match &answer {
+                Ok(()) => health.set_serving().await,
+                Err(error) => {
+                    tracing::warn!(%error, "the database does not answer");
+                    health.set_not_serving("the database does not answer").await;
+                }
+            }
+            was_well = Some(is_well);
+        }
+        let pause = tokio::time::sleep(PING_INTERVAL);
+        if shutdown.drain().run_until_cancelled(pause).await.is_none() {
+            break;
+        }
+    }
+    health.set_not_serving("shutting down").await;
+    ended.cancelled().await;
+}
+
+/// What a call is worth under load: what makes load go away is never refused for what makes it.
+fn classify(path: &str) -> CallClass {
+    match path.rsplit('/').next().unwrap_or_default() {
+        "Heartbeat" | "StartTasks" | "SaveContext" | "CompleteTask" | "FailTask"
+        | "ReleaseTask" => CallClass::Vital,
+        "AcquireTasks" | "WaitTask" | "WatchTasks" | "StreamCommands" | "StreamTaskLogs" => {
+            CallClass::Parked
+        }
+        _ => CallClass::Ordinary,
+    }
+}

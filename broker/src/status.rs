@@ -1,0 +1,177 @@
+//! The one place of this crate where a [`Status`] is built.
+//!
+//! Every refusal carries an `ErrorInfo` with a reason of [`ErrorReason`], every INVALID_ARGUMENT a
+//! `BadRequest` with all violations, everything that may be tried again a `RetryInfo`.
+
+use std::{collections::HashMap, time::Duration};
+
+use asyncflow_core::{
+    error_reason::ErrorReason, etag, id::TaskId, transition::Refusal, violation::Violations,
+};
+use asyncflow_proto::CONTEXT_VERSION_METADATA;
+use asyncflow_store::StoreError;
+use tonic::{Code, Status, metadata::MetadataValue};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::{batch::BatchError, error::RpcError};
+
+/// `ErrorInfo.domain` of all that asyncflow refuses.
+const DOMAIN: &str = "asyncflow";
+/// What a refused caller should wait at least before it tries again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A full queue empties within a few commits.
+const RETRY_AFTER_FULL: Duration = Duration::from_millis(100);
+
+impl From<RpcError> for Status {
+    fn from(error: RpcError) -> Self {
+        let message = error.to_string();
+        match error {
+            RpcError::Invalid(violations) => invalid(violations),
+            RpcError::UnknownType(name) => {
+                not_found(ErrorReason::UnknownTaskType, "task type", name.as_str(), message)
+            }
+            RpcError::TypeExists(_) => plain(ErrorReason::AlreadyExists, message),
+            RpcError::TaskNotFound(id) => task_not_found(ErrorReason::TaskNotFound, &id, message),
+            RpcError::Expired(id) => task_not_found(ErrorReason::Expired, &id, message),
+            RpcError::RequestIdReused(id) => {
+                let metadata = HashMap::from([("task_id".to_owned(), id.to_string())]);
+                with_metadata(ErrorReason::RequestIdReused, message, metadata)
+            }
+            RpcError::Refused(refusal) => refused(&refusal, message),
+            RpcError::UnknownSession => plain(ErrorReason::UnknownSession, message),
+            RpcError::Forbidden(_) | RpcError::NotItsType(_) => {
+                plain(ErrorReason::PermissionDenied, message)
+            }
+            RpcError::ResumeTokenTooOld => plain(ErrorReason::ResumeTokenTooOld, message),
+            RpcError::SlowReader | RpcError::Batch(BatchError::Full) => {
+                retryable(ErrorReason::Overloaded, message, RETRY_AFTER_FULL)
+            }
+            RpcError::Batch(BatchError::Closed) | RpcError::ShuttingDown => {
+                plain(ErrorReason::ShuttingDown, message)
+            }
+            RpcError::Store(error) => store(&error),
+        }
+    }
+}
+
+/// The server did not say who calls: a defect, never a caller's mistake.
+pub fn no_identity() -> Status {
+    tracing::error!("a call reached its handler without an identity");
+    plain(ErrorReason::Internal, ErrorReason::Internal.meaning().to_owned())
+}
+
+/// A status with reason, and with `RetryInfo` where the reason allows another try.
+fn plain(reason: ErrorReason, message: String) -> Status {
+    with_metadata(reason, message, HashMap::new())
+}
+
+fn with_metadata(
+    reason: ErrorReason,
+    message: String,
+    metadata: HashMap<String, String>,
+) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, metadata);
+    if reason.retryable() {
+        details.set_retry_info(Some(RETRY_AFTER));
+    }
+    Status::with_error_details(code(reason), message, details)
+}
+
+fn retryable(reason: ErrorReason, message: String, after: Duration) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, HashMap::new());
+    details.set_retry_info(Some(after));
+    Status::with_error_details(code(reason), message, details)
+}
+
+fn code(reason: ErrorReason) -> Code {
+    Code::from_i32(reason.code() as i32)
+}
+
+fn invalid(violations: Violations) -> Status {
+    let message = violations.to_string();
+    let reason = ErrorReason::InvalidFields;
+    let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, HashMap::new());
+    for violation in violations.into_list() {
+        details.add_bad_request_violation(violation.field, violation.description);
+    }
+    Status::with_error_details(code(reason), message, details)
+}
+
+fn task_not_found(reason: ErrorReason, id: &TaskId, message: String) -> Status {
+    not_found(reason, "task", &id.to_string(), message)
+}
+
+fn not_found(reason: ErrorReason, kind: &str, name: &str, message: String) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, HashMap::new());
+    details.set_resource_info(kind, name, "", message.clone());
+    Status::with_error_details(code(reason), message, details)
+}
+
+fn refused(refusal: &Refusal, message: String) -> Status {
+    match refusal {
+        Refusal::LeaseLost { .. } => plain(ErrorReason::LeaseLost, message),
+        Refusal::NotYourLease => plain(ErrorReason::NotYourLease, message),
+        // `AlreadyDone` is answered with OK where it can happen; elsewhere nothing can be changed.
+        Refusal::IllegalState { .. } | Refusal::AlreadyDone => {
+            plain(ErrorReason::IllegalState, message)
+        }
+        Refusal::Revision { current } => {
+            let metadata = HashMap::from([("etag".to_owned(), etag::of(*current))]);
+            with_metadata(ErrorReason::RevisionMismatch, message, metadata)
+        }
+        Refusal::ContextVersion { current } => {
+            let metadata = HashMap::from([("context_version".to_owned(), current.to_string())]);
+            let mut status = with_metadata(ErrorReason::ContextVersion, message, metadata);
+            status.metadata_mut().insert(CONTEXT_VERSION_METADATA, MetadataValue::from(*current));
+            status
+        }
+    }
+}
+
+fn store(error: &StoreError) -> Status {
+    if let StoreError::Conflict { current } = error {
+        return refused(&Refusal::Revision { current: *current }, error.to_string());
+    }
+    let reason = match error {
+        _ if error.is_outcome_unknown() => ErrorReason::CommitUnconfirmed,
+        StoreError::Contended(_) => ErrorReason::Contention,
+        _ if error.is_retryable() => ErrorReason::DatabaseUnavailable,
+        _ => ErrorReason::Internal,
+    };
+    // The cause may name hosts and tables: it belongs into the log.
+    match reason {
+        ErrorReason::Internal => tracing::error!(%error, "the store failed"),
+        _ => tracing::warn!(%error, "the store is unavailable"),
+    }
+    plain(reason, reason.meaning().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_context_version_is_told_in_the_metadata_too() {
+        let status = Status::from(RpcError::Refused(Refusal::ContextVersion { current: 7 }));
+        assert_eq!(status.code(), Code::Aborted);
+        assert_eq!(status.metadata().get(CONTEXT_VERSION_METADATA).unwrap(), "7");
+        assert_eq!(status.get_error_details().error_info().unwrap().reason, "CONTEXT_VERSION");
+    }
+
+    #[test]
+    fn a_full_queue_is_retryable_and_an_unknown_task_is_not() {
+        let full = Status::from(RpcError::Batch(BatchError::Full));
+        assert_eq!(full.code(), Code::ResourceExhausted);
+        assert!(full.get_error_details().retry_info().is_some());
+        let id: TaskId = "train-1-0000000000001".parse().unwrap();
+        let unknown = Status::from(RpcError::TaskNotFound(id));
+        assert_eq!(unknown.code(), Code::NotFound);
+        assert!(unknown.get_error_details().retry_info().is_none());
+        assert_eq!(
+            unknown.get_error_details().resource_info().unwrap().resource_name,
+            "train-1-0000000000001"
+        );
+    }
+}

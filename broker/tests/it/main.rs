@@ -1,0 +1,9 @@
+//! A whole broker, over real connections.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod dispatch;
+mod harness;
+mod life;
+mod watch;
+mod work;

@@ -1,0 +1,98 @@
+//! Watching and waiting.
+
+use asyncflow_proto::{
+    time::duration,
+    v1::{self, TaskState},
+};
+use tonic::Code;
+
+use crate::harness::{TestBroker, complete, refusal};
+
+/// Reads until a task in `state` came; gives its token.
+async fn until(
+    stream: &mut tonic::Streaming<v1::WatchTasksResponse>,
+    task_id: &str,
+    state: TaskState,
+) -> String {
+    loop {
+        let answer = stream.message().await.unwrap().expect("the stream goes on");
+        if answer.task.is_some_and(|task| task.id == task_id && task.state() == state) {
+            return answer.resume_token;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_shows_changes_and_goes_on_where_it_broke() {
+    let mut t = TestBroker::start().await;
+    let task = t.create("train").await;
+    let request =
+        v1::WatchTasksRequest { filter: "task_type = train".into(), ..Default::default() };
+    let mut stream = t.broker.watch_tasks(request.clone()).await.unwrap().into_inner();
+    until(&mut stream, &task.id, TaskState::Pending).await;
+    let session = t.register("w1", "a").await;
+    let leased = t.start_one(&session, "1").await;
+    let token = until(&mut stream, &task.id, TaskState::Running).await;
+    drop(stream);
+
+    t.worker.complete_task(complete(&session, &leased)).await.unwrap();
+    let resumed = v1::WatchTasksRequest { resume_token: token, ..request };
+    let mut stream = t.broker.watch_tasks(resumed).await.unwrap().into_inner();
+    until(&mut stream, &task.id, TaskState::Succeeded).await;
+
+    t.broker.delete_task(v1::DeleteTaskRequest { task_id: task.id.clone() }).await.unwrap();
+    loop {
+        let answer = stream.message().await.unwrap().unwrap();
+        if answer.deleted_task_id == task.id {
+            break;
+        }
+    }
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_until_done_ends_with_the_last_task() {
+    let mut t = TestBroker::start().await;
+    let (one, two) = (t.create("train").await, t.create("train").await);
+    let request = v1::WatchTasksRequest {
+        task_ids: vec![one.id.clone(), two.id.clone()],
+        until_done: true,
+        ..Default::default()
+    };
+    let mut stream = t.broker.watch_tasks(request).await.unwrap().into_inner();
+    t.cancel(&one.id).await.unwrap();
+    until(&mut stream, &one.id, TaskState::Cancelled).await;
+    t.cancel(&two.id).await.unwrap();
+    until(&mut stream, &two.id, TaskState::Cancelled).await;
+    while let Some(answer) = stream.message().await.unwrap() {
+        assert!(answer.task.is_none());
+    }
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn waiting_ends_with_the_task_or_with_the_time() {
+    let mut t = TestBroker::start().await;
+    let task = t.create("train").await;
+    let wait = |ms| v1::WaitTaskRequest { task_id: task.id.clone(), timeout: Some(duration(ms)) };
+    let short = t.broker.wait_task(wait(20)).await.unwrap().into_inner();
+    assert!(!short.done && short.task.unwrap().state() == TaskState::Pending);
+
+    let mut waiter = t.broker.clone();
+    let request = wait(20_000);
+    let waiting = tokio::spawn(async move { waiter.wait_task(request).await });
+    t.cancel(&task.id).await.unwrap();
+    let ended = waiting.await.unwrap().unwrap().into_inner();
+    assert!(ended.done && ended.task.unwrap().state() == TaskState::Cancelled);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_from_another_log_is_too_old() {
+    let mut t = TestBroker::start().await;
+    t.create("train").await;
+    let request = v1::WatchTasksRequest { resume_token: "cffff".into(), ..Default::default() };
+    let error = t.broker.watch_tasks(request).await.unwrap_err();
+    assert_eq!(refusal(&error), (Code::OutOfRange, "RESUME_TOKEN_TOO_OLD".to_owned(), vec![]));
+    t.stop().await;
+}

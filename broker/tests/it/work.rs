@@ -1,0 +1,177 @@
+//! What a worker's session may write, and what it is told.
+
+use asyncflow_proto::v1::{self, LeaseVerdict, TaskState};
+use tonic::Code;
+
+use crate::harness::{TestBroker, acquire, complete, refusal, registration};
+
+#[tokio::test]
+async fn a_repeated_acquire_gives_the_same_tasks() {
+    let mut t = TestBroker::start().await;
+    let task = t.create("train").await;
+    let session = t.register("w1", "a").await;
+    for _ in 0..2 {
+        let tasks = t.acquire(acquire(&session, "1", 5)).await;
+        assert_eq!(tasks[0].lease.as_ref().unwrap().task_id, task.id);
+        assert_eq!(tasks[0].lease.as_ref().unwrap().attempt, 1);
+    }
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_restarted_worker_keeps_what_it_adopts_and_gives_back_the_rest() {
+    let mut t = TestBroker::start().await;
+    let (kept, left) = (t.create("train").await, t.create("train").await);
+    let old = t.register("w1", "a").await;
+    let mut leases = Vec::new();
+    for number in ["1", "2"] {
+        leases.push(t.start_one(&old, number).await);
+    }
+    let adopted = leases[0].lease.clone().unwrap();
+    assert_eq!(adopted.task_id, kept.id);
+    let request =
+        v1::RegisterWorkerRequest { adopted: vec![adopted.clone()], ..registration("w1", "b") };
+    let registered = t.worker.register_worker(request).await.unwrap().into_inner();
+    assert_eq!(registered.adopted, [adopted]);
+    assert_eq!(t.get(&left.id).await.state(), TaskState::Pending);
+
+    let late = t.worker.complete_task(complete(&old, &leases[1])).await.unwrap_err();
+    assert!(["UNKNOWN_SESSION", "LEASE_LOST"].contains(&refusal(&late).1.as_str()));
+    let done = t.worker.complete_task(complete(&registered.session_id, &leases[0])).await;
+    assert_eq!(done.unwrap().into_inner().state(), TaskState::Succeeded);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn old_attempts_and_foreign_sessions_are_refused() {
+    let mut t = TestBroker::start().await;
+    t.create("train").await;
+    let (one, two) = (t.register("w1", "a").await, t.register("w2", "a").await);
+    let first = t.start_one(&one, "1").await;
+    let foreign = t.worker.complete_task(complete(&two, &first)).await.unwrap_err();
+    assert_eq!(refusal(&foreign), (Code::PermissionDenied, "NOT_YOUR_LEASE".to_owned(), vec![]));
+
+    let release = v1::ReleaseTaskRequest {
+        session_id: one.clone(),
+        lease: first.lease.clone(),
+        ..Default::default()
+    };
+    let released = t.worker.release_task(release).await.unwrap().into_inner();
+    assert_eq!(released.state(), TaskState::Pending);
+    let second = t.start_one(&two, "2").await;
+    assert_eq!(second.lease.as_ref().unwrap().attempt, 2);
+    let late = t.worker.complete_task(complete(&one, &first)).await.unwrap_err();
+    assert_eq!(refusal(&late), (Code::Aborted, "LEASE_LOST".to_owned(), vec![]));
+
+    let heartbeat = v1::HeartbeatRequest {
+        session_id: one,
+        leases: vec![first.lease.unwrap()],
+        draining: false,
+    };
+    let beat = t.worker.heartbeat(heartbeat).await.unwrap().into_inner();
+    assert_eq!(beat.leases[0].verdict(), LeaseVerdict::Lost);
+
+    let unknown = v1::HeartbeatRequest { session_id: "s1".into(), ..Default::default() };
+    let error = t.worker.heartbeat(unknown).await.unwrap_err();
+    assert_eq!(refusal(&error).1, "UNKNOWN_SESSION");
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancel_is_pushed_and_confirmed() {
+    let mut t = TestBroker::start().await;
+    let task = t.create("train").await;
+    let session = t.register("w1", "a").await;
+    let leased = t.start_one(&session, "1").await;
+    let request = v1::StreamCommandsRequest { session_id: session.clone() };
+    let mut commands = t.worker.stream_commands(request).await.unwrap().into_inner();
+    assert_eq!(t.cancel(&task.id).await.unwrap().state(), TaskState::Cancelling);
+    let command = commands.message().await.unwrap().unwrap().command.unwrap();
+    let expected = v1::stream_commands_response::Command::Cancel(leased.lease.clone().unwrap());
+    assert_eq!(command, expected);
+
+    let heartbeat = v1::HeartbeatRequest {
+        session_id: session.clone(),
+        leases: vec![leased.lease.clone().unwrap()],
+        draining: false,
+    };
+    let beat = t.worker.heartbeat(heartbeat).await.unwrap().into_inner();
+    assert_eq!(beat.leases[0].verdict(), LeaseVerdict::Cancel);
+    let fail = v1::FailTaskRequest {
+        session_id: session,
+        lease: leased.lease,
+        failure: Some(v1::Failure {
+            reason: v1::FailureReason::Cancelled.into(),
+            message: "stopped".into(),
+        }),
+        ..Default::default()
+    };
+    let failed = t.worker.fail_task(fail).await.unwrap().into_inner();
+    assert_eq!(failed.state(), TaskState::Cancelled);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_context_version_is_told_with_the_current_one() {
+    let mut t = TestBroker::start().await;
+    t.create("train").await;
+    let session = t.register("w1", "a").await;
+    let leased = t.start_one(&session, "1").await;
+    let request = v1::SaveContextRequest {
+        session_id: session,
+        lease: leased.lease,
+        stage: Some("a".into()),
+        context: None,
+        expected_version: Some(3),
+    };
+    let error = t.worker.save_context(request).await.unwrap_err();
+    assert_eq!(refusal(&error), (Code::Aborted, "CONTEXT_VERSION".to_owned(), vec![]));
+    let current = error.metadata().get(asyncflow_proto::CONTEXT_VERSION_METADATA).unwrap();
+    assert_eq!(current, "0");
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_result_over_its_limit_fails_the_attempt_once() {
+    let mut t = TestBroker::start().await;
+    let task = t.create("train").await;
+    let session = t.register("w1", "a").await;
+    let leased = t.start_one(&session, "1").await;
+    let mut request = complete(&session, &leased);
+    request.result =
+        Some(v1::Content { data: vec![0; 64 * 1_024 + 1].into(), ..Default::default() });
+    let done = t.worker.complete_task(request).await.unwrap().into_inner();
+    assert_eq!(done.state(), TaskState::Failed);
+    let failure = t.get(&task.id).await.failure.unwrap();
+    assert_eq!(failure.reason(), v1::FailureReason::ResultTooLarge);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_task_wrote_is_followed_to_its_end() {
+    let mut t = TestBroker::start().await;
+    let task = t.create("train").await;
+    let session = t.register("w1", "a").await;
+    let leased = t.start_one(&session, "1").await;
+    let request =
+        v1::StreamTaskLogsRequest { task_id: task.id, follow: true, ..Default::default() };
+    let mut logs = t.broker.stream_task_logs(request).await.unwrap().into_inner();
+    let push = |offset: i64, data: &'static str| v1::PushTaskLogsRequest {
+        session_id: session.clone(),
+        chunks: vec![v1::LogChunk {
+            lease: leased.lease.clone(),
+            stream: v1::LogStream::Stdout.into(),
+            offset,
+            data: data.into(),
+            time: None,
+        }],
+    };
+    for (offset, data) in [(0, "epoch 1\n"), (8, "epoch 2\n")] {
+        t.worker.push_task_logs(push(offset, data)).await.unwrap();
+        let chunk = logs.message().await.unwrap().unwrap();
+        assert_eq!((chunk.offset, &chunk.data[..]), (offset, data.as_bytes()));
+    }
+    t.worker.complete_task(complete(&session, &leased)).await.unwrap();
+    assert!(logs.message().await.unwrap().is_none());
+    t.stop().await;
+}
