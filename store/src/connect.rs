@@ -25,6 +25,8 @@ use crate::{
 
 /// A lock wait ends after this long; the transaction is then repeated.
 const LOCK_WAIT_S: u64 = 5;
+/// Readers of one SQLite file; more only cost memory.
+const SQLITE_READERS_MAX: u32 = 8;
 /// Prepared statements kept per connection: every shard has its own texts.
 const STATEMENTS_MAX: usize = 384;
 
@@ -227,6 +229,7 @@ async fn sqlite(
     let mut one = pool.clone();
     one.max_connections(1);
     let writer = Database::connect(one).await?;
+    pool.max_connections(options.max_connections.min(SQLITE_READERS_MAX));
     let reader = Database::connect(pool).await?;
     Ok((writer, reader))
 }

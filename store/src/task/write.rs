@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use asyncflow_core::{
     event::Event,
     id::ShardId,
+    invariant::check_step,
     task::{Attempt, Content, FullTask, Labels, Task},
     transition::{Refusal, transition},
 };
@@ -97,6 +98,7 @@ impl Batch {
     ) -> Result<Option<&Task>, Refusal> {
         let Some(row) = self.rows.get_mut(&key) else { return Ok(None) };
         let step = transition(&row.after, event, now_ms)?;
+        debug_assert_eq!(check_step(&row.after, event, &step), Ok(()), "{event:?}");
         ledger.changed(&row.after, &step.task);
         row.after = step.task;
         row.context = step.context.or(row.context.take());

@@ -1,6 +1,6 @@
 //! Leadership.
 
-use asyncflow_store::{Store, StoreError};
+use asyncflow_store::{DutyRun, Store, StoreError};
 
 pub async fn only_one_leads_and_epochs_fence(store: Store) {
     assert_eq!(store.get_leader().await.unwrap(), None);
@@ -27,4 +27,22 @@ pub async fn only_one_leads_and_epochs_fence(store: Store) {
     assert_eq!((row.holder.as_str(), row.epoch), ("third", 3));
     assert!(row.expire_time_ms > row.now_ms);
     assert!(matches!(store.resign(&second).await, Err(StoreError::NotLeader)));
+}
+
+pub async fn duties_add_up(store: Store) {
+    let run = |done, error: Option<&str>| DutyRun {
+        name: "reap".into(),
+        start_ms: 10,
+        end_ms: 20,
+        done,
+        error: error.map(String::from),
+    };
+    store.record_duty(&run(3, None)).await.unwrap();
+    store.record_duty(&run(0, Some("no database"))).await.unwrap();
+    let duty = store.list_duties().await.unwrap().remove(0);
+    assert_eq!((duty.runs, duty.failures, duty.done), (2, 1, 3));
+    assert_eq!(duty.last_error.as_deref(), Some("no database"));
+    store.record_duty(&run(1, None)).await.unwrap();
+    let duty = store.list_duties().await.unwrap().remove(0);
+    assert_eq!((duty.last_error, duty.last_end_ms), (None, Some(20)));
 }

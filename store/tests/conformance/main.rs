@@ -70,6 +70,7 @@ conformance! {
     insert::a_request_id_makes_one_task,
     insert::a_request_raced_by_many_makes_one_task,
     insert::a_bad_member_does_not_harm_its_neighbours,
+    leader::duties_add_up,
     leader::only_one_leads_and_epochs_fence,
     list::pages_meet_every_task_once,
     list::filters_are_conjunctions,
@@ -96,6 +97,11 @@ async fn open(url: &str) -> Store {
     let mut options = StoreOptions::new(url);
     options.max_connections = 8;
     let store = Store::connect(&options).await.unwrap();
-    store.migrate().await.unwrap();
+    let other = Store::connect(&options).await.unwrap();
+    // Two processes that start together both bring the schema up.
+    let (one, two) = tokio::join!(store.migrate(), other.migrate());
+    one.unwrap();
+    two.unwrap();
+    other.close().await;
     store
 }

@@ -1,0 +1,132 @@
+//! The claim and the settle go by the indexes that were made for them, as the databases' own
+//! counters tell.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use asyncflow_core::{
+    create::NewTask,
+    event::{Event, Fence, Settle},
+    id::TypeName,
+    retry::RetryPatch,
+    task::{Content, Labels},
+    task_type::TaskType,
+};
+use asyncflow_store::{
+    ClaimRequest, Create, Store, StoreOptions, Taker,
+    testing::{fresh_database, mariadb, postgres},
+};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
+
+const TASKS: usize = 6_000;
+
+async fn open(url: &str) -> (Store, DatabaseConnection) {
+    let store = Store::connect(&StoreOptions::new(url)).await.unwrap();
+    store.migrate().await.unwrap();
+    (store, Database::connect(url).await.unwrap())
+}
+
+async fn fill(store: &Store) {
+    let name = TypeName::new("work").unwrap();
+    let task_type = Arc::new(TaskType::with_defaults(name.clone(), 0));
+    let new = NewTask {
+        task_type: name,
+        user: "ann".into(),
+        name: String::new(),
+        priority: None,
+        labels: Labels::new(),
+        payload: Content::default(),
+        context: Content::default(),
+        retry: RetryPatch::default(),
+        max_running_ms: None,
+        not_before_ms: None,
+        request_id: None,
+    };
+    let create = Create { new, task_type };
+    for _ in 0..TASKS / 500 {
+        let answers = store.insert(vec![create.clone(); 500]).await;
+        assert!(answers.iter().all(Result::is_ok));
+    }
+}
+
+/// Claims and completes with marks, as a broker does.
+async fn work(store: &Store, rounds: usize, limit: u32) {
+    let mut after = BTreeMap::new();
+    for _ in 0..rounds {
+        let taker =
+            Taker { worker_id: "w".into(), session_id: 1, acquire_id: String::new(), want: limit };
+        let request = ClaimRequest {
+            task_type: TypeName::new("work").unwrap(),
+            limit,
+            takers: vec![taker],
+            after: after.clone(),
+            handout_ttl_ms: 10_000,
+        };
+        let claimed = store.claim(&request).await.unwrap();
+        assert_eq!(claimed.leased.len(), limit as usize);
+        after = claimed.marks;
+        let events = claimed.leased.into_iter().map(|leased| {
+            let task = leased.task.task;
+            let fence = Fence { attempt: task.attempt, session_id: 1 };
+            let settle = Settle::Complete { result: None };
+            (task.id, Event::Settle { fence, settle, digest: 1, exit_code: Some(0) })
+        });
+        let answers = store.apply(events.collect()).await;
+        assert!(answers.iter().all(Result::is_ok));
+    }
+}
+
+async fn number(db: &DatabaseConnection, sql: &str, column: usize) -> i64 {
+    let statement = Statement::from_string(db.get_database_backend(), sql);
+    let row = db.query_one_raw(statement).await.unwrap().unwrap();
+    match row.try_get_by_index::<i64>(column) {
+        Ok(number) => number,
+        Err(_) => row.try_get_by_index::<String>(column).unwrap().parse().unwrap(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_claims_by_the_partial_index_and_settles_by_key() {
+    let (store, db) = open(&fresh_database(postgres()).await).await;
+    fill(&store).await;
+    db.execute_unprepared("ANALYZE t_work_1").await.unwrap();
+    // Rows, not scans: making an index counts as a scan, of an empty table.
+    let table =
+        "SELECT COALESCE(seq_tup_read, 0) FROM pg_stat_user_tables WHERE relname = 't_work_1'";
+    let index = |name| {
+        format!(
+            "SELECT COALESCE(idx_scan, 0) FROM pg_stat_user_indexes WHERE indexrelname = '{name}'"
+        )
+    };
+    let states = number(&db, &index("t_work_1_state"), 0).await;
+    // More rounds than it takes PostgreSQL to think of a generic plan.
+    let rounds = 12;
+    work(&store, rounds, 200).await;
+    // Counters are reported by the sessions within a second or so.
+    while number(&db, &index("t_work_1_ready"), 0).await < rounds as i64 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(number(&db, table, 0).await, 0, "a scan of the whole table");
+    assert_eq!(number(&db, &index("t_work_1_state"), 0).await, states, "a settle by state");
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_claims_without_a_sort_or_a_scan() {
+    let (store, db) = open(&fresh_database(mariadb()).await).await;
+    fill(&store).await;
+    db.execute_unprepared("ANALYZE TABLE t_work_1").await.unwrap();
+    let status = |name| format!("SHOW GLOBAL STATUS LIKE '{name}'");
+    let counters = ["Sort_merge_passes", "Sort_scan", "Select_scan", "Handler_read_rnd_next"];
+    let mut before = Vec::new();
+    for name in counters {
+        before.push(number(&db, &status(name), 1).await);
+    }
+    work(&store, 12, 200).await;
+    // SHOW itself and the small tables scan a little; the 6,000 rows never.
+    let scanned = number(&db, &status("Handler_read_rnd_next"), 1).await - before[3];
+    assert!(scanned < TASKS as i64, "{scanned} rows were read by scanning");
+    let sorted = number(&db, &status("Sort_scan"), 1).await - before[1];
+    assert_eq!(sorted, 0, "a sort of a scanned table");
+    store.close().await;
+}
