@@ -22,7 +22,10 @@ use uuid::Uuid;
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// It cannot be read or written.
-    #[error("data_dir {}: {source}; it has to be a directory that this user can write", path.display())]
+    #[error(
+        "data_dir {}: {source}; it has to be a directory that this user can write",
+        path.display()
+    )]
     Io {
         /// What was touched.
         path: PathBuf,
@@ -30,7 +33,10 @@ pub enum DataDirError {
         source: io::Error,
     },
     /// Another process uses it.
-    #[error("data_dir {} is in use by another worker: stop that one, or give this one its own", path.display())]
+    #[error(
+        "data_dir {} is in use by another worker: stop that one, or give this one its own",
+        path.display()
+    )]
     InUse {
         /// The directory.
         path: PathBuf,

@@ -35,8 +35,8 @@ impl AsRawFd for Handle {
 }
 
 impl FileWatch {
-    /// Without inotify (no instances left) readers look once a second instead. Must be called inside
-    /// of a tokio runtime.
+    /// Without inotify (no instances left) readers look once a second instead. Must be called
+    /// inside of a tokio runtime.
     pub fn open() -> Self {
         let opened = || -> io::Result<Inner> {
             let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;

@@ -1,7 +1,7 @@
 //! Outcomes that no broker has confirmed, one file each, durable before the broker is called.
 //!
-//! `<task>.<attempt>.<complete|fail|release>` holds the encoded request. It is written under another
-//! name, synced and renamed, so that a file with this name is always whole.
+//! `<task>.<attempt>.<complete|fail|release>` holds the encoded request. It is written under
+//! another name, synced and renamed, so that a file with this name is always whole.
 
 use std::{
     fs::{self, File},

@@ -59,7 +59,8 @@ async fn bad_lines_are_reported_and_the_good_ones_count() {
         head -c 65537 /dev/zero | tr '\0' x >> "$f"; echo >> "$f"
         head -c 3000 /dev/urandom | tr '\n' ' ' >> "$f"; echo >> "$f"
         echo '{"event":"dance"}' >> "$f"
-        head -c 9000 /dev/zero | tr '\0' y | sed 's/.*/{"event":"context","data":"&"}/' >> "$f"; echo >> "$f"
+        head -c 9000 /dev/zero | tr '\0' y | sed 's/.*/{"event":"context","data":"&"}/' >> "$f"
+        echo >> "$f"
         echo '{"event":"stage","stage":"two"}' >> "$f"
         printf '{"event":"stage","stage":"thr' >> "$f""#,
     ));

@@ -4,8 +4,8 @@
 //! cargo run -p asyncflow-sdk --example resize
 //! ```
 //!
-//! The task "resizes" a picture in three stages and saves what it has after each of them, so that an
-//! attempt that follows a crash begins where the last one stopped.
+//! The task "resizes" a picture in three stages and saves what it has after each of them, so that
+//! an attempt that follows a crash begins where the last one stopped.
 
 use std::time::Duration;
 

@@ -11,13 +11,15 @@ use super::{
     stop::StopReason,
 };
 use crate::{
-    Error,
+    Error, clock,
     v1::{AcquireTasksRequest, Lease, LeaseStatus, LeaseVerdict, LeasedTask, StartTasksRequest},
 };
 
 /// What one AcquireTasks may ask for.
 const TASKS_MAX: usize = 1_000;
 const CALL_SLACK: Duration = Duration::from_secs(10);
+/// An empty answer that comes sooner than this was no long poll.
+const EMPTY_ANSWER_MIN: Duration = Duration::from_millis(200);
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Acquires and starts tasks until it is dropped. Dropping it loses nothing: what was handed out
@@ -26,7 +28,12 @@ pub(super) async fn run(runtime: &Arc<Runtime>) {
     loop {
         runtime.journal_works().await;
         let free = runtime.held.free_slots(runtime.options.slots).await;
+        let asked_at = clock::now();
         match acquire(&runtime.link, free.min(TASKS_MAX), runtime.options.acquire_wait).await {
+            Ok(tasks) if tasks.is_empty() && asked_at.elapsed() < EMPTY_ANSWER_MIN => {
+                // A broker that shuts down answers empty at once; it must not be asked in a circle.
+                tokio::time::sleep(clock::jittered(EMPTY_ANSWER_MIN)).await;
+            }
             Ok(tasks) => take(runtime, tasks),
             Err(error) => {
                 tracing::error!(%error, "acquire was refused");

@@ -138,6 +138,12 @@ impl Runtime {
             self.abort.cancel();
             let _ = tokio::time::timeout(ABORT_MAX, self.attempts.wait()).await;
         }
+        if !self.held.leases().is_empty() {
+            // Deregistering would put these tasks back into the queue, and their outcomes,
+            // which the journal keeps for the next process, would come too late.
+            tracing::warn!("leaving without deregistering, outcomes are still to be delivered");
+            return;
+        }
         let leaving = self.link.call(
             LAST_WORDS_MAX,
             |session_id| DeregisterWorkerRequest { session_id },
