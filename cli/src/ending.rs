@@ -9,8 +9,8 @@ use asyncflow_proto::v1::{Attempt, Task, TaskState};
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNAL_BASE: i32 = 128;
 
-/// The exit code of a task that has ended: 0 when it succeeded, 130 when it was cancelled, else that
-/// of its last process, else 1.
+/// The exit code of a task that has ended: 0 when it succeeded, 130 when it was cancelled, else
+/// that of its last process, else 1.
 pub async fn exit_code(broker: &Broker, task: &Task) -> Result<u8, CliError> {
     match task.state() {
         TaskState::Succeeded => Ok(exit::OK),

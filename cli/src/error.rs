@@ -85,11 +85,27 @@ fn told(error: &SdkError, server: &str, address: &str) -> String {
             root_cause(error),
             if server == "broker" { "ASYNCFLOW_BROKER" } else { "ASYNCFLOW_GOVERNOR" },
         ),
-        _ => match error.reason() {
-            Some(reason) => format!("{error}\n  see docs/errors/{reason}.md"),
-            None => error.to_string(),
-        },
+        _ => refused(error),
     }
+}
+
+/// The server's words, every violation, and where the reason is explained.
+fn refused(error: &SdkError) -> String {
+    let mut text = match error.message() {
+        "" => error.code().to_string(),
+        message => message.to_owned(),
+    };
+    for violation in error.violations() {
+        let line = format!("{}: {}", violation.field, violation.description);
+        // A single one is the message already.
+        if line != error.message() {
+            text.push_str(&format!("\n  {line}"));
+        }
+    }
+    if let Some(reason) = error.reason() {
+        text.push_str(&format!("\n  ({reason}, see docs/errors/{reason}.md)"));
+    }
+    text
 }
 
 /// "tcp connect error" says less than what lies under it.

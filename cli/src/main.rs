@@ -2,7 +2,7 @@
 //!
 //! | half | commands | may import |
 //! |---|---|---|
-//! | client | `run`, `task`, `type`, `worker list`, `governor status` …, `completions` | sdk, proto |
+//! | client | `run`, `task`, `type`, `worker list`, `governor status` … | sdk, proto |
 //! | programs | `dev`, `broker`, `worker`, `governor`, `config` | the programs' crates |
 //!
 //! Exit codes: 0 well, 1 error, 2 usage or configuration, 3 not found, 5 unreachable; `run` and
@@ -11,6 +11,7 @@
 mod clock;
 mod completions;
 mod connection;
+mod dev;
 mod ending;
 mod error;
 mod filter;
@@ -19,6 +20,7 @@ mod governor;
 mod output;
 mod resolve;
 mod run;
+mod serve;
 mod session;
 mod style;
 mod task;
@@ -29,12 +31,12 @@ mod worker;
 
 use clap::{Parser, Subcommand};
 use error::{CliError, Outcome};
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 /// asyncflow: durable tasks for shared servers
 ///
-/// `asyncflow dev` starts everything in one process; then `asyncflow run -- CMD …` runs a command as
-/// a task.
+/// `asyncflow dev` starts everything in one process; then `asyncflow run -- CMD …` runs a command
+/// as a task.
 #[derive(Debug, Parser)]
 #[command(name = "asyncflow", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
@@ -47,11 +49,15 @@ const EXIT_CODES: &str = "Exit codes: 0 well, 1 error, 2 usage or configuration,
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Dev(dev::Args),
     Run(Box<run::Args>),
     Task(Box<task::Args>),
     Type(Box<task_type::Args>),
-    Worker(worker::Args),
-    Governor(governor::Args),
+    /// Run a broker
+    Broker(asyncflow_broker::Args),
+    Worker(serve::WorkerArgs),
+    Governor(serve::GovernorArgs),
+    Config(serve::config::Args),
     Completions(completions::Args),
 }
 
@@ -61,8 +67,11 @@ fn main() -> ExitCode {
         Command::Run(args) => client(run::execute(*args)),
         Command::Task(args) => client(task::execute(*args)),
         Command::Type(args) => client(task_type::execute(*args)),
-        Command::Worker(args) => worker::execute(args),
-        Command::Governor(args) => governor::execute(args),
+        Command::Dev(args) => serve::program(dev::execute(args)),
+        Command::Broker(args) => serve::broker(args),
+        Command::Worker(args) => serve::worker(args),
+        Command::Governor(args) => serve::governor(args),
+        Command::Config(args) => finish(serve::config::execute(args)),
         Command::Completions(args) => finish(completions::execute(&args)),
     }
 }
@@ -90,6 +99,11 @@ fn finish(outcome: Outcome) -> ExitCode {
 /// Says on stderr what went wrong.
 fn complain(text: &str) {
     eprintln!("{} {text}", style::Palette::stderr().error("error:"));
+}
+
+/// Says on stdout what a person waits for; that nobody reads it is fine.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Says something beside the answer, on stderr.

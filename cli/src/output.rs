@@ -3,7 +3,7 @@
 use crate::{clock, error::CliError, style::Palette};
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 /// `-o`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -140,13 +140,8 @@ impl Output {
 fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    // Without a terminal there is no width to keep to: wrapped ids would be useless in a pipe.
-    let arrangement = if io::stdout().is_terminal() {
-        ContentArrangement::Dynamic
-    } else {
-        ContentArrangement::Disabled
-    };
-    table.set_content_arrangement(arrangement);
+    // Never fitted to the terminal's width: half an id on each of two lines cannot be copied.
+    table.set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 

@@ -15,10 +15,10 @@ pub const DEFAULT_TYPE: &str = "command";
 
 /// Run a command as a task and follow it
 ///
-/// What it writes comes out here as it is written, and its exit code becomes this command's: 0 when
-/// it succeeded, 128 + the signal when one ended it, 130 when it was cancelled, 1 when it failed
-/// without a process. Ctrl-C cancels the task and waits until it has stopped; a second Ctrl-C leaves
-/// at once. There is no shell in between: `-- sh -c 'a | b'` asks for one.
+/// What it writes comes out here as it is written, and its exit code becomes this command's: 0
+/// when it succeeded, 128 + the signal when one ended it, 130 when it was cancelled, 1 when it
+/// failed without a process. Ctrl-C cancels the task and waits until it has stopped; a second
+/// Ctrl-C leaves at once. There is no shell in between: `-- sh -c 'a | b'` asks for one.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The task type

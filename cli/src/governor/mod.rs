@@ -1,4 +1,4 @@
-//! `asyncflow governor …`: the program, or a question to one that runs. One file per verb.
+//! `asyncflow governor …`: a question to one that runs. One file per verb.
 
 mod leader;
 mod resign;
@@ -6,8 +6,7 @@ mod run_duty;
 mod shards;
 mod status;
 
-use crate::{client, connection::GovernorAddress, error::Outcome, output::OutputArgs};
-use std::process::ExitCode;
+use crate::{connection::GovernorAddress, error::Outcome, output::OutputArgs};
 
 /// Flags of every question to a governor.
 #[derive(Debug, clap::Args)]
@@ -18,15 +17,9 @@ pub struct AskArgs {
     output: OutputArgs,
 }
 
-/// Ask a governor
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    question: Question,
-}
-
+/// What can be asked.
 #[derive(Debug, clap::Subcommand)]
-enum Question {
+pub enum Question {
     Status(status::Args),
     Leader(leader::Args),
     Shards(shards::Args),
@@ -34,12 +27,8 @@ enum Question {
     Resign(resign::Args),
 }
 
-/// Runs one verb.
-pub fn execute(args: Args) -> ExitCode {
-    client(ask(args.question))
-}
-
-async fn ask(question: Question) -> Outcome {
+/// Asks it.
+pub async fn ask(question: Question) -> Outcome {
     match question {
         Question::Status(args) => status::execute(args).await,
         Question::Leader(args) => leader::execute(args).await,

@@ -15,8 +15,8 @@ pub struct Tasks {
     pub typed: Vec<String>,
 }
 
-/// Finds all tasks first, so that a typing error changes nothing; then goes through them to the end,
-/// whatever the servers says about one of them. The exit code is that of the first error.
+/// Finds all tasks first, so that a typing error changes nothing; then goes through them to the
+/// end, whatever the servers says about one of them. The exit code is that of the first error.
 pub async fn each<F>(session: &Session, tasks: &Tasks, verb: impl Fn(String) -> F) -> Outcome
 where
     F: Future<Output = Result<Task, Error>>,

@@ -12,8 +12,8 @@ use prost_types::Duration;
 
 /// Wait until a task has ended; the exit code is the task's
 ///
-/// 0 when it succeeded; the exit code of its process (128 + the signal) when it failed, 1 without a
-/// process; 130 when it was cancelled.
+/// 0 when it succeeded; the exit code of its process (128 + the signal) when it failed, 1 without
+/// a process; 130 when it was cancelled.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Id, unique prefix of one, or `last`

@@ -12,8 +12,8 @@ use std::pin::pin;
 
 /// Print tasks as they are and at every change, one line each
 ///
-/// With ids it ends when all of them have ended; with a filter, or without anything, it goes on until
-/// it is interrupted.
+/// With ids it ends when all of them have ended; with a filter, or without anything, it goes on
+/// until it is interrupted.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Ids, unique prefixes of ids, or `last`

@@ -1,0 +1,90 @@
+//! `asyncflow dev`: start, hold, stop, go on.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use crate::{
+    dev_process::{Dev, command_in},
+    program::Done,
+};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+#[test]
+fn a_directory_in_use_is_refused_with_what_to_do() {
+    let dev = Dev::start();
+    let second: Done = command_in(dev.dir()).output().unwrap().into();
+    let second = second.expect_code(1);
+    assert!(second.stderr.contains(&format!("pid {}", dev.pid())), "{}", second.stderr);
+    assert!(second.stderr.contains("--data-dir"), "{}", second.stderr);
+    dev.call(&["task", "list"]).expect_code(0);
+}
+
+#[test]
+fn a_directory_of_a_newer_version_or_that_cannot_be_written_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("format"), "999\n").unwrap();
+    let newer: Done = command_in(dir.path()).output().unwrap().into();
+    assert!(newer.expect_code(1).stderr.contains("newer version"));
+    let unusable: Done = command_in("/dev/null/x".as_ref()).output().unwrap().into();
+    assert!(unusable.expect_code(1).stderr.contains("/dev/null/x"));
+}
+
+#[test]
+fn wrong_settings_are_2_and_all_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = ["--set", "broker.lease.ttl_ms=1000", "--set", "broker.no_such_key=1"];
+    let done: Done = command_in(dir.path()).args(wrong).output().unwrap().into();
+    let done = done.expect_code(2);
+    assert!(
+        done.stderr.contains("lease.ttl_ms") && done.stderr.contains("no_such_key"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_taken_port_is_told_with_its_address() {
+    let dev = Dev::start();
+    let dir = tempfile::tempdir().unwrap();
+    let taken = dev.broker.trim_start_matches("http://");
+    let mut command = crate::program::asyncflow(&["dev", "--listen", taken, "--data-dir"]);
+    let done: Done = command.arg(dir.path()).output().unwrap().into();
+    let done = done.expect_code(1);
+    assert!(done.stderr.contains(taken) && done.stderr.contains("--listen"), "{}", done.stderr);
+}
+
+#[test]
+fn sigterm_ends_it_cleanly_and_a_new_one_goes_on_with_the_same_tasks() {
+    let dev = Dev::start();
+    let id = dev.idle_task(&["--name", "kept"]);
+    let workers = dev.call(&["worker", "list", "-o", "id"]).expect_code(0).stdout;
+    let (code, dir) = dev.stop();
+    assert_eq!(code, 0);
+    assert!(!dir.path().join("dev.json").exists());
+
+    let dev = Dev::start_in(dir);
+    assert_eq!(dev.call(&["task", "list", "-o", "id"]).expect_code(0).lines(), [id.as_str()]);
+    assert_eq!(dev.call(&["worker", "list", "-o", "id"]).expect_code(0).stdout, workers);
+}
+
+#[test]
+fn a_killed_one_leaves_a_directory_that_can_be_used_again() {
+    let dev = Dev::start();
+    let id = dev.idle_task(&[]);
+    let dir = dev.kill();
+    let dev = Dev::start_in(dir);
+    dev.call(&["task", "get", &id]).expect_code(0);
+}
+
+#[test]
+fn metrics_and_health_are_served() {
+    let dev = Dev::start();
+    for (path, expected) in [("/readyz", "200 OK"), ("/metrics", "asyncflow_uptime_seconds")] {
+        let address = dev.http.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(expected), "{path}: {answer}");
+    }
+}

@@ -1,0 +1,12 @@
+//! The command as people and scripts meet it: real processes, real output, real exit codes.
+
+mod dev;
+mod dev_process;
+mod governor;
+mod program;
+mod run;
+mod settings;
+mod task;
+mod task_type;
+mod usage;
+mod worker;

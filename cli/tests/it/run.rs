@@ -1,0 +1,86 @@
+//! `asyncflow run` and `asyncflow task wait`: the task's end is the command's end.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use crate::{
+    dev_process::{Dev, signal},
+    program::Done,
+};
+use nix::sys::signal::Signal;
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+#[test]
+fn it_passes_output_and_exit_code_on() {
+    let dev = Dev::start();
+    let done =
+        dev.call(&["run", "--", "sh", "-c", "echo out; echo err >&2; echo $GREETING; exit 0"]);
+    assert_eq!(done.expect_code(0).stdout, "out\n\n");
+
+    let args = ["run", "--env", "GREETING=hello", "--", "sh", "-c", "echo err >&2; echo $GREETING"];
+    let done = dev.call(&args).expect_code(0);
+    assert_eq!(done.stdout, "hello\n");
+    assert!(done.stderr.contains("err\n"), "{}", done.stderr);
+
+    let once = ["run", "--max-retries", "0", "--"];
+    dev.call(&[&once[..], &["sh", "-c", "exit 7"]].concat()).expect_code(7);
+    dev.call(&[&once[..], &["sh", "-c", "kill -9 $$"]].concat()).expect_code(137);
+    dev.call(&[&once[..], &["/no/such/program"]].concat()).expect_code(127);
+    dev.call(&["task", "wait", "last"]).expect_code(127);
+}
+
+#[test]
+fn a_detached_task_can_be_waited_for() {
+    let dev = Dev::start();
+    let args = ["run", "--detach", "-o", "id", "--max-retries", "0", "--", "sh", "-c", "exit 9"];
+    let id = dev.call(&args).expect_code(0).stdout.trim().to_owned();
+    dev.call(&["task", "wait", &id]).expect_code(9);
+    let task = dev.call(&["task", "get", &id, "-o", "json"]).expect_code(0).json();
+    assert_eq!((&task["state"], &task["task_type"]), (&"FAILED".into(), &"command".into()));
+    let attempts = dev.call(&["task", "attempts", &id, "-o", "jsonl"]).expect_code(0).json();
+    assert_eq!((&attempts["exit_code"], &attempts["outcome"]), (&9.into(), &"FAILED".into()));
+}
+
+#[test]
+fn waiting_may_end_before_the_task() {
+    let dev = Dev::start();
+    let id = dev.idle_task(&[]);
+    let done = dev.call(&["task", "wait", &id, "--timeout", "50ms"]).expect_code(1);
+    assert!(done.stderr.contains("has not ended"), "{}", done.stderr);
+}
+
+#[test]
+fn the_first_interrupt_cancels_the_task() {
+    let dev = Dev::start();
+    let mut child = dev
+        .command(&["run", "--", "sh", "-c", "echo started; sleep 600"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "started\n");
+    signal(&child, Signal::SIGINT);
+    let done: Done = child.wait_with_output().unwrap().into();
+    let done = done.expect_code(130);
+    assert!(done.stderr.contains("CANCELLED"), "{}", done.stderr);
+    let task = dev.call(&["task", "get", "last", "-o", "json"]).expect_code(0).json();
+    assert_eq!(task["state"], "CANCELLED");
+}
+
+#[test]
+fn the_log_is_there_afterwards() {
+    let dev = Dev::start();
+    dev.call(&["run", "--", "sh", "-c", "echo one; echo two; echo three"]).expect_code(0);
+    assert_eq!(dev.call(&["task", "logs", "last"]).expect_code(0).stdout, "one\ntwo\nthree\n");
+    let tail = dev.call(&["task", "logs", "last", "--tail", "1"]).expect_code(0);
+    assert_eq!(tail.stdout, "three\n");
+    let json = dev.call(&["task", "logs", "last", "-o", "jsonl"]).expect_code(0);
+    let texts = json.lines().into_iter().map(|line| {
+        let chunk: serde_json::Value = serde_json::from_str(line).unwrap();
+        chunk["data"]["text"].as_str().unwrap().to_owned()
+    });
+    assert!(texts.collect::<String>().contains("one\ntwo\nthree\n"));
+}

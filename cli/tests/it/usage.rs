@@ -1,0 +1,83 @@
+//! What the command says without any server.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use crate::program::call;
+
+#[test]
+fn a_wrong_command_line_is_2() {
+    for args in [
+        &["no-such-command"][..],
+        &["run"],
+        &["run", "true"],
+        &["task", "list", "--state", "done"],
+        &["task", "list", "-o", "xml"],
+        &["task", "get"],
+        &["run", "--delay", "soon", "--", "true"],
+        &["run", "--delay", "1s", "--not-before", "2030-01-01T00:00:00Z", "--", "true"],
+        &["run", "--label", "x", "--", "true"],
+        &["task", "create", "--payload", "{}"],
+        &["task", "create", "-t", "x", "--cwd", "/tmp"],
+        &["task", "create", "-t", "x", "--payload-file", "/nonexistent/file"],
+        &["task", "get", "last", "--broker", "ftp://somewhere"],
+        &["task", "update", "train-1-0c5wzq8a7r2kd"],
+        &["type", "set", "train"],
+        &["dev", "--set", "lease.ttl_ms=5"],
+    ] {
+        let done = call(args).expect_code(2);
+        assert!(!done.stderr.is_empty() && done.stdout.is_empty(), "{args:?}: {done:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_away_is_5() {
+    let whole = "train-1-0c5wzq8a7r2kd";
+    for args in [
+        &["task", "get", whole][..],
+        &["task", "list"],
+        &["run", "--", "true"],
+        &["type", "list"],
+        &["worker", "list"],
+    ] {
+        let address = ["--broker", "http://127.0.0.1:1", "--connect-retries", "0"];
+        let split = args.iter().position(|arg| *arg == "--").unwrap_or(args.len());
+        let args = [&args[..split], &address, &args[split..]].concat();
+        let done = call(&args).expect_code(5);
+        assert!(done.stderr.contains("http://127.0.0.1:1"), "{}", done.stderr);
+        assert!(done.stderr.contains("asyncflow dev"), "{}", done.stderr);
+    }
+    call(&["governor", "status", "--governor", "http://127.0.0.1:1"]).expect_code(5);
+}
+
+#[test]
+fn help_names_every_command_and_the_exit_codes() {
+    let help = call(&["--help"]).expect_code(0).stdout;
+    for word in [
+        "dev",
+        "broker",
+        "worker",
+        "governor",
+        "run",
+        "task",
+        "type",
+        "config",
+        "completions",
+        "5 unreachable",
+    ] {
+        assert!(help.contains(word), "{word} is missing in {help}");
+    }
+    let help = call(&["run", "--help"]).expect_code(0).stdout;
+    assert!(help.contains("Ctrl-C cancels the task"), "{help}");
+    for program in ["broker", "worker", "governor"] {
+        let help = call(&[program, "--help"]).expect_code(0).stdout;
+        assert!(help.contains("--config") && help.contains("--set"), "{program}: {help}");
+    }
+}
+
+#[test]
+fn completions_know_the_verbs() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = call(&["completions", shell]).expect_code(0).stdout;
+        assert!(script.contains("attempts") && script.contains("run-duty"), "{shell}");
+    }
+    call(&["completions", "cmd.exe"]).expect_code(2);
+}
