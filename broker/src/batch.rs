@@ -6,8 +6,9 @@
 //!  caller ─┘   bounded            └──────── again ◀────────────┘
 //! ```
 //!
-//! No timer waits for company: an idle writer commits what is there at once. A caller that went away
-//! before its rows were taken is skipped; afterwards its rows are committed and nobody hears of it.
+//! No timer waits for company: an idle writer commits what is there at once. A caller that went
+//! away before its rows were taken is skipped; afterwards its rows are committed and nobody hears
+//! of it.
 
 use std::{
     collections::VecDeque,

@@ -227,7 +227,8 @@ impl Watch {
 }
 
 impl Subject {
-    /// Judged by the change alone: a task that leaves the states of the filter is still of interest.
+    /// Judged by the change alone: a task that leaves the states of the filter is still of
+    /// interest.
     fn may_concern(&self, change: &Change) -> bool {
         match self {
             Self::Named(ids) => ids.contains(&change.task_id),

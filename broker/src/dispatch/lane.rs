@@ -121,8 +121,8 @@ impl Lane {
         self.next_look(dispatch).await
     }
 
-    /// Brokers that share a database keep out of each other's way: one holds the type's lock as long
-    /// as somebody waits there. Being wrong costs time only.
+    /// Brokers that share a database keep out of each other's way: one holds the type's lock as
+    /// long as somebody waits there. Being wrong costs time only.
     async fn thin_out(&self, dispatch: &Dispatch, lock: &mut Option<LockGuard>) {
         let shared = &dispatch.shared;
         if !shared.settings.shared_database || lock.as_ref().is_some_and(LockGuard::is_held) {

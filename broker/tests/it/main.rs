@@ -5,5 +5,6 @@
 mod dispatch;
 mod harness;
 mod life;
+mod registry;
 mod watch;
 mod work;

@@ -95,6 +95,6 @@ fn links_lead_somewhere() {
 }
 
 #[test]
-fn every_verb_has_a_test_of_its_name() {
+fn every_verb_is_called_by_a_test() {
     assert_tidy(verbs::check(source::repository()));
 }

@@ -1,5 +1,5 @@
-//! RegisterWorker: a new session for a new incarnation. What the former one held is adopted, or goes
-//! back into the queue at once: nobody waits for its leases to run out.
+//! RegisterWorker: a new session for a new incarnation. What the former one held is adopted, or
+//! goes back into the queue at once: nobody waits for its leases to run out.
 
 use asyncflow_core::{
     access::Principal,
