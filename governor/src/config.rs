@@ -18,6 +18,8 @@ const YEAR_MS: u64 = 365 * 24 * HOUR_MS;
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GovernorConfig {
+    /// How long calls in hand may take after SIGTERM.
+    pub drain_time_ms: u64,
     pub listen: ListenConfig,
     pub log: LogConfig,
     pub metrics: MetricsConfig,
@@ -27,7 +29,6 @@ pub struct GovernorConfig {
     pub lease: LeaseConfig,
     pub duties: DutiesConfig,
     pub retention: RetentionConfig,
-    pub shutdown: ShutdownConfig,
 }
 
 /// `[database]`.
@@ -36,7 +37,7 @@ pub struct DatabaseConfig {
     /// The address, with its password.
     pub url: String,
     /// Most connections.
-    pub connections_max: u32,
+    pub max_connections: u32,
 }
 
 /// `[redis]`.
@@ -59,7 +60,7 @@ pub struct LeaderConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LeaseConfig {
     /// The workers' heartbeat interval.
-    pub heartbeat_ms: u64,
+    pub heartbeat_interval_ms: u64,
 }
 
 /// `[duties]`.
@@ -84,13 +85,6 @@ pub struct RetentionConfig {
     pub logs_ms: u64,
 }
 
-/// `[shutdown]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ShutdownConfig {
-    /// How long calls in hand may take.
-    pub drain_ms: u64,
-}
-
 impl GovernorConfig {
     /// Loads and validates the settings.
     ///
@@ -105,7 +99,7 @@ impl GovernorConfig {
     pub fn store_options(&self) -> StoreOptions {
         let redis = &self.redis;
         StoreOptions {
-            max_connections: self.database.connections_max,
+            max_connections: self.database.max_connections,
             lock: LockKind::Memory,
             redis_url: (!redis.url.is_empty()).then(|| redis.url.clone()),
             redis_prefix: redis.prefix.clone(),
@@ -118,7 +112,7 @@ impl GovernorConfig {
     }
 
     pub(crate) fn drain_time(&self) -> Duration {
-        Duration::from_millis(self.shutdown.drain_ms)
+        Duration::from_millis(self.drain_time_ms)
     }
 }
 
@@ -133,8 +127,8 @@ impl Validate for GovernorConfig {
         rules.section("retention", &self.retention);
         let spans = [
             ("leader.ttl_ms", self.leader.ttl_ms, 100, HOUR_MS),
-            ("lease.heartbeat_ms", self.lease.heartbeat_ms, 10, HOUR_MS),
-            ("shutdown.drain_ms", self.shutdown.drain_ms, 0, HOUR_MS),
+            ("lease.heartbeat_interval_ms", self.lease.heartbeat_interval_ms, 10, HOUR_MS),
+            ("drain_time_ms", self.drain_time_ms, 0, HOUR_MS),
         ];
         require_spans(rules, &spans);
     }
@@ -145,8 +139,8 @@ impl Validate for DatabaseConfig {
         let scheme = self.url.split(':').next().unwrap_or_default();
         let known = ["sqlite", "mysql", "mariadb", "postgres", "postgresql"].contains(&scheme);
         rules.require(known, "url", "it must begin with sqlite:, mysql:, mariadb: or postgres:");
-        let fits = (1..=10_000).contains(&self.connections_max);
-        rules.require(fits, "connections_max", "it must be 1 to 10,000");
+        let fits = (1..=10_000).contains(&self.max_connections);
+        rules.require(fits, "max_connections", "it must be 1 to 10,000");
     }
 }
 

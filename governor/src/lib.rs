@@ -29,6 +29,6 @@ mod testing;
 pub use args::{Args, execute};
 pub use config::{
     DEFAULT_CONFIG, DatabaseConfig, DutiesConfig, ENV_PREFIX, GovernorConfig, LeaderConfig,
-    LeaseConfig, RedisConfig, RetentionConfig, ShutdownConfig,
+    LeaseConfig, RedisConfig, RetentionConfig,
 };
 pub use run::{GovernorError, run};

@@ -70,7 +70,7 @@ impl Bed {
             .flag("database.url", self.url.clone())
             .flag("listen.address", "127.0.0.1:0")
             .flag("metrics.address", "")
-            .flag("lease.heartbeat_ms", "10000")
+            .flag("lease.heartbeat_interval_ms", "10000")
             .flag("duties.reap_interval_ms", "5000")
             .flag("duties.promote_after_ms", "0");
         GovernorConfig::load(&sources).unwrap()

@@ -28,7 +28,7 @@ pub(crate) struct Reap {
 impl Reap {
     pub fn new(config: &GovernorConfig) -> Self {
         let interval = Duration::from_millis(config.duties.reap_interval_ms);
-        let heartbeat_ms = i64::try_from(config.lease.heartbeat_ms).unwrap_or(i64::MAX);
+        let heartbeat_ms = i64::try_from(config.lease.heartbeat_interval_ms).unwrap_or(i64::MAX);
         Self {
             interval,
             batch_rows_max: config.duties.batch_rows_max as usize,
