@@ -20,7 +20,7 @@ pub fn input(
     let at = at.field("task");
     let Some(spec) = request.task else {
         violations.add(at, "must be given");
-        return NewTaskInput::default();
+        return NewTaskInput { user: caller.to_owned(), ..NewTaskInput::default() };
     };
     let max_running = at.field("max_running_time");
     let not_before = at.field("not_before");

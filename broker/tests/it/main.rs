@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod bad_inputs;
 mod dispatch;
 mod harness;
 mod life;
