@@ -1,6 +1,6 @@
 //! The worker from start to end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use asyncflow_sdk::worker::{Handlers, WorkerBuilder, WorkerOptions};
 use asyncflow_service::{identity, secret_file::SecretFileError};
@@ -16,6 +16,9 @@ use crate::{
     journal::FileJournal,
     process::{EnvVariable, kill_leftovers},
 };
+
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a worker ended early.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +60,7 @@ pub async fn run_until(
     shutdown: CancellationToken,
     abort: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let data_dir = DataDir::open(&config.data_dir, &config.worker_id)?;
+    let data_dir = open_data_dir(&config).await?;
     let brokers = config.channels()?;
     end_leftovers(&data_dir).await;
     let desk = Arc::new(AttemptDesk::open().map_err(WorkerError::Socket)?);
@@ -77,7 +80,7 @@ pub async fn run_until(
         task_types: config.task_types.clone(),
         slots: config.slots(),
         version: identity::VERSION.to_owned(),
-        drain_timeout: std::time::Duration::from_millis(config.drain_time_ms),
+        drain_timeout: Duration::from_millis(config.drain_time_ms),
         ..WorkerOptions::new(brokers, data_dir.worker_id())
     })
     .handlers(handlers.command(Arc::new(executor)))
@@ -90,6 +93,18 @@ pub async fn run_until(
         served = desk.serve(desk_end) => served.map_err(WorkerError::Socket),
         () = watch.run() => Ok(()),
         () = clean::run(data_dir.attempts(), config.keep.clone()) => Ok(()),
+    }
+}
+
+/// A worker that was killed just now may still hold the lock for a moment.
+async fn open_data_dir(config: &WorkerConfig) -> Result<DataDir, DataDirError> {
+    let mut tries_left = LOCK_TRIES;
+    loop {
+        match DataDir::open(&config.data_dir, &config.worker_id) {
+            Err(DataDirError::InUse { .. }) if tries_left > 0 => tries_left -= 1,
+            opened => return opened,
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
     }
 }
 

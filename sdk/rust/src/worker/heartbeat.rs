@@ -21,6 +21,7 @@ const HURRY: u32 = 5;
 /// clock, the attempts are told that they are cut off; they go on, since the fence decides.
 pub(super) async fn beat(link: &Link, held: &Held, draining: &CancellationToken) {
     let mut last_ok = clock::now();
+    let mut failures = 0_u32;
     loop {
         let session = link.session().await;
         let interval = session.heartbeat_interval;
@@ -39,12 +40,20 @@ pub(super) async fn beat(link: &Link, held: &Held, draining: &CancellationToken)
         let wait = match answer {
             Ok(answer) => {
                 last_ok = sent_at;
+                if std::mem::take(&mut failures) > 0 {
+                    tracing::info!("heartbeats get through again");
+                }
                 held.set_cut_off(false);
                 held.follow(&answer.leases);
                 interval
             }
             Err(error) => {
-                tracing::warn!(%error, "heartbeat failed");
+                metrics::counter!("asyncflow_worker_heartbeat_failures_total").increment(1);
+                // One line for an outage; the counter has the rest.
+                if failures == 0 {
+                    tracing::warn!(%error, "heartbeats fail");
+                }
+                failures += 1;
                 clock::jittered(interval / HURRY)
             }
         };
