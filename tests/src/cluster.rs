@@ -203,7 +203,7 @@ impl Cluster {
             .collect();
         let variables = vec![
             ("WORKER_ID", format!("worker-{n}")),
-            ("BROKERS", brokers.join(",")),
+            ("BROKER__ADDRESSES", format!("{brokers:?}")),
             ("SLOTS", self.slots.to_string()),
             ("DATA_DIR", dir.join("data").display().to_string()),
             ("STOP_GRACE_MS", "1000".to_owned()),
