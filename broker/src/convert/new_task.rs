@@ -9,8 +9,8 @@ use asyncflow_proto::v1;
 
 use super::{command, task, time};
 
-/// Turns a CreateTaskRequest, which stands at `at`, into what the domain checks. `caller` is the user
-/// when the request names none.
+/// Turns a CreateTaskRequest, which stands at `at`, into what the domain checks. `caller` is the
+/// user when the request names none.
 pub fn input(
     request: v1::CreateTaskRequest,
     caller: &str,

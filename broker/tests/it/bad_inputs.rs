@@ -322,3 +322,20 @@ async fn of_the_transport() {
     t.create("train").await;
     t.stop().await;
 }
+
+#[tokio::test]
+async fn of_a_database_that_is_away() {
+    let mut t = TestBroker::start().await;
+    let task = t.create("train").await;
+    t.store.close().await;
+    let away = refused(Code::Unavailable, "DATABASE_UNAVAILABLE");
+    let get = v1::GetTaskRequest { task_id: task.id.clone(), view: 0 };
+    check("get", t.broker.get_task(get).await, &away);
+    let create = v1::CreateTaskRequest { task: Some(spec()), ..Default::default() };
+    let status = t.broker.create_task(create).await.expect_err("create");
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(tonic_types::StatusExt::get_details_retry_info(&status).is_some());
+    let cancel = t.cancel(&task.id).await.expect_err("cancel");
+    assert_eq!(refusal(&cancel).1, "DATABASE_UNAVAILABLE");
+    t.stop().await;
+}
