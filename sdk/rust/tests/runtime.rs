@@ -24,6 +24,7 @@ struct Obedient {
     running: Arc<AtomicUsize>,
     most_running: Arc<AtomicUsize>,
     finished: Arc<AtomicUsize>,
+    cut_off: Arc<AtomicUsize>,
 }
 
 #[async_trait::async_trait]
@@ -50,6 +51,16 @@ impl Handler for Obedient {
             "fail" => Err(HandlerError::retryable("as ordered")),
             "give up" => Err(HandlerError::permanent("as ordered")),
             "large" => Ok(Some(Content { data: vec![0; 70_000].into(), ..Content::default() })),
+            "sense" => {
+                while !attempt.stop_signal().is_cut_off() {
+                    tokio::task::yield_now().await;
+                }
+                self.cut_off.fetch_add(1, Ordering::SeqCst);
+                while attempt.stop_signal().is_cut_off() {
+                    tokio::task::yield_now().await;
+                }
+                Ok(None)
+            }
             "wait" => {
                 attempt.cancelled().await;
                 Err(HandlerError::stopped())
@@ -202,4 +213,18 @@ async fn an_outcome_outlives_an_outage_and_a_drain_gives_back() {
     let Settled::Released(call) = settled else { panic!("not released: {settled:?}") };
     assert_eq!(call.failure.unwrap().reason(), FailureReason::Drained);
     worker.ended.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_long_without_heartbeats_is_told_and_the_attempt_goes_on() {
+    let broker = FakeBroker::start().await;
+    let worker = start(&broker, 1);
+    broker.add(handler_task("obey-1-a", "obey", b"sense"));
+    broker.until("the start", |state| state.started.contains("obey-1-a").then_some(())).await;
+    broker.change(|state| state.is_down = true);
+    while worker.handler.cut_off.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    broker.change(|state| state.is_down = false);
+    assert!(matches!(broker.settled("obey-1-a").await, Settled::Completed(_)));
 }
