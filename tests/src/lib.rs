@@ -12,4 +12,4 @@ mod tasks;
 pub use backend::{Backend, Database};
 pub use cluster::{Cluster, Shape};
 pub use program::{Program, asyncflow};
-pub use tasks::{command, sh, until};
+pub use tasks::{command, is_alive, sh, until};

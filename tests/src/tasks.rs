@@ -37,3 +37,9 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl F
     });
     asked.await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
 }
+
+/// Whether there is such a process; one that only waits for its parent to take note is none.
+pub fn is_alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+        .is_ok_and(|stat| !stat.contains(") Z "))
+}

@@ -1,10 +1,8 @@
 //! kill -9 of a worker in mid-task: a second attempt goes on from the saved context, nothing counts
 //! as a failure of the task, and what the dead worker left behind is gone once it is back.
 
-use std::path::Path;
-
 use asyncflow_proto::v1::{AttemptOutcome, TaskState};
-use asyncflow_tests::{Backend, Cluster, Shape, sh, until};
+use asyncflow_tests::{Backend, Cluster, Shape, is_alive, sh, until};
 
 async fn second_attempt_goes_on_from_the_context(backend: Backend) {
     let mut cluster = Cluster::start(backend, Shape { workers: 2, ..Shape::default() }).await;
@@ -39,10 +37,9 @@ async fn second_attempt_goes_on_from_the_context(backend: Backend) {
     assert_eq!(outcomes, [AttemptOutcome::Lost, AttemptOutcome::Succeeded]);
 
     let pid = std::fs::read_to_string(&pid_file).unwrap();
-    let orphan = format!("/proc/{}", pid.trim());
-    assert!(Path::new(&orphan).exists(), "a task outlives its worker");
+    assert!(is_alive(&pid), "a task outlives its worker");
     cluster.workers[holder].restart();
-    until("the orphan is gone", || async { (!Path::new(&orphan).exists()).then_some(()) }).await;
+    until("the orphan is gone", || async { (!is_alive(&pid)).then_some(()) }).await;
 }
 on_each_database!(second_attempt_goes_on_from_the_context);
 

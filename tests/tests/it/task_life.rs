@@ -1,7 +1,7 @@
 //! A command's whole life: created, run, its output, result, history and counts, then deleted.
 
 use asyncflow_proto::v1::{AttemptOutcome, CountTasksRequest, FailureReason, TaskState};
-use asyncflow_tests::{Backend, Cluster, Shape, command, sh};
+use asyncflow_tests::{Backend, Cluster, Shape, command, is_alive, sh};
 use futures::TryStreamExt;
 
 async fn runs_a_command(backend: Backend) {
@@ -83,7 +83,7 @@ async fn cancel_stops_the_whole_tree(backend: Backend) {
     let ended = client.wait(&task.id, None).await.unwrap();
     assert_eq!(ended.state(), TaskState::Cancelled);
     assert_eq!(ended.failure.unwrap().message, "enough");
-    assert!(!std::path::Path::new(&format!("/proc/{}", pid.trim())).exists());
+    assert!(!is_alive(&pid), "{}", cluster.logs());
     client.cancel(&task.id, "again").await.unwrap();
 }
 on_each_database!(cancel_stops_the_whole_tree);
