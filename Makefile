@@ -65,4 +65,5 @@ deny: ## Check licences and sources; builds cargo-deny into target/tools the fir
 .PHONY: bench
 bench: setup ## Measure on this machine; docs/benchmarks.md says what.
 	cargo build --release --workspace --bins
-	cargo bench -p asyncflow-benches
+	cargo run --release -p asyncflow-benches
+	cargo bench -p asyncflow-benches --bench core

@@ -91,7 +91,7 @@ fn governor(args: &Args, data_dir: &DataDir, broker: &BrokerConfig) -> Loaded<Go
     let address = args.governor_listen.unwrap_or_else(|| beside(args.listen, GOVERNOR_PORT_OFFSET));
     let sources = Sources::new(asyncflow_governor::DEFAULT_CONFIG, asyncflow_governor::ENV_PREFIX)
         .flag("listen.reflection", "true")
-        .flag("lease.heartbeat_ms", broker.lease.heartbeat_interval_ms.to_string());
+        .flag("lease.heartbeat_interval_ms", broker.lease.heartbeat_interval_ms.to_string());
     let sources = with_flags(sources, args, Program::Governor)
         .flag("database.url", data_dir.database_url())
         .flag("listen.address", address.to_string())

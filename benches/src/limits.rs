@@ -1,0 +1,97 @@
+//! What the transport and the database alone do on this machine, in the same run.
+
+use crate::{creates, error::BenchError, rate, record::Records, target::Target};
+use asyncflow_core::{
+    create::NewTask,
+    id::TypeName,
+    retry::RetryPatch,
+    task::{Content, Labels},
+    task_type::TaskType,
+};
+use asyncflow_proto::v1::GetTaskRequest;
+use asyncflow_store::{Create, Store, StoreOptions};
+use std::{sync::Arc, time::Duration};
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+const IN_FLIGHT: usize = 256;
+const ROWS: usize = 500;
+const INSERTERS: usize = 4;
+
+pub async fn measure(
+    target: &Target,
+    span: Duration,
+    records: &mut Records,
+) -> Result<(), BenchError> {
+    echo(target, span, records).await?;
+    miss(target, span, records).await?;
+    insert(target, span, records).await
+}
+
+/// gRPC without anything behind it.
+async fn echo(target: &Target, span: Duration, records: &mut Records) -> Result<(), BenchError> {
+    let mut probes = Vec::new();
+    for _ in 0..IN_FLIGHT / 32 {
+        let probe = HealthClient::new(target.channel().await?);
+        probes.extend(std::iter::repeat_n(probe, 32));
+    }
+    let rate = rate::measure(probes, span, |mut probe| async move {
+        probe.check(HealthCheckRequest::default()).await?;
+        Ok(1)
+    });
+    let measure = format!("limit: health check, {IN_FLIGHT} in flight");
+    records.add(&measure, "calls/s", rate.await?.per_second())
+}
+
+/// gRPC with one read of an index behind it.
+async fn miss(target: &Target, span: Duration, records: &mut Records) -> Result<(), BenchError> {
+    let owners = creates::owners(target, IN_FLIGHT).await?;
+    let rate = rate::measure(owners, span, |mut owner| async move {
+        let task_id = format!("{}-1-0000000000000", creates::TASK_TYPE);
+        let answer = owner.get_task(GetTaskRequest { task_id, ..Default::default() }).await;
+        match answer {
+            Err(status) if status.code() == Code::NotFound => Ok(1),
+            Err(status) => Err(status.into()),
+            Ok(_) => Err(BenchError::Other("a task that cannot be is there".to_owned())),
+        }
+    });
+    let measure = format!("limit: GetTask of nothing, {IN_FLIGHT} in flight");
+    records.add(&measure, "calls/s", rate.await?.per_second())
+}
+
+/// The same rows as a create writes, without gRPC and without waiting for others to join.
+async fn insert(target: &Target, span: Duration, records: &mut Records) -> Result<(), BenchError> {
+    let store = Store::connect(&StoreOptions::new(target.database_url())).await?;
+    let name =
+        TypeName::new("bench_insert").map_err(|error| BenchError::Other(error.to_string()))?;
+    let task_type = Arc::new(store.ensure_type(&name).await?);
+    let inserters = vec![(store.clone(), task_type); INSERTERS];
+    let rate = rate::measure(inserters, span, |(store, task_type)| async move {
+        let rows = (0..ROWS).map(|_| row(&task_type)).collect();
+        for inserted in store.insert(rows).await {
+            inserted.map_err(|error| BenchError::Other(error.to_string()))?;
+        }
+        Ok(ROWS as u64)
+    });
+    let rate = rate.await;
+    store.close().await;
+    let measure = format!("limit: store inserts of {ROWS} rows, {INSERTERS} at once, no gRPC");
+    records.add(&measure, "tasks/s", rate?.per_second())
+}
+
+fn row(task_type: &Arc<TaskType>) -> Create {
+    let new = NewTask {
+        task_type: task_type.name.clone(),
+        user: "bench".to_owned(),
+        name: String::new(),
+        priority: None,
+        labels: Labels::new(),
+        payload: Content { data: vec![b'x'; 200].into(), content_type: String::new() },
+        context: Content::default(),
+        retry: RetryPatch::default(),
+        max_running_ms: None,
+        not_before_ms: None,
+        request_id: Some(uuid::Uuid::new_v4().to_string()),
+    };
+    Create { new, task_type: Arc::clone(task_type) }
+}

@@ -1,0 +1,112 @@
+//! The load generator: what a broker does per second on each database, and how long a start takes.
+//!
+//! ```text
+//!  asyncflow-bench ──starts──▶ database (full durability) ◀── asyncflow-broker (a process too)
+//!        │                                                        ▲
+//!        └── creates.rs, drain.rs, latency.rs, limits.rs, idle.rs ┘ gRPC
+//! ```
+//!
+//! Every figure goes as a line of JSON to `--output`, with the machine and the settings that it was
+//! made with, and as a table in Markdown to stdout. `limits.rs` measures in the same run what the
+//! transport and the database alone could do, so that a figure can be read as a share of that.
+
+mod clock;
+mod creates;
+mod drain;
+mod error;
+mod idle;
+mod latency;
+mod limits;
+mod machine;
+mod rate;
+mod record;
+mod target;
+
+use clap::{Parser, ValueEnum};
+use error::BenchError;
+use record::Records;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+use target::Target;
+
+/// Measures brokers on SQLite, MariaDB and PostgreSQL with full durability.
+#[derive(Parser)]
+#[command(name = "asyncflow-bench", version)]
+struct Args {
+    /// Databases to measure.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "sqlite,mariadb,postgres")]
+    databases: Vec<DatabaseKind>,
+    /// How long each rate is measured.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Starts of handlers that are timed, at least 10.
+    #[arg(long, default_value_t = 500)]
+    samples: usize,
+    /// The broker; else the one beside this program.
+    #[arg(long, value_name = "FILE")]
+    broker: Option<PathBuf>,
+    /// Where lines of JSON are added.
+    #[arg(long, value_name = "FILE", default_value = "target/bench/results.jsonl")]
+    output: PathBuf,
+}
+
+/// A kind of database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DatabaseKind {
+    Sqlite,
+    Mariadb,
+    Postgres,
+}
+
+impl DatabaseKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Mariadb => "mariadb",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    fn durability(self) -> &'static str {
+        match self {
+            Self::Sqlite => "journal_mode=WAL synchronous=FULL",
+            Self::Mariadb => "innodb_flush_log_at_trx_commit=1",
+            Self::Postgres => "fsync=on synchronous_commit=on",
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match measure_all(&args).await {
+        Ok(table) => {
+            println!("{table}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("asyncflow-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure_all(args: &Args) -> Result<String, BenchError> {
+    let mut records = Records::create(&args.output)?;
+    for &kind in &args.databases {
+        records.begin(kind.name(), kind.durability());
+        measure(kind, args, &mut records).await?;
+    }
+    Ok(records.table())
+}
+
+/// One database, in an order in which no measurement stands in the way of the next: idle before
+/// load, latency on a type of its own.
+async fn measure(kind: DatabaseKind, args: &Args, records: &mut Records) -> Result<(), BenchError> {
+    let span = Duration::from_secs(args.seconds.clamp(1, 60));
+    let target = Target::start(kind, args.broker.as_deref()).await?;
+    idle::measure(&target, span, records).await?;
+    latency::measure(&target, args.samples.max(10), records).await?;
+    creates::measure(&target, span, records).await?;
+    drain::measure(&target, span * 2, records).await?;
+    limits::measure(&target, span, records).await
+}
