@@ -39,7 +39,7 @@ async fn late_writes_are_refused(backend: Backend) {
     go(1);
     stopped.signal("CONT");
     until("the worker has been told that its lease is lost", || async {
-        stopped.log().contains("LEASE_LOST").then_some(())
+        stopped.log().contains("another attempt is in force").then_some(())
     })
     .await;
     let between = client.get(&created.id).await.unwrap();

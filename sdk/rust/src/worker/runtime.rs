@@ -187,6 +187,10 @@ impl Runtime {
             self.progress.flush(&self.link, &self.held, &lease).await;
         }
         let lost = stop.reason() == Some(StopReason::LeaseLost);
+        if lost {
+            let (task_id, attempt) = (&lease.task_id, lease.attempt);
+            tracing::warn!(task_id, attempt, "another attempt is in force, stopped and forgotten");
+        }
         let outcome = if lost { Outcome::Abandoned } else { outcome.within_limits() };
         metrics::counter!("asyncflow_worker_attempts_total", "outcome" => outcome.label())
             .increment(1);
