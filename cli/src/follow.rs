@@ -7,14 +7,16 @@
 //! ```
 
 use crate::{
+    clock,
     connection::Broker,
     ending,
     error::{CliError, Outcome, exit},
     style::Palette,
+    time,
     view::task::state_name,
 };
 use asyncflow_proto::v1::{
-    LogStream, StreamTaskLogsRequest, StreamTaskLogsResponse, Task, WatchTasksRequest,
+    LogStream, StreamTaskLogsRequest, StreamTaskLogsResponse, Task, TaskState, WatchTasksRequest,
 };
 use asyncflow_sdk::{Error, is_terminal};
 use futures::{Stream, TryStreamExt};
@@ -68,6 +70,7 @@ async fn until_ended(
         ..WatchTasksRequest::default()
     }));
     let mut interrupts = Interrupts::default();
+    let mut told_attempt = 0;
     let mut log_open = true;
     loop {
         tokio::select! {
@@ -81,6 +84,10 @@ async fn until_ended(
                 bar.show(&task);
                 if is_terminal(task.state()) {
                     break;
+                }
+                if task.attempt > told_attempt && let Some(text) = retry_text(&task) {
+                    told_attempt = task.attempt;
+                    bar.say(&text);
                 }
             }
             interrupt = interrupts.next() => {
@@ -134,6 +141,17 @@ pub fn write_log(chunk: &StreamTaskLogsResponse) -> Result<(), CliError> {
         let _ = out.write_all(&chunk.data).and_then(|()| out.flush());
     }
     Ok(())
+}
+
+/// What to say when an attempt has failed and another one will follow.
+fn retry_text(task: &Task) -> Option<String> {
+    let waits = matches!(task.state(), TaskState::Scheduled | TaskState::Pending);
+    let failure = task.failure.as_ref().filter(|_| waits && task.attempt > 0)?;
+    let due = time::relative(task.due_time.as_ref(), clock::now_ms());
+    let when = if due.starts_with("in ") { format!(" {due}") } else { String::new() };
+    let (attempt, message) = (task.attempt, failure.message.as_str());
+    let why = if message.is_empty() { String::new() } else { format!(" ({message})") };
+    Some(format!("attempt {attempt} did not succeed{why}; it is tried again{when}"))
 }
 
 fn conclude(task: &Task) {
@@ -203,5 +221,32 @@ impl Bar {
 
     fn clear(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use asyncflow_proto::v1::Failure;
+
+    #[test]
+    fn a_failed_attempt_is_told_only_when_another_follows() {
+        let failure = Failure { message: "exit code 7".to_owned(), ..Failure::default() };
+        let mut task = Task { attempt: 2, failure: Some(failure), ..Task::default() };
+        for (state, told) in [
+            (TaskState::Scheduled, true),
+            (TaskState::Pending, true),
+            (TaskState::Running, false),
+            (TaskState::Failed, false),
+        ] {
+            task.set_state(state);
+            assert_eq!(retry_text(&task).is_some(), told, "{state:?}");
+        }
+        task.set_state(TaskState::Scheduled);
+        let text = retry_text(&task).unwrap();
+        assert!(text.contains("attempt 2") && text.contains("exit code 7"), "{text}");
+        assert_eq!(retry_text(&Task { failure: None, ..task }), None);
     }
 }

@@ -120,7 +120,7 @@ impl Output {
         let mut table = plain_table();
         table.set_header(columns.iter().map(|name| Cell::new(self.look.palette.bold(name))));
         table.add_rows(rows);
-        self.print_trimmed(&table)
+        self.print_trimmed(table)
     }
 
     fn print_details(&self, details: &[(&'static str, String)]) -> Result<(), CliError> {
@@ -128,11 +128,14 @@ impl Output {
         for (name, value) in details.iter().filter(|(_, value)| !value.is_empty()) {
             table.add_row([self.look.palette.faint(name), value.clone()]);
         }
-        self.print_trimmed(&table)
+        self.print_trimmed(table)
     }
 
     /// Trailing blanks would only be in the way of a copy or a diff.
-    fn print_trimmed(&self, table: &Table) -> Result<(), CliError> {
+    fn print_trimmed(&self, mut table: Table) -> Result<(), CliError> {
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         table.lines().try_for_each(|line| self.line(line.trim_end()))
     }
 }

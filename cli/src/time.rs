@@ -4,6 +4,9 @@ use crate::clock;
 use asyncflow_proto::time::{duration_ms, timestamp, timestamp_ms};
 use prost_types::{Duration, Timestamp};
 
+/// Below this, tenths of a second matter.
+const FINE_MS: i64 = 10_000;
+
 /// Reads a span such as `30s`, `5m`, `1h 30m`, `250ms`.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text)
@@ -56,7 +59,8 @@ pub fn relative(time: Option<&Timestamp>, now_ms: i64) -> String {
 pub fn elapsed(from: Option<&Timestamp>, to: Option<&Timestamp>, now_ms: i64) -> String {
     let Some(from_ms) = from.and_then(timestamp_ms) else { return String::new() };
     let to_ms = to.and_then(timestamp_ms).unwrap_or(now_ms);
-    coarse(to_ms.saturating_sub(from_ms).max(0))
+    let ms = to_ms.saturating_sub(from_ms).max(0);
+    if ms < FINE_MS { format!("{}.{}s", ms / 1_000, ms % 1_000 / 100) } else { coarse(ms) }
 }
 
 fn coarse(ms: i64) -> String {
@@ -105,7 +109,7 @@ mod tests {
             assert_eq!(relative(Some(&at), now_ms), text);
         }
         assert_eq!(relative(None, 0), "");
-        assert_eq!(elapsed(Some(&at), Some(&timestamp(1_004_000)), 9_000_000), "4s");
+        assert_eq!(elapsed(Some(&at), Some(&timestamp(1_004_000)), 9_000_000), "4.0s");
         assert_eq!(elapsed(Some(&at), None, 1_120_000), "2m");
     }
 }

@@ -228,8 +228,8 @@ impl TaskView {
         let interval = retry.interval.clone().unwrap_or_default();
         let most = retry.max_interval.clone().unwrap_or_default();
         format!(
-            "{} of {} used, first wait {interval}, at most {most}",
-            self.failures, retry.max_retries
+            "{} after {} failures so far; first wait {interval}, at most {most}",
+            retry.max_retries, self.failures
         )
     }
 }

@@ -6,8 +6,9 @@ use crate::{
     program::Done,
 };
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    process::Stdio,
 };
 
 #[test]
@@ -74,6 +75,28 @@ fn a_killed_one_leaves_a_directory_that_can_be_used_again() {
     let dir = dev.kill();
     let dev = Dev::start_in(dir);
     dev.call(&["task", "get", &id]).expect_code(0);
+}
+
+#[test]
+fn what_ran_when_it_was_stopped_goes_on_at_the_next_start() {
+    let dev = Dev::start();
+    let script = r#"[ "$ASYNCFLOW_ATTEMPT" -gt 1 ] && exit 0; echo started; sleep 600"#;
+    let args = ["run", "--detach", "-o", "id", "--max-retries", "0", "--", "sh", "-c", script];
+    let id = dev.call(&args).expect_code(0).stdout.trim().to_owned();
+    let mut logs =
+        dev.command(&["task", "logs", "-f", &id]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(logs.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "started\n");
+    let (code, dir) = dev.stop();
+    assert_eq!(code, 0);
+    logs.kill().unwrap();
+    logs.wait().unwrap();
+
+    let dev = Dev::start_in(dir);
+    dev.call(&["task", "wait", &id]).expect_code(0);
+    let task = dev.call(&["task", "get", &id, "-o", "json"]).expect_code(0).json();
+    assert_eq!((&task["attempt"], &task["failures"]), (&2.into(), &0.into()));
 }
 
 #[test]
