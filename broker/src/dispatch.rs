@@ -169,6 +169,8 @@ impl Dispatch {
         let rung = self.shared.store.wake().subscribe(&type_topic(name.as_str()));
         let running = Arc::clone(&lane).run(self.clone(), rung);
         self.shared.tracker.spawn(running);
+        // The wake-up of the task that made this lane came before anybody here could hear it.
+        lane.call();
         lane
     }
 

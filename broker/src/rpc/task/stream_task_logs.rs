@@ -16,6 +16,7 @@ use crate::{
     broker::Broker,
     convert::{self, log},
     error::RpcError,
+    feed::Subscription,
     rpc::BoxStream,
 };
 
@@ -47,8 +48,9 @@ pub async fn stream_task_logs(
         offset: 0,
         sender,
     };
+    let feed = if request.follow { Some(broker.feed.subscribe().await?) } else { None };
     let draining = broker.draining.clone();
-    broker.spawn(reader.run(request.follow, request.tail_lines, draining));
+    broker.spawn(reader.run(feed, request.tail_lines, draining));
     Ok(ReceiverStream::new(receiver).boxed())
 }
 
@@ -63,10 +65,16 @@ struct LogReader {
 }
 
 impl LogReader {
-    async fn run(mut self, follow: bool, tail_lines: Option<i32>, draining: CancellationToken) {
+    /// Follows where there is a feed of changes to follow by.
+    async fn run(
+        mut self,
+        feed: Option<Subscription>,
+        tail_lines: Option<i32>,
+        draining: CancellationToken,
+    ) {
         let sender = self.sender.clone();
         let outcome = tokio::select! {
-            outcome = self.read(follow, tail_lines) => outcome,
+            outcome = self.read(feed, tail_lines) => outcome,
             () = draining.cancelled() => Err(RpcError::ShuttingDown),
             () = sender.closed() => return,
         };
@@ -75,7 +83,11 @@ impl LogReader {
         }
     }
 
-    async fn read(&mut self, follow: bool, tail_lines: Option<i32>) -> Result<(), RpcError> {
+    async fn read(
+        &mut self,
+        mut feed: Option<Subscription>,
+        tail_lines: Option<i32>,
+    ) -> Result<(), RpcError> {
         let mut rung = self.store.wake().subscribe(&log::topic(&self.id));
         if let Some(lines) = tail_lines {
             self.send_tail(usize::try_from(lines).unwrap_or(0)).await?;
@@ -87,9 +99,7 @@ impl LogReader {
             let task = found.map_err(|error: GetError| missing(&self.id, error))?.task;
             self.send_new().await?;
             let is_over = !task.state.is_leased() && task.attempt == self.attempt;
-            if !follow {
-                return Ok(());
-            }
+            let Some(feed) = &mut feed else { return Ok(()) };
             if task.attempt > self.attempt {
                 if !self.later_attempts {
                     return Ok(());
@@ -106,6 +116,7 @@ impl LogReader {
             let pause = if ends { POLL_INTERVAL / 4 } else { POLL_INTERVAL };
             tokio::select! {
                 () = rung.rung() => {}
+                () = changed(feed, &self.id), if !ends => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -143,6 +154,16 @@ impl LogReader {
         // A reader that left is seen by `run`.
         let _ = self.sender.send(Ok(convert::log::chunk(chunk))).await;
         Ok(())
+    }
+}
+
+/// Waits until the task may have changed. Cancel safe.
+async fn changed(feed: &mut Subscription, id: &TaskId) {
+    // Having missed some it has to look; a closed feed ends with the broker, which ends this too.
+    while let Ok(row) = feed.rows.recv().await {
+        if row.changes.iter().any(|change| change.task_id == *id) {
+            return;
+        }
     }
 }
 
