@@ -181,6 +181,21 @@ async fn a_lost_answer_loses_no_task_and_slots_are_never_exceeded() {
     assert!(broker.state().acquires.iter().all(|acquire| acquire.max_tasks <= 3));
 }
 
+/// The broker counts the task as running, so nobody else would get it before its lease runs out.
+#[tokio::test]
+async fn a_start_whose_answer_is_lost_for_long_is_repeated() {
+    let broker = FakeBroker::start().await;
+    broker.change(|state| state.start_answers_are_lost = true);
+    let _worker = start(&broker, 1);
+    broker.add(handler_task("obey-1-a", "obey", b"echo"));
+    broker.until("the start", |state| state.started.contains("obey-1-a").then_some(())).await;
+    // Longer than the time for which a task is handed out.
+    let beats = broker.state().heartbeats;
+    broker.until("heartbeats", |state| (state.heartbeats > beats + 2).then_some(())).await;
+    broker.change(|state| state.start_answers_are_lost = false);
+    assert!(matches!(broker.settled("obey-1-a").await, Settled::Completed(_)));
+}
+
 #[tokio::test]
 async fn a_forgotten_session_is_opened_again_and_keeps_what_runs() {
     let broker = FakeBroker::start().await;

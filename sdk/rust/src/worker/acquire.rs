@@ -84,7 +84,7 @@ fn take(runtime: &Arc<Runtime>, tasks: Vec<LeasedTask>) {
     let starter = runtime.clone();
     runtime.attempts.spawn(async move {
         let leases: Vec<Lease> = taken.iter().map(|(lease, ..)| lease.clone()).collect();
-        let statuses = start(&starter.link, &leases).await;
+        let statuses = start(&starter, &leases).await;
         for (lease, task, stop) in taken {
             match verdict(&statuses, &lease) {
                 LeaseVerdict::Ok => {}
@@ -100,25 +100,22 @@ fn take(runtime: &Arc<Runtime>, tasks: Vec<LeasedTask>) {
     });
 }
 
-/// Says that the tasks are started; without an answer in time they are taken as lost, because the
-/// broker hands them out again.
-async fn start(link: &Link, leases: &[Lease]) -> Vec<LeaseStatus> {
-    let limit = link.session().await.handout_ttl;
-    let starting = link.call_until_answered(
+/// Says that the tasks are started, until a broker answers: the first call may have been recorded
+/// although its answer got lost, and who gave up then would lose a task that counts as running.
+/// Meanwhile heartbeats keep the leases; a task that went to somebody else is answered LOST.
+async fn start(runtime: &Runtime, leases: &[Lease]) -> Vec<LeaseStatus> {
+    let starting = runtime.link.call_until_answered(
         START_TIMEOUT,
         |session_id| StartTasksRequest { session_id, leases: leases.to_vec() },
         |mut broker, request| async move { broker.start_tasks(request).await },
     );
-    match tokio::time::timeout(limit, starting).await {
-        Ok(Ok(answer)) => answer.leases,
-        Ok(Err(error)) => {
+    match runtime.abort.run_until_cancelled(starting).await {
+        Some(Ok(answer)) => answer.leases,
+        Some(Err(error)) => {
             tracing::warn!(%error, "start was refused");
             Vec::new()
         }
-        Err(_) => {
-            tracing::warn!("start was not answered in time");
-            Vec::new()
-        }
+        None => Vec::new(),
     }
 }
 

@@ -29,7 +29,6 @@ pub(super) struct Session {
     pub id: String,
     pub heartbeat_interval: Duration,
     pub lease_ttl: Duration,
-    pub handout_ttl: Duration,
 }
 
 /// The brokers and the session in force.

@@ -48,7 +48,7 @@ pub(super) struct Runtime {
     journal: Arc<dyn ResultJournal>,
     journal_ok: watch::Sender<bool>,
     progress: Arc<ProgressBoard>,
-    abort: CancellationToken,
+    pub abort: CancellationToken,
 }
 
 impl Runtime {

@@ -87,6 +87,5 @@ fn session_of(answer: &RegisterWorkerResponse) -> Session {
         id: answer.session_id.clone(),
         heartbeat_interval: span(&answer.heartbeat_interval, 10_000),
         lease_ttl: span(&answer.lease_ttl, 30_000),
-        handout_ttl: span(&answer.handout_ttl, 10_000),
     }
 }

@@ -54,6 +54,8 @@ pub struct State {
     pub is_down: bool,
     /// This many answers of AcquireTasks get lost after the tasks were leased.
     pub acquire_answers_lost: usize,
+    /// Answers of StartTasks get lost after the tasks were started.
+    pub start_answers_are_lost: bool,
     /// Cap of a context, as in a task type.
     pub context_bytes_max: usize,
     commands: Vec<mpsc::Sender<Result<StreamCommandsResponse, Status>>>,
@@ -240,7 +242,7 @@ impl WorkerService for FakeBroker {
                 session_id,
                 heartbeat_interval: Some(duration(HEARTBEAT_MS)),
                 lease_ttl: Some(duration(LEASE_TTL_MS)),
-                handout_ttl: Some(duration(5_000)),
+                handout_ttl: Some(duration(HEARTBEAT_MS)),
                 adopted,
             }
         });
@@ -281,9 +283,13 @@ impl WorkerService for FakeBroker {
     ) -> Result<Response<StartTasksResponse>, Status> {
         let request = request.into_inner();
         self.check(&request.session_id)?;
-        self.change(|state| {
+        let is_lost = self.change(|state| {
             state.started.extend(request.leases.iter().map(|lease| lease.task_id.clone()));
+            state.start_answers_are_lost
         });
+        if is_lost {
+            return Err(Status::unavailable("the answer got lost"));
+        }
         Ok(Response::new(StartTasksResponse { leases: self.statuses(request.leases) }))
     }
 
