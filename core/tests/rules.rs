@@ -135,16 +135,44 @@ fn the_budget_is_spent_by_failures_and_not_by_releases_or_crashes() {
 
 #[test]
 fn a_task_that_loses_its_workers_again_and_again_is_poison() {
-    let mut task = pending();
-    for attempt in 1..=4 {
-        assert_eq!(task.state, TaskState::Pending);
-        let fence = Fence { attempt, session_id: 5 };
-        task = apply(&task, claim(), T0);
-        task = apply(&task, Event::Start { fence, lease_ttl_ms: 1 }, T0);
-        task = apply(&task, Event::WorkerRestarted, T0 + 5);
-    }
+    let task = lost_times(pending(), 4);
     assert_eq!(task.state, TaskState::Failed);
     assert_eq!(task.failure.unwrap().reason, FailureReason::Poison);
+}
+
+fn lost_times(mut task: Task, times: i32) -> Task {
+    let mut now_ms = T0;
+    for _ in 0..times {
+        if task.state == TaskState::Scheduled {
+            now_ms = task.order_time_ms;
+            task = apply(&task, Event::Promote, now_ms);
+        }
+        task = apply(&task, claim(), now_ms);
+        let fence = Fence { attempt: task.attempt, session_id: 5 };
+        task = apply(&task, Event::Start { fence, lease_ttl_ms: 1 }, now_ms);
+        task = apply(&task, Event::WorkerRestarted, now_ms + 5);
+    }
+    task
+}
+
+/// Or those that ran beside a poison task would come back with it, and end as poison too.
+#[test]
+fn tasks_that_fall_together_come_back_at_once_and_then_apart() {
+    let again = lost_times(pending(), 1);
+    assert_eq!(again.state, TaskState::Pending, "nobody waits for one crash");
+    let due_ms: Vec<i64> = (1..=20)
+        .map(|key| {
+            let mut task = pending();
+            task.id.key += key;
+            let task = lost_times(task, 2);
+            assert_eq!(task.state, TaskState::Scheduled);
+            task.order_time_ms - T0
+        })
+        .collect();
+    let back_off_ms = pending().retry.back_off_ms(2);
+    assert!(due_ms.iter().all(|ms| (back_off_ms / 2..back_off_ms * 2).contains(ms)), "{due_ms:?}");
+    let span_ms = due_ms.iter().max().unwrap() - due_ms.iter().min().unwrap();
+    assert!(span_ms > back_off_ms / 2, "{due_ms:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::{
     event::{Fence, RetryHint, Settle},
     reason::FailureReason,
     state::TaskState,
-    task::{Attempt, AttemptOutcome, Failure},
+    task::{Attempt, AttemptOutcome, Failure, Task},
 };
 
 impl Step {
@@ -138,8 +138,23 @@ impl Step {
             let message = format!("{} workers were lost while they ran it", task.crashes);
             self.fail_for_good(FailureReason::Poison, &message);
         } else {
-            self.requeue(0);
+            let aside_ms = step_aside_ms(&self.out.task);
+            self.requeue(aside_ms);
         }
         Ok(())
     }
+}
+
+/// From its second crash on a task stays away for its back-off, more or less by up to a half, each
+/// for another time: those that ran beside a poison task and fell with it come back without it.
+fn step_aside_ms(task: &Task) -> i64 {
+    if task.crashes < 2 {
+        return 0;
+    }
+    let back_off_ms = task.retry.back_off_ms(task.crashes);
+    // Keys grow in time: the low bits of neighbours have to reach the high ones.
+    let mixed =
+        (task.id.key ^ i64::from(task.attempt)).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64);
+    let spread_ms = (mixed >> 20).rem_euclid(back_off_ms.max(1));
+    (back_off_ms / 2).saturating_add(spread_ms)
 }
