@@ -1,6 +1,9 @@
 //! The three databases, each with a database of its own for every test.
 
-use asyncflow_store::testing::{SqliteFile, fresh_database, mariadb, postgres};
+use asyncflow_store::testing::{
+    Durability, Server, SqliteFile, fresh_database, mariadb, postgres, start_mariadb,
+    start_postgres,
+};
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub struct Database {
     url: String,
     /// Removed with this.
     _file: Option<SqliteFile>,
+    /// The server, where this test has one of its own.
+    pub(crate) server: Option<Server>,
 }
 
 impl Database {
@@ -23,11 +28,27 @@ impl Database {
         match backend {
             Backend::Sqlite => {
                 let file = SqliteFile::new();
-                Self { url: file.url(), _file: Some(file) }
+                Self { url: file.url(), _file: Some(file), server: None }
             }
-            Backend::MariaDb => Self { url: fresh_database(mariadb()).await, _file: None },
-            Backend::Postgres => Self { url: fresh_database(postgres()).await, _file: None },
+            Backend::MariaDb => Self::on(mariadb()).await,
+            Backend::Postgres => Self::on(postgres()).await,
         }
+    }
+
+    /// An empty database on a durable server of its own, which may be killed and stopped. SQLite
+    /// has no server.
+    pub async fn on_its_own_server(backend: Backend) -> Self {
+        let server = match backend {
+            Backend::Sqlite => return Self::fresh(backend).await,
+            Backend::MariaDb => start_mariadb(Durability::Full),
+            Backend::Postgres => start_postgres(Durability::Full),
+        };
+        let database = Self::on(&server).await;
+        Self { server: Some(server), ..database }
+    }
+
+    async fn on(server: &Server) -> Self {
+        Self { url: fresh_database(server).await, _file: None, server: None }
     }
 
     /// Where it is.

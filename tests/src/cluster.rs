@@ -21,12 +21,14 @@ pub struct Shape {
     /// Tasks that a worker runs at once.
     pub slots: usize,
     pub redis: bool,
+    /// A database server of its own, which may be killed and stopped.
+    pub own_server: bool,
 }
 
 impl Default for Shape {
     /// One of each, four slots, no Redis.
     fn default() -> Self {
-        Self { brokers: 1, workers: 1, governors: 1, slots: 4, redis: false }
+        Self { brokers: 1, workers: 1, governors: 1, slots: 4, redis: false, own_server: false }
     }
 }
 
@@ -58,7 +60,11 @@ impl Cluster {
             brokers: Vec::new(),
             governors: Vec::new(),
             redis: shape.redis.then(start_redis),
-            database: Database::fresh(backend).await,
+            database: if shape.own_server {
+                Database::on_its_own_server(backend).await
+            } else {
+                Database::fresh(backend).await
+            },
             broker_ports: (0..shape.brokers).map(|_| free_port()).collect(),
             governor_ports: (0..shape.governors).map(|_| free_port()).collect(),
             slots: shape.slots,
@@ -95,6 +101,15 @@ impl Cluster {
     /// The address of broker `n`, e.g. `127.0.0.1:12345`.
     pub fn broker_address(&self, n: usize) -> String {
         format!("127.0.0.1:{}", self.broker_ports[n])
+    }
+
+    /// The database's server, to be killed or stopped.
+    ///
+    /// # Panics
+    /// When the test did not ask for one of its own.
+    pub fn server(&mut self) -> &mut Server {
+        let server = self.database.server.as_mut();
+        server.unwrap_or_else(|| panic!("the server is shared, or there is none"))
     }
 
     /// Where the database is.

@@ -19,11 +19,16 @@ macro_rules! on_each_database {
     };
 }
 
+mod broker_failover;
+mod database_outage;
 mod killed_broker;
 mod killed_governor;
 mod killed_worker;
 mod many_tasks;
+mod poison_task;
 mod python_client;
+mod races;
 mod redis_trouble;
+mod secured;
 mod stopped_worker;
 mod task_life;

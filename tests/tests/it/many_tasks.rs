@@ -33,7 +33,8 @@ async fn until_done(client: &Client, count: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_is_recorded_exactly_once() {
-    let shape = Shape { brokers: 2, workers: 2, governors: 2, slots: 8, redis: true };
+    let shape =
+        Shape { brokers: 2, workers: 2, governors: 2, slots: 8, redis: true, ..Shape::default() };
     let mut cluster = Cluster::start(Backend::MariaDb, shape).await;
     let client = cluster.client(1);
     for _ in 0..TASKS / BATCH {

@@ -1,0 +1,43 @@
+//! A task that kills its worker again and again ends as poison; the others are unharmed.
+
+use asyncflow_proto::v1::{AttemptOutcome, FailureReason, TaskState};
+use asyncflow_tests::{Backend, Cluster, Shape, command, sh, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ends_after_the_cap_and_harms_no_other() {
+    let mut cluster =
+        Cluster::start(Backend::MariaDb, Shape { workers: 2, ..Shape::default() }).await;
+    let client = cluster.client(0);
+    let poison = client.create(sh("sleep 0.2; kill -KILL $PPID; sleep 300")).await.unwrap();
+    let mut bystanders = Vec::new();
+    // Whoever looks after workers starts them again.
+    let failed = loop {
+        bystanders.push(client.create(command(["true"])).await.unwrap().id);
+        for worker in &mut cluster.workers {
+            if !worker.process().is_alive() {
+                worker.restart();
+            }
+        }
+        let task = until("the poison is looked at", || async { client.get(&poison.id).await.ok() });
+        let task = task.await;
+        if task.state() == TaskState::Failed {
+            break task;
+        }
+        assert!(bystanders.len() < 400, "{task:?} {}", cluster.logs());
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    assert_eq!(failed.failure.as_ref().unwrap().reason(), FailureReason::Poison, "{failed:?}");
+    assert_eq!(failed.failures, 0);
+    let attempts = client.attempts(&poison.id).await.unwrap();
+    assert_eq!(attempts.len() as i32, failed.crashes);
+    assert!(attempts.iter().all(|attempt| attempt.outcome() == AttemptOutcome::Lost));
+    for worker in &mut cluster.workers {
+        if !worker.process().is_alive() {
+            worker.restart();
+        }
+    }
+    for id in bystanders {
+        let task = client.wait(&id, None).await.unwrap();
+        assert_eq!((task.state(), task.failures), (TaskState::Succeeded, 0), "{:?}", task.failure);
+    }
+}
