@@ -37,7 +37,7 @@ async fn the_other_takes_the_same_lease(backend: Backend) {
         cluster.until_broker_answers(broker).await;
     }
 }
-on_each_database!(the_other_takes_the_same_lease);
+on_each_database!(the_other_takes_the_same_lease: mariadb MariaDb, postgres Postgres);
 
 /// SIGTERM of a broker under load: a client that knows both brokers fails no call, because each
 /// repeats at most once.
