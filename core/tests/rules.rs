@@ -67,6 +67,32 @@ fn a_replayed_settle_is_ok_and_another_one_is_not() {
 }
 
 #[test]
+fn a_settle_that_a_restarted_worker_repeats_is_known() {
+    let complete = Settle::Complete { result: None };
+    let done = apply(&running(), end(complete.clone()), T0 + 2_000);
+    let by_new_session = |settle: Settle, attempt| Event::Settle {
+        fence: Fence { attempt, session_id: 6 },
+        digest: asyncflow_core::digest::settle(&settle, None),
+        settle,
+        exit_code: None,
+    };
+    let replay = by_new_session(complete.clone(), 1);
+    assert_eq!(transition(&done, &replay, T0 + 3_000), Err(Refusal::AlreadyDone));
+    // Of another attempt, with another ending, or while the attempt runs, it is somebody else's.
+    let other = transition(&done, &by_new_session(complete.clone(), 2), T0 + 3_000);
+    assert_eq!(other, Err(Refusal::LeaseLost { given: 2, in_force: 1 }));
+    let failed = Settle::Fail {
+        reason: FailureReason::Error,
+        message: "boom".into(),
+        hint: RetryHint::ByPolicy,
+    };
+    let other = transition(&done, &by_new_session(failed, 1), T0 + 3_000);
+    assert_eq!(other, Err(Refusal::NotYourLease));
+    let foreign = transition(&running(), &by_new_session(complete, 1), T0 + 3_000);
+    assert_eq!(foreign, Err(Refusal::NotYourLease));
+}
+
+#[test]
 fn a_replay_is_ok_after_a_failure_too_until_the_next_claim() {
     let failed = apply(&running(), fail(RetryHint::ByPolicy), T0 + 2_000);
     let replay = fail(RetryHint::ByPolicy);

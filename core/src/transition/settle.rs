@@ -17,9 +17,10 @@ impl Step {
         exit_code: Option<i32>,
     ) -> Result<(), Refusal> {
         let task = &self.out.task;
-        let held = Fence { attempt: task.attempt, session_id: task.holder.session_id };
         let ended_by_call = !task.state.is_leased() && task.holder.settle_digest != 0;
-        if held == fence && ended_by_call && task.holder.settle_digest == digest {
+        // Whatever the session: a worker that restarted repeats what it had not heard answered.
+        let replayed = task.attempt == fence.attempt && task.holder.settle_digest == digest;
+        if ended_by_call && replayed {
             return Err(Refusal::AlreadyDone);
         }
         self.fenced(fence)?;
