@@ -43,6 +43,32 @@ async fn a_restarted_worker_keeps_what_it_adopts_and_gives_back_the_rest() {
 }
 
 #[tokio::test]
+async fn a_registration_that_a_broker_left_half_done_is_taken_up_by_its_repetition() {
+    let mut t = TestBroker::start().await;
+    let (_, left) = (t.create("train").await, t.create("train").await);
+    let old = t.register("w1", "a").await;
+    let kept = t.start_one(&old, "1").await.lease.unwrap();
+    t.start_one(&old, "2").await;
+    // A broker that was killed here had written the new session and nothing else.
+    let begun = asyncflow_store::Registration {
+        worker_id: "w1".into(),
+        incarnation: "b".into(),
+        task_types: vec!["*".into()],
+        ..Default::default()
+    };
+    t.store.register_worker(&begun).await.unwrap();
+    for _ in 0..2 {
+        let request =
+            v1::RegisterWorkerRequest { adopted: vec![kept.clone()], ..registration("w1", "b") };
+        let registered = t.worker.register_worker(request).await.unwrap().into_inner();
+        assert_eq!(registered.adopted, [kept.clone()]);
+        assert_eq!(t.get(&left.id).await.state(), TaskState::Pending);
+        assert_eq!(t.get(&kept.task_id).await.state(), TaskState::Running);
+    }
+    t.stop().await;
+}
+
+#[tokio::test]
 async fn old_attempts_and_foreign_sessions_are_refused() {
     let mut t = TestBroker::start().await;
     t.create("train").await;

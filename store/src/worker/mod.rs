@@ -37,6 +37,8 @@ pub struct Registration {
 pub struct WorkerRow {
     pub registration: Registration,
     pub session_id: i64,
+    /// The session of the incarnation before, which this one replaced.
+    pub former_session_id: Option<i64>,
     pub register_time_ms: i64,
     /// When it was last heard of, by the database's clock.
     pub seen_time_ms: i64,
@@ -46,15 +48,13 @@ pub struct WorkerRow {
     pub running: i32,
 }
 
-/// The answer to a registration.
-#[derive(Clone, Debug, PartialEq)]
+/// The answer to a registration; the same when the incarnation repeats it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registered {
     pub session_id: i64,
-    /// The same incarnation had registered before and keeps its session.
-    pub again: bool,
-    /// What was registered under the worker's id before, if it was another incarnation: give back
-    /// what it held with [`crate::Store::release_session`].
-    pub former: Option<WorkerRow>,
+    /// The session of the incarnation before: move what the worker adopts, and give back the rest
+    /// with [`crate::Store::release_session`].
+    pub former_session_id: Option<i64>,
 }
 
 /// A worker was heard of.
@@ -75,17 +75,21 @@ struct Info {
     slots: i32,
     task_types: Vec<String>,
     labels: BTreeMap<String, String>,
+    former_session_id: Option<i64>,
 }
 
-fn encode_info(registration: &Registration) -> Result<Vec<u8>, StoreError> {
+fn encode_info(
+    registration: &Registration,
+    former_session_id: Option<i64>,
+) -> Result<Vec<u8>, StoreError> {
     let Registration { host, version, user, slots, task_types, labels, .. } = registration.clone();
-    let info = Info { host, version, user, slots, task_types, labels };
+    let info = Info { host, version, user, slots, task_types, labels, former_session_id };
     serde_json::to_vec(&info).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 fn read(row: &QueryResult) -> Result<WorkerRow, StoreError> {
     let info: Vec<u8> = row.try_get_by_index(3)?;
-    let Info { host, version, user, slots, task_types, labels } =
+    let Info { host, version, user, slots, task_types, labels, former_session_id } =
         serde_json::from_slice(&info).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let registration = Registration {
         worker_id: row.try_get_by_index(0)?,
@@ -100,6 +104,7 @@ fn read(row: &QueryResult) -> Result<WorkerRow, StoreError> {
     Ok(WorkerRow {
         registration,
         session_id: row.try_get_by_index(1)?,
+        former_session_id,
         register_time_ms: row.try_get_by_index(4)?,
         seen_time_ms: row.try_get_by_index(5)?,
         draining: row.try_get_by_index::<i16>(6)? != 0,

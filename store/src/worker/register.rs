@@ -11,7 +11,8 @@ use crate::{
 
 impl Store {
     /// Registers a worker under its id. The same incarnation keeps its session, so that a lost
-    /// answer is simply repeated; another one gets a new session and is told of the former.
+    /// answer is simply repeated; another one gets a new session. Both are told of the former one,
+    /// because nobody knows how far the broker came that the first call went to.
     ///
     /// # Errors
     /// Those of the database.
@@ -34,14 +35,14 @@ async fn register_once(
     let mut sql = store.sql(&format!("SELECT {COLUMNS} FROM workers WHERE worker_id = "));
     sql.bind(registration.worker_id.as_str()).push(for_update(store.backend()));
     let former = sql.one(tx).await?.as_ref().map(read).transpose()?;
-    let again =
-        former.as_ref().is_some_and(|f| f.registration.incarnation == registration.incarnation);
-    let session_id = match &former {
-        Some(former) if again => former.session_id,
-        _ => rand::random_range(1..i64::MAX),
+    let (session_id, former_session_id) = match &former {
+        Some(row) if row.registration.incarnation == registration.incarnation => {
+            (row.session_id, row.former_session_id)
+        }
+        row => (rand::random_range(1..i64::MAX), row.as_ref().map(|row| row.session_id)),
     };
     let now = now_sql(store.backend());
-    let info = encode_info(registration)?;
+    let info = encode_info(registration, former_session_id)?;
     let mut sql = if former.is_some() {
         let mut sql = store.sql(&format!(
             "UPDATE workers SET register_time_ms = {now}, seen_time_ms = {now}, draining = 0, \
@@ -59,6 +60,5 @@ async fn register_once(
         sql
     };
     sql.push("").run(tx).await?;
-    let former = if again { None } else { former };
-    Ok(Registered { session_id, again, former })
+    Ok(Registered { session_id, former_session_id })
 }

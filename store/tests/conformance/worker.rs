@@ -11,9 +11,9 @@ pub async fn sessions_follow_incarnations(store: Store) {
         ..Registration::default()
     };
     let first = store.register_worker(&registration).await.unwrap();
-    assert!(!first.again && first.former.is_none());
+    assert_eq!(first.former_session_id, None);
     let again = store.register_worker(&registration).await.unwrap();
-    assert!(again.again && again.session_id == first.session_id);
+    assert_eq!(again, first);
     let touch = Touch { session_id: first.session_id, draining: true, running: 3 };
     let unknown = Touch { session_id: 1, draining: false, running: 1 };
     store.touch_workers(&[touch, unknown]).await.unwrap();
@@ -22,8 +22,9 @@ pub async fn sessions_follow_incarnations(store: Store) {
     assert_eq!((row.draining, row.running), (true, 3));
     registration.incarnation = "boot-2".into();
     let second = store.register_worker(&registration).await.unwrap();
-    assert!(!second.again && second.session_id != first.session_id);
-    assert_eq!(second.former.unwrap().session_id, first.session_id);
+    assert_ne!(second.session_id, first.session_id);
+    assert_eq!(second.former_session_id, Some(first.session_id));
+    assert_eq!(store.register_worker(&registration).await.unwrap(), second);
     assert_eq!(store.get_session(first.session_id).await.unwrap(), None);
     registration.worker_id = "gpu-2".into();
     store.register_worker(&registration).await.unwrap();

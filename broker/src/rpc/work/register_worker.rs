@@ -10,7 +10,7 @@ use asyncflow_core::{
     violation::Violations,
 };
 use asyncflow_proto::{time::duration, v1};
-use asyncflow_store::Registered;
+use asyncflow_store::{ApplyError, Registered};
 
 use crate::{
     broker::Broker,
@@ -32,13 +32,13 @@ pub async fn register_worker(
 
     let registration = convert::work::registration(request, caller.user.clone());
     let registered = broker.store.register_worker(&registration).await?;
-    let kept = adopt(broker, &registered, asked).await?;
-    if let Some(former) = &registered.former {
-        broker.sessions.forget(former.session_id);
+    let kept = adopt(broker, registered, asked).await?;
+    if let Some(former_session_id) = registered.former_session_id {
+        broker.sessions.forget(former_session_id);
         let keep: Vec<(TaskId, i32)> =
             kept.iter().map(|lease| (lease.id.clone(), lease.attempt)).collect();
         let worker_id = &registration.worker_id;
-        let answers = broker.store.release_session(worker_id, former.session_id, &keep).await?;
+        let answers = broker.store.release_session(worker_id, former_session_id, &keep).await?;
         broker.dispatch.note(answers.iter().flatten().map(|applied| &applied.task));
     }
     let lease = &broker.config.lease;
@@ -52,25 +52,37 @@ pub async fn register_worker(
     })
 }
 
-/// Moves leases of the former incarnation to the new session; answers those that moved. When the
-/// same incarnation repeats its call they have moved already and are renewed.
+/// Moves leases of the former incarnation to the new session, those that have not moved yet, and
+/// renews them; answers those that are the new session's now.
+///
+/// # Errors
+/// Those of the store: a lease is never called lost because the database was away.
 async fn adopt(
     broker: &Broker,
-    registered: &Registered,
+    registered: Registered,
     asked: Vec<Lease>,
 ) -> Result<Vec<Lease>, RpcError> {
     let lease_ttl_ms = broker.config.lease.ttl_ms;
-    let session_id = registered.session_id;
-    let event = |attempt| match &registered.former {
-        Some(former) => Event::Adopt {
-            fence: Fence { attempt, session_id: former.session_id },
-            session_id,
-            lease_ttl_ms,
-        },
-        None => Event::Heartbeat { fence: Fence { attempt, session_id }, lease_ttl_ms },
-    };
-    let events = asked.iter().map(|lease| (lease.id.clone(), event(lease.attempt)));
-    let answers = broker.settle.apply(events.collect()).await?;
-    let moved = asked.into_iter().zip(answers).filter(|(_, answer)| answer.is_ok());
-    Ok(moved.map(|(lease, _)| lease).collect())
+    let Registered { session_id, former_session_id } = registered;
+    let moves = former_session_id.into_iter().flat_map(|former_session_id| {
+        asked.iter().map(move |Lease { id, attempt }| {
+            let fence = Fence { attempt: *attempt, session_id: former_session_id };
+            (id.clone(), Event::Adopt { fence, session_id, lease_ttl_ms })
+        })
+    });
+    let renewals = asked.iter().map(|Lease { id, attempt }| {
+        let fence = Fence { attempt: *attempt, session_id };
+        (id.clone(), Event::Heartbeat { fence, lease_ttl_ms })
+    });
+    let mut answers = broker.settle.apply(moves.chain(renewals).collect()).await?;
+    let renewed = answers.split_off(answers.len() - asked.len());
+    let mut kept = Vec::with_capacity(asked.len());
+    for (lease, answer) in asked.into_iter().zip(renewed) {
+        match answer {
+            Ok(_) => kept.push(lease),
+            Err(ApplyError::Store(error)) => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    Ok(kept)
 }
