@@ -61,7 +61,7 @@ async fn a_registration_that_a_broker_left_half_done_is_taken_up_by_its_repetiti
         let request =
             v1::RegisterWorkerRequest { adopted: vec![kept.clone()], ..registration("w1", "b") };
         let registered = t.worker.register_worker(request).await.unwrap().into_inner();
-        assert_eq!(registered.adopted, [kept.clone()]);
+        assert_eq!(registered.adopted, std::slice::from_ref(&kept));
         assert_eq!(t.get(&left.id).await.state(), TaskState::Pending);
         assert_eq!(t.get(&kept.task_id).await.state(), TaskState::Running);
     }
