@@ -168,7 +168,8 @@ impl Lane {
         Ok(due_ms)
     }
 
-    /// One claim for everybody who waits. `Some(full)` = claim again, fully or not.
+    /// One claim for everybody who waits, fully if it is asked for or overdue. `Some(full)` = claim
+    /// again, fully or not.
     async fn claim(&self, dispatch: &Dispatch, full: bool) -> Result<Option<bool>, StoreError> {
         let shared = &dispatch.shared;
         let limit = match shared.store.get_type(&self.name).await? {
@@ -181,7 +182,11 @@ impl Lane {
         }
         let takers: Vec<Taker> = reserved.iter().map(taker).collect();
         let wanted = takers.iter().map(|taker| taker.want as usize).sum::<usize>();
-        let after = self.lock().marks.begin(full, clock::now());
+        let (full, after) = {
+            let (marks, now) = (&mut self.lock().marks, clock::now());
+            let full = full || marks.must_look_fully(now);
+            (full, marks.begin(full, now))
+        };
         let request = ClaimRequest {
             task_type: self.name.clone(),
             limit,

@@ -2,7 +2,8 @@
 //!
 //! Claiming from the front of the index walks over everything that an open snapshot keeps alive
 //! there, so a claim begins behind the last task that was claimed. Tasks that appear further ahead
-//! lower the mark; those that nobody told of are found by a full look, at most once a second.
+//! lower the mark; those that nobody told this broker of are found by a full look: at most once a
+//! second when a claim comes back short, and every ten seconds while all of them come back full.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +11,10 @@ use asyncflow_core::{id::ShardId, task::Task};
 use asyncflow_store::Mark;
 use tokio::time::Instant;
 
-const FULL_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two full looks at least, when claims come back short.
+const FULL_LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// And at most, however full the claims are: no task waits behind an endless stream of others.
+const FULL_LOOK_INTERVAL_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub struct Marks {
@@ -54,6 +58,49 @@ impl Marks {
 
     /// Whether a full look is allowed now.
     pub fn may_look_fully(&self, now: Instant) -> bool {
-        self.full_look.is_none_or(|last| now - last >= FULL_LOOK_INTERVAL)
+        self.full_look.is_none_or(|last| now - last >= FULL_LOOK_INTERVAL_MIN)
+    }
+
+    /// Whether the next claim has to be a full look. The first one is.
+    pub fn must_look_fully(&self, now: Instant) -> bool {
+        self.full_look.is_none_or(|last| now - last >= FULL_LOOK_INTERVAL_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::clock;
+
+    fn shard() -> ShardId {
+        "train-1-0000000000001".parse::<asyncflow_core::id::TaskId>().unwrap().shard
+    }
+
+    #[test]
+    fn a_full_look_comes_regularly_while_claims_are_full() {
+        let (mut marks, start) = (Marks::default(), clock::now());
+        let mut full_looks = Vec::new();
+        // Every claim is full and moves the mark on, for half a minute.
+        for second in 0..30 {
+            let now = start + Duration::from_secs(second);
+            let full = marks.must_look_fully(now);
+            let after = marks.begin(full, now);
+            assert_eq!(after.is_empty(), full, "a full look begins at the start of every shard");
+            if full {
+                full_looks.push(second);
+            }
+            marks.advance(BTreeMap::from([(shard(), (second as i64, 0))]));
+        }
+        assert_eq!(full_looks, [0, 10, 20]);
+    }
+
+    #[test]
+    fn a_short_claim_looks_fully_once_a_second() {
+        let (mut marks, start) = (Marks::default(), clock::now());
+        marks.begin(true, start);
+        assert!(!marks.may_look_fully(start + Duration::from_millis(999)));
+        assert!(marks.may_look_fully(start + Duration::from_secs(1)));
     }
 }
