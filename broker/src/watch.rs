@@ -1,6 +1,6 @@
 //! One running watch: the snapshot, then the feed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use asyncflow_core::{filter::Filter, id::TaskId, state::TaskState, task::FullTask};
 use asyncflow_proto::v1;
@@ -14,6 +14,8 @@ use crate::{convert, error::RpcError, feed::Subscription};
 
 /// Tasks per page of the snapshot.
 const PAGE: u32 = 200;
+/// Changes that are reported in one go, unless one transaction alone made more.
+const CHANGES_MAX: usize = 1_000;
 /// An idle watch says that it lives, and how far it has come.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// While it catches up and a transaction with an earlier number may still commit.
@@ -169,9 +171,13 @@ impl Watch {
         mut rows: Vec<std::sync::Arc<ChangeRow>>,
     ) -> Result<Vec<std::sync::Arc<ChangeRow>>, End> {
         use tokio::sync::broadcast::error::TryRecvError;
-        while !rows.is_empty() && rows.len() < PAGE as usize {
+        let mut changes: usize = rows.iter().map(|row| row.changes.len()).sum();
+        while !rows.is_empty() && changes < CHANGES_MAX {
             match self.feed.rows.try_recv() {
-                Ok(row) => rows.push(row),
+                Ok(row) => {
+                    changes += row.changes.len();
+                    rows.push(row);
+                }
                 Err(TryRecvError::Lagged(_)) => return Err(End::Error(RpcError::SlowReader)),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
@@ -182,14 +188,11 @@ impl Watch {
     /// Sends every task that the rows changed, once, as it is now.
     async fn report(&mut self, rows: &[std::sync::Arc<ChangeRow>]) -> Result<(), End> {
         let Some(last) = rows.last() else { return Ok(()) };
-        let mut changed = Vec::new();
-        let mut deleted = Vec::new();
+        let (mut changed, mut deleted, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         for change in rows.iter().flat_map(|row| &row.changes) {
-            if !self.subject.may_concern(change) {
-                continue;
-            }
-            let list = if change.to.is_some() { &mut changed } else { &mut deleted };
-            if !list.contains(&change.task_id) {
+            let is_deleted = change.to.is_none();
+            if self.subject.may_concern(change) && seen.insert((&change.task_id, is_deleted)) {
+                let list = if is_deleted { &mut deleted } else { &mut changed };
                 list.push(change.task_id.clone());
             }
         }
