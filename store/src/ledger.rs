@@ -1,6 +1,8 @@
 //! What a transaction did, in two forms: counts that are kept up incrementally, and one row of the
 //! change log. Written last, in the order of the counts' key, so that hot rows are locked briefly
-//! and in the same order by everybody.
+//! and in the same order by everybody. The change log comes after the counts, which may wait for
+//! others or lose a deadlock: its number is given out at once, and whoever reads the log waits at
+//! the hole that a number without a COMMIT leaves.
 
 use std::collections::BTreeMap;
 
@@ -53,11 +55,6 @@ impl Ledger {
         tx: &DatabaseTransaction,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        if !self.changes.is_empty() {
-            let mut sql = store.sql("INSERT INTO change_log (time_ms, changes) VALUES ");
-            sql.tuple([now_ms.into(), Change::encode(&self.changes)?.into()]);
-            sql.run(tx).await?;
-        }
         let slot: i16 = rand::random_range(0..SLOTS);
         let rows: Vec<_> = (self.counts.into_iter().filter(|(_, by)| *by != 0))
             .map(|((shard, user, state), by)| {
@@ -71,12 +68,16 @@ impl Ledger {
                 ]
             })
             .collect();
-        if rows.is_empty() {
-            return Ok(());
+        if !rows.is_empty() {
+            let mut sql = store.sql(&format!("INSERT INTO task_counts ({COUNT_KEY}, n) VALUES "));
+            sql.rows(rows).push(&or_add(store.backend(), "task_counts", COUNT_KEY, "n"));
+            sql.run(tx).await?;
         }
-        let mut sql = store.sql(&format!("INSERT INTO task_counts ({COUNT_KEY}, n) VALUES "));
-        sql.rows(rows).push(&or_add(store.backend(), "task_counts", COUNT_KEY, "n"));
-        sql.run(tx).await?;
+        if !self.changes.is_empty() {
+            let mut sql = store.sql("INSERT INTO change_log (time_ms, changes) VALUES ");
+            sql.tuple([now_ms.into(), Change::encode(&self.changes)?.into()]);
+            sql.run(tx).await?;
+        }
         Ok(())
     }
 }
