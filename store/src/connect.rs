@@ -29,6 +29,8 @@ const LOCK_WAIT_S: u64 = 5;
 const SQLITE_READERS_MAX: u32 = 8;
 /// Prepared statements kept per connection: every shard has its own texts.
 const STATEMENTS_MAX: usize = 384;
+/// Older ones can corrupt a WAL that is reset while it is read.
+const SQLITE_VERSION_MIN: [u32; 3] = [3, 51, 3];
 
 /// The database, cheap to clone. All verbs are methods of it.
 #[derive(Clone)]
@@ -229,9 +231,26 @@ async fn sqlite(
     let mut one = pool.clone();
     one.max_connections(1);
     let writer = Database::connect(one).await?;
+    check_sqlite_version(&writer).await?;
     pool.max_connections(options.max_connections.min(SQLITE_READERS_MAX));
     let reader = Database::connect(pool).await?;
     Ok((writer, reader))
+}
+
+/// The library may be the system's, so its version is not known before it runs.
+async fn check_sqlite_version(database: &DatabaseConnection) -> Result<(), StoreError> {
+    let row = Sql::new(Backend::Sqlite, "SELECT sqlite_version()").one(database).await?;
+    let version: String = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
+    if is_new_enough(&version) {
+        return Ok(());
+    }
+    let [major, minor, patch] = SQLITE_VERSION_MIN;
+    let least = format!("{major}.{minor}.{patch}");
+    Err(StoreError::Options(format!("SQLite {version} is too old; at least {least} is needed")))
+}
+
+fn is_new_enough(version: &str) -> bool {
+    version.split('.').map_while(|part| part.parse::<u32>().ok()).ge(SQLITE_VERSION_MIN)
 }
 
 fn mysql(options: &StoreOptions) -> ConnectOptions {
@@ -266,4 +285,25 @@ fn postgres(options: &StoreOptions) -> ConnectOptions {
             .statement_cache_capacity(STATEMENTS_MAX)
     });
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_new_enough;
+
+    #[test]
+    fn an_old_sqlite_is_refused() {
+        for (version, is_enough) in [
+            ("3.51.3", true),
+            ("3.51.4", true),
+            ("3.52.0", true),
+            ("4.0", true),
+            ("3.51.2", false),
+            ("3.9.12", false),
+            ("3.51", false),
+            ("", false),
+        ] {
+            assert_eq!(is_new_enough(version), is_enough, "{version}");
+        }
+    }
 }
