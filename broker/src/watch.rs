@@ -110,29 +110,43 @@ impl Watch {
 
     /// The tasks as they are: those that are named, or those that match and are not terminal.
     async fn snapshot(&mut self) -> Result<(), End> {
+        match &self.subject {
+            Subject::Named(ids) => {
+                let ids = ids.iter().cloned().collect();
+                self.named(ids).await?;
+            }
+            Subject::Matching(filter) => {
+                let filter = unless_terminal(filter);
+                self.matching(&filter).await?;
+            }
+        }
+        // Also tells an empty watch from where it can go on.
+        self.send(None, String::new()).await?;
+        self.end_when_done()
+    }
+
+    /// Those that do not exist are said to be deleted, or who waits for them would wait for ever.
+    async fn named(&mut self, ids: Vec<TaskId>) -> Result<(), End> {
+        let tasks = self.store.get_many(&ids, Parts::LABELS).await?;
+        for (id, task) in ids.into_iter().zip(tasks) {
+            match task {
+                Some(full) => self.send_task(full).await?,
+                None => self.send_deleted(&id).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn matching(&mut self, filter: &Filter) -> Result<(), End> {
         let mut after = None;
         loop {
-            let (tasks, next) = match &self.subject {
-                Subject::Named(ids) => {
-                    let ids: Vec<TaskId> = ids.iter().cloned().collect();
-                    let tasks = self.store.get_many(&ids, Parts::LABELS).await?;
-                    (tasks.into_iter().flatten().collect::<Vec<_>>(), None)
-                }
-                Subject::Matching(filter) => {
-                    let filter = unless_terminal(filter);
-                    let page =
-                        self.store.list(&filter, after.as_ref(), PAGE, Parts::LABELS).await?;
-                    (page.tasks, page.next)
-                }
-            };
-            for full in tasks {
+            let page = self.store.list(filter, after.as_ref(), PAGE, Parts::LABELS).await?;
+            for full in page.tasks {
                 self.send_task(full).await?;
             }
-            after = next;
+            after = page.next;
             if after.is_none() {
-                // Also tells an empty watch from where it can go on.
-                self.send(None, String::new()).await?;
-                return self.end_when_done();
+                return Ok(());
             }
         }
     }
@@ -152,6 +166,13 @@ impl Watch {
             }
         }
         self.feed.seq = self.feed.seq.max(until);
+        if let Subject::Named(ids) = &self.subject
+            && self.until_done
+        {
+            // What was done before the token is in no change that follows it.
+            let ids = ids.iter().cloned().collect();
+            self.named(ids).await?;
+        }
         self.end_when_done()
     }
 
@@ -204,8 +225,7 @@ impl Watch {
             }
         }
         for id in deleted {
-            self.subject.forget(&id);
-            self.send(None, id.to_string()).await?;
+            self.send_deleted(&id).await?;
         }
         self.end_when_done()
     }
@@ -220,6 +240,11 @@ impl Watch {
             self.subject.forget(&full.task.id);
         }
         self.send(Some(convert::task::listed(full)), String::new()).await
+    }
+
+    async fn send_deleted(&mut self, id: &TaskId) -> Result<(), End> {
+        self.subject.forget(id);
+        self.send(None, id.to_string()).await
     }
 
     async fn send(&self, task: Option<v1::Task>, deleted_task_id: String) -> Result<(), End> {

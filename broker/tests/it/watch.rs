@@ -96,3 +96,56 @@ async fn a_token_from_another_log_is_too_old() {
     assert_eq!(refusal(&error), (Code::OutOfRange, "RESUME_TOKEN_TOO_OLD".to_owned(), vec![]));
     t.stop().await;
 }
+
+/// All that a watch until done says, in the order of the tasks' ids.
+async fn watched_to_its_end(t: &mut TestBroker, request: v1::WatchTasksRequest) -> Vec<String> {
+    let mut stream = t.broker.watch_tasks(request).await.unwrap().into_inner();
+    let mut said = Vec::new();
+    let reading = async {
+        while let Some(answer) = stream.message().await.unwrap() {
+            said.extend(answer.task.map(|task| format!("{:?} {}", task.state(), task.id)));
+            if !answer.deleted_task_id.is_empty() {
+                said.push(format!("no {}", answer.deleted_task_id));
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), reading).await.expect("it ends");
+    said.sort();
+    said
+}
+
+#[tokio::test]
+async fn a_watch_until_done_says_what_does_not_exist_and_ends() {
+    let mut t = TestBroker::start().await;
+    let task_ids = vec!["train-1-0c5wzq8a7r2kd".to_owned()];
+    let request = v1::WatchTasksRequest { task_ids, until_done: true, ..Default::default() };
+    assert_eq!(watched_to_its_end(&mut t, request).await, ["no train-1-0c5wzq8a7r2kd"]);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_resumed_watch_until_done_knows_what_was_done_before() {
+    let mut t = TestBroker::start().await;
+    let (one, two, three) =
+        (t.create("train").await, t.create("train").await, t.create("train").await);
+    let all = [one.id.clone(), two.id.clone(), three.id.clone()];
+    let request =
+        v1::WatchTasksRequest { task_ids: all.to_vec(), until_done: true, ..Default::default() };
+    let mut stream = t.broker.watch_tasks(request.clone()).await.unwrap().into_inner();
+    t.cancel(&one.id).await.unwrap();
+    until(&mut stream, &one.id, TaskState::Cancelled).await;
+    t.broker.delete_task(v1::DeleteTaskRequest { task_id: two.id.clone() }).await.unwrap();
+    let resume_token = loop {
+        let answer = stream.message().await.unwrap().unwrap();
+        if answer.deleted_task_id == two.id {
+            break answer.resume_token;
+        }
+    };
+    drop(stream);
+    t.cancel(&three.id).await.unwrap();
+
+    let resumed = v1::WatchTasksRequest { resume_token, ..request };
+    let said = watched_to_its_end(&mut t, resumed).await;
+    assert!(said.contains(&format!("Cancelled {}", three.id)), "{said:?}");
+    t.stop().await;
+}
