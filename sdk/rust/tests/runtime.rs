@@ -211,6 +211,27 @@ async fn a_forgotten_session_is_opened_again_and_keeps_what_runs() {
     assert_eq!(reason, FailureReason::Cancelled);
 }
 
+/// Both would register again and again, and take their tasks from each other.
+#[tokio::test]
+async fn of_two_workers_with_one_id_the_first_gives_way() {
+    let broker = FakeBroker::start().await;
+    let worker = start(&broker, 1);
+    broker.add(handler_task("obey-1-a", "obey", b"wait"));
+    broker.until("the start", |state| state.started.contains("obey-1-a").then_some(())).await;
+    for registrations in 1..=2 {
+        broker
+            .until("it registers", |state| {
+                (state.registrations.len() == registrations).then_some(())
+            })
+            .await;
+        broker.change(|state| state.sessions.clear());
+    }
+    let error = worker.ended.await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("another worker registers as w1"), "{error}");
+    assert_eq!(worker.handler.running.load(Ordering::SeqCst), 0, "what it ran is stopped");
+    assert_eq!(broker.state().registrations.len(), 2);
+}
+
 #[tokio::test]
 async fn an_outcome_outlives_an_outage_and_a_drain_gives_back() {
     let broker = FakeBroker::start().await;

@@ -97,7 +97,10 @@ impl Runtime {
             self.wind_down(&abort).await;
         };
         tokio::select! {
-            refused = session => refused.map(|never| match never {}),
+            refused = session => {
+                self.give_up().await;
+                refused.map(|never| match never {})
+            }
             _ = background => Ok(()),
             () = foreground => Ok(()),
         }
@@ -154,6 +157,15 @@ impl Runtime {
             Ok(Err(error)) => tracing::warn!(%error, "could not deregister"),
             Err(_) => tracing::warn!("could not deregister: no session"),
         }
+    }
+
+    /// This worker may not work: what it runs is stopped, and what is to be delivered is kept.
+    async fn give_up(&self) {
+        self.attempts.close();
+        self.held.raise_all(StopReason::LeaseLost);
+        self.abort.cancel();
+        // What does not end in time is cleared away at the next start.
+        let _ = tokio::time::timeout(ABORT_MAX, self.attempts.wait()).await;
     }
 
     /// Waits while outcomes cannot be made durable: taking more tasks would lose more results.

@@ -11,14 +11,19 @@ use super::{
     link::{Link, Pause, Session},
 };
 use crate::{
-    Error,
+    Error, clock,
     v1::{RegisterWorkerRequest, RegisterWorkerResponse},
 };
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// So many sessions in a row that were lost within one lease are no accident.
+const QUICK_LOSSES_MAX: u32 = 2;
+
 /// Keeps a session in force until it is dropped. Errors: the broker refuses this worker, at its
-/// first registration only; later refusals are tried again, because tasks are running.
+/// first registration only, later refusals are tried again, because tasks are running; or another
+/// process registers under the same id. Of two that do, the one that came first gives way, or they
+/// would take their tasks from each other for ever.
 pub(super) async fn keep(
     link: &Link,
     held: &Held,
@@ -26,11 +31,19 @@ pub(super) async fn keep(
     incarnation: &str,
 ) -> Result<std::convert::Infallible, Error> {
     let mut is_first = true;
+    let mut quick_losses = 0;
     loop {
         let session = register(link, held, options, incarnation, is_first).await?;
         is_first = false;
+        let (registered_at, lease_ttl) = (clock::now(), session.lease_ttl);
         link.set_session(session);
         link.session_lost().await;
+        quick_losses = if registered_at.elapsed() < lease_ttl { quick_losses + 1 } else { 0 };
+        if quick_losses >= QUICK_LOSSES_MAX {
+            let id = &options.worker_id;
+            let message = format!("another worker registers as {id}: each needs its own worker_id");
+            return Err(Error::Config(message));
+        }
     }
 }
 
