@@ -50,13 +50,12 @@ pub struct Look {
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     format: Format,
-    look: Look,
+    palette: Palette,
 }
 
 impl OutputArgs {
     pub fn open(self) -> Output {
-        let look = Look { palette: Palette::stdout(), now_ms: clock::now_ms() };
-        Output { format: self.format, look }
+        Output { format: self.format, palette: Palette::stdout() }
     }
 }
 
@@ -69,14 +68,15 @@ impl Output {
         self.format == Format::Id
     }
 
+    /// Looks at the clock each time: `task wait` prints hours after it was started.
     pub fn look(&self) -> Look {
-        self.look
+        Look { palette: self.palette, now_ms: clock::now_ms() }
     }
 
     /// Prints one thing with all that is known of it.
     pub fn one<V: View>(&self, view: &V) -> Result<(), CliError> {
         match self.format {
-            Format::Table => self.print_details(&view.details(self.look)),
+            Format::Table => self.print_details(&view.details(self.look())),
             Format::Json => self.line(&pretty(view)?),
             Format::Jsonl => self.line(&compact(view)?),
             Format::Id => self.line(&view.id()),
@@ -87,7 +87,8 @@ impl Output {
     pub fn many<V: View>(&self, views: &[V]) -> Result<(), CliError> {
         match self.format {
             Format::Table => {
-                let rows = views.iter().map(|view| view.row(self.look)).collect();
+                let look = self.look();
+                let rows = views.iter().map(|view| view.row(look)).collect();
                 self.print_table(V::COLUMNS, rows)
             }
             Format::Json => self.line(&pretty(&views)?),
@@ -118,7 +119,7 @@ impl Output {
     /// Prints a table that is no list of views.
     pub fn print_table(&self, columns: &[&str], rows: Vec<Vec<String>>) -> Result<(), CliError> {
         let mut table = plain_table();
-        table.set_header(columns.iter().map(|name| Cell::new(self.look.palette.bold(name))));
+        table.set_header(columns.iter().map(|name| Cell::new(self.palette.bold(name))));
         table.add_rows(rows);
         self.print_trimmed(table)
     }
@@ -126,7 +127,7 @@ impl Output {
     fn print_details(&self, details: &[(&'static str, String)]) -> Result<(), CliError> {
         let mut table = plain_table();
         for (name, value) in details.iter().filter(|(_, value)| !value.is_empty()) {
-            table.add_row([self.look.palette.faint(name), value.clone()]);
+            table.add_row([self.palette.faint(name), value.clone()]);
         }
         self.print_trimmed(table)
     }

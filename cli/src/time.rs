@@ -47,12 +47,23 @@ pub fn span_for_people(span: &Duration) -> String {
     }
 }
 
+/// The same for a span that [`span_text`] wrote; what it did not write is shown as it is.
+pub fn text_for_people(text: &str) -> String {
+    text.parse::<Duration>().map_or_else(|_| text.to_owned(), |span| span_for_people(&span))
+}
+
 /// `12s ago` or `in 3m`, for tables; empty when there is no time.
+///
+/// What is less than half a second ahead is `now`, whether it is due at once or was written by a
+/// server whose clock is a little ahead of this one.
 pub fn relative(time: Option<&Timestamp>, now_ms: i64) -> String {
     let Some(at_ms) = time.and_then(timestamp_ms) else { return String::new() };
     let past = now_ms.saturating_sub(at_ms);
-    let span = coarse(past.saturating_abs());
-    if past >= 0 { format!("{span} ago") } else { format!("in {span}") }
+    match past {
+        0.. => format!("{} ago", coarse(past)),
+        -499..0 => "now".to_owned(),
+        _ => format!("in {}", coarse(past.saturating_abs().saturating_add(500))),
+    }
 }
 
 /// How long from `from` to `to`, or to now if that is unset; empty when it has not begun.
@@ -105,10 +116,16 @@ mod tests {
             (1_000_000 + 7_200_000, "2h ago"),
             (1_000_000 + 86_400_000 * 3, "3d ago"),
             (1_000_000 - 5_000, "in 5s"),
+            (1_000_000 - 4_990, "in 5s"),
+            (1_000_000 - 950, "in 1s"),
+            (1_000_000 - 3, "now"),
         ] {
             assert_eq!(relative(Some(&at), now_ms), text);
         }
         assert_eq!(relative(None, 0), "");
+        assert_eq!(text_for_people("5400s"), "1h 30m");
+        assert_eq!(text_for_people("0.250s"), "250ms");
+        assert_eq!(text_for_people("soon"), "soon");
         assert_eq!(elapsed(Some(&at), Some(&timestamp(1_004_000)), 9_000_000), "4.0s");
         assert_eq!(elapsed(Some(&at), None, 1_120_000), "2m");
     }

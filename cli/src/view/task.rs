@@ -225,11 +225,14 @@ impl TaskView {
 
     fn retries(&self) -> String {
         let Some(retry) = &self.retry else { return String::new() };
-        let interval = retry.interval.clone().unwrap_or_default();
-        let most = retry.max_interval.clone().unwrap_or_default();
+        let people =
+            |span: &Option<String>| span.as_deref().map(time::text_for_people).unwrap_or_default();
         format!(
-            "{} after {} failures so far; first wait {interval}, at most {most}",
-            retry.max_retries, self.failures
+            "{} at most, {} failed so far; first wait {}, longest {}",
+            retry.max_retries,
+            self.failures,
+            people(&retry.interval),
+            people(&retry.max_interval)
         )
     }
 }
@@ -263,6 +266,8 @@ impl View for TaskView {
         };
         let relative = |time: &Option<_>| time::relative(Option::as_ref(time), look.now_ms);
         let command = self.command.as_ref();
+        let max_time =
+            self.max_running_time.as_deref().map(time::text_for_people).unwrap_or_default();
         let ran = time::elapsed(self.times.start.as_ref(), self.times.finish.as_ref(), look.now_ms);
         vec![
             ("id", self.id.clone()),
@@ -280,7 +285,7 @@ impl View for TaskView {
             ("priority", unless_zero(self.priority)),
             ("labels", pairs(&self.labels)),
             ("worker", self.worker_id.clone()),
-            ("max time", self.max_running_time.clone().unwrap_or_default()),
+            ("max time", max_time),
             ("created", relative(&self.times.create)),
             ("due", relative(&self.times.due)),
             ("started", relative(&self.times.start)),

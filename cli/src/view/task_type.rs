@@ -86,8 +86,8 @@ impl View for TaskTypeView {
             if self.paused { "yes" } else { "no" }.to_owned(),
             self.priority.to_string(),
             retries.map(|retries| retries.to_string()).unwrap_or_default(),
-            self.max_running_time.clone().unwrap_or_else(|| "none".to_owned()),
-            self.retention.clone().unwrap_or_else(|| "forever".to_owned()),
+            span_or(&self.max_running_time, "none"),
+            span_or(&self.retention, "forever"),
             self.description.clone(),
         ]
     }
@@ -95,22 +95,28 @@ impl View for TaskTypeView {
     fn details(&self, look: Look) -> Vec<(&'static str, String)> {
         let number = |number: Option<i32>| number.map(|n| n.to_string()).unwrap_or_default();
         let retry = self.retry.as_ref();
+        let interval = retry.map(|r| span_or(&r.interval, "")).unwrap_or_default();
+        let max_interval = retry.map(|r| span_or(&r.max_interval, "")).unwrap_or_default();
         vec![
             ("name", self.name.clone()),
             ("description", self.description.clone()),
             ("paused", if self.paused { "yes" } else { "no" }.to_owned()),
             ("priority", self.priority.to_string()),
             ("max retries", number(retry.and_then(|retry| retry.max_retries))),
-            ("retry interval", retry.and_then(|r| r.interval.clone()).unwrap_or_default()),
-            ("max retry interval", retry.and_then(|r| r.max_interval.clone()).unwrap_or_default()),
-            ("max time", self.max_running_time.clone().unwrap_or_else(|| "none".to_owned())),
+            ("retry interval", interval),
+            ("max retry interval", max_interval),
+            ("max time", span_or(&self.max_running_time, "none")),
             ("max crashes", number(self.max_crashes)),
             ("max context bytes", number(self.max_context_bytes)),
-            ("retention", self.retention.clone().unwrap_or_else(|| "forever".to_owned())),
+            ("retention", span_or(&self.retention, "forever")),
             ("schedule limit", self.schedule_limit.to_string()),
             ("shard max rows", self.shard_max_rows.to_string()),
             ("created", time::relative(self.created.as_ref(), look.now_ms)),
             ("changed", time::relative(self.updated.as_ref(), look.now_ms)),
         ]
     }
+}
+
+fn span_or(span: &Option<String>, unset: &str) -> String {
+    span.as_deref().map_or_else(|| unset.to_owned(), time::text_for_people)
 }
