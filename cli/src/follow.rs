@@ -14,6 +14,7 @@ use crate::{
     style::Palette,
     time,
     view::task::state_name,
+    waiting,
 };
 use asyncflow_proto::v1::{
     LogStream, StreamTaskLogsRequest, StreamTaskLogsResponse, Task, TaskState, WatchTasksRequest,
@@ -46,7 +47,7 @@ pub async fn follow(broker: &Broker, task: Task) -> Outcome {
         ..StreamTaskLogsRequest::default()
     });
     let mut chunks = pin!(chunks);
-    let ended = until_ended(broker, &id, &bar, chunks.as_mut()).await?;
+    let ended = until_ended(broker, task, &bar, chunks.as_mut()).await?;
     let Some(task) = ended else {
         bar.clear();
         crate::remark(&format!("left; the task may still be stopping: asyncflow task get {id}"));
@@ -60,27 +61,31 @@ pub async fn follow(broker: &Broker, task: Task) -> Outcome {
 /// Gives the task as it ended, or `None` when the second Ctrl-C came first.
 async fn until_ended(
     broker: &Broker,
-    id: &str,
+    mut task: Task,
     bar: &Bar,
     mut chunks: Chunks<'_>,
 ) -> Result<Option<Task>, CliError> {
+    let id = task.id.clone();
     let mut states = pin!(broker.client.watch(WatchTasksRequest {
-        task_ids: vec![id.to_owned()],
+        task_ids: vec![id.clone()],
         until_done: true,
         ..WatchTasksRequest::default()
     }));
     let mut interrupts = Interrupts::default();
     let mut told_attempt = 0;
     let mut log_open = true;
+    let mut patience = pin!(tokio::time::sleep(waiting::PATIENCE));
+    let mut patient = true;
     loop {
         tokio::select! {
             chunk = chunks.try_next(), if log_open => log_open = take(bar, chunk)?,
             change = states.try_next() => {
                 let change = change.map_err(|error| broker.explain(error))?;
                 let Some(change) = change else { break };
-                let Some(task) = change.task else {
+                let Some(changed) = change.task else {
                     return Err(CliError::NotFound(format!("{id} was deleted")));
                 };
+                task = changed;
                 bar.show(&task);
                 if is_terminal(task.state()) {
                     break;
@@ -90,13 +95,17 @@ async fn until_ended(
                     bar.say(&text);
                 }
             }
+            () = &mut patience, if patient => {
+                patient = false;
+                waiting::why(broker, &task).await.iter().for_each(|text| bar.say(text));
+            }
             interrupt = interrupts.next() => {
                 interrupt?;
                 if interrupts.count > 1 {
                     return Ok(None);
                 }
                 bar.say("cancelling the task; Ctrl-C once more leaves it alone");
-                let cancelled = broker.client.cancel(id, "interrupted").await;
+                let cancelled = broker.client.cancel(&id, "interrupted").await;
                 cancelled.map_err(|error| broker.explain(error))?;
             }
         }
@@ -110,7 +119,7 @@ async fn until_ended(
             result?;
         }
     }
-    broker.client.get(id).await.map(Some).map_err(|error| broker.explain(error))
+    broker.client.get(&id).await.map(Some).map_err(|error| broker.explain(error))
 }
 
 /// Writes a piece of the log. A log that cannot be had is told and does not end the following.
@@ -148,7 +157,7 @@ fn retry_text(task: &Task) -> Option<String> {
     let waits = matches!(task.state(), TaskState::Scheduled | TaskState::Pending);
     let failure = task.failure.as_ref().filter(|_| waits && task.attempt > 0)?;
     let due = time::relative(task.due_time.as_ref(), clock::now_ms());
-    let when = if due.starts_with("in ") { format!(" {due}") } else { String::new() };
+    let when = if due.ends_with("ago") { String::new() } else { format!(" {due}") };
     let (attempt, message) = (task.attempt, failure.message.as_str());
     let why = if message.is_empty() { String::new() } else { format!(" ({message})") };
     Some(format!("attempt {attempt} did not succeed{why}; it is tried again{when}"))

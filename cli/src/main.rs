@@ -27,6 +27,7 @@ mod task;
 mod task_type;
 mod time;
 mod view;
+mod waiting;
 mod worker;
 
 use clap::{Parser, Subcommand};
