@@ -3,7 +3,7 @@
 use crate::error::CliError;
 use asyncflow_proto::v1::governor_service_client::GovernorServiceClient;
 use asyncflow_sdk::{AuthorizedChannel, ChannelOptions, Client, ClientOptions, Error};
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -13,10 +13,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Credentials {
     /// File that holds the token; the token itself may be in ASYNCFLOW_TOKEN
     #[arg(long, env = "ASYNCFLOW_TOKEN_FILE", value_name = "FILE", global = true)]
-    token_file: Option<PathBuf>,
+    token_file: Option<OsString>,
     /// PEM file of the authority that signed the server's certificate (for https)
     #[arg(long, env = "ASYNCFLOW_CA_FILE", value_name = "FILE", global = true)]
-    ca_file: Option<PathBuf>,
+    ca_file: Option<OsString>,
 }
 
 impl Credentials {
@@ -28,10 +28,15 @@ impl Credentials {
         {
             return Ok(Some(token));
         }
-        let Some(path) = &self.token_file else { return Ok(None) };
-        let text = std::fs::read_to_string(path).map_err(|error| CliError::file(path, &error))?;
+        let Some(path) = given(self.token_file.as_ref()) else { return Ok(None) };
+        let text = std::fs::read_to_string(&path).map_err(|error| CliError::file(&path, &error))?;
         Ok(Some(text.trim().to_owned()))
     }
+}
+
+/// An empty variable is as good as none: `ASYNCFLOW_CA_FILE= asyncflow …` takes it away.
+fn given(path: Option<&OsString>) -> Option<PathBuf> {
+    path.filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Where the broker is.
@@ -60,7 +65,7 @@ impl BrokerAddress {
         let options = ClientOptions {
             address: self.broker.clone(),
             token: self.credentials.token()?,
-            ca_file: self.credentials.ca_file.clone(),
+            ca_file: given(self.credentials.ca_file.as_ref()),
             connect_timeout: CONNECT_TIMEOUT,
             retries_max: self.connect_retries,
             ..ClientOptions::default()
@@ -110,7 +115,7 @@ impl GovernorAddress {
         let options = ChannelOptions {
             address: self.governor.clone(),
             token: self.credentials.token()?,
-            ca_file: self.credentials.ca_file.clone(),
+            ca_file: given(self.credentials.ca_file.as_ref()),
             connect_timeout: CONNECT_TIMEOUT,
         };
         let channel = options.open().map_err(|error| self.explain(error))?;

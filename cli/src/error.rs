@@ -79,14 +79,39 @@ fn told(error: &SdkError, server: &str, address: &str) -> String {
             "{at} wants to know who you are: {error}\n  \
              set ASYNCFLOW_TOKEN, or give --token-file (ASYNCFLOW_TOKEN_FILE)"
         ),
-        _ if error.is_unreachable() && error.reason().is_none() => format!(
-            "cannot reach {at}: {}\n  is it running? `asyncflow dev` starts one; \
+        _ if error.is_unreachable() && error.reason().is_none() => {
+            let cause = root_cause(error);
+            format!("cannot reach {at}: {cause}\n  {}", advice(&cause, server, address))
+        }
+        // Whatever answers there, it is not what was looked for.
+        Code::Unimplemented if error.reason().is_none() => format!(
+            "what answers at {address} is no {server}, or one of another version: {error}\n  \
              another address is given by --{server} or {}",
-            root_cause(error),
-            if server == "broker" { "ASYNCFLOW_BROKER" } else { "ASYNCFLOW_GOVERNOR" },
+            variable(server),
         ),
         _ => refused(error),
     }
+}
+
+/// What to look at, by what the connection failed of.
+fn advice(cause: &str, server: &str, address: &str) -> String {
+    if cause.contains("certificate") {
+        return "is --ca-file (ASYNCFLOW_CA_FILE) the authority that signed its certificate, and \
+                does the certificate name this address?"
+            .to_owned();
+    }
+    // What a server that speaks TLS answers to one that does not.
+    if address.starts_with("http://") && cause.contains("frame with invalid size") {
+        return "does it want https://?".to_owned();
+    }
+    format!(
+        "is it running? `asyncflow dev` starts one; another address is given by --{server} or {}",
+        variable(server)
+    )
+}
+
+fn variable(server: &str) -> &'static str {
+    if server == "broker" { "ASYNCFLOW_BROKER" } else { "ASYNCFLOW_GOVERNOR" }
 }
 
 /// The server's words, every violation, and where the reason is explained.
@@ -103,6 +128,9 @@ fn refused(error: &SdkError) -> String {
         }
     }
     if let Some(reason) = error.reason() {
+        if reason == "UNKNOWN_TASK_TYPE" {
+            text.push_str("\n  an administrator makes one by `asyncflow type create NAME`");
+        }
         text.push_str(&format!("\n  ({reason}, see docs/errors/{reason}.md)"));
     }
     text
@@ -143,6 +171,19 @@ mod tests {
             (CliError::Output(io::ErrorKind::BrokenPipe.into()), exit::OK),
         ] {
             assert_eq!(error.exit_code(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn advice_fits_what_went_wrong() {
+        let invalid = "invalid peer certificate: UnknownIssuer";
+        for (status, part) in [
+            (Status::unavailable(invalid), "--ca-file"),
+            (Status::unavailable("frame with invalid size"), "https://"),
+            (Status::unimplemented("Operation is not implemented"), "no broker"),
+        ] {
+            let text = call(status).to_string();
+            assert!(text.contains(part) && !text.contains("is it running"), "{text}");
         }
     }
 

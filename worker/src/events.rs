@@ -112,7 +112,7 @@ impl Reader<'_> {
             Err(problem) => Some(problem),
         };
         if let Some(problem) = problem {
-            self.report(&format!("events line {number}: {problem}")).await;
+            self.report(&format!("events line {number}: {problem}; it is skipped")).await;
         }
     }
 

@@ -72,7 +72,7 @@ impl ChannelOptions {
 
     fn tls(&self) -> Result<ClientTlsConfig, Error> {
         let Some(path) = &self.ca_file else {
-            return Err(Error::Config("https needs a CA file".to_owned()));
+            return Err(Error::Config("https needs a CA file (ASYNCFLOW_CA_FILE)".to_owned()));
         };
         let pem = std::fs::read(path)
             .map_err(|source| Error::Config(format!("CA file {}: {source}", path.display())))?;

@@ -123,6 +123,15 @@ fn broke_in_transit(status: &Status) -> bool {
     status.message().starts_with("h2 protocol error") || status.message() == "transport error"
 }
 
+/// What the transport's error rests on, e.g. "Connection refused"; nothing for a broker's refusal.
+fn root_cause(status: &Status) -> Option<String> {
+    let mut cause = std::error::Error::source(status)?;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    Some(cause.to_string())
+}
+
 /// A status as people want to read it.
 struct Told<'a>(&'a Status);
 
@@ -132,6 +141,12 @@ impl fmt::Display for Told<'_> {
         match error.message() {
             "" => write!(out, "{}", self.0.code())?,
             message => out.write_str(message)?,
+        }
+        // "tcp connect error" says less than what lies under it.
+        if let Some(cause) = root_cause(self.0)
+            && cause != error.message()
+        {
+            write!(out, ": {cause}")?;
         }
         if let Some(reason) = error.reason() {
             write!(out, " ({reason})")?;
