@@ -30,16 +30,21 @@ pub fn withdraw(data_dir: &DataDir) {
 
 fn print(data_dir: &DataDir, addresses: &Addresses) {
     let Addresses { broker, governor, http } = addresses;
-    let elsewhere = broker != "http://127.0.0.1:7070";
-    let prefix = if elsewhere { format!("ASYNCFLOW_BROKER={broker} ") } else { String::new() };
+    // Clients find the defaults by themselves.
+    let elsewhere = broker != "http://127.0.0.1:7070" || governor != "http://127.0.0.1:7080";
+    let export = if elsewhere {
+        format!("export ASYNCFLOW_BROKER={broker} ASYNCFLOW_GOVERNOR={governor}\n      ")
+    } else {
+        String::new()
+    };
     crate::tell(&format!(
         "asyncflow is ready\n  \
          broker    {broker}\n  \
          governor  {governor}\n  \
          metrics   {http}/metrics\n  \
          data      {}\n\n\
-         try:  {prefix}asyncflow run -- echo hello\n      \
-         {prefix}asyncflow task list\n\n\
+         try:  {export}asyncflow run -- echo hello\n      \
+         asyncflow task list\n\n\
          Ctrl-C stops it; what is there stays there",
         data_dir.path().display()
     ));
