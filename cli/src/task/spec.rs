@@ -68,8 +68,9 @@ pub struct SpecArgs {
     #[arg(long, value_name = "SPAN", value_parser = time::parse_span,
           conflicts_with = "not_before")]
     delay: Option<Duration>,
-    /// The same id gives the same task, so a script may repeat itself safely
-    #[arg(long, value_name = "ID")]
+    /// The same id gives the same task, so a script may repeat itself safely. Not with --delay,
+    /// which means another time at each repetition: use --not-before
+    #[arg(long, value_name = "ID", conflicts_with = "delay")]
     request_id: Option<String>,
 }
 

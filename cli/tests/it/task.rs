@@ -102,7 +102,12 @@ fn several_tasks_are_gone_through_to_the_end() {
 #[test]
 fn a_repeated_request_gives_the_same_task_and_another_one_is_refused() {
     let dev = Dev::start();
-    let first = dev.idle_task(&["--request-id", "r1", "--not-before", "2099-01-01T00:00:00Z"][..2]);
+    let create = ["task", "create", "-t", "idle", "-o", "id", "--request-id", "r1"];
+    let first = dev.call(&create).expect_code(0).stdout.trim().to_owned();
+    assert_eq!(dev.call(&create).expect_code(0).stdout.trim(), first);
+    // A span from now is another time at each repetition.
+    dev.call(&["task", "create", "-t", "idle", "--request-id", "r1", "--delay", "1h"])
+        .expect_code(2);
     let again = ["task", "create", "-t", "other", "--request-id", "r1"];
     let refused = dev.call(&again).expect_code(1);
     assert!(refused.stderr.contains("docs/errors/"), "{}", refused.stderr);
