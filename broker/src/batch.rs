@@ -8,15 +8,17 @@
 //!
 //! No timer waits for company: an idle writer commits what is there at once. A caller that went
 //! away before its rows were taken is skipped; afterwards its rows are committed and nobody hears
-//! of it.
+//! of it. A commit that panics fails its own callers and nobody else.
 
 use std::{
     collections::VecDeque,
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use futures::FutureExt;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -44,6 +46,9 @@ pub enum BatchError {
     /// The process ends.
     #[error("the broker is shutting down")]
     Closed,
+    /// A defect: the writer gave no result for each row. They may have been written.
+    #[error("the broker failed while it wrote")]
+    Broken,
 }
 
 /// What writes a batch: one result for each row, in their order.
@@ -99,7 +104,7 @@ impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
     /// Cancel safe in this sense: the rows are written wholly or not at all.
     ///
     /// # Errors
-    /// [`BatchError`]; nothing was or will be written then.
+    /// [`BatchError`]; nothing was or will be written then, unless it is `Broken`.
     pub async fn submit(&self, rows: Vec<T>, bytes: usize) -> Result<Vec<R>, BatchError> {
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -117,7 +122,7 @@ impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
             queue.groups.push_back(Group { rows, bytes, answer });
         }
         self.shared.arrived.notify_one();
-        answered.await.map_err(|_| BatchError::Closed)
+        answered.await.map_err(|_| BatchError::Broken)
     }
 
     /// Takes nothing new; what waits is still written, then the writers end.
@@ -185,10 +190,12 @@ async fn commit<T, R>(shared: &Shared<T, R>, batch: Vec<Group<T, R>>) {
     }
     metrics::histogram!("asyncflow_batch_rows", "point" => shared.bounds.name)
         .record(rows.len() as f64);
-    let mut results = (shared.commit)(rows).await.into_iter();
+    // The panic is in the log already; without this the point would have lost its writer.
+    let results = AssertUnwindSafe((shared.commit)(rows)).catch_unwind().await;
+    let mut results = results.unwrap_or_default().into_iter();
     for (count, answer) in callers {
         let own: Vec<R> = results.by_ref().take(count).collect();
-        // A caller without a result for each row is told that the point is closed.
+        // A caller without a result for each row is told that the point is broken.
         if own.len() == count {
             let _ = answer.send(own);
         }
@@ -288,6 +295,23 @@ mod tests {
         assert_eq!(first.await.unwrap(), Ok(vec![10]));
         assert_eq!(bench.batch.submit(vec![8], 1).await, Ok(vec![80]));
         assert_eq!(*bench.seen.lock().unwrap(), [vec![1], vec![8]]);
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_panics_fails_its_callers_only() {
+        let tracker = TaskTracker::new();
+        let commit: Commit<u32, u32> = Box::new(|rows| {
+            Box::pin(async move {
+                assert!(rows != [1], "boom");
+                rows
+            })
+        });
+        let batch = Batch::start(BOUNDS, commit, &tracker);
+        assert_eq!(batch.submit(vec![1], 1).await, Err(BatchError::Broken));
+        assert_eq!(batch.submit(vec![2], 1).await, Ok(vec![2]));
+        batch.close();
+        tracker.close();
+        tracker.wait().await;
     }
 
     #[tokio::test]

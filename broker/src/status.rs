@@ -46,6 +46,7 @@ impl From<RpcError> for Status {
             RpcError::SlowReader | RpcError::Batch(BatchError::Full) => {
                 retryable(ErrorReason::Overloaded, message, RETRY_AFTER_FULL)
             }
+            RpcError::Batch(BatchError::Broken) => plain(ErrorReason::Internal, message),
             RpcError::Batch(BatchError::Closed) | RpcError::ShuttingDown => {
                 plain(ErrorReason::ShuttingDown, message)
             }
