@@ -128,7 +128,7 @@ impl Store {
     }
 
     async fn look_at_clock(&self) -> Result<i64, StoreError> {
-        let sql = Sql::new(self.0.backend, &format!("SELECT {}", now_sql(self.0.backend)));
+        let sql = self.sql(&format!("SELECT {}", now_sql(self.0.backend)));
         let row = sql.one(&self.0.reader).await?;
         let row = row.ok_or_else(|| StoreError::Corrupt("the clock gave no row".into()))?;
         let now_ms = row.try_get_by_index(0)?;
@@ -182,7 +182,7 @@ impl Store {
     }
 
     pub(crate) fn sql(&self, text: &str) -> Sql {
-        Sql::new(self.0.backend, text)
+        Sql::new(self.0.backend, text, self.0.options.call_timeout)
     }
 }
 
@@ -231,15 +231,19 @@ async fn sqlite(
     let mut one = pool.clone();
     one.max_connections(1);
     let writer = Database::connect(one).await?;
-    check_sqlite_version(&writer).await?;
+    check_sqlite_version(&writer, options.call_timeout).await?;
     pool.max_connections(options.max_connections.min(SQLITE_READERS_MAX));
     let reader = Database::connect(pool).await?;
     Ok((writer, reader))
 }
 
 /// The library may be the system's, so its version is not known before it runs.
-async fn check_sqlite_version(database: &DatabaseConnection) -> Result<(), StoreError> {
-    let row = Sql::new(Backend::Sqlite, "SELECT sqlite_version()").one(database).await?;
+async fn check_sqlite_version(
+    database: &DatabaseConnection,
+    time_max: Duration,
+) -> Result<(), StoreError> {
+    let sql = Sql::new(Backend::Sqlite, "SELECT sqlite_version()", time_max);
+    let row = sql.one(database).await?;
     let version: String = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
     if is_new_enough(&version) {
         return Ok(());

@@ -3,11 +3,14 @@
 //! sea-orm's builders have static table names; a shard's tables have not. Names that are pushed
 //! here come from checked ids or from this crate, values are only ever bound.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
-use crate::{backend::Backend, error::StoreError};
+use crate::{
+    backend::Backend,
+    error::{StoreError, TimedOut},
+};
 
 /// Most bound values of one statement; SQLite's limit (32,766) is the smallest.
 pub(crate) const VALUES_MAX: usize = 30_000;
@@ -17,11 +20,14 @@ pub(crate) struct Sql {
     backend: Backend,
     text: String,
     values: Vec<Value>,
+    time_max: Duration,
 }
 
 impl Sql {
-    pub fn new(backend: Backend, text: &str) -> Self {
-        Self { backend, text: text.to_owned(), values: Vec::new() }
+    /// Not answered within `time_max` it fails as `Unavailable`: a connection to a host that is
+    /// gone would hold its caller for minutes.
+    pub fn new(backend: Backend, text: &str, time_max: Duration) -> Self {
+        Self { backend, text: text.to_owned(), values: Vec::new(), time_max }
     }
 
     pub fn push(&mut self, text: &str) -> &mut Self {
@@ -83,16 +89,26 @@ impl Sql {
     }
 
     pub async fn all(&self, db: &impl ConnectionTrait) -> Result<Vec<QueryResult>, StoreError> {
-        Ok(db.query_all_raw(self.statement()).await?)
+        self.in_time(db.query_all_raw(self.statement())).await
     }
 
     pub async fn one(&self, db: &impl ConnectionTrait) -> Result<Option<QueryResult>, StoreError> {
-        Ok(db.query_one_raw(self.statement()).await?)
+        self.in_time(db.query_one_raw(self.statement())).await
     }
 
     /// Runs it and tells how many rows it met.
     pub async fn run(&self, db: &impl ConnectionTrait) -> Result<u64, StoreError> {
-        Ok(db.execute_raw(self.statement()).await?.rows_affected())
+        Ok(self.in_time(db.execute_raw(self.statement())).await?.rows_affected())
+    }
+
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.time_max, answer).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(StoreError::unavailable(TimedOut)),
+        }
     }
 }
 

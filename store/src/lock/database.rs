@@ -13,15 +13,16 @@ use crate::{
 pub(super) struct Table {
     backend: Backend,
     database: DatabaseConnection,
+    time_max: Duration,
 }
 
 impl Table {
-    pub fn new(backend: Backend, database: DatabaseConnection) -> Self {
-        Self { backend, database }
+    pub fn new(backend: Backend, database: DatabaseConnection, time_max: Duration) -> Self {
+        Self { backend, database, time_max }
     }
 
     fn sql(&self, text: &str) -> Sql {
-        Sql::new(self.backend, text)
+        Sql::new(self.backend, text, self.time_max)
     }
 
     /// A row that has run out is taken over by a conditional update; only then one is inserted.

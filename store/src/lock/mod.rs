@@ -88,7 +88,8 @@ impl Locks {
         let keeper = match (options.lock, &options.redis_url) {
             (LockKind::Memory, _) => Keeper::Memory(memory::Memory::default()),
             (LockKind::Database, _) => {
-                Keeper::Database(database::Table::new(backend, database.clone()))
+                let time_max = options.call_timeout;
+                Keeper::Database(database::Table::new(backend, database.clone(), time_max))
             }
             (LockKind::Redis, Some(url)) => {
                 Keeper::Redis(redis::Redis::new(url, &options.redis_prefix)?)
