@@ -67,3 +67,7 @@ pub const WAIT_MS_DEFAULT: i64 = 30_000;
 pub const LOG_CHUNK_BYTES_MAX: usize = 64 * 1_024;
 /// All pieces of one PushTaskLogs.
 pub const LOG_CALL_BYTES_MAX: usize = 1_024 * 1_024;
+/// How many pieces that are.
+pub const LOG_CALL_CHUNKS_MAX: usize = 4_096;
+/// Where a piece of a log starts at most: 1 PiB.
+pub const LOG_OFFSET_MAX: i64 = 1 << 50;

@@ -201,3 +201,32 @@ async fn what_a_task_wrote_is_followed_to_its_end() {
     assert!(logs.message().await.unwrap().is_none());
     t.stop().await;
 }
+
+#[tokio::test]
+async fn a_log_that_cannot_be_kept_is_the_callers_mistake() {
+    let mut t = TestBroker::start().await;
+    t.create("train").await;
+    let session = t.register("w1", "a").await;
+    let lease = t.start_one(&session, "1").await.lease;
+    let chunk = |offset: i64| v1::LogChunk {
+        lease: lease.clone(),
+        stream: v1::LogStream::Stdout.into(),
+        offset,
+        data: "x".into(),
+        time: None,
+    };
+    let far = (vec![chunk(i64::MAX)], "chunks[0].offset");
+    let many = ((0..5_000).map(chunk).collect(), "chunks");
+    for (chunks, field) in [far, many] {
+        let request = v1::PushTaskLogsRequest { session_id: session.clone(), chunks };
+        let error = t.worker.push_task_logs(request).await.unwrap_err();
+        let fields = vec![field.to_owned()];
+        assert_eq!(refusal(&error), (Code::InvalidArgument, "INVALID_FIELDS".to_owned(), fields));
+    }
+    let most = v1::PushTaskLogsRequest {
+        session_id: session.clone(),
+        chunks: (0..4_096).map(chunk).collect(),
+    };
+    t.worker.push_task_logs(most).await.unwrap();
+    t.stop().await;
+}

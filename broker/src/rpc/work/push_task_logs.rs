@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use asyncflow_core::{
     id::TaskId,
-    limits::{LOG_CALL_BYTES_MAX, LOG_CHUNK_BYTES_MAX},
-    validate::at::At,
+    limits::{LOG_CALL_BYTES_MAX, LOG_CALL_CHUNKS_MAX, LOG_CHUNK_BYTES_MAX, LOG_OFFSET_MAX},
+    validate::{at::At, number},
     violation::Violations,
 };
 use asyncflow_proto::v1;
@@ -39,16 +39,18 @@ fn check(chunks: Vec<v1::LogChunk>) -> Result<Vec<LogChunk>, RpcError> {
         violations.add(list, format!("{total} bytes are too many; at most {LOG_CALL_BYTES_MAX}"));
         return Err(violations.into());
     }
+    number::item_count(chunks.len(), 0..=LOG_CALL_CHUNKS_MAX, list, &mut violations);
     let mut checked = Vec::with_capacity(chunks.len());
-    for (index, chunk) in chunks.into_iter().enumerate() {
+    for (index, chunk) in chunks.into_iter().enumerate().take(LOG_CALL_CHUNKS_MAX) {
         let at = list.item(index);
         let bytes = chunk.data.len();
         if bytes == 0 || bytes > LOG_CHUNK_BYTES_MAX {
             let what = format!("{bytes} bytes; 1 to {LOG_CHUNK_BYTES_MAX}");
             violations.add(at.field("data"), what);
         }
-        if chunk.offset < 0 {
-            violations.add(at.field("offset"), format!("{} is negative", chunk.offset));
+        if !(0..=LOG_OFFSET_MAX).contains(&chunk.offset) {
+            let what = format!("{} is out of range; 0 to {LOG_OFFSET_MAX}", chunk.offset);
+            violations.add(at.field("offset"), what);
         }
         let stream = log::stream_from_proto(chunk.stream);
         if stream.is_none() {
