@@ -7,6 +7,7 @@ use crate::v1::{Content, FailureReason};
 
 /// Largest result that a broker takes.
 pub const RESULT_BYTES_MAX: usize = 64 * 1024;
+const CONTENT_TYPE_BYTES_MAX: usize = 128;
 const MESSAGE_BYTES_MAX: usize = 1_024;
 
 /// How an attempt ended.
@@ -112,6 +113,13 @@ impl Outcome {
                 Self::failed_for_good(FailureReason::ResultTooLarge, message)
                     .with_exit_code(exit_code)
             }
+            Self::Succeeded { result: Some(mut result), exit_code } => {
+                // A broker refuses such a line, and with it the outcome.
+                if !is_content_type(&result.content_type) {
+                    result.content_type.clear();
+                }
+                Self::Succeeded { result: Some(result), exit_code }
+            }
             other => other,
         }
     }
@@ -125,6 +133,10 @@ impl Outcome {
             Self::Abandoned => "abandoned",
         }
     }
+}
+
+fn is_content_type(text: &str) -> bool {
+    text.len() <= CONTENT_TYPE_BYTES_MAX && !text.contains(char::is_control)
 }
 
 fn cut(mut message: String) -> String {

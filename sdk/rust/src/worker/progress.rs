@@ -16,6 +16,7 @@ use crate::{
 
 const REPORTS_MAX: usize = 1_000;
 const METRICS_MAX: usize = 32;
+const METRIC_NAME_BYTES_MAX: usize = 64;
 const MESSAGE_BYTES_MAX: usize = 1_024;
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -101,12 +102,23 @@ async fn send(link: &Link, held: &Held, taken: &[((String, i32), Progress)]) -> 
     Ok(())
 }
 
+/// What is left is fit for the broker, which refuses a call as a whole: nonsense of one attempt must
+/// not cost the others their progress.
 fn clean(mut progress: Progress) -> Progress {
     progress.percent = progress.percent.filter(|percent| (0.0..=100.0).contains(percent));
-    progress.metrics.retain(|name, value| value.is_finite() && !name.is_empty());
+    progress.metrics.retain(|name, value| value.is_finite() && is_metric_name(name));
+    let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    if progress.message.contains(is_bad) {
+        progress.message = progress.message.replace(is_bad, " ");
+    }
     let end = progress.message.floor_char_boundary(MESSAGE_BYTES_MAX);
     progress.message.truncate(end);
     progress
+}
+
+fn is_metric_name(name: &str) -> bool {
+    let is_blank = name.trim().is_empty();
+    !is_blank && name.len() <= METRIC_NAME_BYTES_MAX && !name.contains(char::is_control)
 }
 
 fn merge(into: &mut Progress, news: Progress) {
@@ -126,6 +138,16 @@ fn merge(into: &mut Progress, news: Progress) {
 #[cfg(test)]
 mod tests {
     use super::{Progress, clean, merge};
+
+    #[test]
+    fn what_a_broker_would_refuse_is_left_out() {
+        let mut news = Progress { message: "\u{1b}[1mepoch\t2".to_owned(), ..Progress::default() };
+        let names = ["loss", "", " ", "a\nb", &"x".repeat(65)].map(str::to_owned);
+        news.metrics = names.map(|name| (name, 0.5)).into();
+        let clean = clean(news);
+        assert_eq!(clean.message, " [1mepoch\t2");
+        assert_eq!(clean.metrics.into_keys().collect::<Vec<_>>(), ["loss"]);
+    }
 
     #[test]
     fn the_latest_word_wins_field_by_field_and_nonsense_is_dropped() {
