@@ -62,8 +62,12 @@ impl FileWatch {
                         sender.send_replace(());
                     }
                 }),
-                Err(Errno::EAGAIN) => ready.clear_ready(),
-                Err(error) => tracing::warn!(%error, "inotify"),
+                Err(error) => {
+                    if error != Errno::EAGAIN {
+                        tracing::warn!(%error, "inotify");
+                    }
+                    ready.clear_ready();
+                }
             }
         }
     }

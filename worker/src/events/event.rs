@@ -86,8 +86,8 @@ pub fn parse(line: &[u8]) -> Result<Option<Event>, String> {
 }
 
 fn checked_stage(stage: String) -> Result<String, String> {
-    if stage.is_empty() || stage.len() > STAGE_BYTES_MAX {
-        return Err(format!("stage must have 1 to {STAGE_BYTES_MAX} bytes"));
+    if stage.is_empty() || stage.len() > STAGE_BYTES_MAX || stage.contains(char::is_control) {
+        return Err(format!("stage must be a line of 1 to {STAGE_BYTES_MAX} bytes"));
     }
     Ok(stage)
 }
@@ -102,8 +102,10 @@ fn content_of(wire: WireContent) -> Result<Content, String> {
         _ => return Err("it needs either data or base64".to_owned()),
     };
     let content_type = wire.content_type.unwrap_or_else(|| default_type.to_owned());
-    if content_type.len() > CONTENT_TYPE_BYTES_MAX {
-        return Err(format!("content_type must have at most {CONTENT_TYPE_BYTES_MAX} bytes"));
+    // A broker refuses such a result as a whole, and the attempt would end without one.
+    if content_type.len() > CONTENT_TYPE_BYTES_MAX || content_type.contains(char::is_control) {
+        let most = CONTENT_TYPE_BYTES_MAX;
+        return Err(format!("content_type must be a line of at most {most} bytes"));
     }
     Ok(Content { data: data.into(), content_type })
 }
@@ -164,6 +166,8 @@ mod tests {
             b"{\"event\":\"progress\",\"percent\":101}",
             b"{\"event\":\"progress\",\"percent\":\"half\"}",
             b"{\"event\":\"metrics\",\"values\":{}}",
+            b"{\"event\":\"stage\",\"stage\":\"a\\nb\"}",
+            b"{\"event\":\"result\",\"data\":1,\"content_type\":\"a\\nb\"}",
             b"{\"event\":\"result\"}",
             b"{\"event\":\"result\",\"data\":1,\"base64\":\"aGk=\"}",
             b"{\"event\":\"result\",\"base64\":\"???\"}",
