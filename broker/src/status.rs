@@ -3,17 +3,22 @@
 //! Every refusal carries an `ErrorInfo` with a reason of [`ErrorReason`], every INVALID_ARGUMENT a
 //! `BadRequest` with all violations, everything that may be tried again a `RetryInfo`.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use asyncflow_core::{
     error_reason::ErrorReason, etag, id::TaskId, transition::Refusal, violation::Violations,
 };
 use asyncflow_proto::CONTEXT_VERSION_METADATA;
 use asyncflow_store::StoreError;
+use tokio::time::Instant;
 use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::{batch::BatchError, error::RpcError};
+use crate::{batch::BatchError, clock, error::RpcError};
 
 /// `ErrorInfo.domain` of all that asyncflow refuses.
 const DOMAIN: &str = "asyncflow";
@@ -21,6 +26,24 @@ const DOMAIN: &str = "asyncflow";
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A full queue empties within a few commits.
 const RETRY_AFTER_FULL: Duration = Duration::from_millis(100);
+
+/// An outage refuses thousands of calls in a second; whoever looks at the log needs one line.
+static OUTAGE_LINES: Sparse = Sparse(Mutex::new(None));
+const OUTAGE_LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// When the last of some lines was written.
+struct Sparse(Mutex<Option<Instant>>);
+
+impl Sparse {
+    fn may_write(&self, now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| now.duration_since(last) >= OUTAGE_LINE_INTERVAL);
+        if may {
+            *last = Some(now);
+        }
+        may
+    }
+}
 
 impl From<RpcError> for Status {
     fn from(error: RpcError) -> Self {
@@ -142,7 +165,10 @@ fn store(error: &StoreError) -> Status {
     // The cause may name hosts and tables: it belongs into the log.
     match reason {
         ErrorReason::Internal => tracing::error!(%error, "the store failed"),
-        _ => tracing::warn!(%error, "the store is unavailable"),
+        _ if OUTAGE_LINES.may_write(clock::now()) => {
+            tracing::warn!(%error, "the store is unavailable");
+        }
+        _ => tracing::debug!(%error, "the store is unavailable"),
     }
     plain(reason, reason.meaning().to_owned())
 }
@@ -159,6 +185,14 @@ mod tests {
         assert_eq!(status.code(), Code::Aborted);
         assert_eq!(status.metadata().get(CONTEXT_VERSION_METADATA).unwrap(), "7");
         assert_eq!(status.get_error_details().error_info().unwrap().reason, "CONTEXT_VERSION");
+    }
+
+    #[test]
+    fn an_outage_writes_a_line_now_and_then() {
+        let (lines, now) = (Sparse(Mutex::new(None)), clock::now());
+        let written = (0..1_000).filter(|ms| lines.may_write(now + Duration::from_millis(*ms)));
+        assert_eq!(written.count(), 1);
+        assert!(lines.may_write(now + OUTAGE_LINE_INTERVAL));
     }
 
     #[test]
