@@ -30,3 +30,42 @@ async fn the_other_takes_over(backend: Backend) {
     assert_ne!(cluster.leader().await, first);
 }
 on_each_database!(the_other_takes_over);
+
+/// The one that leads is stopped with a suspicion in mind, another takes the lead and the task, and
+/// then it wakes up: its term is over, and nothing is taken back twice.
+async fn a_stopped_one_comes_too_late(backend: Backend) {
+    let shape = Shape { workers: 2, governors: 2, ..Shape::default() };
+    let mut cluster = Cluster::start(backend, shape).await;
+    let client = cluster.client(0);
+    let first = cluster.leader().await;
+    let go = cluster.scratch().join("go");
+    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
+    let created = client.create(sh(&script)).await.unwrap();
+    let running = |attempt: i32| {
+        let (client, id) = (client.clone(), created.id.clone());
+        async move {
+            until("it runs", || async {
+                let task = client.get(&id).await.unwrap();
+                (task.attempt == attempt && task.start_time.is_some()).then_some(task)
+            })
+            .await
+        }
+    };
+    let holder = running(1).await.worker_id;
+    let holder: usize = holder.strip_prefix("worker-").unwrap().parse().unwrap();
+    cluster.workers[holder].kill();
+    cluster.governors[first].process().signal("STOP");
+    running(2).await;
+    cluster.governors[first].process().signal("CONT");
+    until("the first knows that its term is over", || async {
+        cluster.governors[first].process().log().contains("not leading any more").then_some(())
+    })
+    .await;
+    assert_ne!(cluster.leader().await, first);
+    std::fs::write(&go, "").unwrap();
+    let task = client.wait(&created.id, None).await.unwrap();
+    let counts = (task.state(), task.attempt, task.crashes);
+    assert_eq!(counts, (TaskState::Succeeded, 2, 1), "{}", cluster.logs());
+    cluster.workers[holder].restart();
+}
+on_each_database!(a_stopped_one_comes_too_late: mariadb MariaDb, sqlite Sqlite);
