@@ -19,7 +19,7 @@ pub mod watch_tasks;
 use asyncflow_core::{
     event::Event,
     id::TaskId,
-    task::{FullTask, Task},
+    task::{FullTask, Labels, Task},
 };
 use asyncflow_proto::v1;
 use asyncflow_store::{GetError, Parts};
@@ -43,6 +43,19 @@ fn missing(id: &TaskId, error: GetError) -> RpcError {
 
 /// An owner's verb on one task: applies `event` and answers the task after it.
 async fn change(broker: &Broker, id: &str, event: Event) -> Result<v1::Task, RpcError> {
-    let task: Task = broker.settle.apply_one(task_id(id, "task_id")?, event).await?;
-    Ok(convert::task::basic(task))
+    let task = broker.settle.apply_one(task_id(id, "task_id")?, event).await?;
+    Ok(changed(broker, task).await)
+}
+
+/// A task that was just changed, with its labels, which a change does not read. The change stands,
+/// so an answer without them is better than none.
+async fn changed(broker: &Broker, task: Task) -> v1::Task {
+    let labels = match get(broker, &task.id, Parts::LABELS).await {
+        Ok(full) => full.body.labels,
+        Err(error) => {
+            tracing::warn!(%error, task_id = %task.id, "answering a task without its labels");
+            Labels::default()
+        }
+    };
+    v1::Task { labels: labels.into_iter().collect(), ..convert::task::basic(task) }
 }

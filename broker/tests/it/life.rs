@@ -6,6 +6,24 @@ use tonic::Code;
 use crate::harness::{TestBroker, acquire, complete, refusal};
 
 #[tokio::test]
+async fn a_changed_task_is_answered_with_its_labels() {
+    let mut t = TestBroker::start().await;
+    let labels = [("project".to_owned(), "x".to_owned())].into();
+    let spec = v1::TaskSpec { task_type: "train".into(), labels, ..Default::default() };
+    let created = t.create_spec(spec).await;
+    let update = v1::UpdateTaskRequest {
+        task_id: created.id.clone(),
+        task: Some(v1::TaskSpec { priority: Some(3), ..Default::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["priority".into()] }),
+        ..Default::default()
+    };
+    let updated = t.broker.update_task(update).await.unwrap().into_inner().task.unwrap();
+    assert_eq!((updated.priority, &updated.labels), (3, &created.labels));
+    assert_eq!(t.cancel(&created.id).await.unwrap().labels, created.labels);
+    t.stop().await;
+}
+
+#[tokio::test]
 async fn from_create_to_complete() {
     let mut t = TestBroker::start().await;
     let command = v1::Command { program: "/bin/true".into(), ..Default::default() };

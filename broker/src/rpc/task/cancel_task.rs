@@ -8,7 +8,8 @@ use asyncflow_core::{
 };
 use asyncflow_proto::v1;
 
-use crate::{broker::Broker, convert, error::RpcError};
+use super::changed;
+use crate::{broker::Broker, error::RpcError};
 
 pub async fn cancel_task(
     broker: &Broker,
@@ -20,5 +21,5 @@ pub async fn cancel_task(
     text::prose(&request.reason, MESSAGE_BYTES_MAX, at.field("reason"), &mut violations);
     let id = violations.ok_or(id)?;
     let task = broker.settle.apply_one(id, Event::Cancel { message: request.reason }).await?;
-    Ok(v1::CancelTaskResponse { task: Some(convert::task::basic(task)) })
+    Ok(v1::CancelTaskResponse { task: Some(changed(broker, task).await) })
 }

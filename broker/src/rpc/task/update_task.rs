@@ -7,6 +7,7 @@ use asyncflow_core::{
 };
 use asyncflow_proto::v1;
 
+use super::changed;
 use crate::{broker::Broker, convert, error::RpcError};
 
 pub async fn update_task(
@@ -19,9 +20,6 @@ pub async fn update_task(
     let patch = convert::patch::task_patch(request, now_ms);
     let patch = violations.clone().joined(patch)?;
     let id = violations.ok_or(id)?;
-    let labels = patch.labels.clone();
     let task = broker.settle.apply_one(id, Event::Update(patch)).await?;
-    let mut task = convert::task::basic(task);
-    task.labels = labels.unwrap_or_default();
-    Ok(v1::UpdateTaskResponse { task: Some(task) })
+    Ok(v1::UpdateTaskResponse { task: Some(changed(broker, task).await) })
 }
