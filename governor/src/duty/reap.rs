@@ -45,12 +45,21 @@ impl Reap {
         }
     }
 
-    async fn suspects(&self, cx: &DutyContext) -> Result<Vec<Suspect>, StoreError> {
-        let mut suspects = Vec::new();
+    /// The suspects of all types whose tables can be read. One that cannot, although the database
+    /// answers, is told by the second value and must not keep the others from being looked after.
+    async fn suspects(
+        &self,
+        cx: &DutyContext,
+    ) -> Result<(Vec<Suspect>, Option<StoreError>), StoreError> {
+        let (mut suspects, mut unreadable) = (Vec::new(), None);
         for task_type in all_types(&cx.store).await? {
-            suspects.extend(cx.store.expired_leases(&task_type.name, SHARD_SUSPECTS_MAX).await?);
+            match cx.store.expired_leases(&task_type.name, SHARD_SUSPECTS_MAX).await {
+                Ok(of_type) => suspects.extend(of_type),
+                Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+                Err(error) => unreadable = Some(error),
+            }
         }
-        Ok(suspects)
+        Ok((suspects, unreadable))
     }
 }
 
@@ -70,8 +79,8 @@ impl Duty for Reap {
 
     async fn run(&mut self, cx: &DutyContext) -> Result<u64, StoreError> {
         self.go_on_or_begin_anew(cx);
-        let suspects = match self.suspects(cx).await {
-            Ok(suspects) => suspects,
+        let (suspects, unreadable) = match self.suspects(cx).await {
+            Ok(looked) => looked,
             Err(error) => {
                 self.book.interrupted();
                 return Err(error);
@@ -85,7 +94,7 @@ impl Duty for Reap {
         for batch in confirmed.chunks(self.batch_rows_max) {
             reaped += reap_batch(cx, batch).await?;
         }
-        Ok(reaped)
+        unreadable.map_or(Ok(reaped), Err)
     }
 }
 
@@ -116,7 +125,7 @@ mod tests {
     use super::*;
     use crate::testing::{Bed, LONG_MS, NO_TIME_MS};
     use asyncflow_core::{reason::FailureReason, state::TaskState};
-    use asyncflow_store::testing::{Durability, fresh_database, start_mariadb};
+    use asyncflow_store::testing::{Durability, drop_tasks, fresh_database, start_mariadb};
 
     #[tokio::test]
     async fn a_silent_worker_loses_its_task_at_the_second_look_only() {
@@ -142,6 +151,27 @@ mod tests {
             assert_eq!(bed.task(&alive).await.unwrap().state, TaskState::Running);
             assert_eq!(bed.run_after(5, &mut reap, &fence).await.unwrap(), 0);
         }
+    }
+
+    #[tokio::test]
+    async fn a_type_whose_table_is_gone_does_not_keep_the_others_waiting() {
+        let bed = Bed::sqlite().await;
+        let config = bed.config();
+        let (lead, mut reap) = (bed.lead("g1").await, Reap::new(&config));
+        let gone = bed.new_task("broken", None).await;
+        let dead = bed.new_task("train", None).await;
+        bed.start(&dead, NO_TIME_MS).await;
+        drop_tasks(&bed.store, &gone.shard).await;
+        for _ in 0..4 {
+            let told = bed.run_after(5, &mut reap, &lead).await;
+            assert!(matches!(told, Err(StoreError::NoSuchTable(_))), "{told:?}");
+            // No other duty may take it for an outage, which would begin all looks anew.
+            for duty in &mut crate::duty::all(&config) {
+                let outcome = bed.run(&mut **duty, &lead).await;
+                assert!(!matches!(outcome, Err(StoreError::Unavailable { .. })), "{outcome:?}");
+            }
+        }
+        assert_eq!(bed.task(&dead).await.unwrap().state, TaskState::Pending);
     }
 
     #[tokio::test]

@@ -22,7 +22,10 @@ pub use server::{Durability, Server, free_port};
 pub use sqlite::SqliteFile;
 pub use supervised::Supervised;
 
+use asyncflow_core::id::ShardId;
 use sea_orm::{ConnectionTrait, Database};
+
+use crate::Store;
 
 /// A database of its own on a shared server: `(server, url)`. Tests of one process share the server
 /// and nothing else.
@@ -41,4 +44,14 @@ pub async fn fresh_database(server: &Server) -> String {
     let closed = admin.close().await;
     assert!(closed.is_ok(), "cannot close the connection that made {name}");
     server.database_url(&name)
+}
+
+/// Takes a shard's table of tasks away, as an operator by mistake.
+///
+/// # Panics
+/// When the table cannot be dropped.
+pub async fn drop_tasks(store: &Store, shard: &ShardId) {
+    let sql = format!("DROP TABLE {}", shard.task_table());
+    let dropped = store.writer().execute_unprepared(&sql).await;
+    assert!(dropped.is_ok(), "cannot drop the tasks of {shard:?}: {dropped:?}");
 }
