@@ -74,6 +74,48 @@ async fn no_live_task_is_taken_back(backend: Backend) {
 }
 on_each_database!(no_live_task_is_taken_back: mariadb MariaDb, postgres Postgres);
 
+/// Stopped, not gone: connections stay open and nobody answers. Calls end in time all the same, no
+/// connection is leaked, and the worker that could not renew meanwhile keeps its task.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_hangs_holds_nobody_for_ever() {
+    let shape = Shape { own_server: true, ..Shape::default() };
+    let mut cluster = Cluster::start(Backend::MariaDb, shape).await;
+    let client = impatient(&cluster);
+    let go = cluster.scratch().join("go");
+    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
+    let running = client.create(sh(&script)).await.unwrap();
+    until("it runs", || async {
+        client.get(&running.id).await.unwrap().start_time.is_some().then_some(())
+    })
+    .await;
+
+    cluster.server().process().signal("STOP");
+    // More calls than the pool has connections.
+    let calls = (0..40).map(|_| {
+        let client = client.clone();
+        async move { client.create(command(["true"])).await }
+    });
+    let stuck = tokio::spawn(futures::future::join_all(calls));
+    tokio::time::sleep(OUTAGE).await;
+    cluster.server().process().signal("CONT");
+    let back = tokio::time::timeout(
+        BACK_WITHIN,
+        until("the broker serves again", || async { client.get(&running.id).await.ok() }),
+    );
+    let task =
+        back.await.unwrap_or_else(|_| panic!("not within {BACK_WITHIN:?}: {}", cluster.logs()));
+    assert_eq!((task.state(), task.attempt), (TaskState::Running, 1));
+    let answered = tokio::time::timeout(2 * OUTAGE, stuck).await.unwrap().unwrap();
+    for refused in answered.into_iter().filter_map(Result::err) {
+        assert!(refused.is_retryable(), "{refused}");
+    }
+    // Each of these needs a connection at the same time as the others.
+    futures::future::try_join_all((0..40).map(|_| client.create(command(["true"])))).await.unwrap();
+    std::fs::write(&go, "").unwrap();
+    let task = client.wait(&running.id, None).await.unwrap();
+    assert_eq!((task.state(), task.attempt), (TaskState::Succeeded, 1), "{}", cluster.logs());
+}
+
 /// A client that takes the first answer.
 fn impatient(cluster: &Cluster) -> Client {
     let address = format!("http://{}", cluster.broker_address(0));
