@@ -59,3 +59,36 @@ async fn a_restarted_worker_gives_back_what_it_held(backend: Backend) {
     assert_eq!((task.state(), task.attempt), (TaskState::Succeeded, 2), "{}", cluster.logs());
 }
 on_each_database!(a_restarted_worker_gives_back_what_it_held);
+
+/// The task ends while no broker is there to be told, and then its worker is killed too: what is in
+/// the worker's journal is delivered by the next process, and nothing is run again.
+async fn an_outcome_outlives_broker_and_worker(backend: Backend) {
+    let mut cluster = Cluster::start(backend, Shape::default()).await;
+    let client = cluster.client(0);
+    let go = cluster.scratch().join("go");
+    let script = format!(
+        r#"while [ ! -e {} ]; do sleep 0.05; done
+        echo '{{"event":"result","data":"kept"}}' >> "$ASYNCFLOW_EVENTS""#,
+        go.display()
+    );
+    let created = client.create(sh(&script)).await.unwrap();
+    until("it runs", || async {
+        client.get(&created.id).await.unwrap().start_time.is_some().then_some(())
+    })
+    .await;
+    cluster.brokers[0].kill();
+    std::fs::write(&go, "").unwrap();
+    let entry = cluster.scratch().join("worker-0/data/journal");
+    let entry = entry.join(format!("{}.1.complete", created.id));
+    until("the outcome is in the journal", || async { entry.is_file().then_some(()) }).await;
+    cluster.workers[0].kill();
+    cluster.brokers[0].restart();
+    cluster.until_broker_answers(0).await;
+    cluster.workers[0].restart();
+
+    let task = client.wait(&created.id, None).await.unwrap();
+    assert_eq!((task.state(), task.attempt), (TaskState::Succeeded, 1), "{}", cluster.logs());
+    assert_eq!(task.result.unwrap().data, br#""kept""#[..]);
+    until("the journal is empty", || async { (!entry.exists()).then_some(()) }).await;
+}
+on_each_database!(an_outcome_outlives_broker_and_worker);
