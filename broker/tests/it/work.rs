@@ -196,6 +196,8 @@ async fn what_a_task_wrote_is_followed_to_its_end() {
         t.worker.push_task_logs(push(offset, data)).await.unwrap();
         let chunk = logs.message().await.unwrap().unwrap();
         assert_eq!((chunk.offset, &chunk.data[..]), (offset, data.as_bytes()));
+        let year_2020 = 1_577_836_800;
+        assert!(chunk.time.unwrap().seconds > year_2020, "retention deletes by this time");
     }
     t.worker.complete_task(complete(&session, &leased)).await.unwrap();
     assert!(logs.message().await.unwrap().is_none());

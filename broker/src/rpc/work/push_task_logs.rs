@@ -22,7 +22,7 @@ pub async fn push_task_logs(
     broker: &Broker,
     request: v1::PushTaskLogsRequest,
 ) -> Result<v1::PushTaskLogsResponse, RpcError> {
-    let chunks = check(request.chunks)?;
+    let chunks = check(request.chunks, broker.store.now_ms().await?)?;
     let session = broker.sessions.get(&request.session_id).await?;
     let chunks = own(broker, &session, chunks).await?;
     broker.store.append_log(&chunks).await?;
@@ -31,7 +31,8 @@ pub async fn push_task_logs(
     Ok(v1::PushTaskLogsResponse {})
 }
 
-fn check(chunks: Vec<v1::LogChunk>) -> Result<Vec<LogChunk>, RpcError> {
+/// A chunk that does not say when it was written was written at `now_ms`: retention goes by it.
+fn check(chunks: Vec<v1::LogChunk>, now_ms: i64) -> Result<Vec<LogChunk>, RpcError> {
     let mut violations = Violations::new();
     let list = At::REQUEST.field("chunks");
     let total: usize = chunks.iter().map(|chunk| chunk.data.len()).sum();
@@ -64,7 +65,7 @@ fn check(chunks: Vec<v1::LogChunk>) -> Result<Vec<LogChunk>, RpcError> {
                 attempt: lease.attempt,
                 stream,
                 offset: chunk.offset,
-                time_ms: time_ms.unwrap_or(0),
+                time_ms: time_ms.unwrap_or(now_ms),
                 bytes: chunk.data.into(),
             });
         }
