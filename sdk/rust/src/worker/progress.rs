@@ -102,8 +102,8 @@ async fn send(link: &Link, held: &Held, taken: &[((String, i32), Progress)]) -> 
     Ok(())
 }
 
-/// What is left is fit for the broker, which refuses a call as a whole: nonsense of one attempt must
-/// not cost the others their progress.
+/// What is left is fit for the broker, which refuses a call as a whole: nonsense of one attempt
+/// must not cost the others their progress.
 fn clean(mut progress: Progress) -> Progress {
     progress.percent = progress.percent.filter(|percent| (0.0..=100.0).contains(percent));
     progress.metrics.retain(|name, value| value.is_finite() && is_metric_name(name));
