@@ -74,6 +74,30 @@ impl FailureReason {
         Self::ALL.into_iter().find(|reason| reason.code() == code)
     }
 
+    /// Whether a worker may give it; the others are found out by brokers and the governor.
+    pub const fn is_for_workers(self) -> bool {
+        match self {
+            Self::Error
+            | Self::Permanent
+            | Self::TimedOut
+            | Self::Cancelled
+            | Self::Killed
+            | Self::Drained
+            | Self::Checkpointed
+            | Self::RetryLater
+            | Self::ResultTooLarge
+            | Self::CommandNotRunnable
+            | Self::NoHandler
+            | Self::BadContext
+            | Self::NotStarted => true,
+            Self::LeaseLost
+            | Self::Poison
+            | Self::DependencyFailed
+            | Self::Expired
+            | Self::WorkerRestarted => false,
+        }
+    }
+
     /// Whether another attempt is pointless whatever the budget says.
     pub const fn is_permanent(self) -> bool {
         matches!(

@@ -3,7 +3,6 @@
 use asyncflow_core::{
     command::Command,
     etag,
-    reason::FailureReason,
     state::TaskState,
     task::{Content, Failure, FullTask, Progress, Task},
 };
@@ -111,11 +110,6 @@ pub fn failure(failure: Failure) -> v1::Failure {
     v1::Failure { reason: i32::from(failure.reason.code()), message: failure.message }
 }
 
-/// The reason with this number on the wire; `None` for UNSPECIFIED and numbers of other versions.
-pub fn reason(number: i32) -> Option<FailureReason> {
-    i16::try_from(number).ok().and_then(FailureReason::from_code)
-}
-
 pub fn progress(progress: Progress) -> v1::Progress {
     v1::Progress { percent: progress.percent, message: progress.message, metrics: progress.metrics }
 }
@@ -137,6 +131,7 @@ pub fn state_from_proto(number: i32) -> Option<TaskState> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use asyncflow_core::reason::FailureReason;
 
     #[test]
     fn the_numbers_of_states_and_reasons_are_those_of_the_protocol() {

@@ -21,7 +21,8 @@ use asyncflow_core::{
     state::TaskState,
     task::Task,
     transition::Refusal,
-    validate::text,
+    validate::{at::At, text, work},
+    violation::Violations,
 };
 use asyncflow_proto::v1;
 use asyncflow_store::ApplyError;
@@ -85,8 +86,13 @@ fn verdict(lease: &Lease, answer: ApplyResult) -> Result<v1::LeaseVerdict, RpcEr
 }
 
 /// Why an attempt did not succeed, in its worker's words; the message is cut, not refused.
-fn failure(failure: Option<v1::Failure>, unspecified: FailureReason) -> (FailureReason, String) {
+fn failure(
+    failure: Option<v1::Failure>,
+    unspecified: FailureReason,
+    violations: &mut Violations,
+) -> (FailureReason, String) {
     let failure = failure.unwrap_or_default();
-    let reason = convert::task::reason(failure.reason).unwrap_or(unspecified);
+    let at = At::REQUEST.field("failure");
+    let reason = work::reason(failure.reason, unspecified, at.field("reason"), violations);
     (reason, text::cut(&failure.message, MESSAGE_BYTES_MAX))
 }

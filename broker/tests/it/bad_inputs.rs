@@ -264,6 +264,19 @@ async fn of_lists() {
     t.stop().await;
 }
 
+/// What only a broker or the governor can find out, and numbers that are no reasons.
+fn not_for_workers() -> [i32; 7] {
+    [
+        v1::FailureReason::LeaseLost.into(),
+        v1::FailureReason::Poison.into(),
+        v1::FailureReason::DependencyFailed.into(),
+        v1::FailureReason::Expired.into(),
+        v1::FailureReason::WorkerRestarted.into(),
+        99,
+        -1,
+    ]
+}
+
 #[tokio::test]
 async fn of_workers() {
     let mut t = TestBroker::start().await;
@@ -305,6 +318,20 @@ async fn of_workers() {
     };
     let bad = invalid(&["stage", "context.data"]);
     check("context", t.worker.save_context(request).await, &bad);
+    let bad = invalid(&["failure.reason"]);
+    for reason in not_for_workers() {
+        let failure = Some(v1::Failure { reason, message: String::new() });
+        let (session_id, lease) = (session.clone(), leased.lease.clone());
+        let fail = v1::FailTaskRequest {
+            session_id: session_id.clone(),
+            lease: lease.clone(),
+            failure: failure.clone(),
+            ..Default::default()
+        };
+        check(&format!("fail {reason}"), t.worker.fail_task(fail).await, &bad);
+        let release = v1::ReleaseTaskRequest { session_id, lease, failure, ..Default::default() };
+        check(&format!("release {reason}"), t.worker.release_task(release).await, &bad);
+    }
     let request = v1::CompleteTaskRequest { lease: None, ..complete(&session, &leased) };
     check("no lease", t.worker.complete_task(request).await, &invalid(&["lease"]));
     t.worker.complete_task(complete(&session, &leased)).await.unwrap();

@@ -69,6 +69,41 @@ async fn a_registration_that_a_broker_left_half_done_is_taken_up_by_its_repetiti
 }
 
 #[tokio::test]
+async fn a_deregistered_worker_gives_back_what_it_holds_and_is_unknown() {
+    let mut t = TestBroker::start().await;
+    let task = t.create("train").await;
+    let session = t.register("w1", "a").await;
+    let leased = t.start_one(&session, "1").await;
+    let leave = v1::DeregisterWorkerRequest { session_id: session.clone() };
+    t.worker.deregister_worker(leave.clone()).await.unwrap();
+    assert_eq!(t.get(&task.id).await.state(), TaskState::Pending);
+
+    let unknown = (Code::FailedPrecondition, "UNKNOWN_SESSION".to_owned(), vec![]);
+    let heartbeat = v1::HeartbeatRequest {
+        session_id: session.clone(),
+        leases: vec![leased.lease.clone().unwrap()],
+        draining: true,
+    };
+    let errors = [
+        t.worker.heartbeat(heartbeat).await.unwrap_err(),
+        t.worker.acquire_tasks(acquire(&session, "2", 1)).await.unwrap_err(),
+        t.worker.complete_task(complete(&session, &leased)).await.unwrap_err(),
+        t.worker.deregister_worker(leave).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(refusal(&error), unknown);
+    }
+    let workers = t.broker.list_workers(v1::ListWorkersRequest::default()).await.unwrap();
+    assert_eq!(workers.into_inner().workers, []);
+
+    let again = t.register("w1", "a").await;
+    assert_ne!(again, session);
+    let leased = t.start_one(&again, "1").await;
+    assert_eq!(leased.lease.unwrap().attempt, 2);
+    t.stop().await;
+}
+
+#[tokio::test]
 async fn old_attempts_and_foreign_sessions_are_refused() {
     let mut t = TestBroker::start().await;
     t.create("train").await;

@@ -10,6 +10,7 @@ use crate::{
         MESSAGE_BYTES_MAX, METRIC_NAME_BYTES_MAX, METRICS_MAX, SLOTS_MAX, STAGE_BYTES_MAX,
         VERSION_BYTES_MAX, WORKER_ID_BYTES_MAX, WORKER_TYPES_MAX,
     },
+    reason::FailureReason,
     task::{Content, Progress},
     violation::Violations,
 };
@@ -120,6 +121,26 @@ pub fn saved_context(
         content::content(context, bytes_max, at.field("context"), &mut violations);
     }
     violations.none()
+}
+
+/// Checks the reason that a FailTask or ReleaseTask gives; 0, which is "not given", stands for
+/// `unspecified`.
+pub fn reason(
+    number: i32,
+    unspecified: FailureReason,
+    at: At<'_>,
+    violations: &mut Violations,
+) -> FailureReason {
+    if number == 0 {
+        return unspecified;
+    }
+    let known = i16::try_from(number).ok().and_then(FailureReason::from_code);
+    match known {
+        Some(reason) if reason.is_for_workers() => return reason,
+        Some(reason) => violations.add(at, format!("{reason:?} is not for workers to say")),
+        None => violations.add(at, format!("{number} is not a known reason")),
+    }
+    unspecified
 }
 
 /// Checks the wait that a FailTask or ReleaseTask asks for: 0 to 365 days.

@@ -3,6 +3,7 @@
 //! A session is one registration of one incarnation of a worker; every write of a worker carries
 //! it.
 
+mod end;
 mod list;
 mod register;
 mod touch;

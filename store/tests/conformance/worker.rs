@@ -26,6 +26,13 @@ pub async fn sessions_follow_incarnations(store: Store) {
     assert_eq!(second.former_session_id, Some(first.session_id));
     assert_eq!(store.register_worker(&registration).await.unwrap(), second);
     assert_eq!(store.get_session(first.session_id).await.unwrap(), None);
+    store.end_session(first.session_id).await.unwrap();
+    assert!(store.get_session(second.session_id).await.unwrap().is_some(), "it ended long ago");
+    store.end_session(second.session_id).await.unwrap();
+    assert_eq!(store.get_session(second.session_id).await.unwrap(), None);
+    let third = store.register_worker(&registration).await.unwrap();
+    assert_ne!(third.session_id, second.session_id);
+    assert_eq!(third.former_session_id, None);
     registration.worker_id = "gpu-2".into();
     store.register_worker(&registration).await.unwrap();
     let ids = |rows: Vec<asyncflow_store::WorkerRow>| -> Vec<String> {

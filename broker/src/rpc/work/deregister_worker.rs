@@ -1,7 +1,7 @@
-//! DeregisterWorker: the worker has drained; what it should still hold goes back at once.
+//! DeregisterWorker: the worker has drained. What it should still hold goes back at once, and its
+//! session is unknown from then on.
 
 use asyncflow_proto::v1;
-use asyncflow_store::Touch;
 
 use crate::{broker::Broker, error::RpcError};
 
@@ -10,10 +10,10 @@ pub async fn deregister_worker(
     request: v1::DeregisterWorkerRequest,
 ) -> Result<v1::DeregisterWorkerResponse, RpcError> {
     let session = broker.sessions.get(&request.session_id).await?;
+    // First what it holds: when that fails the session is still there, and the call is repeated.
     let answers = broker.store.release_session(&session.worker_id, session.id, &[]).await?;
     broker.dispatch.note(answers.iter().flatten().map(|applied| &applied.task));
-    let touch = Touch { session_id: session.id, draining: true, running: 0 };
-    broker.touches.touch(touch).await?;
+    broker.store.end_session(session.id).await?;
     broker.sessions.forget(session.id);
     Ok(v1::DeregisterWorkerResponse {})
 }

@@ -25,6 +25,7 @@ pub async fn fail_task(
     let after = request.retry_after.as_ref();
     let after_ms = time::duration_ms(after, at.field("retry_after"), &mut violations);
     work::delay(after_ms, "retry_after", &mut violations);
+    let (reason, message) = failure(request.failure, FailureReason::Error, &mut violations);
     let lease = violations.ok_or(lease)?;
     let session = broker.sessions.get(&request.session_id).await?;
 
@@ -33,7 +34,6 @@ pub async fn fail_task(
         Some(after_ms) => RetryHint::AfterMs(after_ms),
         None => RetryHint::ByPolicy,
     };
-    let (reason, message) = failure(request.failure, FailureReason::Error);
     let ending = Settle::Fail { reason, message, hint };
     let state = settle(broker, &session, lease, ending, request.exit_code).await?;
     Ok(v1::FailTaskResponse { state })

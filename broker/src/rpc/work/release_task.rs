@@ -24,10 +24,10 @@ pub async fn release_task(
     let lease = convert::work::lease(request.lease.as_ref(), at.field("lease"), &mut violations);
     let delay_ms = time::duration_ms(request.delay.as_ref(), at.field("delay"), &mut violations);
     work::delay(delay_ms, "delay", &mut violations);
+    let (reason, message) = failure(request.failure, FailureReason::Drained, &mut violations);
     let lease = violations.ok_or(lease)?;
     let session = broker.sessions.get(&request.session_id).await?;
 
-    let (reason, message) = failure(request.failure, FailureReason::Drained);
     let ending = Settle::Release { reason, message, delay_ms: delay_ms.unwrap_or(0) };
     let state = settle(broker, &session, lease, ending, request.exit_code).await?;
     Ok(v1::ReleaseTaskResponse { state })
