@@ -31,6 +31,7 @@ fn pending() -> Task {
         max_running_ms: None,
         not_before_ms: None,
         request_id: None,
+        trace_id: String::new(),
     };
     let id = TaskId { shard: ShardId { task_type: name, number: 1 }, key: 42 };
     new.into_task(&task_type, id, NOW_MS).task

@@ -92,6 +92,7 @@ fn row(task_type: &Arc<TaskType>) -> Create {
         max_running_ms: None,
         not_before_ms: None,
         request_id: Some(uuid::Uuid::new_v4().to_string()),
+        trace_id: String::new(),
     };
     Create { new, task_type: Arc::clone(task_type) }
 }

@@ -15,7 +15,7 @@ use asyncflow_core::{
     validate::{at::At, text},
     violation::Violations,
 };
-use asyncflow_service::auth::Identity;
+use asyncflow_service::{auth::Identity, server::TraceContext};
 use futures::Stream;
 use tonic::{Request, Status};
 
@@ -31,6 +31,12 @@ fn admit<T>(request: Request<T>, verb: Verb) -> Result<(Principal, T), Status> {
     let caller = principal(identity);
     permit(&caller, verb).map_err(RpcError::from)?;
     Ok((caller, request.into_inner()))
+}
+
+/// The trace that a call belongs to; the server gives one to each.
+fn trace_id<T>(request: &Request<T>) -> String {
+    let trace = TraceContext::of(request.extensions());
+    trace.map(|trace| trace.trace_id().to_owned()).unwrap_or_default()
 }
 
 /// The id in a field of the request.

@@ -27,6 +27,8 @@ pub struct NewTask {
     pub not_before_ms: Option<i64>,
     /// Unique per user; `None` = the client does not mind duplicates.
     pub request_id: Option<String>,
+    /// Of the call that creates it; 32 hexadecimal digits, or empty.
+    pub trace_id: String,
 }
 
 impl NewTask {
@@ -53,6 +55,7 @@ impl NewTask {
             id,
             user: self.user,
             name: self.name,
+            trace_id: self.trace_id,
             state,
             order_time_ms,
             priority,

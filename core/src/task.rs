@@ -57,6 +57,8 @@ pub struct Task {
     pub user: String,
     /// What people call it; may be empty.
     pub name: String,
+    /// The W3C trace id of the call that created it; 32 hexadecimal digits, or empty.
+    pub trace_id: String,
     pub state: TaskState,
     /// Milliseconds; what it means depends on the state, see [`crate::order`].
     pub order_time_ms: i64,

@@ -30,6 +30,7 @@ fn pending() -> Task {
         max_running_ms: None,
         not_before_ms: None,
         request_id: None,
+        trace_id: String::new(),
     };
     let task_type = TaskType::with_defaults(name, T0);
     new.into_task(&task_type, "train-1-0000000000001".parse().unwrap(), T0).task

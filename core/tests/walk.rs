@@ -38,6 +38,7 @@ fn new_task(state: TaskState, max_retries: i32) -> Task {
         max_running_ms: None,
         not_before_ms: (state == TaskState::Scheduled).then_some(START_MS + 5_000),
         request_id: None,
+        trace_id: String::new(),
     };
     let mut defaults = TaskType::with_defaults(task_type.clone(), START_MS);
     defaults.max_crashes = max_retries % 2;

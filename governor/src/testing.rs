@@ -119,6 +119,7 @@ impl Bed {
             payload: Content::default(),
             context: Content::default(),
             request_id: None,
+            trace_id: String::new(),
         };
         let inserted = self.store.insert(vec![Create { new, task_type: Arc::new(of_type) }]).await;
         inserted.into_iter().next().unwrap().unwrap().task.id

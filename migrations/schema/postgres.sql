@@ -129,6 +129,7 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   id BIGINT NOT NULL,
   user_name VARCHAR(64) NOT NULL,
   name VARCHAR(128) NOT NULL,
+  trace_id VARCHAR(32) NOT NULL,
   state SMALLINT NOT NULL,
   order_time BIGINT NOT NULL,
   priority INTEGER NOT NULL,

@@ -129,6 +129,7 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   id INTEGER NOT NULL,
   user_name TEXT NOT NULL,
   name TEXT NOT NULL,
+  trace_id TEXT NOT NULL,
   state INTEGER NOT NULL,
   order_time INTEGER NOT NULL,
   priority INTEGER NOT NULL,

@@ -60,10 +60,11 @@ fn tasks(name: &str) -> Table {
     }
 }
 
-const TASK_COLUMNS: [Column; 40] = [
+const TASK_COLUMNS: [Column; 41] = [
     not_null("id", Big),
     not_null("user_name", Chars(64)),
     not_null("name", Chars(128)),
+    not_null("trace_id", Chars(32)),
     not_null("state", Small),
     not_null("order_time", Big),
     not_null("priority", Int),

@@ -34,6 +34,7 @@ fn create(request_id: &str) -> Create {
         max_running_ms: None,
         not_before_ms: None,
         request_id: Some(request_id.into()),
+        trace_id: String::new(),
     };
     Create { new, task_type: Arc::new(TaskType::with_defaults(name, 0)) }
 }

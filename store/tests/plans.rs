@@ -41,6 +41,7 @@ async fn fill(store: &Store) {
         max_running_ms: None,
         not_before_ms: None,
         request_id: None,
+        trace_id: String::new(),
     };
     let create = Create { new, task_type };
     for _ in 0..TASKS / 500 {

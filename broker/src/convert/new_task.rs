@@ -10,10 +10,11 @@ use asyncflow_proto::v1;
 use super::{command, task, time};
 
 /// Turns a CreateTaskRequest, which stands at `at`, into what the domain checks. `caller` is the
-/// user when the request names none.
+/// user when the request names none, `trace_id` that of the call.
 pub fn input(
     request: v1::CreateTaskRequest,
     caller: &str,
+    trace_id: &str,
     at: At<'_>,
     violations: &mut Violations,
 ) -> NewTaskInput {
@@ -37,6 +38,7 @@ pub fn input(
         command: spec.command.map(command::from_proto),
         context: task::content_from_proto(spec.context.unwrap_or_default()),
         request_id: Some(request.request_id).filter(|id| !id.is_empty()),
+        trace_id: trace_id.to_owned(),
     }
 }
 

@@ -46,6 +46,7 @@ pub fn basic(task: Task) -> v1::Task {
         finish_time: task.finish_time_ms.map(timestamp),
         due_time: due_ms.map(timestamp),
         etag: etag::of(task.revision),
+        trace_id: task.trace_id,
         ..v1::Task::default()
     }
 }

@@ -188,6 +188,7 @@ mod tests {
             max_running_ms: None,
             not_before_ms: None,
             request_id: None,
+            trace_id: String::new(),
         };
         let task_type = TaskType::with_defaults(name("train"), 0);
         new.into_task(&task_type, "train-1-0000000000001".parse().unwrap(), 0)

@@ -6,7 +6,7 @@ use asyncflow_core::access::{Principal, Verb};
 use asyncflow_proto::v1::{self, broker_service_server::BrokerService};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{BoxStream, admit, task, task_type, worker};
+use super::{BoxStream, admit, task, task_type, trace_id, worker};
 use crate::{broker::Broker, error::RpcError};
 
 /// What owners of tasks call.
@@ -39,16 +39,19 @@ impl BrokerService for BrokerApi {
         &self,
         request: Request<v1::CreateTaskRequest>,
     ) -> Answer<v1::CreateTaskResponse> {
+        let trace_id = trace_id(&request);
         let (caller, request) = write(request)?;
-        answer(task::create_task::create_task(&self.0, &caller, request).await)
+        answer(task::create_task::create_task(&self.0, &caller, &trace_id, request).await)
     }
 
     async fn batch_create_tasks(
         &self,
         request: Request<v1::BatchCreateTasksRequest>,
     ) -> Answer<v1::BatchCreateTasksResponse> {
+        let trace_id = trace_id(&request);
         let (caller, request) = write(request)?;
-        answer(task::batch_create_tasks::batch_create_tasks(&self.0, &caller, request).await)
+        let verb = task::batch_create_tasks::batch_create_tasks;
+        answer(verb(&self.0, &caller, &trace_id, request).await)
     }
 
     async fn get_task(&self, request: Request<v1::GetTaskRequest>) -> Answer<v1::GetTaskResponse> {

@@ -7,5 +7,6 @@ mod dispatch;
 mod harness;
 mod life;
 mod registry;
+mod trace;
 mod watch;
 mod work;

@@ -44,6 +44,7 @@ pub struct TaskView {
     finish_time: Option<String>,
     due_time: Option<String>,
     etag: String,
+    trace_id: String,
     #[serde(skip)]
     times: Times,
 }
@@ -133,6 +134,7 @@ impl From<Task> for TaskView {
             run: task.run,
             worker_id: task.worker_id,
             etag: task.etag,
+            trace_id: task.trace_id,
         }
     }
 }
@@ -299,6 +301,7 @@ impl View for TaskView {
             ("context", people(&self.context)),
             ("context version", unless_zero(self.context_version)),
             ("result", people(&self.result)),
+            ("trace", self.trace_id.clone()),
         ]
     }
 }

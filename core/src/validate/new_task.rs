@@ -32,6 +32,8 @@ pub struct NewTaskInput {
     pub not_before_ms: Option<i64>,
     /// `None` when the request has none; a blank one is refused.
     pub request_id: Option<String>,
+    /// Of the call, which its server has read and checked.
+    pub trace_id: String,
 }
 
 /// Checks one request for a task. `request` is the place of the CreateTaskRequest: its fields are
@@ -76,6 +78,7 @@ pub fn new_task(
         max_running_ms: input.max_running_ms,
         not_before_ms: input.not_before_ms,
         request_id: input.request_id,
+        trace_id: input.trace_id,
     })
 }
 

@@ -216,6 +216,10 @@ pub struct Task {
     /// Changes with every write; give it to UpdateTask to change only what you have seen.
     #[prost(string, tag = "30")]
     pub etag: ::prost::alloc::string::String,
+    /// The trace id of the call that created it, from its W3C `traceparent` or made by the server: 32
+    /// hexadecimal digits. Workers go on with this trace in logs and in calls about the task.
+    #[prost(string, tag = "31")]
+    pub trace_id: ::prost::alloc::string::String,
 }
 /// One attempt to run a task.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3017,7 +3021,7 @@ pub struct StreamCommandsRequest {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StreamCommandsResponse {
     /// What to do.
-    #[prost(oneof = "stream_commands_response::Command", tags = "1, 2")]
+    #[prost(oneof = "stream_commands_response::Command", tags = "1")]
     pub command: ::core::option::Option<stream_commands_response::Command>,
 }
 /// Nested message and enum types in `StreamCommandsResponse`.
@@ -3028,14 +3032,8 @@ pub mod stream_commands_response {
         /// Stop this task and confirm with FailTask (CANCELLED).
         #[prost(message, tag = "1")]
         Cancel(super::Lease),
-        /// Take no new tasks; give back or finish what runs.
-        #[prost(message, tag = "2")]
-        Drain(super::DrainCommand),
     }
 }
-/// Take no new tasks.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DrainCommand {}
 /// See SaveContext.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SaveContextRequest {
@@ -3121,7 +3119,8 @@ pub struct FailTaskRequest {
     /// The lease.
     #[prost(message, optional, tag = "2")]
     pub lease: ::core::option::Option<Lease>,
-    /// Why; the message is cut at 1,024 bytes.
+    /// Why; the message is cut at 1,024 bytes. Unset is ERROR. Not what only a server can find:
+    /// LEASE_LOST, POISON, DEPENDENCY_FAILED, EXPIRED and WORKER_RESTARTED are INVALID_ARGUMENT.
     #[prost(message, optional, tag = "3")]
     pub failure: ::core::option::Option<Failure>,
     /// Do not try again, whatever the budget says.
@@ -3150,7 +3149,8 @@ pub struct ReleaseTaskRequest {
     /// The lease.
     #[prost(message, optional, tag = "2")]
     pub lease: ::core::option::Option<Lease>,
-    /// Why: DRAINED, CHECKPOINTED, NOT_STARTED.
+    /// Why, usually DRAINED, CHECKPOINTED or NOT_STARTED; the same reasons as in FailTask are refused.
+    /// Unset is DRAINED.
     #[prost(message, optional, tag = "3")]
     pub failure: ::core::option::Option<Failure>,
     /// Do not hand it out before, up to 365 days.
@@ -3447,7 +3447,7 @@ pub mod worker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.WorkerService", "Heartbeat"));
             self.inner.unary(req, path, codec).await
         }
-        /// Pushes commands (cancel, drain) at once; the heartbeat's answer is the safety net.
+        /// Pushes commands at once; the heartbeat's answer is the safety net.
         pub async fn stream_commands(
             &mut self,
             request: impl tonic::IntoRequest<super::StreamCommandsRequest>,
@@ -3623,7 +3623,8 @@ pub mod worker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.WorkerService", "PushTaskLogs"));
             self.inner.unary(req, path, codec).await
         }
-        /// Ends the session of a worker that has drained.
+        /// Ends the session of a worker that has drained and forgets the worker; what it still holds goes
+        /// back into the queue at once. Afterwards the session is unknown.
         pub async fn deregister_worker(
             &mut self,
             request: impl tonic::IntoRequest<super::DeregisterWorkerRequest>,
@@ -3706,7 +3707,7 @@ pub mod worker_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Pushes commands (cancel, drain) at once; the heartbeat's answer is the safety net.
+        /// Pushes commands at once; the heartbeat's answer is the safety net.
         async fn stream_commands(
             &self,
             request: tonic::Request<super::StreamCommandsRequest>,
@@ -3763,7 +3764,8 @@ pub mod worker_service_server {
             tonic::Response<super::PushTaskLogsResponse>,
             tonic::Status,
         >;
-        /// Ends the session of a worker that has drained.
+        /// Ends the session of a worker that has drained and forgets the worker; what it still holds goes
+        /// back into the queue at once. Afterwards the session is unknown.
         async fn deregister_worker(
             &self,
             request: tonic::Request<super::DeregisterWorkerRequest>,

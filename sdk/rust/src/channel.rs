@@ -9,7 +9,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
-use crate::Error;
+use crate::{Error, trace};
 
 /// A half-open connection is noticed after interval + timeout.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -106,13 +106,7 @@ impl Interceptor for CallHeaders {
         if let Some(value) = &self.authorization {
             metadata.insert("authorization", value.clone());
         }
-        if !metadata.contains_key("traceparent") {
-            let trace = uuid::Uuid::new_v4().simple();
-            let span = rand::random_range(1..=u64::MAX);
-            if let Ok(value) = format!("00-{trace}-{span:016x}-01").parse() {
-                metadata.insert("traceparent", value);
-            }
-        }
+        trace::mark_unless_marked(metadata);
         Ok(request)
     }
 }

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     Error,
     channel::{AuthorizedChannel, ChannelOptions},
+    trace,
     v1::{TaskState, broker_service_client::BrokerServiceClient},
 };
 
@@ -116,8 +117,11 @@ impl Client {
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
+        // One trace for all tries: the first may have created the task which the last one finds.
+        let traceparent = trace::traceparent("");
         let once = || async {
             let mut request = Request::new(message.clone());
+            trace::mark(&mut request, &traceparent);
             request.set_timeout(timeout);
             send(self.broker.clone(), request).await.map(Response::into_inner).map_err(Error::from)
         };

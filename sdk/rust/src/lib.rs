@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod error;
 mod status;
+mod trace;
 pub mod worker;
 
 /// The messages of `asyncflow.v1`.

@@ -11,7 +11,7 @@ use std::sync::{
 
 use asyncflow_sdk::{
     ChannelOptions,
-    v1::{Content, FailureReason, LeasedTask},
+    v1::{Content, FailureReason, LeasedTask, Task},
     worker::{AttemptHandle, Handler, HandlerError, Outcome, WorkerBuilder, WorkerOptions},
 };
 use fake::{FakeBroker, Settled, handler_task};
@@ -108,7 +108,9 @@ fn failure(settled: Settled) -> (FailureReason, bool, String) {
 async fn a_handler_saves_reports_logs_and_returns() {
     let broker = FakeBroker::start().await;
     let worker = start(&broker, 2);
-    broker.add(handler_task("obey-1-a", "obey", b"echo"));
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736".to_owned();
+    let task = handler_task("obey-1-a", "obey", b"echo");
+    broker.add(Task { trace_id: trace_id.clone(), ..task });
     let Settled::Completed(call) = broker.settled("obey-1-a").await else {
         panic!("not completed")
     };
@@ -119,6 +121,8 @@ async fn a_handler_saves_reports_logs_and_returns() {
         assert_eq!(state.contexts[0].stage.as_deref(), Some("half"));
         assert_eq!(state.progress["obey-1-a"].percent, Some(50.0));
         assert_eq!(state.logs[&("obey-1-a".to_owned(), 1)], b"hello\n");
+        let traced = ["complete", "logs", "save"].map(|call| (call, trace_id.clone()));
+        assert_eq!(state.traces, traced.into());
         assert_eq!(state.registrations[0].task_types, ["obey"]);
     }
     worker.drain.cancel();

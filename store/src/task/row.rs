@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::StoreError;
 
 /// The columns of a [`Task`], in the order of [`head_values`] and [`read_head`].
-pub(crate) const HEAD: [&str; 33] = [
+pub(crate) const HEAD: [&str; 34] = [
     "id",
     "user_name",
     "name",
+    "trace_id",
     "state",
     "order_time",
     "priority",
@@ -56,7 +57,7 @@ pub(crate) const BODY: [&str; 7] =
     ["payload", "payload_type", "context", "context_type", "result", "result_type", "labels"];
 
 /// Where `revision` stands in [`HEAD`].
-pub(crate) const REVISION: usize = 6;
+pub(crate) const REVISION: usize = 7;
 
 /// Which of a task's large values are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +109,7 @@ pub(crate) fn head_values(task: &Task) -> Vec<Value> {
         task.id.key.into(),
         task.user.as_str().into(),
         task.name.as_str().into(),
+        task.trace_id.as_str().into(),
         task.state.code().into(),
         task.order_time_ms.into(),
         task.priority.into(),
@@ -203,6 +205,7 @@ fn read_head(reader: &mut Reader<'_>, shard: &ShardId) -> Result<Task, StoreErro
         id: TaskId { shard: shard.clone(), key: reader.next()? },
         user: reader.next()?,
         name: reader.next()?,
+        trace_id: reader.next()?,
         state: state(reader.next()?)?,
         order_time_ms: reader.next()?,
         priority: reader.next()?,

@@ -38,6 +38,7 @@ pub fn new_task(name: &str) -> NewTask {
         max_running_ms: None,
         not_before_ms: None,
         request_id: None,
+        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
     }
 }
 

@@ -25,6 +25,7 @@ mod killed_broker;
 mod killed_governor;
 mod killed_worker;
 mod many_tasks;
+mod one_trace;
 mod poison_task;
 mod python_client;
 mod races;

@@ -117,8 +117,10 @@ impl AttemptDir {
             (TOKEN_VARIABLE, registered.token().to_owned()),
             (MARK_VARIABLE, self.mark.clone()),
         ];
+        // A task may set another one; the worker's own has nothing to do with it.
+        let trace = ("TRACEPARENT".to_owned(), attempt.traceparent().to_owned());
         let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value));
-        inherited.chain(own.clone()).chain(ours).collect()
+        inherited.chain([trace]).chain(own.clone()).chain(ours).collect()
     }
 }
 

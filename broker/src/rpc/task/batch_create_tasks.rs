@@ -17,6 +17,7 @@ use crate::{broker::Broker, convert, error::RpcError, principal::permit_user};
 pub async fn batch_create_tasks(
     broker: &Broker,
     caller: &Principal,
+    trace_id: &str,
     request: v1::BatchCreateTasksRequest,
 ) -> Result<v1::BatchCreateTasksResponse, RpcError> {
     let now_ms = broker.store.now_ms().await?;
@@ -30,7 +31,7 @@ pub async fn batch_create_tasks(
     let mut inputs = Vec::with_capacity(request.requests.len());
     for (index, one) in request.requests.into_iter().enumerate() {
         let at = requests.item(index);
-        inputs.push(convert::new_task::input(one, &caller.user, at, &mut violations));
+        inputs.push(convert::new_task::input(one, &caller.user, trace_id, at, &mut violations));
     }
     let news = violations.joined(new_task::new_tasks(inputs, now_ms))?;
 

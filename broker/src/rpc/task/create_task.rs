@@ -23,6 +23,7 @@ use crate::{
 pub async fn create_task(
     broker: &Broker,
     caller: &Principal,
+    trace_id: &str,
     request: v1::CreateTaskRequest,
 ) -> Result<v1::CreateTaskResponse, RpcError> {
     let validate_only = request.validate_only;
@@ -30,7 +31,7 @@ pub async fn create_task(
 
     let mut violations = Violations::new();
     let at = At::REQUEST;
-    let input = convert::new_task::input(request, &caller.user, at, &mut violations);
+    let input = convert::new_task::input(request, &caller.user, trace_id, at, &mut violations);
     let new = new_task::new_task(input, at, now_ms, &mut violations);
     let new = violations.ok_or(new)?;
 

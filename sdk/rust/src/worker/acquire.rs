@@ -49,6 +49,7 @@ async fn acquire(link: &Link, tasks_max: usize, wait: Duration) -> Result<Vec<Le
     let mut pause = Pause::default();
     loop {
         let answer = link
+            .calls()
             .call(
                 wait + CALL_SLACK,
                 |session_id| AcquireTasksRequest {
@@ -104,7 +105,7 @@ fn take(runtime: &Arc<Runtime>, tasks: Vec<LeasedTask>) {
 /// although its answer got lost, and who gave up then would lose a task that counts as running.
 /// Meanwhile heartbeats keep the leases; a task that went to somebody else is answered LOST.
 async fn start(runtime: &Runtime, leases: &[Lease]) -> Vec<LeaseStatus> {
-    let starting = runtime.link.call_until_answered(
+    let starting = runtime.link.calls().call_until_answered(
         START_TIMEOUT,
         |session_id| StartTasksRequest { session_id, leases: leases.to_vec() },
         |mut broker, request| async move { broker.start_tasks(request).await },

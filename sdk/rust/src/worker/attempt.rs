@@ -23,6 +23,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct AttemptHandle {
     pub(super) leased: Arc<LeasedTask>,
+    pub(super) traceparent: Arc<str>,
     pub(super) stop: StopSignal,
     pub(super) link: Arc<Link>,
     pub(super) progress: Arc<ProgressBoard>,
@@ -46,6 +47,12 @@ impl AttemptHandle {
         self.leased.lease.clone().unwrap_or_default()
     }
 
+    /// The attempt's place in the task's trace, as a W3C `traceparent`: to be given with the calls
+    /// that it makes to others.
+    pub fn traceparent(&self) -> &str {
+        &self.traceparent
+    }
+
     /// Saves stage and context together; `None` leaves one as it is. Durable when it answers, with
     /// the version that was saved. Waits as long as no broker can be reached.
     ///
@@ -56,7 +63,7 @@ impl AttemptHandle {
         stage: Option<&str>,
         context: Option<Content>,
     ) -> Result<i64, Error> {
-        let saving = self.link.call_until_answered(
+        let saving = self.link.in_trace(&self.traceparent).call_until_answered(
             CALL_TIMEOUT,
             |session_id| SaveContextRequest {
                 session_id,

@@ -27,6 +27,7 @@ pub(super) async fn beat(link: &Link, held: &Held, draining: &CancellationToken)
         let interval = session.heartbeat_interval;
         let sent_at = clock::now();
         let answer = link
+            .calls()
             .call(
                 interval.max(Duration::from_secs(1)),
                 |session_id| HeartbeatRequest {
@@ -66,7 +67,7 @@ pub(super) async fn beat(link: &Link, held: &Held, draining: &CancellationToken)
 }
 
 /// Follows pushed commands until it is dropped; the heartbeat is the safety net.
-pub(super) async fn follow_commands(link: &Link, held: &Held, drain: &CancellationToken) {
+pub(super) async fn follow_commands(link: &Link, held: &Held) {
     let mut pause = Pause::default();
     loop {
         let session = link.session().await;
@@ -78,7 +79,6 @@ pub(super) async fn follow_commands(link: &Link, held: &Held, drain: &Cancellati
                 pause = Pause::default();
                 match message.command {
                     Some(Command::Cancel(lease)) => held.raise(&lease, StopReason::Cancelled),
-                    Some(Command::Drain(_)) => drain.cancel(),
                     None => {}
                 }
             }

@@ -13,7 +13,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::WorkerOptions;
 use crate::{
-    Error, channel::AuthorizedChannel, clock::jittered,
+    Error, channel::AuthorizedChannel, clock::jittered, trace,
     v1::worker_service_client::WorkerServiceClient,
 };
 
@@ -113,9 +113,28 @@ impl Link {
         }
     }
 
-    /// One try of a unary call under the session in force, for which it waits.
+    /// Calls about one task, in its trace.
+    pub fn in_trace<'a>(&'a self, traceparent: &'a str) -> Calls<'a> {
+        Calls { link: self, traceparent: Some(traceparent) }
+    }
+
+    /// Calls about the worker or about many tasks, each in a trace of its own.
+    pub fn calls(&self) -> Calls<'_> {
+        Calls { link: self, traceparent: None }
+    }
+}
+
+/// Unary calls under the session in force.
+#[derive(Clone, Copy)]
+pub(super) struct Calls<'a> {
+    link: &'a Link,
+    traceparent: Option<&'a str>,
+}
+
+impl Calls<'_> {
+    /// One try of a call; waits for a session.
     pub async fn call<Q, A, F>(
-        &self,
+        self,
         timeout: Duration,
         message: impl FnOnce(String) -> Q,
         send: impl FnOnce(Broker, Request<Q>) -> F,
@@ -123,17 +142,20 @@ impl Link {
     where
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let session = self.session().await;
-        let (place, broker) = self.broker();
+        let session = self.link.session().await;
+        let (place, broker) = self.link.broker();
         let mut request = Request::new(message(session.id.clone()));
+        if let Some(traceparent) = self.traceparent {
+            trace::mark(&mut request, traceparent);
+        }
         request.set_timeout(timeout);
         let answer = send(broker, request).await.map(Response::into_inner).map_err(Error::from);
-        answer.inspect_err(|error| self.note_error(place, &session.id, error))
+        answer.inspect_err(|error| self.link.note_error(place, &session.id, error))
     }
 
     /// The same, repeated until it is answered or refused for good. Cancel safe.
     pub async fn call_until_answered<Q, A, F>(
-        &self,
+        self,
         timeout: Duration,
         message: impl Fn(String) -> Q,
         send: impl Fn(Broker, Request<Q>) -> F,

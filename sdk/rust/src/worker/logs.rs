@@ -7,7 +7,7 @@ use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::link::Link;
+use super::link::{Calls, Link};
 use crate::{
     Error,
     v1::{Lease, LogChunk, LogStream, PushTaskLogsRequest},
@@ -40,6 +40,7 @@ pub(super) fn queue() -> (mpsc::Sender<Piece>, mpsc::Receiver<Piece>) {
 pub(super) async fn ship(
     link: Arc<Link>,
     lease: Lease,
+    traceparent: Arc<str>,
     mut queue: mpsc::Receiver<Piece>,
     end: CancellationToken,
 ) {
@@ -57,8 +58,8 @@ pub(super) async fn ship(
             bytes += piece.data.len();
             chunks.push(chunk(&lease, &mut offset, piece));
         }
-        if let Err(error) = push(&link, &chunks).await {
-            tracing::debug!(task_id = lease.task_id, %error, "logs refused");
+        if let Err(error) = push(link.in_trace(&traceparent), &chunks).await {
+            tracing::debug!(%error, "logs refused");
             return;
         }
     }
@@ -87,12 +88,13 @@ fn chunk(lease: &Lease, offset: &mut i64, piece: Piece) -> LogChunk {
     }
 }
 
-async fn push(link: &Link, chunks: &[LogChunk]) -> Result<(), Error> {
-    link.call_until_answered(
-        CALL_TIMEOUT,
-        |session_id| PushTaskLogsRequest { session_id, chunks: chunks.to_vec() },
-        |mut broker, request| async move { broker.push_task_logs(request).await },
-    )
-    .await
-    .map(drop)
+async fn push(calls: Calls<'_>, chunks: &[LogChunk]) -> Result<(), Error> {
+    calls
+        .call_until_answered(
+            CALL_TIMEOUT,
+            |session_id| PushTaskLogsRequest { session_id, chunks: chunks.to_vec() },
+            |mut broker, request| async move { broker.push_task_logs(request).await },
+        )
+        .await
+        .map(drop)
 }

@@ -8,7 +8,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{held::Held, link::Link};
+use super::{
+    held::Held,
+    link::{Calls, Link},
+};
 use crate::{
     Error,
     v1::{Lease, Progress, ProgressReport, ReportProgressRequest},
@@ -47,7 +50,7 @@ impl ProgressBoard {
                 let keys: Vec<_> = pending.keys().take(REPORTS_MAX).cloned().collect();
                 keys.into_iter().filter_map(|key| pending.remove_entry(&key)).collect()
             });
-            if let Err(error) = send(link, held, &taken).await {
+            if let Err(error) = send(link.calls(), held, &taken).await {
                 tracing::debug!(%error, "progress not sent");
                 self.put_back(taken);
             }
@@ -59,10 +62,10 @@ impl ProgressBoard {
     }
 
     /// Sends what one attempt said last, once, before it is settled.
-    pub async fn flush(&self, link: &Link, held: &Held, lease: &Lease) {
+    pub async fn flush(&self, calls: Calls<'_>, held: &Held, lease: &Lease) {
         let key = (lease.task_id.clone(), lease.attempt);
         if let Some(last) = self.with(|pending| pending.remove_entry(&key)) {
-            let _ = tokio::time::timeout(CALL_TIMEOUT, send(link, held, &[last])).await;
+            let _ = tokio::time::timeout(CALL_TIMEOUT, send(calls, held, &[last])).await;
         }
     }
 
@@ -78,7 +81,11 @@ impl ProgressBoard {
     }
 }
 
-async fn send(link: &Link, held: &Held, taken: &[((String, i32), Progress)]) -> Result<(), Error> {
+async fn send(
+    calls: Calls<'_>,
+    held: &Held,
+    taken: &[((String, i32), Progress)],
+) -> Result<(), Error> {
     let report = |((task_id, attempt), progress): &((String, i32), Progress)| ProgressReport {
         lease: Some(Lease { task_id: task_id.clone(), attempt: *attempt }),
         progress: Some(progress.clone()),
@@ -87,7 +94,7 @@ async fn send(link: &Link, held: &Held, taken: &[((String, i32), Progress)]) -> 
     if reports.is_empty() {
         return Ok(());
     }
-    let answer = link
+    let answer = calls
         .call(
             CALL_TIMEOUT,
             |session_id| ReportProgressRequest { session_id, reports },

@@ -9,6 +9,7 @@ use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
 };
+use tracing::{Instrument, Span};
 
 use super::{
     WorkerOptions, acquire,
@@ -29,6 +30,7 @@ use super::{
 use crate::{
     Error,
     client::is_terminal,
+    trace,
     v1::{DeregisterWorkerRequest, FailureReason, Lease, LeasedTask},
 };
 
@@ -76,15 +78,13 @@ impl Runtime {
         drain: CancellationToken,
         abort: CancellationToken,
     ) -> Result<(), Error> {
-        // A drain that the broker asks for ends this worker, not the program around it.
-        let drain = drain.child_token();
         self.redeliver().await;
         let incarnation = format!("{}-{}", boot_id(), uuid::Uuid::new_v4().simple());
         let session = session::keep(&self.link, &self.held, &self.options, &incarnation);
         let background = async {
             tokio::join!(
                 heartbeat::beat(&self.link, &self.held, &drain),
-                heartbeat::follow_commands(&self.link, &self.held, &drain),
+                heartbeat::follow_commands(&self.link, &self.held),
                 self.progress.run(&self.link, &self.held, self.options.progress_interval),
             )
         };
@@ -99,11 +99,15 @@ impl Runtime {
         tokio::select! {
             refused = session => {
                 self.give_up().await;
-                refused.map(|never| match never {})
+                return refused.map(|never| match never {});
             }
-            _ = background => Ok(()),
-            () = foreground => Ok(()),
+            _ = background => {}
+            () = foreground => {}
         }
+        // After the last heartbeat: one that came later would find the session unknown and make
+        // the worker register again.
+        self.leave().await;
+        Ok(())
     }
 
     /// Delivers what a former process left in the journal.
@@ -113,12 +117,15 @@ impl Runtime {
             if self.held.add(&lease, false).is_none() {
                 continue;
             }
-            tracing::info!(task_id = lease.task_id, attempt = lease.attempt, "delivering again");
+            // The journal does not know the task's trace.
+            let span = attempt_span(&lease, "");
             let runtime = self.clone();
-            self.attempts.spawn(async move {
-                runtime.deliver_or_keep(&lease, &call).await;
+            let delivering = async move {
+                tracing::info!("delivering again");
+                runtime.deliver_or_keep(&lease, &trace::traceparent(""), &call).await;
                 runtime.held.remove(&lease);
-            });
+            };
+            self.attempts.spawn(delivering.instrument(span));
         }
     }
 
@@ -141,13 +148,16 @@ impl Runtime {
             self.abort.cancel();
             let _ = tokio::time::timeout(ABORT_MAX, self.attempts.wait()).await;
         }
+    }
+
+    async fn leave(&self) {
         if !self.held.leases().is_empty() {
             // Deregistering would put these tasks back into the queue, and their outcomes,
             // which the journal keeps for the next process, would come too late.
             tracing::warn!("leaving without deregistering, outcomes are still to be delivered");
             return;
         }
-        let leaving = self.link.call(
+        let leaving = self.link.calls().call(
             LAST_WORDS_MAX,
             |session_id| DeregisterWorkerRequest { session_id },
             |mut broker, request| async move { broker.deregister_worker(request).await },
@@ -176,12 +186,28 @@ impl Runtime {
 
     /// Runs one attempt from its start to the broker's confirmation.
     pub async fn run_attempt(&self, lease: Lease, leased: LeasedTask, stop: StopSignal) {
+        let trace_id = leased.task.as_ref().map_or("", |task| &task.trace_id);
+        let traceparent = trace::traceparent(trace_id).into();
+        let span = attempt_span(&lease, trace_id);
+        self.follow_attempt(lease, leased, traceparent, stop).instrument(span).await;
+    }
+
+    async fn follow_attempt(
+        &self,
+        lease: Lease,
+        leased: LeasedTask,
+        traceparent: Arc<str>,
+        stop: StopSignal,
+    ) {
+        tracing::debug!("attempt started");
         let (log_sender, log_queue) = logs::queue();
         let logs_end = CancellationToken::new();
-        let shipping = logs::ship(self.link.clone(), lease.clone(), log_queue, logs_end.clone());
-        let shipper = AbortOnDropHandle::new(tokio::spawn(shipping));
+        let (link, trace, end) = (self.link.clone(), traceparent.clone(), logs_end.clone());
+        let shipping = logs::ship(link, lease.clone(), trace, log_queue, end);
+        let shipper = AbortOnDropHandle::new(tokio::spawn(shipping.in_current_span()));
         let attempt = AttemptHandle {
             leased: Arc::new(leased),
+            traceparent: traceparent.clone(),
             stop: stop.clone(),
             link: self.link.clone(),
             progress: self.progress.clone(),
@@ -196,17 +222,17 @@ impl Runtime {
         logs_end.cancel();
         if !self.abort.is_cancelled() {
             let _ = tokio::time::timeout(LOG_TAIL_MAX, shipper).await;
-            self.progress.flush(&self.link, &self.held, &lease).await;
+            self.progress.flush(self.link.in_trace(&traceparent), &self.held, &lease).await;
         }
         let lost = stop.reason() == Some(StopReason::LeaseLost);
         if lost {
-            let (task_id, attempt) = (&lease.task_id, lease.attempt);
-            tracing::warn!(task_id, attempt, "another attempt is in force, stopped and forgotten");
+            tracing::warn!("another attempt is in force, stopped and forgotten");
         }
         let outcome = if lost { Outcome::Abandoned } else { outcome.within_limits() };
         metrics::counter!("asyncflow_worker_attempts_total", "outcome" => outcome.label())
             .increment(1);
-        let settled = self.settle(&lease, &outcome).await;
+        let settled = self.settle(&lease, &traceparent, &outcome).await;
+        tracing::info!(outcome = outcome.label(), "attempt ended");
         if let (Some(Settled::Confirmed(state)), Ok(executor)) = (settled, &executor)
             && is_terminal(state)
         {
@@ -216,15 +242,14 @@ impl Runtime {
     }
 
     /// Journal first, then the broker.
-    async fn settle(&self, lease: &Lease, outcome: &Outcome) -> Option<Settled> {
+    async fn settle(&self, lease: &Lease, traceparent: &str, outcome: &Outcome) -> Option<Settled> {
         let call = SettleCall::of(lease, outcome)?;
         let recorded = self.journal.record(&call).await;
         if let Err(error) = &recorded {
-            let (task_id, attempt) = (&lease.task_id, lease.attempt);
-            tracing::error!(task_id, attempt, %error, "the journal cannot be written");
+            tracing::error!(%error, "the journal cannot be written");
             self.set_journal_ok(false);
         }
-        let settled = self.deliver_or_keep(lease, &call).await;
+        let settled = self.deliver_or_keep(lease, traceparent, &call).await;
         // Once it is delivered nothing is unprotected; the next record tries the disk again.
         self.set_journal_ok(recorded.is_ok() || settled.is_some());
         settled
@@ -236,13 +261,19 @@ impl Runtime {
     }
 
     /// `None` when the worker ends before the broker has answered.
-    async fn deliver_or_keep(&self, lease: &Lease, call: &SettleCall) -> Option<Settled> {
+    async fn deliver_or_keep(
+        &self,
+        lease: &Lease,
+        traceparent: &str,
+        call: &SettleCall,
+    ) -> Option<Settled> {
         let too_late = async {
             self.abort.cancelled().await;
             tokio::time::sleep(LAST_WORDS_MAX).await;
         };
+        let calls = self.link.in_trace(traceparent);
         tokio::select! {
-            settled = deliver(&self.link, &*self.journal, lease, call) => Some(settled),
+            settled = deliver(calls, &*self.journal, lease, call) => Some(settled),
             () = too_late => None,
         }
     }
@@ -269,6 +300,12 @@ async fn execute(executor: &dyn Executor, attempt: AttemptHandle) -> Outcome {
         }),
         never = overtime => match never {},
     }
+}
+
+/// What is logged about an attempt carries these; errors do so under every filter.
+fn attempt_span(lease: &Lease, trace_id: &str) -> Span {
+    let (task_id, attempt) = (&lease.task_id, lease.attempt);
+    tracing::error_span!("attempt", task_id, attempt, trace_id)
 }
 
 /// Tells processes of different boots apart; empty where the system has none.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     attempt::is_lost,
     journal::{ResultJournal, SettleCall},
-    link::{Link, Pause, is_worth_repeating},
+    link::{Calls, Pause, is_worth_repeating},
 };
 use crate::{
     Error,
@@ -25,14 +25,14 @@ pub(super) enum Settled {
 
 /// Delivers an outcome that is in the journal already. Cancel safe: it stays there.
 pub(super) async fn deliver(
-    link: &Link,
+    calls: Calls<'_>,
     journal: &dyn ResultJournal,
     lease: &Lease,
     call: &SettleCall,
 ) -> Settled {
     let mut pause = Pause::default();
     loop {
-        let error = match send(link, call).await {
+        let error = match send(calls, call).await {
             Ok(state) => {
                 journal.confirmed(lease).await;
                 return Settled::Confirmed(state);
@@ -43,18 +43,17 @@ pub(super) async fn deliver(
             pause.after(&error).await;
             continue;
         }
-        let (task_id, attempt) = (&lease.task_id, lease.attempt);
         if is_lost(&error) {
-            tracing::warn!(task_id, attempt, "another attempt is in force, outcome rejected");
+            tracing::warn!("another attempt is in force, outcome rejected");
         } else {
-            tracing::error!(task_id, attempt, %error, "the broker refused the outcome");
+            tracing::error!(%error, "the broker refused the outcome");
         }
         journal.rejected(lease, &error.to_string()).await;
         return Settled::Rejected;
     }
 }
 
-async fn send(link: &Link, call: &SettleCall) -> Result<TaskState, Error> {
+async fn send(calls: Calls<'_>, call: &SettleCall) -> Result<TaskState, Error> {
     match call {
         SettleCall::Complete(call) => {
             let with_session = |session_id| {
@@ -62,11 +61,12 @@ async fn send(link: &Link, call: &SettleCall) -> Result<TaskState, Error> {
                 call.session_id = session_id;
                 call
             };
-            link.call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
-                broker.complete_task(request).await
-            })
-            .await
-            .map(|answer| answer.state())
+            calls
+                .call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
+                    broker.complete_task(request).await
+                })
+                .await
+                .map(|answer| answer.state())
         }
         SettleCall::Fail(call) => {
             let with_session = |session_id| {
@@ -74,11 +74,12 @@ async fn send(link: &Link, call: &SettleCall) -> Result<TaskState, Error> {
                 call.session_id = session_id;
                 call
             };
-            link.call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
-                broker.fail_task(request).await
-            })
-            .await
-            .map(|answer| answer.state())
+            calls
+                .call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
+                    broker.fail_task(request).await
+                })
+                .await
+                .map(|answer| answer.state())
         }
         SettleCall::Release(call) => {
             let with_session = |session_id| {
@@ -86,11 +87,12 @@ async fn send(link: &Link, call: &SettleCall) -> Result<TaskState, Error> {
                 call.session_id = session_id;
                 call
             };
-            link.call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
-                broker.release_task(request).await
-            })
-            .await
-            .map(|answer| answer.state())
+            calls
+                .call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
+                    broker.release_task(request).await
+                })
+                .await
+                .map(|answer| answer.state())
         }
     }
 }

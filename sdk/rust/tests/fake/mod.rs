@@ -47,6 +47,8 @@ pub struct State {
     /// All that settled, in order; a task that runs twice is there twice.
     pub history: Vec<Settled>,
     pub deregistered: bool,
+    /// The trace ids of calls about one task.
+    pub traces: BTreeSet<(&'static str, String)>,
     pub heartbeats: usize,
     /// The last heartbeat said so.
     pub is_draining: bool,
@@ -176,6 +178,12 @@ impl FakeBroker {
             LeaseStatus { lease: Some(lease), verdict: verdict.into() }
         };
         leases.into_iter().map(status).collect()
+    }
+
+    fn note_trace<T>(&self, call: &'static str, request: &Request<T>) {
+        let header = request.metadata().get("traceparent").unwrap().to_str().unwrap();
+        let trace_id = header.split('-').nth(1).unwrap().to_owned();
+        self.change(|state| state.traces.insert((call, trace_id)));
     }
 
     fn settle(&self, session_id: &str, lease: &Option<Lease>, how: Settled) -> Result<(), Status> {
@@ -322,6 +330,7 @@ impl WorkerService for FakeBroker {
         &self,
         request: Request<SaveContextRequest>,
     ) -> Result<Response<SaveContextResponse>, Status> {
+        self.note_trace("save", &request);
         let request = request.into_inner();
         self.check_lease(&request.session_id, &request.lease)?;
         let size = request.context.as_ref().map_or(0, |context| context.data.len());
@@ -362,6 +371,7 @@ impl WorkerService for FakeBroker {
         &self,
         request: Request<CompleteTaskRequest>,
     ) -> Result<Response<CompleteTaskResponse>, Status> {
+        self.note_trace("complete", &request);
         let call = request.into_inner();
         self.settle(&call.session_id, &call.lease, Settled::Completed(call.clone()))?;
         Ok(Response::new(CompleteTaskResponse { state: TaskState::Succeeded.into() }))
@@ -390,6 +400,7 @@ impl WorkerService for FakeBroker {
         &self,
         request: Request<PushTaskLogsRequest>,
     ) -> Result<Response<PushTaskLogsResponse>, Status> {
+        self.note_trace("logs", &request);
         let request = request.into_inner();
         self.check(&request.session_id)?;
         self.change(|state| {
