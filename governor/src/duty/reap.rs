@@ -108,7 +108,8 @@ async fn reap_batch(cx: &DutyContext, batch: &[Suspect]) -> Result<u64, StoreErr
             Ok(applied) => {
                 let task = &applied.task;
                 tracing::info!(task_id = %task.id, attempt = task.attempt, state = %task.state,
-                    worker_id = task.holder.worker_id, trace_id = task.trace_id, "took a task back");
+                    worker_id = task.holder.worker_id, trace_id = task.trace_id,
+                    "took a task back");
                 reaped += 1;
             }
             Err(ApplyError::Store(error)) => failed = Some(error),
