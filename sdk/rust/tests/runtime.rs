@@ -27,6 +27,15 @@ struct Obedient {
     cut_off: Arc<AtomicUsize>,
 }
 
+/// Counts the end of a handler, also when its future is dropped.
+struct OneLess(Arc<AtomicUsize>);
+
+impl Drop for OneLess {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 #[async_trait::async_trait]
 impl Handler for Obedient {
     type Context = String;
@@ -45,6 +54,7 @@ impl Handler for Obedient {
         order: String,
     ) -> Result<Option<Content>, HandlerError> {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        let _ended = OneLess(self.running.clone());
         self.most_running.fetch_max(running, Ordering::SeqCst);
         let answer = match order.as_str() {
             "panic" => panic!("as ordered"),
@@ -72,7 +82,6 @@ impl Handler for Obedient {
                 Ok(Some(Content { data: order.into(), ..Content::default() }))
             }
         };
-        self.running.fetch_sub(1, Ordering::SeqCst);
         answer
     }
 
