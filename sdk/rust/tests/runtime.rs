@@ -56,7 +56,7 @@ impl Handler for Obedient {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         let _ended = OneLess(self.running.clone());
         self.most_running.fetch_max(running, Ordering::SeqCst);
-        let answer = match order.as_str() {
+        match order.as_str() {
             "panic" => panic!("as ordered"),
             "fail" => Err(HandlerError::retryable("as ordered")),
             "give up" => Err(HandlerError::permanent("as ordered")),
@@ -81,8 +81,7 @@ impl Handler for Obedient {
                 attempt.log("hello").await;
                 Ok(Some(Content { data: order.into(), ..Content::default() }))
             }
-        };
-        answer
+        }
     }
 
     async fn finish(&self, _task: &LeasedTask, _outcome: &Outcome) {
