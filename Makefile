@@ -27,7 +27,7 @@ test: setup ## Everything, against real databases; installs by apt what it lacks
 	$(PYTHON) -m unittest discover examples/digits
 	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests
 	cargo test --workspace --test tidy
-	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test it
+	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test system
 
 .PHONY: setup
 setup:

@@ -30,7 +30,7 @@ pub enum Kind {
     Client,
     /// Worker processes.
     Worker,
-    /// Operators: every right.
+    /// Operators: every right of owners and of the governor's callers, but not to work on tasks.
     Admin,
 }
 

@@ -44,7 +44,8 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let shown = path.display().to_string();
         let unusable = |source| DataDirError::Unusable { path: shown.clone(), source };
-        fs::create_dir_all(path).map_err(unusable)?;
+        // What tasks carry is in there, and is nobody else's business.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         let path = fs::canonicalize(path).map_err(unusable)?;
         let text = path.to_str().ok_or(DataDirError::Path { path: shown.clone() })?;
         if text.contains(['?', '#', '%']) {

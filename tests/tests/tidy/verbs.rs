@@ -3,7 +3,7 @@
 use crate::source::{SourceFile, Violation};
 
 const VERBS: &str = "broker/src/rpc/";
-const TESTS: [&str; 2] = ["broker/tests/", "tests/tests/it/"];
+const TESTS: [&str; 2] = ["broker/tests/", "tests/tests/system/"];
 
 pub fn check(files: &[SourceFile]) -> Vec<Violation> {
     let is_test = |file: &&SourceFile| TESTS.iter().any(|folder| file.path.starts_with(folder));
@@ -32,7 +32,7 @@ pub fn check(files: &[SourceFile]) -> Vec<Violation> {
 fn finds_a_verb_that_no_test_calls() {
     let verb = SourceFile::parse("broker/src/rpc/task/get_task.rs", "fn get_task() {}");
     let service = SourceFile::parse("broker/src/rpc/broker_service.rs", "fn f() { x.get_task(1) }");
-    let test = SourceFile::parse("tests/tests/it/a.rs", "fn f() { broker.get_task(1); }");
+    let test = SourceFile::parse("tests/tests/system/a.rs", "fn f() { broker.get_task(1); }");
     assert_eq!(check(&[verb, service]).len(), 1);
     let verb = SourceFile::parse("broker/src/rpc/task/get_task.rs", "fn get_task() {}");
     assert_eq!(check(&[verb, test]).len(), 0);

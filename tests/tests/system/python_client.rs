@@ -36,7 +36,7 @@ async fn creates_gets_lists_watches_and_cancels() {
         .arg(format!("--grpc_python_out={}", stubs.display()))
         .args(files));
     let printed = run(Command::new(python())
-        .arg(root.join("tests/it/python_client.py"))
+        .arg(root.join("tests/system/python_client.py"))
         .arg(cluster.broker_address(0))
         .env("PYTHONPATH", &stubs));
     assert!(printed.contains("python client: all well"), "{printed}");
