@@ -222,6 +222,7 @@ impl Cluster {
             ("SLOTS", self.slots.to_string()),
             ("DATA_DIR", dir.join("data").display().to_string()),
             ("STOP_GRACE_MS", "1000".to_owned()),
+            ("LOG__FILTER", "info,asyncflow_sdk=debug".to_owned()),
             ("METRICS__ADDRESS", String::new()),
         ];
         Program::start("worker", prefixed("ASYNCFLOW_WORKER__", variables), dir)

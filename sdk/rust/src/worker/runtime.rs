@@ -232,7 +232,7 @@ impl Runtime {
         metrics::counter!("asyncflow_worker_attempts_total", "outcome" => outcome.label())
             .increment(1);
         let settled = self.settle(&lease, &traceparent, &outcome).await;
-        tracing::info!(outcome = outcome.label(), "attempt ended");
+        tracing::debug!(outcome = outcome.label(), "attempt ended");
         if let (Some(Settled::Confirmed(state)), Ok(executor)) = (settled, &executor)
             && is_terminal(state)
         {
