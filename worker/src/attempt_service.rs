@@ -25,27 +25,36 @@ struct Entry {
     result: Mutex<Option<Content>>,
 }
 
+/// The longest path of a Unix socket on Linux, in bytes: `sun_path` without its final NUL.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// Knows the running attempts by their tokens.
 pub struct AttemptDesk {
-    socket_dir: PathBuf,
+    socket: PathBuf,
+    /// Made for the socket alone, removed with the desk.
+    own_dir: Option<PathBuf>,
     entries: Mutex<HashMap<String, Arc<Entry>>>,
 }
 
 impl AttemptDesk {
-    /// Makes the socket's directory, for this user only. It lies in the system's directory for
-    /// temporary files, because a socket's path may have 107 bytes at most.
+    /// Takes `socket`, a path in a directory that only this process uses; what a killed one left
+    /// there is removed. A path that is too long for a socket is replaced by one in a fresh directory
+    /// of the system's place for temporary files.
     ///
     /// # Errors
-    /// The directory cannot be made.
-    pub fn open() -> io::Result<Self> {
+    /// The old socket cannot be removed, or the directory cannot be made.
+    pub fn open(socket: PathBuf) -> io::Result<Self> {
+        let entries = Mutex::default();
+        if socket.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
+            return match std::fs::remove_file(&socket) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(Self { socket, own_dir: None, entries }),
+            };
+        }
         let name = format!("asyncflow-{:.12}", Uuid::new_v4().simple().to_string());
-        let socket_dir = std::env::temp_dir().join(name);
-        DirBuilder::new().mode(0o700).create(&socket_dir)?;
-        Ok(Self { socket_dir, entries: Mutex::default() })
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.socket_dir.join("attempt.sock")
+        let own_dir = std::env::temp_dir().join(name);
+        DirBuilder::new().mode(0o700).create(&own_dir)?;
+        Ok(Self { socket: own_dir.join("attempt.sock"), own_dir: Some(own_dir), entries })
     }
 
     /// Serves until `stop` is cancelled.
@@ -53,7 +62,7 @@ impl AttemptDesk {
     /// # Errors
     /// The socket cannot be made, or the server fails.
     pub async fn serve(self: Arc<Self>, stop: CancellationToken) -> io::Result<()> {
-        let listener = UnixListener::bind(self.socket())?;
+        let listener = UnixListener::bind(&self.socket)?;
         tonic::transport::Server::builder()
             .add_service(AttemptServiceServer::from_arc(self))
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
@@ -66,7 +75,7 @@ impl AttemptDesk {
         let token = Uuid::new_v4().simple().to_string();
         let entry = Arc::new(Entry { attempt, result: Mutex::default() });
         self.with(|entries| entries.insert(token.clone(), entry.clone()));
-        Registered { desk: self.clone(), socket: self.socket(), token, entry }
+        Registered { desk: self.clone(), socket: self.socket.clone(), token, entry }
     }
 
     fn with<T>(&self, run: impl FnOnce(&mut HashMap<String, Arc<Entry>>) -> T) -> T {
@@ -80,7 +89,10 @@ impl AttemptDesk {
 
 impl Drop for AttemptDesk {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.socket_dir);
+        let _ = match &self.own_dir {
+            Some(own_dir) => std::fs::remove_dir_all(own_dir),
+            None => std::fs::remove_file(&self.socket),
+        };
     }
 }
 
@@ -123,5 +135,36 @@ impl Entry {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.desk.with(|entries| entries.remove(&self.token));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use super::{AttemptDesk, SOCKET_PATH_BYTES_MAX};
+
+    #[test]
+    fn what_a_killed_worker_left_is_replaced_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("attempt.sock");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        assert!(socket.exists());
+        let desk = AttemptDesk::open(socket.clone()).unwrap();
+        assert!(!socket.exists());
+        drop(std::os::unix::net::UnixListener::bind(&desk.socket).unwrap());
+        drop(desk);
+        assert!(!socket.exists());
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_replaced_by_a_directory_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let desk = AttemptDesk::open(dir.path().join("x".repeat(SOCKET_PATH_BYTES_MAX))).unwrap();
+        let own_dir = desk.own_dir.clone().unwrap();
+        assert!(desk.socket.starts_with(&own_dir) && own_dir.is_dir());
+        drop(std::os::unix::net::UnixListener::bind(&desk.socket).unwrap());
+        drop(desk);
+        assert!(!own_dir.exists());
     }
 }

@@ -113,6 +113,11 @@ impl DataDir {
         self.root.join("attempts")
     }
 
+    /// Where running tasks call.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("attempt.sock")
+    }
+
     /// Outcomes that no broker has confirmed.
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal")

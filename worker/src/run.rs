@@ -63,7 +63,7 @@ pub async fn run_until(
     let data_dir = open_data_dir(&config).await?;
     let brokers = config.channels()?;
     end_leftovers(&data_dir).await;
-    let desk = Arc::new(AttemptDesk::open().map_err(WorkerError::Socket)?);
+    let desk = Arc::new(AttemptDesk::open(data_dir.socket()).map_err(WorkerError::Socket)?);
     let watch = FileWatch::open();
     let executor = CommandExecutor {
         attempts: data_dir.attempts(),
