@@ -35,6 +35,8 @@ pub struct Bounds {
     pub batch_bytes_max: usize,
     /// Most rows that wait; beyond it callers are refused.
     pub queue_rows_max: usize,
+    /// Most bytes that wait, likewise; a call of more than this waits only alone.
+    pub queue_bytes_max: usize,
 }
 
 /// Why rows did not get into a batch.
@@ -76,7 +78,35 @@ struct Shared<T, R> {
 struct Queue<T, R> {
     groups: VecDeque<Group<T, R>>,
     rows: usize,
+    bytes: usize,
     closed: bool,
+}
+
+impl<T, R> Queue<T, R> {
+    fn push(&mut self, group: Group<T, R>) {
+        self.rows += group.rows.len();
+        self.bytes += group.bytes;
+        self.groups.push_back(group);
+    }
+
+    fn pop(&mut self) -> Option<Group<T, R>> {
+        let group = self.groups.pop_front()?;
+        self.rows -= group.rows.len();
+        self.bytes -= group.bytes;
+        Some(group)
+    }
+
+    fn unpop(&mut self, group: Group<T, R>) {
+        self.rows += group.rows.len();
+        self.bytes += group.bytes;
+        self.groups.push_front(group);
+    }
+
+    fn has_room(&self, rows: usize, bytes: usize, bounds: &Bounds) -> bool {
+        let fits = self.rows + rows <= bounds.queue_rows_max
+            && self.bytes.saturating_add(bytes) <= bounds.queue_bytes_max;
+        fits || self.groups.is_empty()
+    }
 }
 
 /// The rows of one caller; they stay together.
@@ -89,7 +119,7 @@ struct Group<T, R> {
 impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
     /// Starts the writers on `tracker`; [`close`](Self::close) ends them.
     pub fn start(bounds: Bounds, commit: Commit<T, R>, tracker: &TaskTracker) -> Self {
-        let queue = Queue { groups: VecDeque::new(), rows: 0, closed: false };
+        let queue = Queue { groups: VecDeque::new(), rows: 0, bytes: 0, closed: false };
         let queue = Mutex::new(queue);
         let shared = Arc::new(Shared { bounds, commit, queue, arrived: Notify::new() });
         for _ in 0..bounds.writers.max(1) {
@@ -115,11 +145,10 @@ impl<T: Send + 'static, R: Send + 'static> Batch<T, R> {
             if queue.closed {
                 return Err(BatchError::Closed);
             }
-            if queue.rows > 0 && queue.rows + rows.len() > self.shared.bounds.queue_rows_max {
+            if !queue.has_room(rows.len(), bytes, &self.shared.bounds) {
                 return Err(BatchError::Full);
             }
-            queue.rows += rows.len();
-            queue.groups.push_back(Group { rows, bytes, answer });
+            queue.push(Group { rows, bytes, answer });
         }
         self.shared.arrived.notify_one();
         answered.await.map_err(|_| BatchError::Broken)
@@ -144,8 +173,7 @@ impl<T, R> Shared<T, R> {
         let mut queue = self.lock();
         let (mut rows, mut bytes) = (0, 0);
         let mut batch = Vec::new();
-        while let Some(group) = queue.groups.pop_front() {
-            queue.rows -= group.rows.len();
+        while let Some(group) = queue.pop() {
             if group.answer.is_closed() {
                 continue;
             }
@@ -153,8 +181,7 @@ impl<T, R> Shared<T, R> {
             bytes += group.bytes;
             let over = rows > self.bounds.batch_rows_max || bytes > self.bounds.batch_bytes_max;
             if over && !batch.is_empty() {
-                queue.rows += group.rows.len();
-                queue.groups.push_front(group);
+                queue.unpop(group);
                 break;
             }
             batch.push(group);
@@ -215,6 +242,7 @@ mod tests {
         batch_rows_max: 3,
         batch_bytes_max: 100,
         queue_rows_max: 5,
+        queue_bytes_max: 50,
     };
 
     /// A point whose commits wait for permits and are recorded.
@@ -295,6 +323,21 @@ mod tests {
         assert_eq!(first.await.unwrap(), Ok(vec![10]));
         assert_eq!(bench.batch.submit(vec![8], 1).await, Ok(vec![80]));
         assert_eq!(*bench.seen.lock().unwrap(), [vec![1], vec![8]]);
+    }
+
+    #[tokio::test]
+    async fn bytes_fill_a_queue_as_well_as_rows() {
+        let bench = bench();
+        let first = bench.call(vec![1]);
+        bench.commit_begun().await;
+        let second = bench.call(vec![2]);
+        bench.queued(1).await;
+        assert_eq!(bench.batch.submit(vec![3], 50).await, Err(BatchError::Full));
+        bench.permits.add_permits(3);
+        assert_eq!(first.await.unwrap(), Ok(vec![10]));
+        assert_eq!(second.await.unwrap(), Ok(vec![20]));
+        assert_eq!(bench.batch.submit(vec![4], 1_000).await, Ok(vec![40]), "it waits alone");
+        assert_eq!(bench.batch.shared.lock().bytes, 0);
     }
 
     #[tokio::test]

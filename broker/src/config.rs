@@ -90,6 +90,7 @@ pub struct LimitsConfig {
     pub message_bytes_max: usize,
     pub batch_rows_max: usize,
     pub queue_rows_max: usize,
+    pub queue_bytes_max: usize,
     pub watch_lag_max: usize,
 }
 
@@ -201,6 +202,8 @@ impl Validate for LimitsConfig {
         rules.require(batch, "batch_rows_max", "it must be 1 to 10,000");
         let queue = (1_000..=10_000_000).contains(&self.queue_rows_max);
         rules.require(queue, "queue_rows_max", "it must be 1,000 to 10,000,000");
+        let bytes = (1 << 20..=16 << 30).contains(&self.queue_bytes_max);
+        rules.require(bytes, "queue_bytes_max", "it must be 1 MiB to 16 GiB");
         let lag = (16..=1_000_000).contains(&self.watch_lag_max);
         rules.require(lag, "watch_lag_max", "it must be 16 to 1,000,000");
     }

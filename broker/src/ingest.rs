@@ -35,6 +35,7 @@ impl Ingest {
             batch_rows_max: limits.batch_rows_max,
             batch_bytes_max: BATCH_BYTES_MAX,
             queue_rows_max: limits.queue_rows_max,
+            queue_bytes_max: limits.queue_bytes_max,
         };
         let commit = Box::new(move |rows: Vec<Create>| {
             let (store, dispatch) = (store.clone(), dispatch.clone());

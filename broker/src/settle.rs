@@ -41,6 +41,7 @@ impl Settle {
             batch_rows_max: limits.batch_rows_max,
             batch_bytes_max: BATCH_BYTES_MAX,
             queue_rows_max: limits.queue_rows_max,
+            queue_bytes_max: limits.queue_bytes_max,
         };
         let commit = Box::new(move |events: Vec<(TaskId, Event)>| {
             let (store, dispatch) = (store.clone(), dispatch.clone());

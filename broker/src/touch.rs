@@ -26,6 +26,7 @@ impl Touches {
             batch_rows_max: limits.batch_rows_max,
             batch_bytes_max: usize::MAX,
             queue_rows_max: limits.queue_rows_max,
+            queue_bytes_max: limits.queue_bytes_max,
         };
         let commit = Box::new(move |touches: Vec<Touch>| {
             let store = store.clone();
