@@ -768,7 +768,7 @@ pub struct WatchTasksResponse {
     /// The task as it is now; unset in a keep-alive and when it was deleted.
     #[prost(message, optional, tag = "1")]
     pub task: ::core::option::Option<Task>,
-    /// The task was deleted.
+    /// The task was deleted, or there is no such task.
     #[prost(string, tag = "2")]
     pub deleted_task_id: ::prost::alloc::string::String,
     /// Go on from here after a break.
