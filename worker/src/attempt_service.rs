@@ -38,8 +38,8 @@ pub struct AttemptDesk {
 
 impl AttemptDesk {
     /// Takes `socket`, a path in a directory that only this process uses; what a killed one left
-    /// there is removed. A path that is too long for a socket is replaced by one in a fresh directory
-    /// of the system's place for temporary files.
+    /// there is removed. A path that is too long for a socket is replaced by one in a fresh
+    /// directory of the system's place for temporary files.
     ///
     /// # Errors
     /// The old socket cannot be removed, or the directory cannot be made.
