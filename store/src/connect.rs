@@ -285,9 +285,9 @@ fn postgres(options: &StoreOptions) -> ConnectOptions {
             .options([
                 ("lock_timeout", format!("{LOCK_WAIT_S}s")),
                 ("statement_timeout", format!("{statement_timeout_ms}ms")),
-                // Every query here is served by an index. Before the first ANALYZE of a table that
-                // fills fast the planner would not believe it, and a plan that it made while the
-                // table was empty would stay: scans and sorts of the whole queue.
+                // The hot paths are each served by an index. Without statistics, before the first
+                // ANALYZE of a table that fills fast, the planner may prefer to scan and sort, and
+                // a plan that it made while the table was empty would stay.
                 ("enable_seqscan", "off".to_owned()),
                 ("enable_sort", "off".to_owned()),
                 ("plan_cache_mode", "force_custom_plan".to_owned()),
