@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error,
-    v1::{Lease, TaskState},
+    v1::{CompleteTaskRequest, FailTaskRequest, Lease, ReleaseTaskRequest, TaskState},
 };
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -56,11 +56,7 @@ pub(super) async fn deliver(
 async fn send(calls: Calls<'_>, call: &SettleCall) -> Result<TaskState, Error> {
     match call {
         SettleCall::Complete(call) => {
-            let with_session = |session_id| {
-                let mut call = call.clone();
-                call.session_id = session_id;
-                call
-            };
+            let with_session = |session_id| CompleteTaskRequest { session_id, ..call.clone() };
             calls
                 .call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
                     broker.complete_task(request).await
@@ -69,11 +65,7 @@ async fn send(calls: Calls<'_>, call: &SettleCall) -> Result<TaskState, Error> {
                 .map(|answer| answer.state())
         }
         SettleCall::Fail(call) => {
-            let with_session = |session_id| {
-                let mut call = call.clone();
-                call.session_id = session_id;
-                call
-            };
+            let with_session = |session_id| FailTaskRequest { session_id, ..call.clone() };
             calls
                 .call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
                     broker.fail_task(request).await
@@ -82,11 +74,7 @@ async fn send(calls: Calls<'_>, call: &SettleCall) -> Result<TaskState, Error> {
                 .map(|answer| answer.state())
         }
         SettleCall::Release(call) => {
-            let with_session = |session_id| {
-                let mut call = call.clone();
-                call.session_id = session_id;
-                call
-            };
+            let with_session = |session_id| ReleaseTaskRequest { session_id, ..call.clone() };
             calls
                 .call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
                     broker.release_task(request).await
