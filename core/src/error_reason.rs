@@ -140,6 +140,12 @@ reasons! {
     DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded OutcomeUnknown,
     /// This governor stands by; another one leads.
     NotLeader "NOT_LEADER" FailedPrecondition Later,
+    /// There is no such shard.
+    ShardNotFound "SHARD_NOT_FOUND" NotFound Pointless,
+    /// The shard is open, holds tasks that are not terminal, or is already being dropped.
+    ShardInUse "SHARD_IN_USE" FailedPrecondition Pointless,
+    /// The governor has no archive to write to: `archive.url` is not set.
+    NoArchive "NO_ARCHIVE" FailedPrecondition Pointless,
     /// The governor has no duty of this name.
     UnknownDuty "UNKNOWN_DUTY" NotFound Pointless,
     /// The result is over its limit; the attempt fails and is not repeated.

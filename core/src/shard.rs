@@ -42,6 +42,12 @@ pub struct Shard {
     pub version: i64,
     pub create_time_ms: i64,
     pub update_time_ms: i64,
+    /// When new tasks began to go elsewhere.
+    pub close_time_ms: Option<i64>,
+    /// When all its tasks were found terminal; `None` again when one of them is retried.
+    pub drain_time_ms: Option<i64>,
+    /// Where the manifest of its archive is; empty before it was archived.
+    pub archive: String,
 }
 
 impl ShardId {

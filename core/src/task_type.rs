@@ -22,8 +22,14 @@ pub struct TaskType {
     pub max_context_bytes: i32,
     /// A shard is closed and the next one opened at this many rows.
     pub shard_max_rows: i64,
-    /// Terminal tasks are kept this long; 0 = for ever.
+    /// A shard with rows is closed at this age; 0 = never.
+    pub shard_max_age_ms: i64,
+    /// Terminal tasks are kept at least this long; 0 = for ever.
     pub retention_ms: i64,
+    /// Results of terminal tasks are kept this long; 0 = as long as the tasks.
+    pub result_retention_ms: i64,
+    /// Tasks are archived before they are removed.
+    pub archive: bool,
     /// No task of it is claimed while this is set.
     pub paused: bool,
     /// +1 at every change; the etag.
@@ -45,7 +51,10 @@ impl TaskType {
             max_crashes: 3,
             max_context_bytes: limits::CONTEXT_BYTES_DEFAULT,
             shard_max_rows: 5_000_000,
+            shard_max_age_ms: 0,
             retention_ms: 0,
+            result_retention_ms: 0,
+            archive: false,
             paused: false,
             revision: 1,
             create_time_ms: now_ms,

@@ -68,4 +68,25 @@ impl GovernorService for Service {
         require_admin(&request)?;
         resign::resign(self).await.map(Response::new)
     }
+
+    async fn roll_shard(
+        &self,
+        _: Request<asyncflow_proto::v1::RollShardRequest>,
+    ) -> Result<Response<asyncflow_proto::v1::RollShardResponse>, Status> {
+        Err(Status::unimplemented("soon"))
+    }
+
+    async fn drop_shard(
+        &self,
+        _: Request<asyncflow_proto::v1::DropShardRequest>,
+    ) -> Result<Response<asyncflow_proto::v1::DropShardResponse>, Status> {
+        Err(Status::unimplemented("soon"))
+    }
+
+    async fn archive_shard(
+        &self,
+        _: Request<asyncflow_proto::v1::ArchiveShardRequest>,
+    ) -> Result<Response<asyncflow_proto::v1::ArchiveShardResponse>, Status> {
+        Err(Status::unimplemented("soon"))
+    }
 }

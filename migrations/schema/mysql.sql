@@ -117,6 +117,18 @@ CREATE TABLE IF NOT EXISTS duties (
   PRIMARY KEY (name)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
+ALTER TABLE shards ADD COLUMN close_time_ms BIGINT;
+
+ALTER TABLE shards ADD COLUMN drain_time_ms BIGINT;
+
+ALTER TABLE shards ADD COLUMN archive TEXT;
+
+ALTER TABLE task_types ADD COLUMN shard_max_age_ms BIGINT NOT NULL DEFAULT 0;
+
+ALTER TABLE task_types ADD COLUMN result_retention_ms BIGINT NOT NULL DEFAULT 0;
+
+ALTER TABLE task_types ADD COLUMN archive SMALLINT NOT NULL DEFAULT 0;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (

@@ -123,6 +123,18 @@ CREATE TABLE IF NOT EXISTS duties (
   PRIMARY KEY (name)
 );
 
+ALTER TABLE shards ADD COLUMN close_time_ms INTEGER;
+
+ALTER TABLE shards ADD COLUMN drain_time_ms INTEGER;
+
+ALTER TABLE shards ADD COLUMN archive TEXT;
+
+ALTER TABLE task_types ADD COLUMN shard_max_age_ms INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE task_types ADD COLUMN result_retention_ms INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE task_types ADD COLUMN archive INTEGER NOT NULL DEFAULT 0;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (

@@ -60,18 +60,38 @@ impl Kind {
     }
 }
 
-/// A column: name, kind, and whether it may be NULL.
+/// A column: name, kind, and what it holds when nobody says.
 #[derive(Clone, Copy, Debug)]
-pub struct Column(pub &'static str, pub Kind, pub bool);
+pub struct Column(pub &'static str, pub Kind, pub Unset);
+
+/// What a column holds that an INSERT does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unset {
+    /// It has to be named.
+    Refused,
+    Null,
+    /// 0: for a number that is added to a table with rows.
+    Zero,
+}
 
 /// A column that always has a value.
 pub const fn not_null(name: &'static str, kind: Kind) -> Column {
-    Column(name, kind, false)
+    Column(name, kind, Unset::Refused)
 }
 
 /// A column that may be NULL.
 pub const fn null(name: &'static str, kind: Kind) -> Column {
-    Column(name, kind, true)
+    Column(name, kind, Unset::Null)
+}
+
+/// A number that always has a value, 0 in the rows that are there already.
+pub const fn with_default(name: &'static str, kind: Kind) -> Column {
+    Column(name, kind, Unset::Zero)
+}
+
+/// The statement that adds a column to a table.
+pub fn add_column(table: &str, column: &Column, backend: Backend) -> String {
+    format!("ALTER TABLE {table} ADD COLUMN {}", column_sql(column, backend))
 }
 
 /// An index, on all backends or some, whole or for the rows of a condition.
@@ -151,7 +171,12 @@ impl Table {
 }
 
 fn column_sql(column: &Column, backend: Backend) -> String {
-    let Column(name, kind, nullable) = column;
-    let null = if *nullable || matches!(kind, Kind::Serial) { "" } else { " NOT NULL" };
+    let Column(name, kind, unset) = column;
+    let null = match unset {
+        _ if matches!(kind, Kind::Serial) => "",
+        Unset::Refused => " NOT NULL",
+        Unset::Null => "",
+        Unset::Zero => " NOT NULL DEFAULT 0",
+    };
     format!("{name} {}{null}", kind.sql(backend))
 }

@@ -6,6 +6,7 @@
 
 pub mod ddl;
 mod m0001_registry;
+mod m0002_shard_life;
 pub mod shard;
 
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_registry::Migration)]
+        vec![Box::new(m0001_registry::Migration), Box::new(m0002_shard_life::Migration)]
     }
 }
 
@@ -46,5 +47,7 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
 
 /// The statements of all steps, in order: what `schema/*.sql` shows.
 pub fn schema(backend: ddl::Backend) -> Vec<String> {
-    m0001_registry::tables().iter().flat_map(|table| table.statements(backend)).collect()
+    let tables = m0001_registry::tables();
+    let tables = tables.iter().flat_map(|table| table.statements(backend));
+    tables.chain(m0002_shard_life::statements(backend)).collect()
 }

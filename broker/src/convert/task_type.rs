@@ -39,6 +39,11 @@ pub fn to_proto(task_type: TaskType) -> v1::TaskType {
         etag: etag::of(task_type.revision),
         create_time: Some(timestamp(task_type.create_time_ms)),
         update_time: Some(timestamp(task_type.update_time_ms)),
+        shard_max_age: (task_type.shard_max_age_ms > 0)
+            .then(|| duration(task_type.shard_max_age_ms)),
+        result_retention: (task_type.result_retention_ms > 0)
+            .then(|| duration(task_type.result_retention_ms)),
+        archive: task_type.archive,
     }
 }
 
@@ -55,7 +60,10 @@ pub fn created(task_type: v1::TaskType, violations: &mut Violations) -> TaskType
         max_crashes: task_type.max_crashes,
         max_context_bytes: task_type.max_context_bytes,
         shard_max_rows: Some(task_type.shard_max_rows).filter(|&rows| rows != 0),
+        shard_max_age_ms: given.shard_max_age_ms.map(Some),
         retention_ms: given.retention_ms.map(Some),
+        result_retention_ms: given.result_retention_ms.map(Some),
+        archive: Some(task_type.archive),
         paused: Some(task_type.paused),
     }
 }
@@ -94,7 +102,10 @@ pub fn updated(
                 input.max_context_bytes = Some(new.max_context_bytes.unwrap_or_default());
             }
             "shard_max_rows" => input.shard_max_rows = Some(new.shard_max_rows),
+            "shard_max_age" => input.shard_max_age_ms = Some(given.shard_max_age_ms),
             "retention" => input.retention_ms = Some(given.retention_ms),
+            "result_retention" => input.result_retention_ms = Some(given.result_retention_ms),
+            "archive" => input.archive = Some(new.archive),
             "paused" => input.paused = Some(new.paused),
             _ => {}
         }
@@ -106,16 +117,20 @@ pub fn updated(
 struct Values {
     retry: RetryPatch,
     max_running_ms: Option<i64>,
+    shard_max_age_ms: Option<i64>,
     retention_ms: Option<i64>,
+    result_retention_ms: Option<i64>,
 }
 
 fn values(new: &v1::TaskType, violations: &mut Violations) -> Values {
     let at = At::REQUEST.field("task_type");
-    let max_running = at.field("max_running_time");
-    let retention = at.field("retention");
+    let mut ms =
+        |span: &Option<_>, field| time::duration_ms(span.as_ref(), at.field(field), violations);
     Values {
+        max_running_ms: ms(&new.max_running_time, "max_running_time"),
+        shard_max_age_ms: ms(&new.shard_max_age, "shard_max_age"),
+        retention_ms: ms(&new.retention, "retention"),
+        result_retention_ms: ms(&new.result_retention, "result_retention"),
         retry: new_task::retry(new.retry.as_ref(), at.field("retry"), violations),
-        max_running_ms: time::duration_ms(new.max_running_time.as_ref(), max_running, violations),
-        retention_ms: time::duration_ms(new.retention.as_ref(), retention, violations),
     }
 }

@@ -54,15 +54,24 @@ pub struct Settings {
     /// Largest context
     #[arg(long, value_name = "BYTES")]
     max_context_bytes: Option<i32>,
-    /// Delete tasks this long after they ended, or `none` for never
+    /// Keep tasks at least this long after they ended, or `none` for ever
     #[arg(long, value_name = "SPAN", value_parser = Limit::parse)]
     retention: Option<Limit>,
+    /// Remove the results of ended tasks after this time, or `none` to keep them with their tasks
+    #[arg(long, value_name = "SPAN", value_parser = Limit::parse)]
+    result_retention: Option<Limit>,
+    /// Whether tasks are archived before they are removed
+    #[arg(long, value_name = "true|false")]
+    archive: Option<bool>,
     /// Most tasks that one claim takes
     #[arg(long, value_name = "N")]
     schedule_limit: Option<i32>,
     /// A shard is closed at this many rows
     #[arg(long, value_name = "ROWS")]
     shard_max_rows: Option<i64>,
+    /// A shard that holds rows is closed at this age, or `none` for never
+    #[arg(long, value_name = "SPAN", value_parser = Limit::parse)]
+    shard_max_age: Option<Limit>,
     /// Whether its tasks are held back
     #[arg(long, value_name = "true|false")]
     paused: Option<bool>,
@@ -83,6 +92,9 @@ impl Settings {
             ("retention", self.retention.is_some()),
             ("schedule_limit", self.schedule_limit.is_some()),
             ("shard_max_rows", self.shard_max_rows.is_some()),
+            ("shard_max_age", self.shard_max_age.is_some()),
+            ("result_retention", self.result_retention.is_some()),
+            ("archive", self.archive.is_some()),
             ("paused", self.paused.is_some()),
         ];
         let paths = given.into_iter().filter(|(_, given)| *given);
@@ -102,7 +114,10 @@ impl Settings {
             max_crashes: self.max_crashes,
             max_context_bytes: self.max_context_bytes,
             shard_max_rows: self.shard_max_rows.unwrap_or_default(),
+            shard_max_age: self.shard_max_age.and_then(Limit::span),
             retention: self.retention.and_then(Limit::span),
+            result_retention: self.result_retention.and_then(Limit::span),
+            archive: self.archive.unwrap_or_default(),
             paused: self.paused.unwrap_or_default(),
             ..TaskType::default()
         };

@@ -24,7 +24,7 @@ pub const TASK_PATHS: [&str; 8] = [
 ];
 
 /// The paths that the update mask of a task type may hold.
-pub const TASK_TYPE_PATHS: [&str; 12] = [
+pub const TASK_TYPE_PATHS: [&str; 15] = [
     "description",
     "schedule_limit",
     "priority",
@@ -35,7 +35,10 @@ pub const TASK_TYPE_PATHS: [&str; 12] = [
     "max_crashes",
     "max_context_bytes",
     "shard_max_rows",
+    "shard_max_age",
     "retention",
+    "result_retention",
+    "archive",
     "paused",
 ];
 

@@ -25,8 +25,13 @@ pub struct TaskTypeInput {
     pub max_crashes: Option<i32>,
     pub max_context_bytes: Option<i32>,
     pub shard_max_rows: Option<i64>,
+    /// `Some(None)` = shards are not closed by age.
+    pub shard_max_age_ms: Option<Option<i64>>,
     /// `Some(None)` = terminal tasks are kept for ever.
     pub retention_ms: Option<Option<i64>>,
+    /// `Some(None)` = results are kept as long as their tasks.
+    pub result_retention_ms: Option<Option<i64>>,
+    pub archive: Option<bool>,
     pub paused: Option<bool>,
 }
 
@@ -47,11 +52,16 @@ pub fn task_type(input: &TaskTypeInput) -> Result<TypeName, Violations> {
         new_task::priority(priority, at.field("priority"), &mut violations);
     }
     new_task::retry(&input.retry, at.field("retry"), &mut violations);
-    if let Some(Some(value_ms)) = input.max_running_ms {
-        time::duration(value_ms, at.field("max_running_time"), &mut violations);
-    }
-    if let Some(Some(value_ms)) = input.retention_ms {
-        time::duration(value_ms, at.field("retention"), &mut violations);
+    let spans = [
+        ("max_running_time", input.max_running_ms),
+        ("shard_max_age", input.shard_max_age_ms),
+        ("retention", input.retention_ms),
+        ("result_retention", input.result_retention_ms),
+    ];
+    for (field, value_ms) in spans {
+        if let Some(Some(value_ms)) = value_ms {
+            time::duration(value_ms, at.field(field), &mut violations);
+        }
     }
     let bounded: [(&str, Option<i64>, i64, i64); 4] = [
         ("schedule_limit", input.schedule_limit.map(i64::from), 1, SCHEDULE_LIMIT_MAX.into()),
@@ -82,8 +92,12 @@ impl TaskTypeInput {
         set(&mut task_type.max_context_bytes, &self.max_context_bytes);
         set(&mut task_type.shard_max_rows, &self.shard_max_rows);
         set(&mut task_type.paused, &self.paused);
-        set(&mut task_type.max_running_ms, &self.max_running_ms.map(Option::unwrap_or_default));
-        set(&mut task_type.retention_ms, &self.retention_ms.map(Option::unwrap_or_default));
+        set(&mut task_type.archive, &self.archive);
+        let or_zero = |value_ms: Option<Option<i64>>| value_ms.map(Option::unwrap_or_default);
+        set(&mut task_type.max_running_ms, &or_zero(self.max_running_ms));
+        set(&mut task_type.shard_max_age_ms, &or_zero(self.shard_max_age_ms));
+        set(&mut task_type.retention_ms, &or_zero(self.retention_ms));
+        set(&mut task_type.result_retention_ms, &or_zero(self.result_retention_ms));
         task_type.retry = task_type.retry.patched(&self.retry);
     }
 }

@@ -33,5 +33,6 @@ pub(super) fn duty_status(entry: &Entry) -> DutyStatus {
         runs: stats.runs,
         errors: stats.errors,
         last_error: stats.last_error.unwrap_or_default(),
+        lag: None,
     }
 }

@@ -94,6 +94,7 @@ fn show(shard: &Shard, rows: Option<&(i64, i64)>) -> v1::Shard {
         rows,
         live_rows,
         create_time: Some(timestamp(shard.create_time_ms)),
+        ..v1::Shard::default()
     }
 }
 

@@ -220,6 +220,9 @@ pub struct Task {
     /// hexadecimal digits. Workers go on with this trace in logs and in calls about the task.
     #[prost(string, tag = "31")]
     pub trace_id: ::prost::alloc::string::String,
+    /// It had a result, which was removed after its type's `result_retention`.
+    #[prost(bool, tag = "32")]
+    pub result_expired: bool,
 }
 /// One attempt to run a task.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -288,7 +291,8 @@ pub struct TaskType {
     /// A shard is closed at this many rows, 1,000 to 1,000,000,000. Default 5,000,000.
     #[prost(int64, tag = "9")]
     pub shard_max_rows: i64,
-    /// Terminal tasks are deleted after this time; unset = never.
+    /// Terminal tasks are kept at least this long, then removed; unset = for ever. At size they go with
+    /// their whole shard, after its last task has ended and been kept.
     #[prost(message, optional, tag = "10")]
     pub retention: ::core::option::Option<::prost_types::Duration>,
     /// No task of it is claimed while this is set.
@@ -303,6 +307,16 @@ pub struct TaskType {
     /// When it was last changed.
     #[prost(message, optional, tag = "14")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// A shard that holds rows is closed at this age, however few they are; unset = never.
+    #[prost(message, optional, tag = "15")]
+    pub shard_max_age: ::core::option::Option<::prost_types::Duration>,
+    /// Results of terminal tasks are removed after this time, while the tasks stay; unset = with them.
+    #[prost(message, optional, tag = "16")]
+    pub result_retention: ::core::option::Option<::prost_types::Duration>,
+    /// Tasks are written to the governor's archive before they are removed. They then go with their
+    /// shard only, which is closed at the age of `retention` unless `shard_max_age` says otherwise.
+    #[prost(bool, tag = "17")]
+    pub archive: bool,
 }
 /// The state of a task. docs/STATE-MACHINE.md has the edges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -5196,6 +5210,9 @@ pub struct DutyStatus {
     /// Of the last failed run; empty when the last run was well.
     #[prost(string, tag = "10")]
     pub last_error: ::prost::alloc::string::String,
+    /// How long after its time the last run began.
+    #[prost(message, optional, tag = "11")]
+    pub lag: ::core::option::Option<::prost_types::Duration>,
 }
 /// See ListShards.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5211,7 +5228,7 @@ pub struct ListShardsRequest {
     pub page_token: ::prost::alloc::string::String,
 }
 /// A shard of a task type.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Shard {
     /// The task type.
     #[prost(string, tag = "1")]
@@ -5231,6 +5248,97 @@ pub struct Shard {
     /// When it was made.
     #[prost(message, optional, tag = "6")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Rows by state; never 0.
+    #[prost(message, repeated, tag = "7")]
+    pub counts: ::prost::alloc::vec::Vec<ShardStateCount>,
+    /// Bytes on disk, indexes included, as the database estimates them; 0 when it does not tell.
+    #[prost(int64, tag = "8")]
+    pub size_bytes: i64,
+    /// When new tasks began to go elsewhere; unset while it is open.
+    #[prost(message, optional, tag = "9")]
+    pub close_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When all its tasks were found terminal; unset before.
+    #[prost(message, optional, tag = "10")]
+    pub drain_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Where its archive's manifest is; empty if it was not archived.
+    #[prost(string, tag = "11")]
+    pub archive: ::prost::alloc::string::String,
+}
+/// Rows of a shard in a state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShardStateCount {
+    /// The state.
+    #[prost(enumeration = "TaskState", tag = "1")]
+    pub state: i32,
+    /// How many.
+    #[prost(int64, tag = "2")]
+    pub rows: i64,
+}
+/// See RollShard.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollShardRequest {
+    /// The type.
+    #[prost(string, tag = "1")]
+    pub task_type: ::prost::alloc::string::String,
+}
+/// See RollShard.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollShardResponse {
+    /// The shard that takes new tasks from now on.
+    #[prost(message, optional, tag = "1")]
+    pub shard: ::core::option::Option<Shard>,
+}
+/// See DropShard.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DropShardRequest {
+    /// The type.
+    #[prost(string, tag = "1")]
+    pub task_type: ::prost::alloc::string::String,
+    /// The shard's number.
+    #[prost(int32, tag = "2")]
+    pub number: i32,
+    /// Only say what would be lost and what stands in the way.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+}
+/// See DropShard.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DropShardResponse {
+    /// The shard after it; with `validate_only` as it is.
+    #[prost(message, optional, tag = "1")]
+    pub shard: ::core::option::Option<Shard>,
+    /// Rows that went, or would go.
+    #[prost(int64, tag = "2")]
+    pub rows: i64,
+    /// Rows among them that the type's retention would still keep.
+    #[prost(int64, tag = "3")]
+    pub retained_rows: i64,
+    /// With `validate_only`: why it cannot be dropped now; empty if it can.
+    #[prost(string, tag = "4")]
+    pub obstacle: ::prost::alloc::string::String,
+}
+/// See ArchiveShard.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ArchiveShardRequest {
+    /// The type.
+    #[prost(string, tag = "1")]
+    pub task_type: ::prost::alloc::string::String,
+    /// The shard's number.
+    #[prost(int32, tag = "2")]
+    pub number: i32,
+}
+/// See ArchiveShard.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ArchiveShardResponse {
+    /// The shard after it.
+    #[prost(message, optional, tag = "1")]
+    pub shard: ::core::option::Option<Shard>,
+    /// Rows in the archive.
+    #[prost(int64, tag = "2")]
+    pub rows: i64,
+    /// Bytes of the archive.
+    #[prost(int64, tag = "3")]
+    pub bytes: i64,
 }
 /// See ListShards.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5469,6 +5577,85 @@ pub mod governor_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.GovernorService", "ListShards"));
             self.inner.unary(req, path, codec).await
         }
+        /// Closes a type's open shard now and opens the next one. Errors: NOT_FOUND (no such type);
+        /// FAILED_PRECONDITION (NOT_LEADER); UNAVAILABLE.
+        pub async fn roll_shard(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RollShardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RollShardResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.GovernorService/RollShard",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.GovernorService", "RollShard"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Drops a shard's tables now, whatever the retention of its type is, but never one with a task
+        /// that is not terminal. Errors: NOT_FOUND (no such shard); FAILED_PRECONDITION (NOT_LEADER,
+        /// SHARD_IN_USE); UNAVAILABLE (somebody reads it; try later).
+        pub async fn drop_shard(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DropShardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DropShardResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.GovernorService/DropShard",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.GovernorService", "DropShard"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Writes a closed shard whose tasks are all terminal to the archive; it is not dropped by it.
+        /// Errors: NOT_FOUND; FAILED_PRECONDITION (NOT_LEADER, SHARD_IN_USE, NO_ARCHIVE); UNAVAILABLE.
+        pub async fn archive_shard(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ArchiveShardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ArchiveShardResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.GovernorService/ArchiveShard",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.GovernorService", "ArchiveShard"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Who leads, whoever is asked.
         pub async fn get_leader(
             &mut self,
@@ -5570,6 +5757,34 @@ pub mod governor_service_server {
             request: tonic::Request<super::ListShardsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListShardsResponse>,
+            tonic::Status,
+        >;
+        /// Closes a type's open shard now and opens the next one. Errors: NOT_FOUND (no such type);
+        /// FAILED_PRECONDITION (NOT_LEADER); UNAVAILABLE.
+        async fn roll_shard(
+            &self,
+            request: tonic::Request<super::RollShardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RollShardResponse>,
+            tonic::Status,
+        >;
+        /// Drops a shard's tables now, whatever the retention of its type is, but never one with a task
+        /// that is not terminal. Errors: NOT_FOUND (no such shard); FAILED_PRECONDITION (NOT_LEADER,
+        /// SHARD_IN_USE); UNAVAILABLE (somebody reads it; try later).
+        async fn drop_shard(
+            &self,
+            request: tonic::Request<super::DropShardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DropShardResponse>,
+            tonic::Status,
+        >;
+        /// Writes a closed shard whose tasks are all terminal to the archive; it is not dropped by it.
+        /// Errors: NOT_FOUND; FAILED_PRECONDITION (NOT_LEADER, SHARD_IN_USE, NO_ARCHIVE); UNAVAILABLE.
+        async fn archive_shard(
+            &self,
+            request: tonic::Request<super::ArchiveShardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ArchiveShardResponse>,
             tonic::Status,
         >;
         /// Who leads, whoever is asked.
@@ -5743,6 +5958,141 @@ pub mod governor_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListShardsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.GovernorService/RollShard" => {
+                    #[allow(non_camel_case_types)]
+                    struct RollShardSvc<T: GovernorService>(pub Arc<T>);
+                    impl<
+                        T: GovernorService,
+                    > tonic::server::UnaryService<super::RollShardRequest>
+                    for RollShardSvc<T> {
+                        type Response = super::RollShardResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RollShardRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GovernorService>::roll_shard(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RollShardSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.GovernorService/DropShard" => {
+                    #[allow(non_camel_case_types)]
+                    struct DropShardSvc<T: GovernorService>(pub Arc<T>);
+                    impl<
+                        T: GovernorService,
+                    > tonic::server::UnaryService<super::DropShardRequest>
+                    for DropShardSvc<T> {
+                        type Response = super::DropShardResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DropShardRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GovernorService>::drop_shard(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DropShardSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.GovernorService/ArchiveShard" => {
+                    #[allow(non_camel_case_types)]
+                    struct ArchiveShardSvc<T: GovernorService>(pub Arc<T>);
+                    impl<
+                        T: GovernorService,
+                    > tonic::server::UnaryService<super::ArchiveShardRequest>
+                    for ArchiveShardSvc<T> {
+                        type Response = super::ArchiveShardResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ArchiveShardRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GovernorService>::archive_shard(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ArchiveShardSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

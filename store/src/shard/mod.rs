@@ -21,7 +21,8 @@ use sea_orm::QueryResult;
 use crate::{clock::monotonic, error::StoreError, task_type::read_name};
 
 const CACHE_MAX_AGE: Duration = Duration::from_secs(2);
-const COLUMNS: &str = "task_type, number, state, version, create_time_ms, update_time_ms";
+const COLUMNS: &str = "task_type, number, state, version, create_time_ms, update_time_ms, \
+     close_time_ms, drain_time_ms, archive";
 
 /// What the registry says of a shard that an id names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,9 @@ fn read(row: &QueryResult) -> Result<Shard, StoreError> {
         version: row.try_get_by_index(3)?,
         create_time_ms: row.try_get_by_index(4)?,
         update_time_ms: row.try_get_by_index(5)?,
+        close_time_ms: row.try_get_by_index(6)?,
+        drain_time_ms: row.try_get_by_index(7)?,
+        archive: row.try_get_by_index::<Option<String>>(8)?.unwrap_or_default(),
     })
 }
 

@@ -25,7 +25,8 @@ const CACHE_MAX_AGE: Duration = Duration::from_millis(1_500);
 
 const COLUMNS: &str = "name, description, schedule_limit, priority, max_retries, \
      retry_interval_ms, retry_max_interval_ms, max_running_ms, max_crashes, max_context_bytes, \
-     shard_max_rows, retention_ms, paused, revision, create_time_ms, update_time_ms";
+     shard_max_rows, retention_ms, paused, revision, create_time_ms, update_time_ms, \
+     shard_max_age_ms, result_retention_ms, archive";
 
 fn values(task_type: &TaskType) -> Vec<Value> {
     vec![
@@ -45,6 +46,9 @@ fn values(task_type: &TaskType) -> Vec<Value> {
         task_type.revision.into(),
         task_type.create_time_ms.into(),
         task_type.update_time_ms.into(),
+        task_type.shard_max_age_ms.into(),
+        task_type.result_retention_ms.into(),
+        i16::from(task_type.archive).into(),
     ]
 }
 
@@ -68,6 +72,9 @@ fn read(row: &QueryResult) -> Result<TaskType, StoreError> {
         revision: row.try_get_by_index(13)?,
         create_time_ms: row.try_get_by_index(14)?,
         update_time_ms: row.try_get_by_index(15)?,
+        shard_max_age_ms: row.try_get_by_index(16)?,
+        result_retention_ms: row.try_get_by_index(17)?,
+        archive: row.try_get_by_index::<i16>(18)? != 0,
     })
 }
 
