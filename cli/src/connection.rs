@@ -4,6 +4,7 @@ use crate::error::CliError;
 use asyncflow_proto::v1::governor_service_client::GovernorServiceClient;
 use asyncflow_sdk::{AuthorizedChannel, ChannelOptions, Client, ClientOptions, Error};
 use std::{env, ffi::OsString, path::PathBuf, time::Duration};
+use tonic::{Response, Status};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -111,7 +112,7 @@ pub struct GovernorAddress {
 
 impl GovernorAddress {
     /// A client; it connects at its first call.
-    pub fn open(&self) -> Result<GovernorServiceClient<AuthorizedChannel>, CliError> {
+    pub fn open(self) -> Result<Governor, CliError> {
         let options = ChannelOptions {
             address: self.governor.clone(),
             token: self.credentials.token()?,
@@ -119,11 +120,34 @@ impl GovernorAddress {
             connect_timeout: CONNECT_TIMEOUT,
         };
         let channel = options.open().map_err(|error| self.explain(error))?;
-        Ok(GovernorServiceClient::new(channel))
+        Ok(Governor { client: GovernorServiceClient::new(channel), address: self })
     }
 
-    /// Turns a call's error into one for people.
-    pub fn explain(&self, error: impl Into<Error>) -> CliError {
+    fn explain(&self, error: impl Into<Error>) -> CliError {
         CliError::Call { error: error.into(), server: "governor", address: self.governor.clone() }
     }
+}
+
+type GovernorClient = GovernorServiceClient<AuthorizedChannel>;
+
+/// A client that knows where it is connected to, for messages.
+pub struct Governor {
+    client: GovernorClient,
+    address: GovernorAddress,
+}
+
+impl Governor {
+    /// Makes one call; its error is one for people.
+    pub async fn call<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut GovernorClient) -> Result<Response<T>, Status>,
+    ) -> Result<T, CliError> {
+        let answer = call(&mut self.client).await;
+        answer.map(Response::into_inner).map_err(|status| self.address.explain(status))
+    }
+}
+
+/// What a well-behaved governor's answer always holds.
+pub fn required<T>(part: Option<T>, name: &str) -> Result<T, CliError> {
+    part.ok_or_else(|| CliError::Failed(format!("the governor's answer holds no {name}")))
 }

@@ -2,7 +2,7 @@
 //!
 //! | half | commands | may import |
 //! |---|---|---|
-//! | client | `run`, `task`, `type`, `worker list`, `governor status` … | sdk, proto |
+//! | client | `run`, `task`, `type`, `shard`, `worker list`, `governor status` … | sdk, proto |
 //! | programs | `dev`, `broker`, `worker`, `governor`, `config` | the programs' crates |
 //!
 //! Exit codes: 0 well, 1 error, 2 usage or configuration, 3 not found, 5 unreachable; `run` and
@@ -22,6 +22,7 @@ mod resolve;
 mod run;
 mod serve;
 mod session;
+mod shard;
 mod style;
 mod task;
 mod task_type;
@@ -54,6 +55,7 @@ enum Command {
     Run(Box<run::Args>),
     Task(Box<task::Args>),
     Type(Box<task_type::Args>),
+    Shard(shard::Args),
     /// Run a broker
     Broker(asyncflow_broker::Args),
     Worker(serve::WorkerArgs),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Run(args) => client(run::execute(*args)),
         Command::Task(args) => client(task::execute(*args)),
         Command::Type(args) => client(task_type::execute(*args)),
+        Command::Shard(args) => client(shard::execute(args)),
         Command::Dev(args) => serve::program(dev::execute(args)),
         Command::Broker(args) => serve::broker(args),
         Command::Worker(args) => serve::worker(args),

@@ -16,6 +16,7 @@
 mod args;
 mod clock;
 mod config;
+mod convert;
 mod duty;
 mod lead;
 mod outage;

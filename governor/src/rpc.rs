@@ -5,6 +5,7 @@ mod get_status;
 mod list_shards;
 mod resign;
 mod run_duty;
+mod show_shard;
 
 use crate::{lead::Lead, schedule::Roster};
 use asyncflow_proto::v1::{

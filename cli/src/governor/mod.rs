@@ -1,39 +1,33 @@
 //! `asyncflow governor …`: a question to one that runs. One file per verb.
 
+pub mod asked;
 mod leader;
 mod resign;
 mod run_duty;
-mod shards;
 mod status;
 
-use crate::{connection::GovernorAddress, error::Outcome, output::OutputArgs};
-
-/// Flags of every question to a governor.
-#[derive(Debug, clap::Args)]
-pub struct AskArgs {
-    #[command(flatten)]
-    address: GovernorAddress,
-    #[command(flatten)]
-    output: OutputArgs,
-}
+use crate::error::Outcome;
+use asked::Asked;
 
 /// What can be asked.
 #[derive(Debug, clap::Subcommand)]
-pub enum Question {
-    Status(status::Args),
-    Leader(leader::Args),
-    Shards(shards::Args),
-    RunDuty(run_duty::Args),
-    Resign(resign::Args),
+pub enum Verb {
+    /// Show how a governor is and what its duties last did
+    Status(Asked<status::Args>),
+    /// Show which governor leads
+    Leader(Asked<leader::Args>),
+    /// Run a duty now; `governor status` lists them
+    RunDuty(Asked<run_duty::Args>),
+    /// Make a governor give up the lead; another one takes it
+    Resign(Asked<resign::Args>),
 }
 
 /// Asks it.
-pub async fn ask(question: Question) -> Outcome {
-    match question {
-        Question::Status(args) => status::execute(args).await,
-        Question::Leader(args) => leader::execute(args).await,
-        Question::Shards(args) => shards::execute(args).await,
-        Question::RunDuty(args) => run_duty::execute(args).await,
-        Question::Resign(args) => resign::execute(args).await,
+pub async fn ask(verb: Verb) -> Outcome {
+    match verb {
+        Verb::Status(asked) => asked.execute().await,
+        Verb::Leader(asked) => asked.execute().await,
+        Verb::RunDuty(asked) => asked.execute().await,
+        Verb::Resign(asked) => asked.execute().await,
     }
 }

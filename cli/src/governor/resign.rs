@@ -1,19 +1,15 @@
 //! `governor resign`
 
-use super::AskArgs;
-use crate::error::{Outcome, exit};
+use super::asked::Question;
+use crate::{connection::Governor, error::CliError, output::Output};
 use asyncflow_proto::v1::ResignRequest;
 
-/// Make a governor give up the lead; another one takes it
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    ask: AskArgs,
-}
+pub struct Args {}
 
-pub async fn execute(args: Args) -> Outcome {
-    let mut governor = args.ask.address.open()?;
-    let resigned = governor.resign(ResignRequest {}).await;
-    resigned.map_err(|error| args.ask.address.explain(error))?;
-    Ok(exit::OK)
+impl Question for Args {
+    async fn ask(self, governor: &mut Governor, _: &Output) -> Result<(), CliError> {
+        governor.call(async |client| client.resign(ResignRequest {}).await).await?;
+        Ok(())
+    }
 }

@@ -40,7 +40,7 @@ enum GovernorVerb {
     /// Run a governor (the default)
     Run(asyncflow_governor::Args),
     #[command(flatten)]
-    Ask(governor::Question),
+    Ask(governor::Verb),
 }
 
 /// The same as the program `asyncflow-broker`.
@@ -62,7 +62,7 @@ pub fn governor(args: GovernorArgs) -> ExitCode {
     match args.verb {
         None => program(asyncflow_governor::execute(args.program)),
         Some(GovernorVerb::Run(args)) => program(asyncflow_governor::execute(args)),
-        Some(GovernorVerb::Ask(question)) => client(governor::ask(question)),
+        Some(GovernorVerb::Ask(verb)) => client(governor::ask(verb)),
     }
 }
 

@@ -1,11 +1,10 @@
-//! What a governor says: its duties, the leader, the shards.
+//! What a governor says of itself: its duties, the leader.
 
-use super::enum_name;
 use crate::{
     output::{Look, View},
     time,
 };
-use asyncflow_proto::v1::{DutyStatus, GetLeaderResponse, GetStatusResponse, Shard, ShardState};
+use asyncflow_proto::v1::{DutyStatus, GetLeaderResponse, GetStatusResponse};
 use prost_types::{Duration, Timestamp};
 use serde::Serialize;
 
@@ -30,6 +29,7 @@ pub struct DutyView {
     interval: Option<String>,
     last_run_time: Option<String>,
     last_run_duration: Option<String>,
+    lag: Option<String>,
     last_rows: i64,
     total_rows: i64,
     runs: i64,
@@ -49,19 +49,6 @@ pub struct LeaderView {
     expire_time: Option<String>,
     #[serde(skip)]
     expires: Option<Timestamp>,
-}
-
-/// See the protocol's `Shard`.
-#[derive(Debug, Serialize)]
-pub struct ShardView {
-    task_type: String,
-    number: i32,
-    state: String,
-    rows: i64,
-    live_rows: i64,
-    create_time: Option<String>,
-    #[serde(skip)]
-    created: Option<Timestamp>,
 }
 
 impl From<GetStatusResponse> for StatusView {
@@ -86,6 +73,7 @@ impl From<DutyStatus> for DutyView {
             interval: time::span_text(duty.interval.as_ref()),
             last_run_time: time::rfc3339(duty.last_run_time.as_ref()),
             last_run_duration: time::span_text(duty.last_run_duration.as_ref()),
+            lag: time::span_text(duty.lag.as_ref()),
             last_rows: duty.last_rows,
             total_rows: duty.total_rows,
             runs: duty.runs,
@@ -104,23 +92,6 @@ impl From<GetLeaderResponse> for LeaderView {
             epoch: leader.epoch,
             expire_time: time::rfc3339(leader.expire_time.as_ref()),
             expires: leader.expire_time,
-        }
-    }
-}
-
-impl From<Shard> for ShardView {
-    fn from(shard: Shard) -> Self {
-        let known = ShardState::try_from(shard.state)
-            .map(|state| state.as_str_name())
-            .map_err(|_| shard.state);
-        Self {
-            task_type: shard.task_type,
-            number: shard.number,
-            state: enum_name(known, "SHARD_STATE_"),
-            rows: shard.rows,
-            live_rows: shard.live_rows,
-            create_time: time::rfc3339(shard.create_time.as_ref()),
-            created: shard.create_time,
         }
     }
 }
@@ -156,8 +127,18 @@ impl View for StatusView {
 }
 
 impl View for DutyView {
-    const COLUMNS: &'static [&'static str] =
-        &["DUTY", "EVERY", "LAST RUN", "ROWS", "TOTAL", "RUNS", "ERRORS", "LAST ERROR"];
+    const COLUMNS: &'static [&'static str] = &[
+        "DUTY",
+        "EVERY",
+        "LAST RUN",
+        "TOOK",
+        "LAG",
+        "ROWS",
+        "TOTAL",
+        "RUNS",
+        "ERRORS",
+        "LAST ERROR",
+    ];
 
     fn id(&self) -> String {
         self.name.clone()
@@ -168,6 +149,8 @@ impl View for DutyView {
             self.name.clone(),
             self.every.as_ref().map(time::span_for_people).unwrap_or_default(),
             time::relative(self.last_run.as_ref(), look.now_ms),
+            self.last_run_duration.as_deref().map(time::text_for_people).unwrap_or_default(),
+            self.lag.as_deref().map(time::text_for_people).unwrap_or_default(),
             self.last_rows.to_string(),
             self.total_rows.to_string(),
             self.runs.to_string(),
@@ -177,9 +160,9 @@ impl View for DutyView {
     }
 
     fn details(&self, look: Look) -> Vec<(&'static str, String)> {
-        let names = ["duty", "every", "last run", "rows", "total rows", "runs", "errors"];
-        let mut details: Vec<_> =
-            names.into_iter().chain(["last error"]).zip(self.row(look)).collect();
+        let names = ["duty", "every", "last run", "took", "lag", "rows", "total rows", "runs"];
+        let names = names.into_iter().chain(["errors", "last error"]);
+        let mut details: Vec<_> = names.zip(self.row(look)).collect();
         details.insert(1, ("for", self.description.clone()));
         details
     }
@@ -200,31 +183,5 @@ impl View for LeaderView {
 
     fn details(&self, look: Look) -> Vec<(&'static str, String)> {
         ["leader", "epoch", "lease ends"].into_iter().zip(self.row(look)).collect()
-    }
-}
-
-impl View for ShardView {
-    const COLUMNS: &'static [&'static str] = &["TYPE", "SHARD", "STATE", "ROWS", "LIVE", "CREATED"];
-
-    fn id(&self) -> String {
-        format!("{}-{}", self.task_type, self.number)
-    }
-
-    fn row(&self, look: Look) -> Vec<String> {
-        vec![
-            self.task_type.clone(),
-            self.number.to_string(),
-            look.palette.state(&self.state),
-            self.rows.to_string(),
-            self.live_rows.to_string(),
-            time::relative(self.created.as_ref(), look.now_ms),
-        ]
-    }
-
-    fn details(&self, look: Look) -> Vec<(&'static str, String)> {
-        ["type", "shard", "state", "rows", "live", "created"]
-            .into_iter()
-            .zip(self.row(look))
-            .collect()
     }
 }

@@ -9,6 +9,7 @@ pub mod content;
 pub mod count;
 pub mod governor;
 pub mod log;
+pub mod shard;
 pub mod task;
 pub mod task_type;
 pub mod worker;
@@ -32,4 +33,38 @@ fn pairs(map: impl IntoIterator<Item = (impl AsRef<str>, impl std::fmt::Display)
 fn unless_zero(number: impl Into<i64>) -> String {
     let number = number.into();
     if number == 0 { String::new() } else { number.to_string() }
+}
+
+/// `1.5 MiB`, for people; empty where nothing is known.
+fn bytes_for_people(bytes: i64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut size, mut unit) = (bytes as f64, 0);
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    match (bytes, unit) {
+        (..=0, _) => String::new(),
+        (_, 0) => format!("{bytes} B"),
+        _ => format!("{size:.1} {}", UNITS[unit]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_told_in_the_unit_that_fits() {
+        for (bytes, text) in [
+            (0, ""),
+            (1, "1 B"),
+            (1_023, "1023 B"),
+            (1_536, "1.5 KiB"),
+            (3 << 30, "3.0 GiB"),
+            (5 << 50, "5120.0 TiB"),
+        ] {
+            assert_eq!(bytes_for_people(bytes), text);
+        }
+    }
 }

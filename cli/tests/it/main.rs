@@ -6,6 +6,7 @@ mod governor;
 mod program;
 mod run;
 mod settings;
+mod shard;
 mod task;
 mod task_type;
 mod usage;

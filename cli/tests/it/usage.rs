@@ -21,6 +21,8 @@ fn a_wrong_command_line_is_2() {
         &["task", "get", "last", "--broker", "ftp://somewhere"],
         &["task", "update", "train-1-0c5wzq8a7r2kd"],
         &["type", "set", "train"],
+        &["shard", "drop", "train"],
+        &["shard", "drop", "train-2", "--yes", "--dry-run"],
         &["dev", "--set", "lease.ttl_ms=5"],
     ] {
         let done = call(args).expect_code(2);
@@ -45,7 +47,10 @@ fn a_server_that_is_away_is_5() {
         assert!(done.stderr.contains("http://127.0.0.1:1"), "{}", done.stderr);
         assert!(done.stderr.contains("asyncflow dev"), "{}", done.stderr);
     }
-    call(&["governor", "status", "--governor", "http://127.0.0.1:1"]).expect_code(5);
+    for args in [&["governor", "status"][..], &["shard", "list"], &["shard", "drop", "train-2"]] {
+        let args = [args, &["--governor", "http://127.0.0.1:1"]].concat();
+        call(&args).expect_code(5);
+    }
 }
 
 #[test]
@@ -59,6 +64,7 @@ fn help_names_every_command_and_the_exit_codes() {
         "run",
         "task",
         "type",
+        "shard",
         "config",
         "completions",
         "5 unreachable",

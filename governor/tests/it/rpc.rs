@@ -45,6 +45,8 @@ async fn shards_are_listed_page_by_page_with_their_rows() {
         let page = governor.client.list_shards(request).await.unwrap().into_inner();
         seen.extend(page.shards.into_iter().map(|shard| {
             assert_eq!((shard.number, shard.state()), (1, ShardState::Open));
+            assert!(shard.size_bytes > 0 && shard.create_time.is_some());
+            assert_eq!((shard.close_time, shard.drain_time, &*shard.archive), (None, None, ""));
             shard.task_type
         }));
         token = page.next_page_token;

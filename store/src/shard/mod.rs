@@ -3,6 +3,7 @@
 mod count;
 mod list;
 mod open;
+mod size;
 
 use std::{
     collections::HashMap,

@@ -89,6 +89,7 @@ conformance! {
     settle::a_big_batch_of_different_changes,
     shard::many_openers_make_one_shard,
     shard::ids_of_other_shards_are_told_apart,
+    shard::sizes_are_told_of_every_shard,
     task_type::types_are_ensured_once_and_changed_by_revision,
     worker::sessions_follow_incarnations,
 }

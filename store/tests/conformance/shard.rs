@@ -38,3 +38,15 @@ pub async fn ids_of_other_shards_are_told_apart(store: Store) {
     assert!(matches!(store.get(&id, Parts::NONE).await, Err(GetError::NotFound)));
     assert_eq!(store.get_many(&[id], Parts::NONE).await.unwrap(), [None]);
 }
+
+pub async fn sizes_are_told_of_every_shard(store: Store) {
+    insert_one(&store).await;
+    store.open_shard(&type_name("empty")).await.unwrap();
+    let sizes = store.shard_sizes().await.unwrap();
+    let shards = store.list_shards(None).await.unwrap();
+    assert_eq!(shards.len(), 2);
+    for shard in shards {
+        assert!(sizes.get(&shard.id).is_some_and(|bytes| *bytes > 0), "{shard:?}: {sizes:?}");
+    }
+    assert_eq!(sizes.len(), 2);
+}
