@@ -25,6 +25,8 @@ const REQUESTS_MAX: usize = 4;
 pub(crate) struct Term {
     /// The store refuses what does not carry the epoch in force.
     pub fence: LeaderFence,
+    /// When it began, by this process's monotonic clock.
+    pub since: Duration,
     /// Cancelled when the term is over.
     pub ended: CancellationToken,
 }
@@ -257,7 +259,8 @@ impl Campaign {
         metrics::gauge!("asyncflow_governor_leading").set(1.0);
         metrics::gauge!("asyncflow_governor_epoch").set(fence.epoch as f64);
         let (epoch_seen, leader_seen) = (fence.epoch, Some(fence.holder.clone()));
-        let term = Some(Term { fence, ended: CancellationToken::new() });
+        let since = self.candidate.clock.elapsed();
+        let term = Some(Term { fence, since, ended: CancellationToken::new() });
         self.view.send_replace(View { term, epoch_seen, leader_seen });
     }
 

@@ -37,7 +37,7 @@ impl GovernorService for Service {
         &self,
         _: Request<GetStatusRequest>,
     ) -> Result<Response<GetStatusResponse>, Status> {
-        Ok(Response::new(get_status::get_status(self)))
+        Ok(Response::new(get_status::get_status(self).await))
     }
 
     async fn list_shards(

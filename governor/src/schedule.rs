@@ -7,7 +7,7 @@ use crate::{
     outage::Outages,
 };
 use asyncflow_service::config::mask_urls;
-use asyncflow_store::{Store, StoreError};
+use asyncflow_store::{DutyRuns, Store, StoreError};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 /// Requests to run a duty now that may wait.
 const REQUESTS_MAX: usize = 16;
 
+/// How often what a duty did is written into the database, for those who lead later.
+const RECORD_INTERVAL: Duration = Duration::from_secs(10);
+
 /// What a duty has done since this process began.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DutyStats {
@@ -28,10 +31,19 @@ pub(crate) struct DutyStats {
     pub errors: i64,
     pub rows: i64,
     pub last_rows: i64,
-    /// When the last run ended, and how long it took; Unix ms, ms.
-    pub last_run: Option<(i64, i64)>,
+    pub last_run: Option<LastRun>,
     /// `None` when the last run was well.
     pub last_error: Option<String>,
+}
+
+/// A run that has ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LastRun {
+    /// Unix milliseconds of this host.
+    pub end_ms: i64,
+    pub took: Duration,
+    /// How long after its time it began.
+    pub lag: Duration,
 }
 
 /// Why a duty was not run when it was asked for.
@@ -70,17 +82,14 @@ impl Entry {
         answer.await.unwrap_or(Err(RunError::NotLeader))
     }
 
-    fn note(&self, outcome: &Result<u64, StoreError>, took: Duration) {
-        metrics::counter!("asyncflow_governor_duty_runs_total", "duty" => self.name).increment(1);
-        metrics::histogram!("asyncflow_governor_duty_seconds", "duty" => self.name)
-            .record(took.as_secs_f64());
+    /// Adds a run; says whether it failed where the one before it went well, or the reverse.
+    fn note(&self, outcome: &Result<u64, StoreError>, last_run: LastRun) -> bool {
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         stats.runs += 1;
-        stats.last_run = Some((wall_ms(), millis(took)));
+        stats.last_run = Some(last_run);
+        let failed_before = stats.last_error.is_some();
         match outcome {
             Ok(rows) => {
-                metrics::counter!("asyncflow_governor_duty_rows_total", "duty" => self.name)
-                    .increment(*rows);
                 stats.last_rows = i64::try_from(*rows).unwrap_or(i64::MAX);
                 stats.rows = stats.rows.saturating_add(stats.last_rows);
                 if stats.last_error.take().is_some() {
@@ -88,8 +97,6 @@ impl Entry {
                 }
             }
             Err(error) => {
-                metrics::counter!("asyncflow_governor_duty_errors_total", "duty" => self.name)
-                    .increment(1);
                 stats.errors += 1;
                 stats.last_rows = 0;
                 let error = mask_urls(&error.to_string());
@@ -99,6 +106,23 @@ impl Entry {
                 stats.last_error = Some(error);
             }
         }
+        failed_before != outcome.is_err()
+    }
+
+    fn measure(&self, outcome: &Result<u64, StoreError>, last_run: LastRun) {
+        let LastRun { end_ms, took, lag } = last_run;
+        metrics::counter!("asyncflow_governor_duty_runs_total", "duty" => self.name).increment(1);
+        // There from the first run on, so that a rate shows the first error too.
+        metrics::counter!("asyncflow_governor_duty_errors_total", "duty" => self.name)
+            .increment(outcome.is_err().into());
+        metrics::counter!("asyncflow_governor_duty_rows_total", "duty" => self.name)
+            .increment(*outcome.as_ref().unwrap_or(&0));
+        metrics::histogram!("asyncflow_governor_duty_seconds", "duty" => self.name)
+            .record(took.as_secs_f64());
+        metrics::gauge!("asyncflow_governor_duty_lag_seconds", "duty" => self.name)
+            .set(lag.as_secs_f64());
+        metrics::gauge!("asyncflow_governor_duty_last_run_timestamp_seconds", "duty" => self.name)
+            .set(end_ms as f64 / 1_000.0);
     }
 }
 
@@ -145,7 +169,14 @@ pub(crate) fn start(
             requests,
         });
         entries.push(Arc::clone(&entry));
-        let attendant = Attendant { duty, entry, shared: shared.clone(), requests: received };
+        let attendant = Attendant {
+            duty,
+            entry,
+            shared: shared.clone(),
+            requests: received,
+            due: shared.clock.elapsed(),
+            record: Record::default(),
+        };
         let stop = stop.clone();
         tasks.spawn(async move {
             tokio::select! {
@@ -162,12 +193,17 @@ struct Attendant {
     entry: Arc<Entry>,
     shared: Shared,
     requests: mpsc::Receiver<Reply>,
+    /// When it is to run again: an interval after its last run began.
+    due: Duration,
+    record: Record,
 }
 
 impl Attendant {
     async fn attend(mut self) {
         loop {
             let interval = self.entry.interval.mul_f64(rand::random_range(0.8..=1.2));
+            self.due += interval;
+            let pause = self.due.saturating_sub(self.shared.clock.elapsed());
             let lead = &mut self.shared.lead;
             let asked = tokio::select! {
                 request = self.requests.recv() => match request {
@@ -175,14 +211,19 @@ impl Attendant {
                     None => return,
                 },
                 () = async {
-                    tokio::time::sleep(interval).await;
+                    tokio::time::sleep(pause).await;
                     lead.until_leading().await;
                 } => None,
             };
+            let began = self.shared.clock.elapsed();
             let outcome = match self.shared.lead.term() {
-                Some(term) => self.run(term).await,
+                Some(term) => {
+                    let due = if asked.is_some() { began } else { self.due.max(term.since) };
+                    self.run(term, began, began.saturating_sub(due), asked.is_some()).await
+                }
                 None => Err(RunError::NotLeader),
             };
+            self.due = began;
             if let Some(reply) = asked {
                 // Whoever asked may have gone; the run stands.
                 let _ = reply.send(outcome);
@@ -190,18 +231,63 @@ impl Attendant {
         }
     }
 
-    async fn run(&mut self, term: Term) -> Result<(), RunError> {
+    async fn run(
+        &mut self,
+        term: Term,
+        began: Duration,
+        lag: Duration,
+        asked: bool,
+    ) -> Result<(), RunError> {
         let Shared { store, clock, outages, .. } = self.shared.clone();
-        let began = clock.elapsed();
         let cx = DutyContext { store, fence: term.fence, clock, outages };
         let outcome = tokio::select! {
             () = term.ended.cancelled() => return Err(RunError::NotLeader),
             outcome = self.duty.run(&cx) => outcome,
         };
+        let took = cx.clock.elapsed().saturating_sub(began);
+        let last_run = LastRun { end_ms: wall_ms(), took, lag };
+        self.entry.measure(&outcome, last_run);
+        let turned = self.entry.note(&outcome, last_run);
         if matches!(&outcome, Err(StoreError::Unavailable { .. })) {
             cx.outages.note();
+        } else if asked || turned || self.record.is_due(cx.clock.elapsed()) {
+            tokio::select! {
+                () = term.ended.cancelled() => {}
+                () = self.record.write(&cx, &self.entry) => {}
+            }
         }
-        self.entry.note(&outcome, cx.clock.elapsed().saturating_sub(began));
         outcome.map(drop).map_err(RunError::Store)
+    }
+}
+
+/// What of a duty's runs is in the database already.
+#[derive(Default)]
+struct Record {
+    written_at: Option<Duration>,
+    written: DutyStats,
+}
+
+impl Record {
+    fn is_due(&self, now: Duration) -> bool {
+        self.written_at.is_none_or(|at| now.saturating_sub(at) >= RECORD_INTERVAL)
+    }
+
+    /// Writes what has come since the last time. What fails is written with what comes next.
+    async fn write(&mut self, cx: &DutyContext, entry: &Entry) {
+        let stats = entry.stats();
+        let LastRun { end_ms, took, .. } = stats.last_run.unwrap_or_default();
+        let runs = DutyRuns {
+            name: entry.name.to_owned(),
+            runs: stats.runs - self.written.runs,
+            failures: stats.errors - self.written.errors,
+            done: stats.rows - self.written.rows,
+            last_start_ms: end_ms.saturating_sub(millis(took)),
+            last_end_ms: end_ms,
+            last_error: stats.last_error.clone(),
+        };
+        match cx.store.record_duty(&runs, &cx.fence).await {
+            Ok(()) => (self.written_at, self.written) = (Some(cx.clock.elapsed()), stats),
+            Err(error) => tracing::debug!(%error, duty = entry.name, "a run is not recorded"),
+        }
     }
 }

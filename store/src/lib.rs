@@ -36,7 +36,7 @@ mod worker;
 pub use backend::Backend;
 pub use change::{Change, ChangeRow, ChangeTail};
 pub use connect::Store;
-pub use duty::{Duty, DutyRun};
+pub use duty::DutyRuns;
 pub use error::{Cause, StoreError};
 pub use leader::{Leader, LeaderFence};
 pub use log::{LogChunk, LogPage, LogStream};

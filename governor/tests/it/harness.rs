@@ -2,7 +2,7 @@
 
 use asyncflow_governor::{DEFAULT_CONFIG, ENV_PREFIX, GovernorConfig, GovernorError, run};
 use asyncflow_proto::v1::{
-    GetStatusRequest, GetStatusResponse, governor_service_client::GovernorServiceClient,
+    DutyStatus, GetStatusRequest, GetStatusResponse, governor_service_client::GovernorServiceClient,
 };
 use asyncflow_service::config::Sources;
 use asyncflow_store::{Store, StoreOptions};
@@ -52,6 +52,12 @@ pub async fn start(url: &str) -> Governor {
 impl Governor {
     pub async fn status(&mut self) -> GetStatusResponse {
         self.client.get_status(GetStatusRequest {}).await.unwrap().into_inner()
+    }
+
+    /// What its status says of a duty.
+    pub async fn last_run(&mut self, duty: &str) -> DutyStatus {
+        let duties = self.status().await.duties;
+        duties.into_iter().find(|known| known.name == duty).unwrap()
     }
 
     /// Waits until it leads, or does not.

@@ -70,6 +70,12 @@ async fn one_that_resigns_or_ends_hands_over_and_a_standby_does_nothing() {
     let of_second = second.until_leading(true).await;
     first.until_leading(false).await;
     assert_eq!(second.client.run_duty(duty()).await.unwrap().into_inner().duty.unwrap().runs, 1);
+    // Whoever is asked, the last run is told, and who did it tells how often it ran there.
+    let (here, there) = (second.last_run("reap").await, first.last_run("reap").await);
+    assert_eq!((here.runs, there.runs), (1, 0));
+    assert!(here.last_run_time.is_some() && here.lag.is_some() && there.lag.is_none());
+    assert_eq!(here.last_run_time, there.last_run_time);
+    assert_eq!(here.last_run_duration, there.last_run_duration);
 
     second.shutdown.cancel();
     second.task.await.unwrap().unwrap();

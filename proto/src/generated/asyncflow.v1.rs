@@ -291,8 +291,8 @@ pub struct TaskType {
     /// A shard is closed at this many rows, 1,000 to 1,000,000,000. Default 5,000,000.
     #[prost(int64, tag = "9")]
     pub shard_max_rows: i64,
-    /// Terminal tasks are kept at least this long, then removed; unset = for ever. At size they go with
-    /// their whole shard, after its last task has ended and been kept.
+    /// Terminal tasks are kept at least this long, then removed; unset = for ever. At size they go
+    /// with their whole shard, after its last task has ended and been kept.
     #[prost(message, optional, tag = "10")]
     pub retention: ::core::option::Option<::prost_types::Duration>,
     /// No task of it is claimed while this is set.
@@ -5189,28 +5189,28 @@ pub struct DutyStatus {
     /// How often it runs.
     #[prost(message, optional, tag = "3")]
     pub interval: ::core::option::Option<::prost_types::Duration>,
-    /// When it last ended; unset before the first run.
+    /// When it last ended, whoever led; unset before the first run.
     #[prost(message, optional, tag = "4")]
     pub last_run_time: ::core::option::Option<::prost_types::Timestamp>,
     /// How long that took.
     #[prost(message, optional, tag = "5")]
     pub last_run_duration: ::core::option::Option<::prost_types::Duration>,
-    /// Rows it touched then.
+    /// Rows it touched then; 0 when that run was another governor's.
     #[prost(int64, tag = "6")]
     pub last_rows: i64,
-    /// Rows it touched since the start.
+    /// Rows it touched since this governor was started.
     #[prost(int64, tag = "7")]
     pub total_rows: i64,
-    /// Runs since the start.
+    /// Runs since this governor was started.
     #[prost(int64, tag = "8")]
     pub runs: i64,
-    /// Failed runs since the start.
+    /// Failed runs since this governor was started.
     #[prost(int64, tag = "9")]
     pub errors: i64,
-    /// Of the last failed run; empty when the last run was well.
+    /// Of the last run; empty when it was well.
     #[prost(string, tag = "10")]
     pub last_error: ::prost::alloc::string::String,
-    /// How long after its time the last run began.
+    /// How long after its time the last run began; unset when that run was another governor's.
     #[prost(message, optional, tag = "11")]
     pub lag: ::core::option::Option<::prost_types::Duration>,
 }

@@ -1,6 +1,6 @@
 //! Leadership.
 
-use asyncflow_store::{DutyRun, Store, StoreError};
+use asyncflow_store::{DutyRuns, Store, StoreError};
 
 pub async fn only_one_leads_and_epochs_fence(store: Store) {
     assert_eq!(store.get_leader().await.unwrap(), None);
@@ -30,19 +30,26 @@ pub async fn only_one_leads_and_epochs_fence(store: Store) {
 }
 
 pub async fn duties_add_up(store: Store) {
-    let run = |done, error: Option<&str>| DutyRun {
+    let runs = |runs, done, error: Option<&str>| DutyRuns {
         name: "reap".into(),
-        start_ms: 10,
-        end_ms: 20,
+        runs,
+        failures: error.is_some().into(),
         done,
-        error: error.map(String::from),
+        last_start_ms: 10,
+        last_end_ms: 20,
+        last_error: error.map(String::from),
     };
-    store.record_duty(&run(3, None)).await.unwrap();
-    store.record_duty(&run(0, Some("no database"))).await.unwrap();
+    let old = store.try_lead("first", -1).await.unwrap().unwrap();
+    store.record_duty(&runs(5, 3, None), &old).await.unwrap();
+    store.record_duty(&runs(1, 0, Some("no database")), &old).await.unwrap();
     let duty = store.list_duties().await.unwrap().remove(0);
-    assert_eq!((duty.runs, duty.failures, duty.done), (2, 1, 3));
+    assert_eq!((duty.runs, duty.failures, duty.done), (6, 1, 3));
     assert_eq!(duty.last_error.as_deref(), Some("no database"));
-    store.record_duty(&run(1, None)).await.unwrap();
+    let new = store.try_lead("second", -1).await.unwrap().unwrap();
+    store.record_duty(&runs(1, 1, None), &new).await.unwrap();
+    let refused = store.record_duty(&runs(1, 1, Some("late")), &old).await;
+    assert!(matches!(refused, Err(StoreError::NotLeader)), "{refused:?}");
     let duty = store.list_duties().await.unwrap().remove(0);
-    assert_eq!((duty.last_error, duty.last_end_ms), (None, Some(20)));
+    assert_eq!((duty.runs, duty.done, duty.last_error), (7, 4, None));
+    assert_eq!((duty.last_start_ms, duty.last_end_ms), (10, 20));
 }
