@@ -1,5 +1,6 @@
 //! The governor's settings: `config.default.toml` → file → environment → flags.
 
+use asyncflow_archive::{Archive, Options};
 use asyncflow_service::config::{
     ConfigErrors, ListenConfig, LogConfig, MetricsConfig, Rules, Sources, Validate, load,
 };
@@ -29,6 +30,7 @@ pub struct GovernorConfig {
     pub lease: LeaseConfig,
     pub duties: DutiesConfig,
     pub retention: RetentionConfig,
+    pub archive: ArchiveConfig,
 }
 
 /// `[database]`.
@@ -85,6 +87,20 @@ pub struct RetentionConfig {
     pub logs_ms: u64,
 }
 
+/// `[archive]`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ArchiveConfig {
+    /// `file:///directory` or `s3://bucket/prefix`; empty: nothing is archived.
+    pub url: String,
+    /// Of an S3-compatible store; empty: AWS.
+    pub endpoint: String,
+    pub region: String,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    /// Allow an endpoint without TLS.
+    pub allow_http: bool,
+}
+
 impl GovernorConfig {
     /// Loads and validates the settings.
     ///
@@ -125,6 +141,7 @@ impl Validate for GovernorConfig {
         rules.section("redis", &self.redis);
         rules.section("duties", &self.duties);
         rules.section("retention", &self.retention);
+        rules.section("archive", &self.archive);
         let spans = [
             ("leader.ttl_ms", self.leader.ttl_ms, 100, HOUR_MS),
             ("lease.heartbeat_interval_ms", self.lease.heartbeat_interval_ms, 10, HOUR_MS),
@@ -180,6 +197,36 @@ impl Validate for RetentionConfig {
     }
 }
 
+impl ArchiveConfig {
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            url: self.url.clone(),
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            access_key_id: self.access_key_id.clone(),
+            secret_access_key: self.secret_access_key.clone(),
+            allow_http: self.allow_http,
+        }
+    }
+}
+
+impl Validate for ArchiveConfig {
+    fn validate(&self, rules: &mut Rules) {
+        if self.url.is_empty() {
+            return;
+        }
+        if let Err(error) = Archive::check(&self.options()) {
+            rules.refuse("url", error.to_string());
+        }
+        let paired = self.access_key_id.is_empty() == self.secret_access_key.is_empty();
+        let rule = "access_key_id and secret_access_key must be set together";
+        rules.require(paired, "access_key_id", rule);
+        let plain = self.endpoint.starts_with("http://");
+        let rule = "http:// sends the tasks in the clear; set allow_http = true if that is meant";
+        rules.require(!plain || self.allow_http, "endpoint", rule);
+    }
+}
+
 fn require_spans(rules: &mut Rules, spans: &[(&str, u64, u64, u64)]) {
     for &(key, value, least, most) in spans {
         let fits = (least..=most).contains(&value);
@@ -216,6 +263,9 @@ mod tests {
             .flag("leader.ttl_ms", "5")
             .flag("duties.reap_interval_ms", "0")
             .flag("listen.address", "0.0.0.0:7080")
+            .flag("archive.url", "/var/lib/archive")
+            .flag("archive.endpoint", "http://minio:9000")
+            .flag("archive.access_key_id", "key")
             .flag("retention.unknown_ms", "5");
         let text = GovernorConfig::load(&wrong).unwrap_err().to_string();
         for key in [
@@ -224,6 +274,9 @@ mod tests {
             "duties.reap_interval_ms",
             "listen.address",
             "retention.unknown_ms",
+            "archive.url",
+            "archive.endpoint",
+            "archive.access_key_id",
         ] {
             assert!(text.contains(key), "{key} is missing in {text}");
         }

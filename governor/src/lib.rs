@@ -3,6 +3,7 @@
 //! ```text
 //!            ┌── lead.rs ──────── renews a fenced lease in the database, or stands by ──┐
 //!  run.rs ───┼── schedule.rs ──── runs each duty while leading ─▶ duty/<name>.rs ───────┼─▶ store
+//!            ├── archive.rs ───── a drained shard into the archive ────────────────────┤
 //!            └── rpc/ ─────────── GovernorService: status, shards, leader, run, resign ─┘
 //! ```
 //!
@@ -13,6 +14,7 @@
 //!    looks is taken from this process's monotonic clock.
 //! 4. Without a governor no task is lost and none is stuck that has a live worker.
 
+mod archive;
 mod args;
 mod clock;
 mod config;
@@ -27,9 +29,10 @@ mod status;
 #[cfg(test)]
 mod testing;
 
+pub use archive::{Archiver, ArchivingError};
 pub use args::{Args, execute};
 pub use config::{
-    DEFAULT_CONFIG, DatabaseConfig, DutiesConfig, ENV_PREFIX, GovernorConfig, LeaderConfig,
-    LeaseConfig, RedisConfig, RetentionConfig,
+    ArchiveConfig, DEFAULT_CONFIG, DatabaseConfig, DutiesConfig, ENV_PREFIX, GovernorConfig,
+    LeaderConfig, LeaseConfig, RedisConfig, RetentionConfig,
 };
 pub use run::{GovernorError, run};

@@ -49,10 +49,15 @@ pub(crate) fn or_add(backend: Backend, table: &str, key: &str, column: &str) -> 
 
 /// A sum of integers as a 64-bit integer; MySQL and PostgreSQL sum to decimals.
 pub(crate) fn sum(backend: Backend, column: &str) -> String {
+    to_bigint(backend, &format!("SUM({column})"))
+}
+
+/// An expression as a 64-bit integer.
+pub(crate) fn to_bigint(backend: Backend, expression: &str) -> String {
     let kind = match backend {
         Backend::Mysql => "SIGNED",
         Backend::Sqlite => "INTEGER",
         Backend::Postgres => "BIGINT",
     };
-    format!("CAST(SUM({column}) AS {kind})")
+    format!("CAST({expression} AS {kind})")
 }

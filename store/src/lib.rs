@@ -41,7 +41,7 @@ pub use error::{Cause, StoreError};
 pub use leader::{Leader, LeaderFence};
 pub use log::{LogChunk, LogPage, LogStream};
 pub use options::{LockKind, StoreOptions};
-pub use shard::ShardCount;
+pub use shard::{ShardCount, ShardPage, ShardRow};
 pub use task::{
     Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, GetError, InsertError,
     InsertRefusal, Inserted, Leased, Mark, Page, Parts, Taker,

@@ -1,8 +1,10 @@
 //! The registry of shards: its rows, and a short cache of them.
 
+mod archive;
 mod count;
 mod list;
 mod open;
+mod rows;
 mod size;
 
 use std::{
@@ -12,6 +14,7 @@ use std::{
 };
 
 pub use count::ShardCount;
+pub use rows::{ShardPage, ShardRow};
 
 use asyncflow_core::{
     id::{ShardId, TypeName},

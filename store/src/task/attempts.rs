@@ -10,7 +10,7 @@ use super::{GetError, row::read_failure};
 use crate::{Store, error::StoreError, shard::Place};
 
 /// The columns after `task_key`.
-pub(super) const COLUMNS: &str = "attempt, run, worker_id, session_id, stage, claim_time_ms, \
+pub(crate) const COLUMNS: &str = "attempt, run, worker_id, session_id, stage, claim_time_ms, \
      start_time_ms, end_time_ms, outcome, failure_reason, failure_message, exit_code";
 
 impl Store {
@@ -35,24 +35,25 @@ impl Store {
         sql.bind(id.key).push(" AND attempt > ").bind(after);
         sql.push(" ORDER BY attempt LIMIT ").bind(i64::from(limit));
         let rows = sql.all(self.reader()).await?;
-        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(|row| read(row, 0)).collect::<Result<_, _>>()?)
     }
 }
 
-fn read(row: &QueryResult) -> Result<Attempt, StoreError> {
-    let code: i16 = row.try_get_by_index(8)?;
+/// An attempt from [`COLUMNS`], which start at `at`.
+pub(crate) fn read(row: &QueryResult, at: usize) -> Result<Attempt, StoreError> {
+    let code: i16 = row.try_get_by_index(at + 8)?;
     Ok(Attempt {
-        attempt: row.try_get_by_index(0)?,
-        run: row.try_get_by_index(1)?,
-        worker_id: row.try_get_by_index(2)?,
-        session_id: row.try_get_by_index(3)?,
-        stage: row.try_get_by_index(4)?,
-        claim_time_ms: row.try_get_by_index(5)?,
-        start_time_ms: row.try_get_by_index(6)?,
-        end_time_ms: row.try_get_by_index(7)?,
+        attempt: row.try_get_by_index(at)?,
+        run: row.try_get_by_index(at + 1)?,
+        worker_id: row.try_get_by_index(at + 2)?,
+        session_id: row.try_get_by_index(at + 3)?,
+        stage: row.try_get_by_index(at + 4)?,
+        claim_time_ms: row.try_get_by_index(at + 5)?,
+        start_time_ms: row.try_get_by_index(at + 6)?,
+        end_time_ms: row.try_get_by_index(at + 7)?,
         outcome: AttemptOutcome::from_code(code)
             .ok_or_else(|| StoreError::Corrupt(format!("the attempt outcome {code}")))?,
-        failure: read_failure(row.try_get_by_index(9)?, row.try_get_by_index(10)?)?,
-        exit_code: row.try_get_by_index(11)?,
+        failure: read_failure(row.try_get_by_index(at + 9)?, row.try_get_by_index(at + 10)?)?,
+        exit_code: row.try_get_by_index(at + 11)?,
     })
 }

@@ -16,10 +16,11 @@ mod row;
 mod write;
 
 pub use apply::{Applied, ApplyError};
+pub(crate) use attempts::{COLUMNS as ATTEMPT_COLUMNS, read as read_attempt};
 pub use claim::{ClaimRequest, Claimed, Leased, Mark, Taker};
 pub use count::{Count, CountFilter};
 pub use get::GetError;
 pub use insert::{Create, InsertError, InsertRefusal, Inserted};
 pub use list::Page;
 pub use row::Parts;
-pub(crate) use row::state;
+pub(crate) use row::{columns, read_task, state};

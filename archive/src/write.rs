@@ -1,0 +1,316 @@
+//! Writes an archive: parts, each read back, then the manifest.
+
+use crate::{
+    error::ArchiveError,
+    line::Line,
+    manifest::{FORMAT_VERSION, Manifest, PartFile},
+    open::{Archive, MANIFEST},
+    part::PartEncoder,
+    read::Lines,
+    shard::ShardName,
+    verify::Sums,
+};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::{Error as StoreError, ObjectStoreExt, PutMode, PutOptions, path::Path};
+
+/// Where one part ends and the next one begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub part_rows_max: u64,
+    /// Compressed; a part may be larger by one line.
+    pub part_bytes_max: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { part_rows_max: 100_000, part_bytes_max: 32 * 1_024 * 1_024 }
+    }
+}
+
+/// The shard that is archived.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub shard: ShardName,
+    /// The registry's version of it.
+    pub version: i64,
+    /// When it was made.
+    pub create_time_ms: i64,
+}
+
+/// An archive that is being written. Dropping it leaves parts behind which belong to no manifest;
+/// the next archive of the shard removes them.
+pub struct Writer {
+    archive: Archive,
+    source: Source,
+    bounds: Bounds,
+    /// Tells the parts of this archive from those of every other one of the shard.
+    generation: i64,
+    part: PartEncoder,
+    files: Vec<PartFile>,
+    written: Sums,
+    verified: Sums,
+    previous: Option<Previous>,
+}
+
+/// The archive that this one replaces.
+struct Previous {
+    manifest: Manifest,
+    lines: Lines,
+    /// The first of its tasks that the new one has not met.
+    next_id: Option<String>,
+}
+
+impl Archive {
+    /// Begins an archive at `now_ms` of the database's clock.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Kept`] when there is one of another database's shard of that name;
+    /// [`ArchiveError::Store`]; [`ArchiveError::Damaged`] when the one that is there is.
+    pub async fn begin(
+        &self,
+        source: Source,
+        bounds: Bounds,
+        now_ms: i64,
+    ) -> Result<Writer, ArchiveError> {
+        let previous = match self.manifest(&source.shard).await? {
+            Some(manifest) => Some(self.previous(&source, manifest).await?),
+            None => None,
+        };
+        let older_ms = previous.as_ref().map_or(0, |previous| previous.manifest.create_time_ms);
+        Ok(Writer {
+            archive: self.clone(),
+            source,
+            bounds,
+            generation: now_ms.max(older_ms + 1),
+            part: PartEncoder::new()?,
+            files: Vec::new(),
+            written: Sums::default(),
+            verified: Sums::default(),
+            previous,
+        })
+    }
+
+    async fn previous(
+        &self,
+        source: &Source,
+        manifest: Manifest,
+    ) -> Result<Previous, ArchiveError> {
+        if manifest.shard_create_time_ms != source.create_time_ms {
+            return Err(ArchiveError::Kept {
+                location: self.location(&source.shard),
+                why: "it is of a shard of the same name in another database".to_owned(),
+            });
+        }
+        let mut lines = self.lines(&manifest);
+        let next_id = next_id(&mut lines).await?;
+        Ok(Previous { manifest, lines, next_id })
+    }
+}
+
+async fn next_id(lines: &mut Lines) -> Result<Option<String>, ArchiveError> {
+    match lines.next().await? {
+        Some(line) => lines.id_of(&line).map(Some),
+        None => Ok(None),
+    }
+}
+
+impl Writer {
+    /// Adds tasks, in the order of their ids, behind those that were added before.
+    ///
+    /// Not cancel safe: a future that is dropped leaves a writer that must be dropped too.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Kept`] when the older archive holds a task that is missing here;
+    /// [`ArchiveError::Misplaced`]; [`ArchiveError::Store`]; [`ArchiveError::Damaged`] when a part
+    /// did not come back as it was written.
+    pub async fn push(&mut self, lines: Vec<Line>) -> Result<(), ArchiveError> {
+        for line in &lines {
+            let after = self.written.last_id.clone().unwrap_or_default();
+            if !self.source.shard.holds(&line.id) || !self.written.add(line) {
+                let (id, shard) = (line.id.clone(), self.source.shard.to_string());
+                return Err(ArchiveError::Misplaced { id, after, shard });
+            }
+            self.meet(&line.id).await?;
+        }
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let part = std::mem::replace(&mut self.part, PartEncoder::new()?);
+            let bounds = self.bounds;
+            let encode = move || encode(part, rest, bounds);
+            (self.part, rest) = tokio::task::spawn_blocking(encode).await??;
+            if is_full(&self.part, self.bounds) {
+                self.end_part().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over the older archive's tasks up to `id`, which must all have been met.
+    async fn meet(&mut self, id: &str) -> Result<(), ArchiveError> {
+        let Some(previous) = &mut self.previous else { return Ok(()) };
+        match previous.next_id.as_deref() {
+            Some(older) if older < id => Err(self.loses_a_task()),
+            Some(older) if older == id => {
+                previous.next_id = next_id(&mut previous.lines).await?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn loses_a_task(&self) -> ArchiveError {
+        let lost = self.previous.as_ref().and_then(|previous| previous.next_id.as_deref());
+        ArchiveError::Kept {
+            location: self.archive.location(&self.source.shard),
+            why: format!(
+                "it holds the task {}, which the table does not hold any more",
+                lost.unwrap_or_default()
+            ),
+        }
+    }
+
+    async fn end_part(&mut self) -> Result<(), ArchiveError> {
+        let name = format!("part-{}-{:05}.jsonl.zst", self.generation, self.files.len() + 1);
+        let part = std::mem::replace(&mut self.part, PartEncoder::new()?);
+        let sealed = tokio::task::spawn_blocking(move || part.finish(name)).await?;
+        let (file, bytes) = sealed?;
+        self.put(&file.name, bytes, PutMode::Overwrite).await?;
+        let sums = std::mem::take(&mut self.verified);
+        self.verified = self.archive.verify_part(&self.source.shard, &file, sums).await?;
+        self.files.push(file);
+        Ok(())
+    }
+
+    /// Ends the last part and writes the manifest: from now on the archive is there.
+    ///
+    /// # Errors
+    /// As [`Writer::push`]; [`ArchiveError::Kept`] when another archive of the shard was completed
+    /// in the meantime.
+    pub async fn finish(mut self) -> Result<Manifest, ArchiveError> {
+        if self.part.rows > 0 {
+            self.end_part().await?;
+        }
+        if self.previous.as_ref().is_some_and(|previous| previous.next_id.is_some()) {
+            return Err(self.loses_a_task());
+        }
+        let location = self.archive.location(&self.source.shard);
+        if self.verified != self.written {
+            return Err(ArchiveError::damaged(
+                &location,
+                "what was read back is not what was sent",
+            ));
+        }
+        let manifest = self.manifest();
+        self.put_manifest(&manifest, &location).await?;
+        if let Err(error) = self.remove_older_parts().await {
+            tracing::warn!(%error, "parts of an older archive are left");
+        }
+        Ok(manifest)
+    }
+
+    fn manifest(&self) -> Manifest {
+        let written = self.written.clone();
+        Manifest {
+            format_version: FORMAT_VERSION,
+            asyncflow_version: env!("CARGO_PKG_VERSION").to_owned(),
+            task_type: self.source.shard.task_type().to_owned(),
+            shard: self.source.shard.number(),
+            shard_version: self.source.version,
+            shard_create_time_ms: self.source.create_time_ms,
+            create_time_ms: self.generation,
+            rows: written.rows,
+            rows_by_state: written.rows_by_state,
+            first_id: written.first_id,
+            last_id: written.last_id,
+            first_finish_time_ms: written.first_finish_time_ms,
+            last_finish_time_ms: written.last_finish_time_ms,
+            files: self.files.clone(),
+        }
+    }
+
+    /// Two governors may write at once, one of them without knowing that it does not lead any
+    /// more; the manifest of the first one stays.
+    async fn put_manifest(&self, manifest: &Manifest, location: &str) -> Result<(), ArchiveError> {
+        let there = self.archive.manifest(&self.source.shard).await?;
+        let replaced = self.previous.as_ref().map(|previous| &previous.manifest);
+        let why = "another archive of the shard was completed in the meantime";
+        let kept = || ArchiveError::Kept { location: location.to_owned(), why: why.to_owned() };
+        if there.as_ref() != replaced {
+            return Err(kept());
+        }
+        let mut text = serde_json::to_vec_pretty(manifest).map_err(std::io::Error::from)?;
+        text.push(b'\n');
+        let text = Bytes::from(text);
+        let mode = if there.is_none() { PutMode::Create } else { PutMode::Overwrite };
+        match self.put(MANIFEST, text.clone(), mode).await {
+            // Some stores cannot write on a condition; the look above has to do there.
+            Err(ArchiveError::Store {
+                source: StoreError::NotImplemented { .. } | StoreError::NotSupported { .. },
+                ..
+            }) => self.put(MANIFEST, text, PutMode::Overwrite).await,
+            // Also when the answer to the first try of the same call was lost.
+            Err(ArchiveError::Store { source: StoreError::AlreadyExists { .. }, .. }) => {
+                let there = self.archive.manifest(&self.source.shard).await?;
+                if there.as_ref() == Some(manifest) { Ok(()) } else { Err(kept()) }
+            }
+            written => written,
+        }
+    }
+
+    async fn put(&self, name: &str, bytes: Bytes, mode: PutMode) -> Result<(), ArchiveError> {
+        let path = self.archive.folder(&self.source.shard).join(name);
+        let options = PutOptions { mode, ..PutOptions::default() };
+        let put =
+            object_store::ObjectStore::put_opts(&*self.archive.store, &path, bytes.into(), options);
+        put.await.map(|_| ()).map_err(|source| ArchiveError::Store {
+            verb: "write",
+            location: self.archive.url_of(&self.source.shard, name),
+            source,
+        })
+    }
+
+    /// Those of archives that were never completed and of the one that was replaced. Parts of a
+    /// later generation may belong to somebody who is writing them.
+    async fn remove_older_parts(&self) -> Result<(), ArchiveError> {
+        let shard = &self.source.shard;
+        let failed = |verb| {
+            move |source| {
+                let location = self.archive.url_of(shard, "");
+                ArchiveError::Store { verb, location, source }
+            }
+        };
+        let folder = self.archive.folder(shard);
+        let listed: Vec<Path> = (self.archive.store.list(Some(&folder)))
+            .map_ok(|object| object.location)
+            .try_collect()
+            .await
+            .map_err(failed("list"))?;
+        let older = |path: &Path| {
+            let generation = path.filename()?.strip_prefix("part-")?.split('-').next()?;
+            Some(generation.parse::<i64>().ok()? < self.generation)
+        };
+        for path in listed.into_iter().filter(|path| older(path) == Some(true)) {
+            self.archive.store.delete(&path).await.map_err(failed("delete"))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_full(part: &PartEncoder, bounds: Bounds) -> bool {
+    part.rows >= bounds.part_rows_max || part.bytes() >= bounds.part_bytes_max
+}
+
+/// Encodes lines until the part is full; gives back those that it did not take.
+fn encode(
+    mut part: PartEncoder,
+    lines: Vec<Line>,
+    bounds: Bounds,
+) -> std::io::Result<(PartEncoder, Vec<Line>)> {
+    let mut lines = lines.into_iter();
+    while !is_full(&part, bounds) {
+        let Some(line) = lines.next() else { break };
+        part.push(&line)?;
+    }
+    Ok((part, lines.collect()))
+}
