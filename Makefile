@@ -14,7 +14,7 @@ help: ## Say what there is.
 
 .PHONY: build
 build: ## Build the four programs for use.
-	cargo build --release --workspace --bins
+	cargo build --release -p asyncflow -p asyncflow-broker -p asyncflow-governor -p asyncflow-worker
 
 .PHONY: demo
 demo: ## Train on real digits, pull the plug, watch it go on. A few minutes.

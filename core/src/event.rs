@@ -151,4 +151,9 @@ impl Event {
             Self::Update(_) => "Update",
         }
     }
+
+    /// Whether it makes a terminal task live again.
+    pub const fn revives(&self) -> bool {
+        matches!(self, Self::Retry { .. })
+    }
 }

@@ -6,8 +6,8 @@ use asyncflow_core::id::KeyGenerator;
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection,
     sqlx::{
-        Executor,
-        sqlite::{SqliteJournalMode, SqliteSynchronous},
+        AssertSqlSafe, Executor,
+        sqlite::{SqliteAutoVacuum, SqliteJournalMode, SqliteSynchronous},
     },
 };
 
@@ -83,7 +83,7 @@ impl Store {
             clock: DatabaseClock::default(),
             keys: std::sync::Mutex::new(KeyGenerator::new(rand::random())),
             types: TypeCache::new(&wake),
-            shards: ShardCache::default(),
+            shards: ShardCache::new(&wake),
             wake,
             locks,
         })))
@@ -230,6 +230,8 @@ async fn sqlite(
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(LOCK_WAIT_S))
             .foreign_keys(false)
+            // So that the room of a dropped shard can be given back; counts for new files only.
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .statement_cache_capacity(STATEMENTS_MAX)
     });
     let mut one = pool.clone();
@@ -262,16 +264,24 @@ fn is_new_enough(version: &str) -> bool {
 }
 
 fn mysql(options: &StoreOptions) -> ConnectOptions {
+    mysql_with(options, MYSQL_SESSION)
+}
+
+/// Sessions that are READ COMMITTED and begin with the statement `settings`.
+pub(crate) fn mysql_with(options: &StoreOptions, settings: &str) -> ConnectOptions {
     let url = options.url.replacen("mariadb:", "mysql:", 1);
     let mut pool = pool_options(options, &url);
     pool.map_sqlx_mysql_opts(|mysql| mysql.statement_cache_capacity(STATEMENTS_MAX));
-    pool.map_sqlx_mysql_pool_opts(|pool| {
-        pool.after_connect(|connection, _| {
+    let settings: Arc<str> = settings.into();
+    pool.map_sqlx_mysql_pool_opts(move |pool| {
+        let settings = Arc::clone(&settings);
+        pool.after_connect(move |connection, _| {
+            let settings = Arc::clone(&settings);
             Box::pin(async move {
                 connection
                     .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     .await?;
-                connection.execute(MYSQL_SESSION).await?;
+                connection.execute(AssertSqlSafe(settings.to_string())).await?;
                 Ok(())
             })
         })

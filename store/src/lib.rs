@@ -18,6 +18,7 @@ mod clock;
 mod connect;
 mod duty;
 mod error;
+pub mod fault;
 mod leader;
 mod ledger;
 pub mod lock;
@@ -41,7 +42,7 @@ pub use error::{Cause, StoreError};
 pub use leader::{Leader, LeaderFence};
 pub use log::{LogChunk, LogPage, LogStream};
 pub use options::{LockKind, StoreOptions};
-pub use shard::{ShardCount, ShardPage, ShardRow};
+pub use shard::{Drained, DropCheck, DropOutcome, DropTerms, ShardCount, ShardPage, ShardRow};
 pub use task::{
     Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, GetError, InsertError,
     InsertRefusal, Inserted, Leased, Mark, Page, Parts, Taker,

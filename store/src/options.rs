@@ -21,6 +21,9 @@ pub struct StoreOptions {
     pub redis_url: Option<String>,
     /// Prefix of all Redis keys and channels, so that installations can share a server.
     pub redis_prefix: String,
+    /// Where a test says at which points to stop, see [`crate::fault`].
+    #[cfg(feature = "fault-points")]
+    pub fault_dir: Option<std::path::PathBuf>,
 }
 
 /// Where locks are kept. Correctness never depends on it.
@@ -46,6 +49,8 @@ impl StoreOptions {
             lock: LockKind::Memory,
             redis_url: None,
             redis_prefix: "asyncflow".into(),
+            #[cfg(feature = "fault-points")]
+            fault_dir: std::env::var_os(crate::fault::DIR_VARIABLE).map(Into::into),
         }
     }
 }

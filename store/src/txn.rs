@@ -44,6 +44,25 @@ impl Store {
         }
     }
 
+    /// The same once, within `time_max`: for what is better tried again later than waited for.
+    pub(crate) async fn transact_once<C, T, F>(
+        &self,
+        context: &C,
+        time_max: Duration,
+        body: F,
+    ) -> Result<T, StoreError>
+    where
+        C: Sync + ?Sized,
+        T: Send,
+        F: for<'a> Fn(&'a Store, &'a DatabaseTransaction, &'a C) -> Body<'a, T> + Sync,
+    {
+        let committing = AtomicBool::new(false);
+        let attempt = self.attempt(context, &body, &committing);
+        tokio::time::timeout(time_max, attempt)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::unavailable(TimedOut)))
+    }
+
     async fn attempts<C, T, F>(
         &self,
         context: &C,

@@ -1,9 +1,29 @@
-//! The registry of shards: its rows, and a short cache of them.
+//! The registry of shards: its rows, a short cache of them, and the steps of a shard's life.
+//!
+//! ```text
+//!            roll                     drain               drop
+//!  CREATING ─────▶ OPEN ─────▶ CLOSED ─────▶ DRAINED ─────▶ DROPPING ─────▶ GONE
+//!                                 ▲              │              │
+//!                                 └──────────────┴──────────────┘
+//!                                  a task in it is live again, or kept for longer
+//! ```
+//!
+//! Every step begins by looking and can be repeated, so that whoever leads next goes on where a
+//! governor was killed. A broker may act on a row of the registry that is out of date: what it
+//! writes into a closed shard is found there, because claims look into every shard that is not
+//! DRAINED, and DRAINED is looked at again and again; what it writes into a dropped one fails,
+//! because the table is not there, and the broker reads the registry anew.
 
 mod archive;
+mod check;
 mod count;
+mod ddl;
+mod drain;
+mod drop;
 mod list;
 mod open;
+mod roll;
+mod room;
 mod rows;
 mod size;
 
@@ -13,17 +33,29 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use check::DropCheck;
 pub use count::ShardCount;
+pub use drain::Drained;
+pub use drop::{DropOutcome, DropTerms};
 pub use rows::{ShardPage, ShardRow};
 
 use asyncflow_core::{
     id::{ShardId, TypeName},
     shard::{Shard, ShardState},
 };
-use sea_orm::QueryResult;
+use sea_orm::{DatabaseTransaction, QueryResult};
 
-use crate::{clock::monotonic, error::StoreError, task_type::read_name};
+use crate::{
+    Store,
+    clock::monotonic,
+    error::StoreError,
+    sql::Sql,
+    task_type::read_name,
+    wake::{Wake, WakeReceiver},
+};
 
+/// The topic that is rung when a shard's state changed.
+const TOPIC: &str = "shards";
 const CACHE_MAX_AGE: Duration = Duration::from_secs(2);
 const COLUMNS: &str = "task_type, number, state, version, create_time_ms, update_time_ms, \
      close_time_ms, drain_time_ms, archive";
@@ -31,7 +63,7 @@ const COLUMNS: &str = "task_type, number, state, version, create_time_ms, update
 /// What the registry says of a shard that an id names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Its tables are there.
+    /// Its tables are there, unless they are being dropped at this moment.
     Here,
     /// It was dropped.
     Gone,
@@ -56,18 +88,72 @@ fn read(row: &QueryResult) -> Result<Shard, StoreError> {
     })
 }
 
-/// Shards per task type that were read a moment ago. Types without shards are not kept, so that
-/// made-up ids cannot fill it.
-#[derive(Debug, Default)]
-pub(crate) struct ShardCache(Mutex<HashMap<TypeName, Cached>>);
+/// A change of a shard's state, made only if it is in the state that it was seen in.
+struct Step<'a> {
+    shard: &'a ShardId,
+    from: ShardState,
+    to: ShardState,
+    now_ms: i64,
+}
 
-/// When it was read, and what.
-type Cached = (Instant, Arc<[Shard]>);
+impl Step<'_> {
+    /// Makes it; says whether it was made.
+    async fn write(&self, store: &Store, tx: &DatabaseTransaction) -> Result<bool, StoreError> {
+        let mut sql = self.update(store);
+        sql.push(" WHERE task_type = ").bind(self.shard.task_type.as_str());
+        sql.push(" AND number = ").bind(self.shard.number);
+        sql.push(" AND state = ").bind(self.from.code());
+        Ok(sql.run(tx).await? == 1)
+    }
+
+    fn update(&self, store: &Store) -> Sql {
+        let mut sql = store.sql("UPDATE shards SET version = version + 1, state = ");
+        sql.bind(self.to.code()).push(", update_time_ms = ").bind(self.now_ms);
+        match self.to {
+            ShardState::Closed if self.from == ShardState::Open => {
+                sql.push(", close_time_ms = ").bind(self.now_ms);
+            }
+            // What was archived is not all of it any more.
+            ShardState::Closed => {
+                sql.push(", drain_time_ms = NULL, archive = NULL");
+            }
+            ShardState::Drained if self.from == ShardState::Closed => {
+                sql.push(", drain_time_ms = ").bind(self.now_ms);
+            }
+            _ => {}
+        }
+        sql
+    }
+}
+
+impl Store {
+    /// Everybody who knows the shards of this type reads them anew.
+    pub(crate) fn shards_changed(&self, task_type: &TypeName) {
+        self.shard_cache().forget(task_type);
+        self.wake().ring([TOPIC]);
+    }
+}
+
+/// Shards per task type that were read a moment ago. Types without shards are not kept, so that
+/// made-up ids cannot fill it. Emptied when somebody rings [`TOPIC`].
+pub(crate) struct ShardCache(Mutex<Cached>);
+
+struct Cached {
+    shards: HashMap<TypeName, (Instant, Arc<[Shard]>)>,
+    changed: WakeReceiver,
+}
 
 impl ShardCache {
+    pub fn new(wake: &Wake) -> Self {
+        Self(Mutex::new(Cached { shards: HashMap::new(), changed: wake.subscribe(TOPIC) }))
+    }
+
     fn get(&self, task_type: &TypeName) -> Option<Arc<[Shard]>> {
-        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (read, shards) = cached.get(task_type)?;
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.changed.take_rung() {
+            cached.shards.clear();
+        }
+        let (read, shards) = cached.shards.get(task_type)?;
         (monotonic().duration_since(*read) < CACHE_MAX_AGE).then(|| shards.clone())
     }
 
@@ -75,12 +161,13 @@ impl ShardCache {
         if !shards.is_empty() {
             let entry = (monotonic(), shards.clone());
             let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            cached.insert(task_type.clone(), entry);
+            cached.shards.insert(task_type.clone(), entry);
         }
     }
 
     /// Forgets a type's shards: a table was missing or was just made.
     pub fn forget(&self, task_type: &TypeName) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(task_type);
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.shards.remove(task_type);
     }
 }

@@ -108,6 +108,8 @@ impl Store {
         }
         let answers = self.apply_or_split(&items, fence).await;
         // A heartbeat is no news; a batch of nothing else must not wake those who watch.
+        (items.iter().filter(|item| item.event.revives()))
+            .for_each(|item| self.shards_changed(item.id.task_type()));
         let news = answers.iter().zip(&items).filter_map(|(answer, item)| {
             let heartbeat = matches!(item.event, Event::Heartbeat { .. });
             answer.as_ref().ok().filter(|_| !heartbeat).map(|applied| &applied.task)
@@ -123,12 +125,15 @@ impl Store {
                 items.iter().for_each(|item| self.shard_cache().forget(item.id.task_type()));
                 match self.apply_batch(items, fence).await {
                     Ok(answers) => return answers,
-                    Err(error) => error.exhausted(),
+                    Err(error) => error,
                 }
             }
             Err(error) => error,
         };
-        if !error.may_be_one_row() || items.len() == 1 {
+        // A shard that is being dropped must not keep the others' tasks waiting.
+        let is_shard = matches!(error, StoreError::NoSuchTable(_));
+        if !(is_shard || error.may_be_one_row()) || items.len() == 1 {
+            let error = error.exhausted();
             return items.iter().map(|_| Err(error.clone().into())).collect();
         }
         let mut answers = Vec::with_capacity(items.len());
@@ -183,12 +188,16 @@ async fn apply_once(
             Some(Place::Unknown) | None => continue,
         }
         let keys = members.iter().map(|&at| request.items[at].id.key).collect();
+        let revives = members.iter().any(|&at| request.items[at].event.revives());
         let (mut batch, now_ms) = Batch::lock(store, tx, shard, keys).await?;
         last_ms = last_ms.max(now_ms);
         for at in members {
             answers[at] = apply_one(&mut batch, &request.items[at], now_ms, &mut ledger);
         }
         batch.write(store, tx).await?;
+        if revives && !store.is_off("retry.reopens") {
+            store.reopen(tx, shard, now_ms).await?;
+        }
     }
     ledger.write(store, tx, last_ms).await?;
     Ok(answers)

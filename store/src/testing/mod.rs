@@ -8,6 +8,7 @@
 //!
 //! A server never outlives the process that started it, however that process ends.
 
+mod hold;
 mod mariadb;
 mod postgres;
 mod redis;
@@ -15,6 +16,7 @@ mod server;
 mod sqlite;
 mod supervised;
 
+pub use hold::HeldRead;
 pub use mariadb::{mariadb, start_mariadb};
 pub use postgres::{postgres, start_postgres};
 pub use redis::start_redis;

@@ -120,7 +120,7 @@ pub async fn a_paused_type_gives_nothing(store: Store) {
 pub async fn old_shards_come_first(store: Store) {
     insert_all(&store, [new_task("old")]).await;
     let name = type_name("work");
-    let rolled = store.roll_shard(&name).await.unwrap();
+    let rolled = store.roll_shard(&name, None).await.unwrap();
     assert_eq!(rolled.number, 2);
     let young = insert_all(&store, [new_task("young")]).await.remove(0);
     assert_eq!(young.id.shard, rolled);

@@ -16,7 +16,7 @@ async fn many(store: &Store) {
         new
     });
     insert_all(store, tasks).await;
-    store.roll_shard(&type_name("work")).await.unwrap();
+    store.roll_shard(&type_name("work"), None).await.unwrap();
     insert_all(store, (60..70).map(|n| new_task(&n.to_string()))).await;
     for leased in claim(store, 1, 12).await.leased {
         let task = leased.task.task;

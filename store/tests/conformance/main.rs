@@ -6,6 +6,7 @@ mod claim;
 mod fixture;
 mod insert;
 mod leader;
+mod life;
 mod list;
 mod lock;
 mod log;
@@ -72,6 +73,13 @@ conformance! {
     insert::a_bad_member_does_not_harm_its_neighbours,
     leader::duties_add_up,
     leader::only_one_leads_and_epochs_fence,
+    life::a_shard_lives_and_goes,
+    life::a_live_or_retained_row_keeps_its_shard,
+    life::a_retry_reopens_a_drained_shard,
+    life::a_late_insert_is_found_or_goes_elsewhere,
+    life::every_step_is_continued_by_the_next_leader,
+    life::an_older_leader_changes_nothing,
+    life::a_reader_makes_the_drop_give_up,
     list::pages_meet_every_task_once,
     list::filters_are_conjunctions,
     list::a_value_is_never_sql,

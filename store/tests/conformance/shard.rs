@@ -19,7 +19,7 @@ pub async fn many_openers_make_one_shard(store: Store) {
     let shards = store.list_shards(None).await.unwrap();
     assert_eq!(shards.len(), 1);
     assert_eq!(shards[0].state, ShardState::Open);
-    let rolled = store.roll_shard(&name).await.unwrap();
+    let rolled = store.roll_shard(&name, None).await.unwrap();
     assert_eq!(rolled.number, 2);
     let states: Vec<_> =
         store.list_shards(Some(&name)).await.unwrap().iter().map(|s| s.state).collect();

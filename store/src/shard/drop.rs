@@ -1,0 +1,198 @@
+//! Drops a shard's tables.
+//!
+//! 1. The registry says DROPPING.
+//! 2. The tables are renamed, which waits a second at most for those who use them. From now on
+//!    nobody writes into them: who knew them under their old names reads the registry anew.
+//! 3. Nothing live and nothing to be kept is in them; otherwise they get their names back, and the
+//!    shard is CLOSED.
+//! 4. The tables are dropped, that of the tasks first: when it is gone, 3 is decided.
+//! 5. The registry says GONE, and the counts go.
+//!
+//! Whoever finds DROPPING looks where the tables are and goes on from there.
+
+use asyncflow_core::{id::ShardId, shard::ShardState};
+use sea_orm::DatabaseTransaction;
+
+use super::{Step, ddl::Ddl, drain::live_states};
+use crate::{
+    Store,
+    backend::Backend,
+    error::StoreError,
+    leader::{LeaderFence, check_fence},
+};
+
+/// Under what terms a shard may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropTerms {
+    /// Tasks that ended at or after this time are kept, and their shard with them.
+    pub before_ms: i64,
+    /// Rows of its archive: the shard is kept when it has another number of them.
+    pub archived_rows: Option<i64>,
+}
+
+/// What became of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropOutcome {
+    /// Its tables are gone.
+    Dropped {
+        /// Rows that went, by the counts.
+        rows: i64,
+    },
+    /// Somebody used its tables for longer than a second, or is dropping it; to be tried again.
+    Busy,
+    /// It holds a live task, one that is to be kept, or one that is not in its archive.
+    Kept {
+        /// A live one.
+        live: bool,
+    },
+    /// It is not DRAINED.
+    NotDrained,
+}
+
+/// Where the tables are between the rename and the drop.
+struct Names {
+    old: [String; 3],
+    parked: [String; 3],
+}
+
+impl Names {
+    fn of(shard: &ShardId) -> Self {
+        let old = [shard.task_table(), shard.attempt_table(), shard.label_table()];
+        let parked = old.clone().map(|name| format!("drop_{name}"));
+        Self { old, parked }
+    }
+}
+
+impl Store {
+    /// Drops a DRAINED shard, or goes on with a drop that was begun; only while that leader leads.
+    /// A drop that is refused leaves the shard as it was, or CLOSED.
+    ///
+    /// Cancel safe: what was done stays, and the next call goes on from there.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such shard; `NotLeader`; those of the database.
+    pub async fn drop_shard(
+        &self,
+        shard: &ShardId,
+        terms: DropTerms,
+        fence: &LeaderFence,
+    ) -> Result<DropOutcome, StoreError> {
+        let found = self.drop_check(shard, terms.before_ms).await?;
+        match found.state {
+            ShardState::Drained => {
+                let is_archived = terms.archived_rows.is_none_or(|rows| rows == found.rows);
+                let kept = found.retained_rows > 0 || !is_archived;
+                if found.live_rows > 0 || kept {
+                    return Ok(DropOutcome::Kept { live: found.live_rows > 0 });
+                }
+                let to = ShardState::Dropping;
+                if !self.step_led(shard, ShardState::Drained, to, fence).await? {
+                    return Ok(DropOutcome::NotDrained);
+                }
+            }
+            ShardState::Dropping => {}
+            _ => return Ok(DropOutcome::NotDrained),
+        }
+        self.fault_point("drop.begun").await;
+        let Some(ddl) = Ddl::begin(self, shard, fence).await? else {
+            return Ok(DropOutcome::Busy);
+        };
+        let outcome = self.drop_tables(&ddl, shard, terms.before_ms).await;
+        ddl.end().await;
+        match outcome? {
+            DropOutcome::Dropped { .. } => {
+                self.fault_point("drop.dropped").await;
+                self.forget_shard(shard, fence).await?;
+                self.give_room_back().await?;
+                Ok(DropOutcome::Dropped { rows: found.rows })
+            }
+            other => {
+                let busy = other == DropOutcome::Busy;
+                let back = if busy { ShardState::Drained } else { ShardState::Closed };
+                self.step_led(shard, ShardState::Dropping, back, fence).await?;
+                Ok(other)
+            }
+        }
+    }
+
+    async fn drop_tables(
+        &self,
+        ddl: &Ddl<'_>,
+        shard: &ShardId,
+        before_ms: i64,
+    ) -> Result<DropOutcome, StoreError> {
+        let names = Names::of(shard);
+        if self.has_table(&names.old[0]).await? {
+            match ddl.run(&self.renames(&names.old, &names.parked)).await {
+                Ok(()) => {}
+                Err(StoreError::Contended(_)) => return Ok(DropOutcome::Busy),
+                Err(error) => return Err(error),
+            }
+        }
+        self.fault_point("drop.renamed").await;
+        let tasks = &names.parked[0];
+        if !self.is_off("drop.looks_again") && self.has_table(tasks).await? {
+            let live = self.holds(tasks, &live_states()).await?;
+            if live || self.retained_rows(tasks, before_ms, 1).await? > 0 {
+                self.fault_point("drop.refused").await;
+                ddl.run(&self.renames(&names.parked, &names.old)).await?;
+                return Ok(DropOutcome::Kept { live });
+            }
+        }
+        self.fault_point("drop.allowed").await;
+        if self.backend() == Backend::Sqlite {
+            self.empty(&names.parked, ddl).await?;
+        }
+        for table in &names.parked {
+            ddl.run(&[format!("DROP TABLE IF EXISTS {table}")]).await?;
+            self.fault_point("drop.one_table").await;
+        }
+        Ok(DropOutcome::Dropped { rows: 0 })
+    }
+
+    /// All names at once, or none.
+    fn renames(&self, from: &[String; 3], to: &[String; 3]) -> Vec<String> {
+        let pairs = from.iter().zip(to);
+        if self.backend() == Backend::Mysql {
+            let pairs: Vec<_> = pairs.map(|(from, to)| format!("{from} TO {to}")).collect();
+            return vec![format!("RENAME TABLE {}", pairs.join(", "))];
+        }
+        pairs.map(|(from, to)| format!("ALTER TABLE {from} RENAME TO {to}")).collect()
+    }
+
+    async fn has_table(&self, table: &str) -> Result<bool, StoreError> {
+        let look = self.sql(&format!("SELECT 1 FROM {table} LIMIT 1"));
+        match look.one(self.reader()).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NoSuchTable(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// GONE, and no counts. Repeating it does nothing.
+    async fn forget_shard(&self, shard: &ShardId, fence: &LeaderFence) -> Result<(), StoreError> {
+        let (from, to) = (ShardState::Dropping, ShardState::Gone);
+        let step = Step { shard, from, to, now_ms: self.now_ms().await? };
+        self.transact(&(step, fence), |store, tx, (step, fence)| {
+            Box::pin(forget_once(store, tx, step, fence))
+        })
+        .await?;
+        self.shards_changed(&shard.task_type);
+        Ok(())
+    }
+}
+
+async fn forget_once(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    step: &Step<'_>,
+    fence: &LeaderFence,
+) -> Result<(), StoreError> {
+    check_fence(store, tx, fence).await?;
+    if step.write(store, tx).await? {
+        let mut sql = store.sql("DELETE FROM task_counts WHERE task_type = ");
+        sql.bind(step.shard.task_type.as_str()).push(" AND shard = ").bind(step.shard.number);
+        sql.run(tx).await?;
+    }
+    Ok(())
+}
