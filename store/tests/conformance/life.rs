@@ -50,7 +50,7 @@ async fn drained(store: &Store) -> (Task, LeaderFence) {
     let fence = lead(store, "g1").await;
     store.roll_shard(&type_name("work"), Some(&fence)).await.unwrap();
     let found = store.drain_shards(None, &fence).await.unwrap();
-    assert_eq!(found.drained, [task.id.shard.clone()]);
+    assert_eq!(found.drained, std::slice::from_ref(&task.id.shard));
     (task, fence)
 }
 
