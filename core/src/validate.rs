@@ -12,6 +12,7 @@ pub mod list;
 pub mod new_task;
 pub mod number;
 pub mod patch;
+pub mod shard;
 pub mod task_type;
 pub mod text;
 pub mod time;

@@ -71,6 +71,9 @@ pub struct DutiesConfig {
     pub reap_interval_ms: u64,
     pub promote_interval_ms: u64,
     pub retention_interval_ms: u64,
+    pub roll_interval_ms: u64,
+    pub drain_interval_ms: u64,
+    pub drop_interval_ms: u64,
     /// Most rows that one transaction changes.
     pub batch_rows_max: u32,
     /// How long a task has to be due before its broker is taken for dead.
@@ -176,6 +179,9 @@ impl Validate for DutiesConfig {
             ("reap_interval_ms", self.reap_interval_ms, 10, HOUR_MS),
             ("promote_interval_ms", self.promote_interval_ms, 10, HOUR_MS),
             ("retention_interval_ms", self.retention_interval_ms, 10, 24 * HOUR_MS),
+            ("roll_interval_ms", self.roll_interval_ms, 10, HOUR_MS),
+            ("drain_interval_ms", self.drain_interval_ms, 10, HOUR_MS),
+            ("drop_interval_ms", self.drop_interval_ms, 10, 24 * HOUR_MS),
             ("promote_after_ms", self.promote_after_ms, 0, HOUR_MS),
         ];
         require_spans(rules, &spans);

@@ -1,9 +1,12 @@
 //! What the governor does while it leads: one file per duty.
 
+pub(crate) mod drain;
+pub(crate) mod drop;
 mod every_type;
 pub(crate) mod promote;
 pub(crate) mod reap;
 pub(crate) mod retention;
+pub(crate) mod roll;
 
 use crate::{clock::Clock, config::GovernorConfig, outage::Outages};
 use asyncflow_store::{LeaderFence, Store, StoreError};
@@ -47,5 +50,8 @@ pub(crate) fn all(config: &GovernorConfig) -> Vec<Box<dyn Duty>> {
         Box::new(reap::Reap::new(config)),
         Box::new(promote::Promote::new(config)),
         Box::new(retention::Retention::new(config)),
+        Box::new(roll::Roll::new(config)),
+        Box::new(drain::Drain::new(config)),
+        Box::new(drop::Drop::new(config)),
     ]
 }

@@ -1,20 +1,24 @@
 //! GovernorService: one delegating line per call, the calls in files of their names.
 
+mod drop_shard;
 mod get_leader;
 mod get_status;
 mod list_shards;
 mod resign;
+mod roll_shard;
 mod run_duty;
 mod show_shard;
 
-use crate::{lead::Lead, schedule::Roster};
+use crate::{lead::Lead, schedule::Roster, status};
+use asyncflow_core::{id::TypeName, task_type::TaskType};
 use asyncflow_proto::v1::{
-    GetLeaderRequest, GetLeaderResponse, GetStatusRequest, GetStatusResponse, ListShardsRequest,
-    ListShardsResponse, ResignRequest, ResignResponse, RunDutyRequest, RunDutyResponse,
+    DropShardRequest, DropShardResponse, GetLeaderRequest, GetLeaderResponse, GetStatusRequest,
+    GetStatusResponse, ListShardsRequest, ListShardsResponse, ResignRequest, ResignResponse,
+    RollShardRequest, RollShardResponse, RunDutyRequest, RunDutyResponse,
     governor_service_server::GovernorService,
 };
 use asyncflow_service::auth::{Identity, Kind};
-use asyncflow_store::Store;
+use asyncflow_store::{LeaderFence, Store};
 use tonic::{Request, Response, Status};
 
 /// What the calls work with.
@@ -24,6 +28,20 @@ pub(crate) struct Service {
     pub store: Store,
     pub lead: Lead,
     pub roster: Roster,
+}
+
+impl Service {
+    /// The right to change something, if this governor leads.
+    fn fence(&self) -> Result<LeaderFence, Status> {
+        let term = self.lead.term();
+        term.map(|term| term.fence).ok_or_else(|| status::not_leader(self.lead.leader_seen()))
+    }
+
+    /// A task type that has to be there.
+    async fn task_type(&self, name: &TypeName) -> Result<TaskType, Status> {
+        let found = self.store.get_type(name).await.map_err(|error| status::store(&error))?;
+        found.ok_or_else(|| status::unknown_task_type(name))
+    }
 }
 
 /// Changing how the governor works is for operators, looking at it for everybody with a token.
@@ -72,16 +90,18 @@ impl GovernorService for Service {
 
     async fn roll_shard(
         &self,
-        _: Request<asyncflow_proto::v1::RollShardRequest>,
-    ) -> Result<Response<asyncflow_proto::v1::RollShardResponse>, Status> {
-        Err(Status::unimplemented("soon"))
+        request: Request<RollShardRequest>,
+    ) -> Result<Response<RollShardResponse>, Status> {
+        require_admin(&request)?;
+        roll_shard::roll_shard(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn drop_shard(
         &self,
-        _: Request<asyncflow_proto::v1::DropShardRequest>,
-    ) -> Result<Response<asyncflow_proto::v1::DropShardResponse>, Status> {
-        Err(Status::unimplemented("soon"))
+        request: Request<DropShardRequest>,
+    ) -> Result<Response<DropShardResponse>, Status> {
+        require_admin(&request)?;
+        drop_shard::drop_shard(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn archive_shard(

@@ -4,7 +4,11 @@
 //! `RetryInfo`, every INVALID_ARGUMENT all that is wrong.
 
 use crate::{lead::ResignError, schedule::RunError};
-use asyncflow_core::{error_reason::ErrorReason, violation::Violations};
+use asyncflow_core::{
+    error_reason::ErrorReason,
+    id::{ShardId, TypeName},
+    violation::Violations,
+};
 use asyncflow_service::status::DOMAIN;
 use asyncflow_store::StoreError;
 use std::{collections::HashMap, time::Duration};
@@ -43,8 +47,32 @@ pub(crate) fn unknown_duty(known: &str) -> Status {
     refusal(ErrorReason::UnknownDuty, &format!("there is no such duty; there are {known}"))
 }
 
+/// There is no such task type.
+pub(crate) fn unknown_task_type(name: &TypeName) -> Status {
+    refusal(ErrorReason::UnknownTaskType, &format!("there is no task type {name}"))
+}
+
+/// There is no such shard.
+pub(crate) fn shard_not_found(id: &ShardId) -> Status {
+    let ShardId { task_type, number } = id;
+    refusal(ErrorReason::ShardNotFound, &format!("there is no shard {task_type}-{number}"))
+}
+
+/// What is in the shard forbids it.
+pub(crate) fn shard_in_use(id: &ShardId, obstacle: &str) -> Status {
+    let ShardId { task_type, number } = id;
+    refusal(ErrorReason::ShardInUse, &format!("shard {task_type}-{number}: {obstacle}"))
+}
+
+/// Somebody read the shard's tables for too long, or is changing them.
+pub(crate) fn shard_busy(id: &ShardId) -> Status {
+    let ShardId { task_type, number } = id;
+    let message = format!("somebody uses the tables of shard {task_type}-{number}; try later");
+    refusal(ErrorReason::Contention, &message)
+}
+
 /// This governor stands by; `leader` is the one that leads, as far as it knows.
-fn not_leader(leader: Option<String>) -> Status {
+pub(crate) fn not_leader(leader: Option<String>) -> Status {
     let reason = ErrorReason::NotLeader;
     let other = leader.as_deref().unwrap_or("another one");
     let message = format!("this governor stands by; {other} leads");

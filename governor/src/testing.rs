@@ -159,6 +159,12 @@ impl Bed {
         self.apply(id, Event::Settle { fence, settle, digest: 1, exit_code: None }).await;
     }
 
+    /// Closes the open shard of a type.
+    pub async fn roll(&self, task_type: &str, fence: &LeaderFence) {
+        let name = TypeName::new(task_type).unwrap();
+        self.store.roll_shard(&name, Some(fence)).await.unwrap();
+    }
+
     pub async fn set_type(&self, name: &str, change: impl FnOnce(&mut TaskType)) {
         let name = TypeName::new(name).unwrap();
         self.store.ensure_type(&name).await.unwrap();

@@ -94,8 +94,8 @@ impl Duty for Retention {
         deleted +=
             cx.store.delete_stale_workers(before(self.keep.workers_ms), Some(&cx.fence)).await?;
         for task_type in all_types(&cx.store).await? {
-            if let Some(kept_ms) = u64::try_from(task_type.retention_ms).ok().filter(|ms| *ms > 0) {
-                deleted += self.purge(cx, Rows::Tasks(&task_type.name), before(kept_ms)).await?;
+            if let Some(before_ms) = task_type.delete_rows_before_ms(now_ms) {
+                deleted += self.purge(cx, Rows::Tasks(&task_type.name), before_ms).await?;
             }
         }
         Ok(deleted)

@@ -36,10 +36,11 @@ pub async fn start(url: &str) -> Governor {
         .env([])
         .flag("database.url", url)
         .flag("metrics.address", "")
-        .flag("leader.ttl_ms", TTL_MS.to_string())
-        .flag("duties.reap_interval_ms", "3600000")
-        .flag("duties.promote_interval_ms", "3600000")
-        .flag("duties.retention_interval_ms", "3600000");
+        .flag("leader.ttl_ms", TTL_MS.to_string());
+    let duties = ["reap", "promote", "retention", "roll", "drain", "drop"];
+    let sources = duties.iter().fold(sources, |sources, duty| {
+        sources.flag(&format!("duties.{duty}_interval_ms"), "3600000")
+    });
     let config = GovernorConfig::load(&sources).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -57,6 +57,7 @@ impl Store {
 
     /// Deletes terminal tasks of a type that ended before `before_ms`, oldest first, at most
     /// `limit` per state and shard; returns how many. With a fence, only while that leader leads.
+    /// Drained shards are left alone: they are dropped as a whole.
     ///
     /// # Errors
     /// `NotLeader`; those of the database.
@@ -67,7 +68,7 @@ impl Store {
         limit: u32,
         fence: Option<&LeaderFence>,
     ) -> Result<u64, StoreError> {
-        let shards = self.readable_shards(Some(task_type)).await?;
+        let shards = self.active_shards(task_type).await?;
         let work = Retention { shards, before_ms, limit, fence };
         let deleted = self
             .transact(&work, |store, tx, work| Box::pin(retain_once(store, tx, work)))
