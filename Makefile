@@ -10,7 +10,7 @@ PYTHON := $(CURDIR)/tests/.venv/bin/python
 
 .PHONY: help
 help: ## Say what there is.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 20
 
 .PHONY: build
 build: ## Build the four programs for use.
@@ -67,3 +67,9 @@ bench: setup ## Measure on this machine; docs/benchmarks.md says what.
 	cargo build --release --workspace --bins
 	cargo run --release -p asyncflow-benches
 	cargo bench -p asyncflow-benches --bench core
+
+.PHONY: bench-shards
+bench-shards: setup ## Measure at 12 million rows, with rolls and drops. Half an hour, 21 GB of disk.
+	cargo build --release --workspace --bins
+	cargo run --release -p asyncflow-benches -- shards --plot docs/bench-shards.svg \
+	    | tee target/bench-shards.md

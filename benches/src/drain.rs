@@ -5,15 +5,16 @@ use crate::{
     clock::Stopwatch, creates::TASK_TYPE, error::BenchError, rate, record::Records, target::Target,
 };
 use asyncflow_proto::v1::{
-    AcquireTasksRequest, CompleteTaskRequest, Lease, RegisterWorkerRequest, StartTasksRequest,
-    worker_service_client::WorkerServiceClient,
+    AcquireTasksRequest, CompleteTaskRequest, HeartbeatRequest, Lease, RegisterWorkerRequest,
+    StartTasksRequest, worker_service_client::WorkerServiceClient,
 };
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
 const WORKERS: usize = 4;
-const ACQUIRE: i32 = 100;
+/// Tasks of one acquire.
+pub const ACQUIRE: i32 = 100;
 
 /// A registered worker of one task type.
 #[derive(Clone)]
@@ -72,9 +73,17 @@ impl Worker {
         Ok(())
     }
 
-    /// Acquires, starts and completes; how many.
-    async fn work_off(self) -> Result<u64, BenchError> {
-        let leases = self.acquire(ACQUIRE).await?;
+    /// Renews the session.
+    pub async fn beat(&self) -> Result<(), BenchError> {
+        let session_id = self.session_id.clone();
+        let request = HeartbeatRequest { session_id, ..HeartbeatRequest::default() };
+        self.client.clone().heartbeat(request).await?;
+        Ok(())
+    }
+
+    /// Acquires at most `most`, starts and completes; how many.
+    pub async fn work_off(self, most: i32) -> Result<u64, BenchError> {
+        let leases = self.acquire(most).await?;
         let count = leases.len() as u64;
         if count > 0 {
             self.start(leases.clone()).await?;
@@ -102,7 +111,7 @@ pub async fn measure(
     }
     let left = waiting(target).await?;
     let started = Stopwatch::start();
-    let rate = rate::measure(workers, span, Worker::work_off).await?;
+    let rate = rate::measure(workers, span, |worker| worker.work_off(ACQUIRE)).await?;
     if rate.count >= left {
         let text = format!("only {left} tasks for {:?} of drain", started.elapsed());
         return Err(BenchError::Other(text));

@@ -9,6 +9,7 @@
 //! Every figure goes as a line of JSON to `--output`, with the machine and the settings that it was
 //! made with, and as a table in Markdown to stdout. `limits.rs` measures in the same run what the
 //! transport and the database alone could do, so that a figure can be read as a share of that.
+//! `asyncflow-bench shards` (`shards/`) measures at millions of rows.
 
 mod clock;
 mod creates;
@@ -20,9 +21,10 @@ mod limits;
 mod machine;
 mod rate;
 mod record;
+mod shards;
 mod target;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use error::BenchError;
 use record::Records;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -30,8 +32,10 @@ use target::Target;
 
 /// Measures brokers on SQLite, MariaDB and PostgreSQL with full durability.
 #[derive(Parser)]
-#[command(name = "asyncflow-bench", version)]
+#[command(name = "asyncflow-bench", version, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Measurement>,
     /// Databases to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "sqlite,mariadb,postgres")]
     databases: Vec<DatabaseKind>,
@@ -47,6 +51,12 @@ struct Args {
     /// Where lines of JSON are added.
     #[arg(long, value_name = "FILE", default_value = "target/bench/results.jsonl")]
     output: PathBuf,
+}
+
+/// What is measured instead.
+#[derive(Subcommand)]
+enum Measurement {
+    Shards(shards::ShardsArgs),
 }
 
 /// A kind of database.
@@ -78,7 +88,11 @@ impl DatabaseKind {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match measure_all(&args).await {
+    let measured = match &args.command {
+        None => measure_all(&args).await,
+        Some(Measurement::Shards(args)) => shards::measure_all(args).await,
+    };
+    match measured {
         Ok(table) => {
             println!("{table}");
             ExitCode::SUCCESS

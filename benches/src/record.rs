@@ -53,6 +53,11 @@ impl Records {
         })
     }
 
+    /// On what the figures are made.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
     /// The figures that follow are of this database.
     pub fn begin(&mut self, database: &'static str, durability: &'static str) {
         self.database = database;
@@ -101,7 +106,7 @@ impl Records {
 }
 
 /// Three digits that matter are enough.
-fn shown(value: f64) -> String {
+pub fn shown(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),
         10.0..100.0 => format!("{value:.1}"),

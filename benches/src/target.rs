@@ -1,8 +1,10 @@
-//! What is measured: a database with full durability, and a broker on it as a process of its own.
+//! What is measured: a database with full durability, and a broker on it as a process of its own;
+//! for those who want it a governor too.
 
 use crate::{DatabaseKind, clock::Stopwatch, error::BenchError};
 use asyncflow_proto::v1::{
-    broker_service_client::BrokerServiceClient, worker_service_client::WorkerServiceClient,
+    broker_service_client::BrokerServiceClient, governor_service_client::GovernorServiceClient,
+    worker_service_client::WorkerServiceClient,
 };
 use asyncflow_store::testing::{
     Durability, Server, SqliteFile, Supervised, free_port, fresh_database, start_mariadb,
@@ -16,17 +18,17 @@ use tonic::transport::{Channel, Endpoint};
 
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Dropping it ends the broker, then the database.
+/// Dropping it ends governor and broker, then the database.
 pub struct Target {
-    broker: Supervised,
-    address: String,
+    governor: Option<Program>,
+    broker: Program,
     database_url: String,
-    _database: Database,
+    database: Database,
 }
 
 enum Database {
-    File(#[expect(dead_code, reason = "held so that the file stays")] SqliteFile),
-    Server(#[expect(dead_code, reason = "held so that the server runs")] Server),
+    File(SqliteFile),
+    Server(Server),
 }
 
 impl Target {
@@ -40,27 +42,49 @@ impl Target {
             DatabaseKind::Mariadb => served(start_mariadb(Durability::Full)).await,
             DatabaseKind::Postgres => served(start_postgres(Durability::Full)).await,
         };
-        let port = free_port();
-        let settings = [
-            ("DATABASE__URL", database_url.clone()),
-            ("LISTEN__ADDRESS", format!("127.0.0.1:{port}")),
-            ("METRICS__ADDRESS", String::new()),
-            ("AUTO_CREATE_TASK_TYPES", "true".to_owned()),
-            ("LOG__FILTER", "warn".to_owned()),
-        ];
-        let variables = settings.map(|(key, value)| (format!("ASYNCFLOW_BROKER__{key}"), value));
-        let program = broker.map_or_else(beside_this_program, |path| Ok(path.to_owned()))?;
-        let dir = tempfile::tempdir()?.keep();
-        let broker = Supervised::start(&dir, &[&program], &variables);
-        let address = format!("http://127.0.0.1:{port}");
-        let target = Self { broker, address, database_url, _database: database };
-        target.until_it_answers().await?;
-        Ok(target)
+        let settings = [("AUTO_CREATE_TASK_TYPES", "true")];
+        let broker = Program::start("asyncflow-broker", broker, &database_url, &settings).await?;
+        Ok(Self { governor: None, broker, database_url, database })
+    }
+
+    /// Starts a governor with its default settings, and returns when it answers.
+    pub async fn start_governor(&mut self) -> Result<(), BenchError> {
+        let governor = Program::start("asyncflow-governor", None, &self.database_url, &[]).await?;
+        self.governor = Some(governor);
+        Ok(())
+    }
+
+    /// The governor's client on a connection of its own.
+    pub async fn governor(&self) -> Result<GovernorServiceClient<Channel>, BenchError> {
+        let governor = self.governor.as_ref();
+        let governor =
+            governor.ok_or_else(|| BenchError::Other("no governor was started".to_owned()))?;
+        Ok(GovernorServiceClient::new(governor.channel().await?))
+    }
+
+    /// The folder of the tables' files, without logs that every database keeps beside them.
+    pub fn table_folder(&self) -> PathBuf {
+        match &self.database {
+            Database::File(file) => file.folder().to_owned(),
+            Database::Server(server) => {
+                // MariaDB has a folder for each database, PostgreSQL one for all.
+                let name = self.database_url.rsplit('/').next().unwrap_or_default();
+                let folders = [name, "base"].map(|folder| server.data_folder().join(folder));
+                let found = folders.iter().find(|folder| folder.is_dir());
+                found.unwrap_or(&folders[0]).clone()
+            }
+        }
+    }
+
+    /// What the processes wrote last, for people who look for the reason of a failure.
+    pub fn log_tails(&self) -> String {
+        let programs = [Some(&self.broker), self.governor.as_ref()].into_iter().flatten();
+        programs.map(|program| program.process.log_tail()).collect::<Vec<_>>().join("\n")
     }
 
     /// The broker's process.
     pub fn broker_pid(&self) -> u32 {
-        self.broker.pid()
+        self.broker.process.pid()
     }
 
     /// For measurements of the store alone.
@@ -70,8 +94,7 @@ impl Target {
 
     /// A connection of its own.
     pub async fn channel(&self) -> Result<Channel, BenchError> {
-        let endpoint = Endpoint::from_shared(self.address.clone())?.tcp_nodelay(true);
-        Ok(endpoint.connect().await?)
+        self.broker.channel().await
     }
 
     /// A client on a connection of its own.
@@ -83,15 +106,54 @@ impl Target {
     pub async fn worker(&self) -> Result<WorkerServiceClient<Channel>, BenchError> {
         Ok(WorkerServiceClient::new(self.channel().await?).max_decoding_message_size(64 << 20))
     }
+}
 
-    async fn until_it_answers(&self) -> Result<(), BenchError> {
+/// A program of ours as a process of its own.
+struct Program {
+    process: Supervised,
+    address: String,
+}
+
+impl Program {
+    /// Starts `path`, or the program of this name beside us, and returns when it answers.
+    async fn start(
+        name: &str,
+        path: Option<&Path>,
+        database_url: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, BenchError> {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let common = [
+            ("DATABASE__URL", database_url),
+            ("LISTEN__ADDRESS", &listen),
+            ("METRICS__ADDRESS", ""),
+            ("LOG__FILTER", "warn"),
+        ];
+        let prefix = name.to_uppercase().replace('-', "_");
+        let variables: Vec<_> = (common.iter().chain(settings))
+            .map(|(key, value)| (format!("{prefix}__{key}"), (*value).to_owned()))
+            .collect();
+        let path = path.map_or_else(|| beside_this_program(name), |path| Ok(path.to_owned()))?;
+        let dir = tempfile::tempdir()?.keep();
+        let process = Supervised::start(&dir, &[&path], &variables);
+        let program = Self { process, address: format!("http://{listen}") };
+        program.until_it_answers(name).await?;
+        Ok(program)
+    }
+
+    async fn channel(&self) -> Result<Channel, BenchError> {
+        let endpoint = Endpoint::from_shared(self.address.clone())?.tcp_nodelay(true);
+        Ok(endpoint.connect().await?)
+    }
+
+    async fn until_it_answers(&self, name: &str) -> Result<(), BenchError> {
         let waiting = Stopwatch::start();
         loop {
             match self.channel().await {
                 Ok(_) => return Ok(()),
-                Err(error) if waiting.elapsed() > START_PATIENCE || !self.broker.is_alive() => {
-                    let log = self.broker.log_tail();
-                    return Err(BenchError::Other(format!("{error}; the broker's log: {log}")));
+                Err(error) if waiting.elapsed() > START_PATIENCE || !self.process.is_alive() => {
+                    let log = self.process.log_tail();
+                    return Err(BenchError::Other(format!("{error}; the log of {name}: {log}")));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -103,11 +165,11 @@ async fn served(server: Server) -> (String, Database) {
     (fresh_database(&server).await, Database::Server(server))
 }
 
-fn beside_this_program() -> Result<PathBuf, BenchError> {
-    let path = std::env::current_exe()?.with_file_name("asyncflow-broker");
+fn beside_this_program(name: &str) -> Result<PathBuf, BenchError> {
+    let path = std::env::current_exe()?.with_file_name(name);
     if path.is_file() {
         return Ok(path);
     }
-    let hint = "build it with the same profile: cargo build -p asyncflow-broker";
+    let hint = format!("build it with the same profile: cargo build -p {name}");
     Err(BenchError::Other(format!("{} is missing; {hint}", path.display())))
 }

@@ -24,3 +24,5 @@ pub use insert::{Create, InsertError, InsertRefusal, Inserted};
 pub use list::Page;
 pub use row::Parts;
 pub(crate) use row::{columns, read_task, state};
+#[cfg(feature = "testing")]
+pub(crate) use write::{insert_attempts, insert_tasks};

@@ -227,14 +227,22 @@ async fn write_attempts(
     shard: &ShardId,
     rows: &[Row],
 ) -> Result<(), StoreError> {
-    let ended: Vec<Vec<Value>> = (rows.iter())
-        .flat_map(|row| row.ended.iter().map(|ended| attempt_values(row.after.id.key, ended)))
-        .collect();
+    let ended = rows.iter().flat_map(|row| row.ended.iter().map(|ended| (row.after.id.key, ended)));
+    insert_attempts(store, tx, shard, &ended.collect::<Vec<_>>()).await
+}
+
+/// Inserts ended attempts, each with the key of its task.
+pub(crate) async fn insert_attempts(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    shard: &ShardId,
+    ended: &[(i64, &Attempt)],
+) -> Result<(), StoreError> {
     for chunk in ended.chunks(VALUES_MAX / 13) {
         let table = shard.attempt_table();
         let columns = super::attempts::COLUMNS;
         let mut sql = store.sql(&format!("INSERT INTO {table} (task_key, {columns}) VALUES "));
-        sql.rows(chunk.iter().cloned()).run(tx).await?;
+        sql.rows(chunk.iter().map(|(key, ended)| attempt_values(*key, ended))).run(tx).await?;
     }
     Ok(())
 }

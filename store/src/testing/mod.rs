@@ -8,6 +8,7 @@
 //!
 //! A server never outlives the process that started it, however that process ends.
 
+mod fill;
 mod hold;
 mod mariadb;
 mod postgres;
@@ -16,6 +17,7 @@ mod server;
 mod sqlite;
 mod supervised;
 
+pub use fill::fill_finished;
 pub use hold::HeldRead;
 pub use mariadb::{mariadb, start_mariadb};
 pub use postgres::{postgres, start_postgres};

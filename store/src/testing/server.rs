@@ -68,6 +68,11 @@ impl Server {
         panic!("{} does not listen: {}", self.recipe.program, process.log_tail());
     }
 
+    /// Where it keeps its databases.
+    pub fn data_folder(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port

@@ -1,5 +1,7 @@
 //! A SQLite file for tests.
 
+use std::path::Path;
+
 use tempfile::TempDir;
 
 /// A database file in a directory of its own, removed when this is dropped.
@@ -15,6 +17,11 @@ impl SqliteFile {
     pub fn new() -> Self {
         let dir = tempfile::tempdir();
         Self { dir: dir.unwrap_or_else(|error| panic!("no temporary directory: {error}")) }
+    }
+
+    /// The directory of the file and of what SQLite keeps beside it.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The URL of the file.
