@@ -1,6 +1,10 @@
 //! What a drop of a shard would meet.
 
-use asyncflow_core::{id::ShardId, shard::ShardState, state::TaskState};
+use asyncflow_core::{
+    id::ShardId,
+    shard::{Shard, ShardState},
+    state::TaskState,
+};
 
 use crate::{Store, error::StoreError};
 
@@ -31,7 +35,7 @@ impl Store {
         shard: &ShardId,
         before_ms: i64,
     ) -> Result<DropCheck, StoreError> {
-        let state = self.shard_state(shard).await?;
+        let state = self.registered(shard).await?.state;
         let counts = self.shard_counts(Some(&shard.task_type)).await?;
         let counts = || counts.iter().filter(|count| count.shard == *shard);
         let live = counts().filter(|count| !count.state.is_terminal());
@@ -86,10 +90,10 @@ impl Store {
         Ok(rows)
     }
 
-    pub(super) async fn shard_state(&self, shard: &ShardId) -> Result<ShardState, StoreError> {
+    /// What the registry says of a shard now.
+    pub(super) async fn registered(&self, shard: &ShardId) -> Result<Shard, StoreError> {
         let shards = self.list_shards(Some(&shard.task_type)).await?;
-        let known = shards.into_iter().find(|known| known.id == *shard);
-        known.map(|known| known.state).ok_or(StoreError::NotFound)
+        shards.into_iter().find(|known| known.id == *shard).ok_or(StoreError::NotFound)
     }
 }
 

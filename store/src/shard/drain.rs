@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use asyncflow_core::{
     id::{ShardId, TypeName},
-    shard::ShardState,
+    shard::{Shard, ShardState},
     state::TaskState,
 };
 
@@ -50,16 +50,14 @@ impl Store {
                 ShardState::Closed
                     if !is_live
                         && !self.has_live(&shard.id).await?
-                        && self.drain_step(&shard.id, fence).await? =>
+                        && self.drain_step(&shard, fence).await? =>
                 {
                     changed.drained.push(shard.id);
                 }
                 ShardState::Drained
                     if is_live
                         && !self.is_off("drain.looks_again")
-                        && self
-                            .step_led(&shard.id, shard.state, ShardState::Closed, fence)
-                            .await? =>
+                        && self.step_led(&shard, ShardState::Closed, fence).await? =>
                 {
                     changed.reopened.push(shard.id);
                 }
@@ -77,13 +75,13 @@ impl Store {
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let (from, to) = (ShardState::Drained, ShardState::Closed);
-        Step { shard, from, to, now_ms }.write(self, tx).await?;
+        Step { shard, from, to, version: None, now_ms }.write(self, tx).await?;
         Ok(())
     }
 
-    async fn drain_step(&self, id: &ShardId, fence: &LeaderFence) -> Result<bool, StoreError> {
+    async fn drain_step(&self, seen: &Shard, fence: &LeaderFence) -> Result<bool, StoreError> {
         self.fault_point("drain.seen").await;
-        self.step_led(id, ShardState::Closed, ShardState::Drained, fence).await
+        self.step_led(seen, ShardState::Drained, fence).await
     }
 
     /// Whether the rows themselves hold a live task, whatever the counts say.
@@ -107,15 +105,16 @@ impl Store {
         Ok(false)
     }
 
-    /// One step of a shard's life, made by the leader; says whether it was made.
+    /// One step of a shard's life, made by the leader if nobody changed the shard since it was
+    /// `seen`; says whether it was made.
     pub(super) async fn step_led(
         &self,
-        shard: &ShardId,
-        from: ShardState,
+        seen: &Shard,
         to: ShardState,
         fence: &LeaderFence,
     ) -> Result<bool, StoreError> {
-        let step = Step { shard, from, to, now_ms: self.now_ms().await? };
+        let (shard, from, version) = (&seen.id, seen.state, Some(seen.version));
+        let step = Step { shard, from, to, version, now_ms: self.now_ms().await? };
         let made = self
             .transact(&(step, fence), |store, tx, (step, fence)| {
                 Box::pin(async move {

@@ -77,16 +77,19 @@ impl Store {
         terms: DropTerms,
         fence: &LeaderFence,
     ) -> Result<DropOutcome, StoreError> {
+        let seen = self.registered(shard).await?;
         let found = self.drop_check(shard, terms.before_ms).await?;
-        match found.state {
+        match seen.state {
             ShardState::Drained => {
-                let is_archived = terms.archived_rows.is_none_or(|rows| rows == found.rows);
+                let is_archived = terms
+                    .archived_rows
+                    .is_none_or(|rows| rows == found.rows && !seen.archive.is_empty());
                 let kept = found.retained_rows > 0 || !is_archived;
                 if found.live_rows > 0 || kept {
                     return Ok(DropOutcome::Kept { live: found.live_rows > 0 });
                 }
-                let to = ShardState::Dropping;
-                if !self.step_led(shard, ShardState::Drained, to, fence).await? {
+                // What was looked at is what is dropped: nothing was retried in between.
+                if !self.step_led(&seen, ShardState::Dropping, fence).await? {
                     return Ok(DropOutcome::NotDrained);
                 }
             }
@@ -109,7 +112,10 @@ impl Store {
             other => {
                 let busy = other == DropOutcome::Busy;
                 let back = if busy { ShardState::Drained } else { ShardState::Closed };
-                self.step_led(shard, ShardState::Dropping, back, fence).await?;
+                let now = self.registered(shard).await?;
+                if now.state == ShardState::Dropping {
+                    self.step_led(&now, back, fence).await?;
+                }
                 Ok(other)
             }
         }
@@ -172,7 +178,7 @@ impl Store {
     /// GONE, and no counts. Repeating it does nothing.
     async fn forget_shard(&self, shard: &ShardId, fence: &LeaderFence) -> Result<(), StoreError> {
         let (from, to) = (ShardState::Dropping, ShardState::Gone);
-        let step = Step { shard, from, to, now_ms: self.now_ms().await? };
+        let step = Step { shard, from, to, version: None, now_ms: self.now_ms().await? };
         self.transact(&(step, fence), |store, tx, (step, fence)| {
             Box::pin(forget_once(store, tx, step, fence))
         })

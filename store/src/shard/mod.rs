@@ -89,10 +89,13 @@ fn read(row: &QueryResult) -> Result<Shard, StoreError> {
 }
 
 /// A change of a shard's state, made only if it is in the state that it was seen in.
+#[derive(Clone, Copy)]
 struct Step<'a> {
     shard: &'a ShardId,
     from: ShardState,
     to: ShardState,
+    /// And only if nothing has changed it since.
+    version: Option<i64>,
     now_ms: i64,
 }
 
@@ -103,6 +106,9 @@ impl Step<'_> {
         sql.push(" WHERE task_type = ").bind(self.shard.task_type.as_str());
         sql.push(" AND number = ").bind(self.shard.number);
         sql.push(" AND state = ").bind(self.from.code());
+        if let Some(version) = self.version {
+            sql.push(" AND version = ").bind(version);
+        }
         Ok(sql.run(tx).await? == 1)
     }
 

@@ -122,9 +122,11 @@ async fn open_once(
     if let Some(fence) = fence {
         check_fence(store, tx, fence).await?;
     }
-    let open = Step { shard: id, from: ShardState::Creating, to: ShardState::Open, now_ms };
+    let step =
+        Step { shard: id, from: ShardState::Open, to: ShardState::Open, version: None, now_ms };
+    let open = Step { from: ShardState::Creating, to: ShardState::Open, ..step };
     open.write(store, tx).await?;
-    let close = Step { shard: id, from: ShardState::Open, to: ShardState::Closed, now_ms };
+    let close = Step { from: ShardState::Open, to: ShardState::Closed, ..step };
     let mut sql = close.update(store);
     sql.push(" WHERE task_type = ").bind(id.task_type.as_str());
     sql.push(" AND number < ").bind(id.number);
