@@ -69,9 +69,14 @@ impl Store {
                 continue;
             }
             for chunk in keys.chunks(KEYS_MAX) {
-                for full in self.read_keys(shard, chunk, parts).await? {
-                    found.insert(full.task.id.clone(), full);
-                }
+                let read = match self.read_keys(shard, chunk, parts).await {
+                    Err(StoreError::NoSuchTable(_)) => {
+                        self.shard_cache().forget(&shard.task_type);
+                        break;
+                    }
+                    read => read?,
+                };
+                found.extend(read.into_iter().map(|full| (full.task.id.clone(), full)));
             }
         }
         Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
