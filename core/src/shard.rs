@@ -38,7 +38,7 @@ impl ShardState {
 pub struct Shard {
     pub id: ShardId,
     pub state: ShardState,
-    /// +1 at every change of state.
+    /// +1 at every change of state and every repair of its counts.
     pub version: i64,
     pub create_time_ms: i64,
     pub update_time_ms: i64,

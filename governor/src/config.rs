@@ -74,6 +74,9 @@ pub struct DutiesConfig {
     pub roll_interval_ms: u64,
     pub drain_interval_ms: u64,
     pub drop_interval_ms: u64,
+    pub reconcile_interval_ms: u64,
+    /// How long comparing the counts of one shard may take.
+    pub reconcile_snapshot_max_ms: u64,
     /// Most rows that one transaction changes.
     pub batch_rows_max: u32,
     /// How long a task has to be due before its broker is taken for dead.
@@ -182,6 +185,8 @@ impl Validate for DutiesConfig {
             ("roll_interval_ms", self.roll_interval_ms, 10, HOUR_MS),
             ("drain_interval_ms", self.drain_interval_ms, 10, HOUR_MS),
             ("drop_interval_ms", self.drop_interval_ms, 10, 24 * HOUR_MS),
+            ("reconcile_interval_ms", self.reconcile_interval_ms, 10, 24 * HOUR_MS),
+            ("reconcile_snapshot_max_ms", self.reconcile_snapshot_max_ms, 0, HOUR_MS),
             ("promote_after_ms", self.promote_after_ms, 0, HOUR_MS),
         ];
         require_spans(rules, &spans);

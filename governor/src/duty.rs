@@ -5,6 +5,7 @@ pub(crate) mod drop;
 mod every_type;
 pub(crate) mod promote;
 pub(crate) mod reap;
+pub(crate) mod reconcile;
 pub(crate) mod retention;
 pub(crate) mod roll;
 
@@ -53,5 +54,6 @@ pub(crate) fn all(config: &GovernorConfig) -> Vec<Box<dyn Duty>> {
         Box::new(roll::Roll::new(config)),
         Box::new(drain::Drain::new(config)),
         Box::new(drop::Drop::new(config)),
+        Box::new(reconcile::Reconcile::new(config)),
     ]
 }

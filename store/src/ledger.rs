@@ -15,9 +15,12 @@ use crate::{Store, backend::or_add, change::Change, error::StoreError};
 const SLOTS: i16 = 16;
 const COUNT_KEY: &str = "task_type, shard, user_name, state, slot";
 
+/// Shard, user, and the code of a state.
+pub(crate) type CountKey = (ShardId, String, i16);
+
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    counts: BTreeMap<(ShardId, String, i16), i64>,
+    counts: BTreeMap<CountKey, i64>,
     changes: Vec<Change>,
 }
 
@@ -56,24 +59,7 @@ impl Ledger {
         tx: &DatabaseTransaction,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let slot: i16 = rand::random_range(0..SLOTS);
-        let rows: Vec<_> = (self.counts.into_iter().filter(|(_, by)| *by != 0))
-            .map(|((shard, user, state), by)| {
-                vec![
-                    shard.task_type.as_str().into(),
-                    shard.number.into(),
-                    user.into(),
-                    state.into(),
-                    slot.into(),
-                    by.into(),
-                ]
-            })
-            .collect();
-        if !rows.is_empty() {
-            let mut sql = store.sql(&format!("INSERT INTO task_counts ({COUNT_KEY}, n) VALUES "));
-            sql.rows(rows).push(&or_add(store.backend(), "task_counts", COUNT_KEY, "n"));
-            sql.run(tx).await?;
-        }
+        add_counts(store, tx, self.counts).await?;
         if !self.changes.is_empty() {
             let mut sql = store.sql("INSERT INTO change_log (time_ms, changes) VALUES ");
             sql.tuple([now_ms.into(), Change::encode(&self.changes)?.into()]);
@@ -81,6 +67,34 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// Adds to counts, in the order in which they are given, which should be that of their keys.
+pub(crate) async fn add_counts(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    counts: impl IntoIterator<Item = (CountKey, i64)>,
+) -> Result<(), StoreError> {
+    let slot: i16 = rand::random_range(0..SLOTS);
+    let rows: Vec<_> = (counts.into_iter().filter(|(_, by)| *by != 0))
+        .map(|((shard, user, state), by)| {
+            vec![
+                shard.task_type.as_str().into(),
+                shard.number.into(),
+                user.into(),
+                state.into(),
+                slot.into(),
+                by.into(),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut sql = store.sql(&format!("INSERT INTO task_counts ({COUNT_KEY}, n) VALUES "));
+    sql.rows(rows).push(&or_add(store.backend(), "task_counts", COUNT_KEY, "n"));
+    sql.run(tx).await?;
+    Ok(())
 }
 
 /// A renewed lease is no news: only the lease's end, the beats and the revision moved.

@@ -42,7 +42,10 @@ pub use error::{Cause, StoreError};
 pub use leader::{Leader, LeaderFence};
 pub use log::{LogChunk, LogPage, LogStream};
 pub use options::{LockKind, StoreOptions};
-pub use shard::{Drained, DropCheck, DropOutcome, DropTerms, ShardCount, ShardPage, ShardRow};
+pub use shard::{
+    CompareLimits, Compared, Comparison, Drained, Drift, DropCheck, DropOutcome, DropTerms,
+    ShardCount, ShardPage, ShardRow,
+};
 pub use task::{
     Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, GetError, InsertError,
     InsertRefusal, Inserted, Leased, Mark, Page, Parts, Taker,

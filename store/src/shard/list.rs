@@ -86,6 +86,7 @@ impl Store {
     }
 }
 
-fn is_readable(state: ShardState) -> bool {
+/// Whether its tables are there.
+pub(super) fn is_readable(state: ShardState) -> bool {
     matches!(state, ShardState::Open | ShardState::Closed | ShardState::Drained)
 }

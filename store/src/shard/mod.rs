@@ -22,6 +22,7 @@ mod drain;
 mod drop;
 mod list;
 mod open;
+mod reconcile;
 mod roll;
 mod room;
 mod rows;
@@ -37,6 +38,7 @@ pub use check::DropCheck;
 pub use count::ShardCount;
 pub use drain::Drained;
 pub use drop::{DropOutcome, DropTerms};
+pub use reconcile::{CompareLimits, Compared, Comparison, Drift};
 pub use rows::{ShardPage, ShardRow};
 
 use asyncflow_core::{

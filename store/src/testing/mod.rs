@@ -26,10 +26,10 @@ pub use server::{Durability, Server, free_port};
 pub use sqlite::SqliteFile;
 pub use supervised::Supervised;
 
-use asyncflow_core::id::ShardId;
+use asyncflow_core::{id::ShardId, state::TaskState};
 use sea_orm::{ConnectionTrait, Database};
 
-use crate::Store;
+use crate::{Store, StoreError, ledger::add_counts};
 
 /// A database of its own on a shared server: `(server, url)`. Tests of one process share the server
 /// and nothing else.
@@ -58,4 +58,16 @@ pub async fn drop_tasks(store: &Store, shard: &ShardId) {
     let sql = format!("DROP TABLE {}", shard.task_table());
     let dropped = store.writer().execute_unprepared(&sql).await;
     assert!(dropped.is_ok(), "cannot drop the tasks of {shard:?}: {dropped:?}");
+}
+
+/// Makes a count wrong by `by`, as no code of ours does.
+///
+/// # Panics
+/// When the database refuses.
+pub async fn add_drift(store: &Store, shard: &ShardId, user: &str, state: TaskState, by: i64) {
+    let drift = ((shard.clone(), user.to_owned(), state.code()), by);
+    let added: Result<(), StoreError> = store
+        .transact(&drift, |store, tx, drift| Box::pin(add_counts(store, tx, [drift.clone()])))
+        .await;
+    assert!(added.is_ok(), "cannot make a count of {shard:?} wrong: {added:?}");
 }

@@ -11,6 +11,7 @@ mod list;
 mod lock;
 mod log;
 mod reap;
+mod reconcile;
 mod retention;
 mod schedule;
 mod settle;
@@ -87,6 +88,12 @@ conformance! {
     log::chunks_are_idempotent_and_bounded,
     reap::only_silent_leases_are_reaped,
     reap::a_restarted_worker_gives_back,
+    reconcile::drifts_are_found_and_repaired_exactly,
+    reconcile::what_was_written_since_the_look_stays_counted,
+    reconcile::of_two_who_saw_the_same_drift_one_repairs,
+    reconcile::an_older_term_repairs_nothing,
+    reconcile::a_shard_that_moved_on_is_not_repaired,
+    reconcile::writers_cause_no_drift,
     retention::terminal_tasks_go_with_everything,
     retention::a_leased_task_is_not_deleted,
     schedule::due_tasks_are_promoted,
