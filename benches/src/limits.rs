@@ -79,7 +79,8 @@ async fn insert(target: &Target, span: Duration, records: &mut Records) -> Resul
     records.add(&measure, "tasks/s", rate?.per_second())
 }
 
-fn row(task_type: &Arc<TaskType>) -> Create {
+/// A task as an owner makes it, with a request id.
+pub fn row(task_type: &Arc<TaskType>) -> Create {
     let new = NewTask {
         task_type: task_type.name.clone(),
         user: "bench".to_owned(),

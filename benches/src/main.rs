@@ -3,7 +3,8 @@
 //! ```text
 //!  asyncflow-bench ──starts──▶ database (full durability) ◀── asyncflow-broker (a process too)
 //!        │                                                        ▲
-//!        └── creates.rs, drain.rs, latency.rs, limits.rs, idle.rs ┘ gRPC
+//!        ├── creates.rs, drain.rs, latency.rs, limits.rs, idle.rs ┘ gRPC
+//!        └── claim_shards.rs: the store alone
 //! ```
 //!
 //! Every figure goes as a line of JSON to `--output`, with the machine and the settings that it was
@@ -11,6 +12,7 @@
 //! transport and the database alone could do, so that a figure can be read as a share of that.
 //! `asyncflow-bench shards` (`shards/`) measures at millions of rows.
 
+mod claim_shards;
 mod clock;
 mod creates;
 mod drain;
@@ -39,6 +41,9 @@ struct Args {
     /// Databases to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "sqlite,mariadb,postgres")]
     databases: Vec<DatabaseKind>,
+    /// Only these measurements; else all of them.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME")]
+    only: Vec<Part>,
     /// How long each rate is measured.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -65,6 +70,15 @@ pub enum DatabaseKind {
     Sqlite,
     Mariadb,
     Postgres,
+}
+
+/// What can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// A broker that nobody calls, and one that is called: start latency, rates, limits.
+    Broker,
+    /// Claims over 1, 3 and 10 active shards.
+    ClaimShards,
 }
 
 impl DatabaseKind {
@@ -118,9 +132,16 @@ async fn measure_all(args: &Args) -> Result<String, BenchError> {
 async fn measure(kind: DatabaseKind, args: &Args, records: &mut Records) -> Result<(), BenchError> {
     let span = Duration::from_secs(args.seconds.clamp(1, 60));
     let target = Target::start(kind, args.broker.as_deref()).await?;
-    idle::measure(&target, span, records).await?;
-    latency::measure(&target, args.samples.max(10), records).await?;
-    creates::measure(&target, span, records).await?;
-    drain::measure(&target, span * 2, records).await?;
-    limits::measure(&target, span, records).await
+    let wanted = |part| args.only.is_empty() || args.only.contains(&part);
+    if wanted(Part::Broker) {
+        idle::measure(&target, span, records).await?;
+        latency::measure(&target, args.samples.max(10), records).await?;
+        creates::measure(&target, span, records).await?;
+        drain::measure(&target, span * 2, records).await?;
+        limits::measure(&target, span, records).await?;
+    }
+    if wanted(Part::ClaimShards) {
+        claim_shards::measure(&target, records).await?;
+    }
+    Ok(())
 }

@@ -7,18 +7,21 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use asyncflow_core::{
     create::NewTask,
     event::{Event, Fence, Settle},
-    id::TypeName,
+    id::{ShardId, TypeName},
     retry::RetryPatch,
     task::{Content, Labels},
     task_type::TaskType,
 };
 use asyncflow_store::{
-    ClaimRequest, Create, Store, StoreOptions, Taker,
+    ClaimRequest, Create, Mark, Store, StoreOptions, Taker,
     testing::{fresh_database, mariadb, postgres},
 };
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
 
 const TASKS: usize = 6_000;
+
+/// The counters of the shared server count everybody's statements.
+static COUNTERS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn open(url: &str) -> (Store, DatabaseConnection) {
     let store = Store::connect(&StoreOptions::new(url)).await.unwrap();
@@ -26,7 +29,7 @@ async fn open(url: &str) -> (Store, DatabaseConnection) {
     (store, Database::connect(url).await.unwrap())
 }
 
-async fn fill(store: &Store) {
+async fn fill(store: &Store, tasks: usize) {
     let name = TypeName::new("work").unwrap();
     let task_type = Arc::new(TaskType::with_defaults(name.clone(), 0));
     let new = NewTask {
@@ -44,26 +47,24 @@ async fn fill(store: &Store) {
         trace_id: String::new(),
     };
     let create = Create { new, task_type };
-    for _ in 0..TASKS / 500 {
-        let answers = store.insert(vec![create.clone(); 500]).await;
+    for at in (0..tasks).step_by(500) {
+        let answers = store.insert(vec![create.clone(); (tasks - at).min(500)]).await;
         assert!(answers.iter().all(Result::is_ok));
     }
+}
+
+fn claim_of(limit: u32, after: BTreeMap<ShardId, Mark>) -> ClaimRequest {
+    let taker =
+        Taker { worker_id: "w".into(), session_id: 1, acquire_id: String::new(), want: limit };
+    let task_type = TypeName::new("work").unwrap();
+    ClaimRequest { task_type, limit, takers: vec![taker], after, handout_ttl_ms: 10_000 }
 }
 
 /// Claims and completes with marks, as a broker does.
 async fn work(store: &Store, rounds: usize, limit: u32) {
     let mut after = BTreeMap::new();
     for _ in 0..rounds {
-        let taker =
-            Taker { worker_id: "w".into(), session_id: 1, acquire_id: String::new(), want: limit };
-        let request = ClaimRequest {
-            task_type: TypeName::new("work").unwrap(),
-            limit,
-            takers: vec![taker],
-            after: after.clone(),
-            handout_ttl_ms: 10_000,
-        };
-        let claimed = store.claim(&request).await.unwrap();
+        let claimed = store.claim(&claim_of(limit, after)).await.unwrap();
         assert_eq!(claimed.leased.len(), limit as usize);
         after = claimed.marks;
         let events = claimed.leased.into_iter().map(|leased| {
@@ -89,7 +90,7 @@ async fn number(db: &DatabaseConnection, sql: &str, column: usize) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_claims_by_the_partial_index_and_settles_by_key() {
     let (store, db) = open(&fresh_database(postgres()).await).await;
-    fill(&store).await;
+    fill(&store, TASKS).await;
     db.execute_unprepared("ANALYZE t_work_1").await.unwrap();
     postgres_goes_by_index(store, db).await;
 }
@@ -102,7 +103,7 @@ async fn postgres_does_so_without_statistics_too() {
     store.open_shard(&TypeName::new("work").unwrap()).await.unwrap();
     let never = "ALTER TABLE t_work_1 SET (autovacuum_enabled = off)";
     db.execute_unprepared(never).await.unwrap();
-    fill(&store).await;
+    fill(&store, TASKS).await;
     postgres_goes_by_index(store, db).await;
 }
 
@@ -130,8 +131,9 @@ async fn postgres_goes_by_index(store: Store, db: DatabaseConnection) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mariadb_claims_without_a_sort_or_a_scan() {
+    let _alone = COUNTERS.lock().await;
     let (store, db) = open(&fresh_database(mariadb()).await).await;
-    fill(&store).await;
+    fill(&store, TASKS).await;
     db.execute_unprepared("ANALYZE TABLE t_work_1").await.unwrap();
     let status = |name| format!("SHOW GLOBAL STATUS LIKE '{name}'");
     let counters = ["Sort_merge_passes", "Sort_scan", "Select_scan", "Handler_read_rnd_next"];
@@ -145,5 +147,33 @@ async fn mariadb_claims_without_a_sort_or_a_scan() {
     assert!(scanned < TASKS as i64, "{scanned} rows were read by scanning");
     let sorted = number(&db, &status("Sort_scan"), 1).await - before[1];
     assert_eq!(sorted, 0, "a sort of a scanned table");
+    store.close().await;
+}
+
+/// Nine shards that hold nothing to claim cost one statement together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_shards_cost_a_claim_one_statement() {
+    let _alone = COUNTERS.lock().await;
+    let (store, db) = open(&fresh_database(mariadb()).await).await;
+    let name = TypeName::new("work").unwrap();
+    let mut selects = Vec::new();
+    for shards in 1..=10 {
+        fill(&store, 30).await;
+        let mut fewest = i64::MAX;
+        // The registry and the type are read again every other second; not by all three.
+        for _ in 0..3 {
+            let before = number(&db, "SHOW GLOBAL STATUS LIKE 'Com_select'", 1).await;
+            let claimed = store.claim(&claim_of(10, BTreeMap::new())).await.unwrap();
+            assert_eq!(claimed.leased.len(), 10);
+            let after = number(&db, "SHOW GLOBAL STATUS LIKE 'Com_select'", 1).await;
+            fewest = fewest.min(after - before);
+        }
+        selects.push(fewest);
+        if shards < 10 {
+            store.roll_shard(&name).await.unwrap();
+        }
+    }
+    let expected: Vec<i64> = (0..10).map(|at| selects[0] + i64::from(at > 0)).collect();
+    assert_eq!(selects, expected, "SELECTs of a claim over 1 to 10 shards");
     store.close().await;
 }

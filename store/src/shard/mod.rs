@@ -27,6 +27,7 @@ mod roll;
 mod room;
 mod rows;
 mod size;
+mod probe;
 
 use std::{
     collections::HashMap,

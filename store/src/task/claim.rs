@@ -23,6 +23,7 @@ use crate::{
     error::StoreError,
     leader::LeaderFence,
     ledger::Ledger,
+    sql::Sql,
 };
 
 /// A place in the queue of a shard: order_time and key of the last task that was claimed there.
@@ -105,11 +106,33 @@ impl Store {
 
     async fn claim_shards(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
         let shards = self.active_shards(&request.task_type).await?;
+        let shards = match &*shards {
+            [] | [_] => shards,
+            _ => self.with_pending(shards, &request.after).await?,
+        };
         if shards.is_empty() {
             return Ok(Claimed::default());
         }
         let work = Work { request, shards, runs: AtomicU32::new(0) };
         self.transact(&work, |store, tx, work| Box::pin(claim_once(store, tx, work))).await
+    }
+
+    /// Those of the shards that hold something to claim behind their marks. One statement finds them
+    /// outside the transaction, so that idle shards cost neither a round trip each nor any lock;
+    /// what comes later rings the wake-up of its type.
+    async fn with_pending(
+        &self,
+        shards: Vec<ShardId>,
+        after: &BTreeMap<ShardId, Mark>,
+    ) -> Result<Vec<ShardId>, StoreError> {
+        let first = self.first_of_each(&shards, |sql, shard| {
+            let (table, pending) = (shard.task_table(), TaskState::Pending.code());
+            sql.push(&format!("SELECT order_time FROM {table} WHERE state = {pending}"));
+            push_behind(sql, after.get(shard).unwrap_or(&(i64::MIN, i64::MIN)));
+            sql.push(" ORDER BY order_time, id");
+        });
+        let found = shards.iter().zip(first.await?).filter(|(_, first)| first.is_some());
+        Ok(found.map(|(shard, _)| shard.clone()).collect())
     }
 
     /// What a session got by an acquire id, as far as it still holds it: the answer to a repeated
@@ -209,8 +232,14 @@ async fn claim_once(
     Ok(claimed)
 }
 
-/// The state is written out, so that PostgreSQL may use its partial index on PENDING; the mark is
-/// not compared as a tuple, which MySQL would not turn into a range of the index.
+/// The mark is not compared as a tuple, which MySQL would not turn into a range of the index.
+fn push_behind(sql: &mut Sql, (order_ms, key): &Mark) {
+    sql.push(" AND order_time >= ").bind(*order_ms);
+    sql.push(" AND (order_time > ").bind(*order_ms);
+    sql.push(" OR id > ").bind(*key).push(")");
+}
+
+/// The state is written out, so that PostgreSQL may use its partial index on PENDING.
 async fn select(
     store: &Store,
     tx: &DatabaseTransaction,
@@ -222,10 +251,8 @@ async fn select(
     let (table, pending) = (shard.task_table(), TaskState::Pending.code());
     let mut sql =
         store.sql(&format!("SELECT {now}, {columns} FROM {table} WHERE state = {pending}"));
-    if let Some((order_ms, key)) = after {
-        sql.push(" AND order_time >= ").bind(*order_ms);
-        sql.push(" AND (order_time > ").bind(*order_ms);
-        sql.push(" OR id > ").bind(*key).push(")");
+    if let Some(mark) = after {
+        push_behind(&mut sql, mark);
     }
     sql.push(" ORDER BY order_time, id LIMIT ").bind(limit as i64);
     sql.push(for_update_skip(store.backend()));

@@ -59,9 +59,7 @@ impl Store {
         limit: u32,
         fence: Option<&LeaderFence>,
     ) -> Result<Vec<Task>, StoreError> {
-        let work = Work { shards: self.active_shards(task_type).await?, limit, fence };
-        let promoted =
-            self.transact(&work, |store, tx, work| Box::pin(promote_once(store, tx, work))).await;
+        let promoted = self.promote_shards(task_type, limit, fence).await;
         if let Err(StoreError::NoSuchTable(_)) = promoted {
             self.shard_cache().forget(task_type);
         }
@@ -70,24 +68,45 @@ impl Store {
         Ok(promoted)
     }
 
+    /// Shards where nothing is due cost one statement in all.
+    async fn promote_shards(
+        &self,
+        task_type: &TypeName,
+        limit: u32,
+        fence: Option<&LeaderFence>,
+    ) -> Result<Vec<Task>, StoreError> {
+        let shards = self.with_due(&self.active_shards(task_type).await?).await?;
+        if shards.is_empty() && fence.is_none() {
+            return Ok(Vec::new());
+        }
+        let work = Work { shards, limit, fence };
+        self.transact(&work, |store, tx, work| Box::pin(promote_once(store, tx, work))).await
+    }
+
     /// When the next SCHEDULED task of a type is due, in the database's Unix milliseconds.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn next_due_ms(&self, task_type: &TypeName) -> Result<Option<i64>, StoreError> {
-        let mut next: Option<i64> = None;
-        for shard in self.active_shards(task_type).await? {
+        let shards = self.active_shards(task_type).await?;
+        let first = self.first_of_each(&shards, |sql, shard| {
             let (table, scheduled) = (shard.task_table(), TaskState::Scheduled.code());
-            let sql = self.sql(&format!(
-                "SELECT order_time FROM {table} WHERE state = {scheduled} \
-                 ORDER BY order_time LIMIT 1"
-            ));
-            if let Some(row) = sql.one(self.reader()).await? {
-                let due_ms: i64 = row.try_get_by_index(0)?;
-                next = Some(next.map_or(due_ms, |next| next.min(due_ms)));
-            }
-        }
-        Ok(next)
+            sql.push(&format!("SELECT order_time FROM {table} WHERE state = {scheduled}"));
+            sql.push(" ORDER BY order_time");
+        });
+        Ok(first.await?.into_iter().flatten().min())
+    }
+
+    /// Those of the shards that hold a SCHEDULED task whose time has come.
+    async fn with_due(&self, shards: &[ShardId]) -> Result<Vec<ShardId>, StoreError> {
+        let now = now_sql(self.backend());
+        let first = self.first_of_each(shards, |sql, shard| {
+            let (table, scheduled) = (shard.task_table(), TaskState::Scheduled.code());
+            sql.push(&format!("SELECT order_time FROM {table} WHERE state = {scheduled}"));
+            sql.push(&format!(" AND order_time <= {now} ORDER BY order_time"));
+        });
+        let found = shards.iter().zip(first.await?).filter(|(_, first)| first.is_some());
+        Ok(found.map(|(shard, _)| shard.clone()).collect())
     }
 }
 

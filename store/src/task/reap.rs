@@ -2,7 +2,7 @@
 
 use asyncflow_core::{
     event::Event,
-    id::{TaskId, TypeName},
+    id::{ShardId, TaskId, TypeName},
     lease::Suspect,
     state::TaskState,
 };
@@ -24,25 +24,32 @@ impl Store {
         task_type: &TypeName,
         limit: u32,
     ) -> Result<Vec<Suspect>, StoreError> {
-        let mut suspects = Vec::new();
         let now = now_sql(self.backend());
-        for shard in self.active_shards(task_type).await? {
-            for state in [TaskState::Running, TaskState::Cancelling] {
-                let mut sql = self.sql(&format!(
-                    "SELECT id, attempt, beats, start_time_ms FROM {} \
-                     WHERE state = {} AND order_time < {now} ORDER BY order_time, id LIMIT ",
-                    shard.task_table(),
-                    state.code()
-                ));
-                sql.bind(i64::from(limit));
-                for row in sql.all(self.reader()).await? {
-                    suspects.push(Suspect {
-                        id: TaskId { shard: shard.clone(), key: row.try_get_by_index(0)? },
-                        attempt: row.try_get_by_index(1)?,
-                        beats: row.try_get_by_index(2)?,
-                        started: row.try_get_by_index::<Option<i64>>(3)?.is_some(),
-                    });
-                }
+        let expired = |shard: &ShardId, state: TaskState| {
+            let (table, state) = (shard.task_table(), state.code());
+            format!(
+                " FROM {table} WHERE state = {state} AND order_time < {now} ORDER BY order_time"
+            )
+        };
+        let shards = self.active_shards(task_type).await?;
+        let looks: Vec<_> = (shards.iter())
+            .flat_map(|shard| [TaskState::Running, TaskState::Cancelling].map(|s| (shard, s)))
+            .collect();
+        let first = self.first_of_each(&looks, |sql, (shard, state)| {
+            sql.push("SELECT order_time").push(&expired(shard, *state));
+        });
+        let found = first.await?.into_iter().zip(looks).filter(|(first, _)| first.is_some());
+        let mut suspects = Vec::new();
+        for (_, (shard, state)) in found {
+            let mut sql = self.sql("SELECT id, attempt, beats, start_time_ms");
+            sql.push(&expired(shard, state)).push(", id LIMIT ").bind(i64::from(limit));
+            for row in sql.all(self.reader()).await? {
+                suspects.push(Suspect {
+                    id: TaskId { shard: shard.clone(), key: row.try_get_by_index(0)? },
+                    attempt: row.try_get_by_index(1)?,
+                    beats: row.try_get_by_index(2)?,
+                    started: row.try_get_by_index::<Option<i64>>(3)?.is_some(),
+                });
             }
         }
         Ok(suspects)

@@ -129,3 +129,33 @@ pub async fn old_shards_come_first(store: Store) {
     assert_eq!(names, ["old", "young"]);
     assert_eq!(claimed.marks.len(), 2);
 }
+
+/// Marks hold per shard, also in the look that tells which shards are worth a claim.
+pub async fn marks_of_several_shards_hide_and_show(store: Store) {
+    let name = type_name("work");
+    for shard in 1..=4 {
+        insert_all(&store, (0..3).map(|n| new_task(&format!("{shard}.{n}")))).await;
+        store.roll_shard(&name).await.unwrap();
+    }
+    let mut request = claim_request(vec![taker(1, "", 1)]);
+    let mut names = Vec::new();
+    let mut next = async |request: &_| {
+        let claimed = store.claim(request).await.unwrap();
+        let name = claimed.leased.into_iter().map(|leased| leased.task.task.name).next();
+        (name.unwrap_or_default(), claimed.marks)
+    };
+    for _ in 0..4 {
+        let (name, marks) = next(&request).await;
+        names.push(name);
+        request.after.extend(marks);
+    }
+    assert_eq!(names, ["1.0", "1.1", "1.2", "2.0"]);
+    // Everything of shard 2 and 3 is behind its mark, shard 5 is empty.
+    for number in [2, 3] {
+        let shard = asyncflow_core::id::ShardId { task_type: name.clone(), number };
+        request.after.insert(shard, (i64::MAX, i64::MAX));
+    }
+    assert_eq!(next(&request).await.0, "4.0");
+    request.after.clear();
+    assert_eq!(next(&request).await.0, "2.1");
+}

@@ -68,6 +68,7 @@ conformance! {
     claim::two_claimers_never_get_the_same_task,
     claim::a_paused_type_gives_nothing,
     claim::old_shards_come_first,
+    claim::marks_of_several_shards_hide_and_show,
     insert::a_batch_is_created_in_order,
     insert::a_request_id_makes_one_task,
     insert::a_request_raced_by_many_makes_one_task,
