@@ -1,5 +1,6 @@
 //! What a claim costs over 1, 3 and 10 active shards of which only the newest holds pending work:
-//! the store alone, without gRPC, with the marks that a broker keeps.
+//! the store alone, without gRPC. With the marks that a broker keeps, as nearly every claim of it,
+//! and without, as its full look, which comes at most once a second.
 
 use crate::{clock::Stopwatch, error::BenchError, limits, record::Records, target::Target};
 use asyncflow_core::{
@@ -11,7 +12,6 @@ use asyncflow_store::{ClaimRequest, Claimed, Mark, Store, StoreOptions, Taker};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 const SHARDS: [usize; 3] = [1, 3, 10];
-const BATCHES: [usize; 2] = [1, 100];
 const ROUNDS: usize = 200;
 /// Tasks that an older shard has seen through.
 const ROWS: usize = 1_000;
@@ -29,11 +29,15 @@ pub async fn measure(target: &Target, records: &mut Records) -> Result<(), Bench
     for shards in SHARDS {
         subjects.push(prepare(&store, shards).await?);
     }
-    for batch in BATCHES {
+    for (batch, full) in [(1, false), (1, true), (100, false), (100, true)] {
+        let kind = if full { "full look and claim" } else { "claim" };
         // Turn by turn, so that what else the machine does meets all of them alike.
         for _ in 0..ROUNDS {
             for subject in &mut subjects {
                 insert(&store, &subject.task_type, batch).await?;
+                if full {
+                    subject.marks.clear();
+                }
                 let watch = Stopwatch::start();
                 let claimed = claim(&store, subject, batch).await?;
                 subject.spans.push(watch.elapsed());
@@ -43,11 +47,11 @@ pub async fn measure(target: &Target, records: &mut Records) -> Result<(), Bench
         let mut medians = Vec::new();
         for (subject, shards) in subjects.iter_mut().zip(SHARDS) {
             let median = median_ms(&mut subject.spans);
-            let measure = format!("claim of {batch} over {shards} active shards, p50");
+            let measure = format!("{kind} of {batch} over {shards} active shards, p50");
             records.add(&measure, "ms", median)?;
             medians.push(median);
         }
-        let measure = format!("claim of {batch}, 10 shards against 1");
+        let measure = format!("{kind} of {batch}, 10 shards against 1");
         records.add(&measure, "x", medians[2] / medians[0])?;
     }
     store.close().await;

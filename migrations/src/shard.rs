@@ -55,7 +55,7 @@ fn tasks(name: &str) -> Table {
                 Some(format!(" WHERE state <> {PENDING}")),
                 PARTS,
             ),
-            index("user", "user_name, id", None, EVERYWHERE),
+            index("user", "user_name, state, id", None, EVERYWHERE),
         ],
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use asyncflow_core::{
     event::Event,
     id::{ShardId, TaskId, TypeName},
+    shard::{Shard, ShardState},
     state::TaskState,
     task::FullTask,
 };
@@ -28,6 +29,10 @@ use crate::{
 
 /// A place in the queue of a shard: order_time and key of the last task that was claimed there.
 pub type Mark = (i64, i64);
+
+/// Behind every task: the mark of a shard that held nothing to claim and gets no new tasks. Such a
+/// shard costs a claim nothing until its mark is lowered or forgotten.
+const END: Mark = (i64::MAX, i64::MAX);
 
 /// A worker's session that waits for tasks.
 #[derive(Clone, Debug)]
@@ -66,7 +71,8 @@ pub struct Leased {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claimed {
     pub leased: Vec<Leased>,
-    /// The last task that was taken of each shard that gave one: the next claim's marks.
+    /// The next claim's marks: the last task that was taken of each shard that gave one, and the
+    /// end of those that are closed and held none.
     pub marks: BTreeMap<ShardId, Mark>,
     /// Takers whose acquire id was used before; they got nothing, see [`Store::acquired`].
     pub replays: Vec<usize>,
@@ -105,34 +111,47 @@ impl Store {
     }
 
     async fn claim_shards(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
-        let shards = self.active_shards(&request.task_type).await?;
-        let shards = match &*shards {
-            [] | [_] => shards,
-            _ => self.with_pending(shards, &request.after).await?,
-        };
-        if shards.is_empty() {
-            return Ok(Claimed::default());
+        let shards = self.shards_of(&request.task_type).await?;
+        let mut shards: Vec<&Shard> = (shards.iter())
+            .filter(|shard| matches!(shard.state, ShardState::Open | ShardState::Closed))
+            .filter(|shard| request.after.get(&shard.id) != Some(&END))
+            .collect();
+        let mut idle = BTreeMap::new();
+        if shards.len() > 1 {
+            let first = self.first_pending(&shards, &request.after).await?;
+            let nothing = first.iter().zip(&shards).filter(|(first, _)| first.is_none());
+            let closed = nothing.filter(|(_, shard)| shard.state == ShardState::Closed);
+            idle.extend(closed.map(|(_, shard)| (shard.id.clone(), END)));
+            let found = first.iter().zip(shards).filter(|(first, _)| first.is_some());
+            shards = found.map(|(_, shard)| shard).collect();
         }
-        let work = Work { request, shards, runs: AtomicU32::new(0) };
-        self.transact(&work, |store, tx, work| Box::pin(claim_once(store, tx, work))).await
+        let mut claimed = Claimed::default();
+        if !shards.is_empty() {
+            let shards = shards.into_iter().map(|shard| shard.id.clone()).collect();
+            let work = Work { request, shards, runs: AtomicU32::new(0) };
+            claimed = self
+                .transact(&work, |store, tx, work| Box::pin(claim_once(store, tx, work)))
+                .await?;
+        }
+        claimed.marks.append(&mut idle);
+        Ok(claimed)
     }
 
-    /// Those of the shards that hold something to claim behind their marks. One statement finds them
-    /// outside the transaction, so that idle shards cost neither a round trip each nor any lock;
-    /// what comes later rings the wake-up of its type.
-    async fn with_pending(
+    /// The first task to claim behind the mark of each shard. One statement finds them outside the
+    /// transaction, so that idle shards cost neither a round trip each nor any lock; what comes
+    /// later rings the wake-up of its type.
+    async fn first_pending(
         &self,
-        shards: Vec<ShardId>,
+        shards: &[&Shard],
         after: &BTreeMap<ShardId, Mark>,
-    ) -> Result<Vec<ShardId>, StoreError> {
-        let first = self.first_of_each(&shards, |sql, shard| {
-            let (table, pending) = (shard.task_table(), TaskState::Pending.code());
+    ) -> Result<Vec<Option<i64>>, StoreError> {
+        self.first_of_each(shards, |sql, shard| {
+            let (table, pending) = (shard.id.task_table(), TaskState::Pending.code());
             sql.push(&format!("SELECT order_time FROM {table} WHERE state = {pending}"));
-            push_behind(sql, after.get(shard).unwrap_or(&(i64::MIN, i64::MIN)));
+            push_behind(sql, after.get(&shard.id).unwrap_or(&(i64::MIN, i64::MIN)));
             sql.push(" ORDER BY order_time, id");
-        });
-        let found = shards.iter().zip(first.await?).filter(|(_, first)| first.is_some());
-        Ok(found.map(|(shard, _)| shard.clone()).collect())
+        })
+        .await
     }
 
     /// What a session got by an acquire id, as far as it still holds it: the answer to a repeated

@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use asyncflow_core::state::TaskState;
+use asyncflow_core::{
+    event::{Event, Settle},
+    reason::FailureReason,
+    state::TaskState,
+};
 use asyncflow_store::Store;
 
 use super::fixture::{
-    LEASE_MS, apply, claim, claim_request, complete, content, get, insert_all, insert_one,
+    LEASE_MS, apply, claim, claim_request, complete, content, fence, get, insert_all, insert_one,
     new_task, taker, type_name,
 };
 
@@ -133,13 +137,15 @@ pub async fn old_shards_come_first(store: Store) {
 /// Marks hold per shard, also in the look that tells which shards are worth a claim.
 pub async fn marks_of_several_shards_hide_and_show(store: Store) {
     let name = type_name("work");
+    let first = insert_one(&store).await.id;
+    claim(&store, 1, 1).await;
     for shard in 1..=4 {
         insert_all(&store, (0..3).map(|n| new_task(&format!("{shard}.{n}")))).await;
         store.roll_shard(&name).await.unwrap();
     }
     let mut request = claim_request(vec![taker(1, "", 1)]);
     let mut names = Vec::new();
-    let mut next = async |request: &_| {
+    let next = async |request: &_| {
         let claimed = store.claim(request).await.unwrap();
         let name = claimed.leased.into_iter().map(|leased| leased.task.task.name).next();
         (name.unwrap_or_default(), claimed.marks)
@@ -158,4 +164,24 @@ pub async fn marks_of_several_shards_hide_and_show(store: Store) {
     assert_eq!(next(&request).await.0, "4.0");
     request.after.clear();
     assert_eq!(next(&request).await.0, "2.1");
+    // What is closed and empty is known to be so, until its mark is forgotten.
+    while !next(&request).await.0.is_empty() {}
+    let (_, marks) = next(&request).await;
+    assert_eq!(marks.keys().map(|shard| shard.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let stale = get(&store, &first).await.task;
+    request.after = marks;
+    let released = Event::Settle {
+        fence: fence(&stale),
+        settle: Settle::Release {
+            reason: FailureReason::Drained,
+            message: String::new(),
+            delay_ms: 0,
+        },
+        digest: 1,
+        exit_code: None,
+    };
+    apply(&store, &first, released).await.unwrap();
+    assert_eq!(next(&request).await.0, "", "behind its mark");
+    request.after.remove(&first.shard);
+    assert_eq!(next(&request).await.0, "one");
 }

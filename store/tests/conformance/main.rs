@@ -8,6 +8,7 @@ mod insert;
 mod leader;
 mod life;
 mod list;
+mod list_all;
 mod lock;
 mod log;
 mod reap;
@@ -85,6 +86,7 @@ conformance! {
     list::pages_meet_every_task_once,
     list::filters_are_conjunctions,
     list::a_value_is_never_sql,
+    list_all::every_combination_of_filters_finds_what_matches,
     lock::one_holder_at_a_time,
     log::chunks_are_idempotent_and_bounded,
     reap::only_silent_leases_are_reaped,
