@@ -68,7 +68,7 @@ async fn prepare(store: &Store, shards: usize) -> Result<Subject, BenchError> {
             let claimed = claim(store, &mut subject, 500).await?;
             complete(store, claimed).await?;
         }
-        store.roll_shard(&name).await?;
+        store.roll_shard(&name, None).await?;
     }
     Ok(subject)
 }

@@ -170,7 +170,7 @@ async fn idle_shards_cost_a_claim_one_statement() {
         }
         selects.push(fewest);
         if shards < 10 {
-            store.roll_shard(&name).await.unwrap();
+            store.roll_shard(&name, None).await.unwrap();
         }
     }
     let expected: Vec<i64> = (0..10).map(|at| selects[0] + i64::from(at > 0)).collect();

@@ -22,12 +22,12 @@ mod drain;
 mod drop;
 mod list;
 mod open;
+mod probe;
 mod reconcile;
 mod roll;
 mod room;
 mod rows;
 mod size;
-mod probe;
 
 use std::{
     collections::HashMap,

@@ -141,7 +141,7 @@ pub async fn marks_of_several_shards_hide_and_show(store: Store) {
     claim(&store, 1, 1).await;
     for shard in 1..=4 {
         insert_all(&store, (0..3).map(|n| new_task(&format!("{shard}.{n}")))).await;
-        store.roll_shard(&name).await.unwrap();
+        store.roll_shard(&name, None).await.unwrap();
     }
     let mut request = claim_request(vec![taker(1, "", 1)]);
     let mut names = Vec::new();

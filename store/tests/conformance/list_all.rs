@@ -32,7 +32,7 @@ async fn many(store: &Store) {
             };
         }
         if shard < 2 {
-            store.roll_shard(&type_name("work")).await.unwrap();
+            store.roll_shard(&type_name("work"), None).await.unwrap();
         }
     }
 }
