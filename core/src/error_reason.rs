@@ -146,6 +146,8 @@ reasons! {
     ShardInUse "SHARD_IN_USE" FailedPrecondition Pointless,
     /// The governor has no archive to write to: `archive.url` is not set.
     NoArchive "NO_ARCHIVE" FailedPrecondition Pointless,
+    /// The archive could not be written or read back; the shard stays as it was.
+    ArchiveUnavailable "ARCHIVE_UNAVAILABLE" Unavailable Later,
     /// The governor has no duty of this name.
     UnknownDuty "UNKNOWN_DUTY" NotFound Pointless,
     /// The result is over its limit; the attempt fails and is not repeated.

@@ -1,5 +1,6 @@
 //! GovernorService: one delegating line per call, the calls in files of their names.
 
+mod archive_shard;
 mod drop_shard;
 mod get_leader;
 mod get_status;
@@ -9,13 +10,13 @@ mod roll_shard;
 mod run_duty;
 mod show_shard;
 
-use crate::{lead::Lead, schedule::Roster, status};
+use crate::{archive::Archiver, lead::Lead, schedule::Roster, status};
 use asyncflow_core::{id::TypeName, task_type::TaskType};
 use asyncflow_proto::v1::{
-    DropShardRequest, DropShardResponse, GetLeaderRequest, GetLeaderResponse, GetStatusRequest,
-    GetStatusResponse, ListShardsRequest, ListShardsResponse, ResignRequest, ResignResponse,
-    RollShardRequest, RollShardResponse, RunDutyRequest, RunDutyResponse,
-    governor_service_server::GovernorService,
+    ArchiveShardRequest, ArchiveShardResponse, DropShardRequest, DropShardResponse,
+    GetLeaderRequest, GetLeaderResponse, GetStatusRequest, GetStatusResponse, ListShardsRequest,
+    ListShardsResponse, ResignRequest, ResignResponse, RollShardRequest, RollShardResponse,
+    RunDutyRequest, RunDutyResponse, governor_service_server::GovernorService,
 };
 use asyncflow_service::auth::{Identity, Kind};
 use asyncflow_store::{LeaderFence, Store};
@@ -28,6 +29,7 @@ pub(crate) struct Service {
     pub store: Store,
     pub lead: Lead,
     pub roster: Roster,
+    pub archiver: Archiver,
 }
 
 impl Service {
@@ -106,8 +108,9 @@ impl GovernorService for Service {
 
     async fn archive_shard(
         &self,
-        _: Request<asyncflow_proto::v1::ArchiveShardRequest>,
-    ) -> Result<Response<asyncflow_proto::v1::ArchiveShardResponse>, Status> {
-        Err(Status::unimplemented("soon"))
+        request: Request<ArchiveShardRequest>,
+    ) -> Result<Response<ArchiveShardResponse>, Status> {
+        require_admin(&request)?;
+        archive_shard::archive_shard(self, request.into_inner()).await.map(Response::new)
     }
 }

@@ -1,6 +1,7 @@
 //! A governor from start to end, for the binary, for `asyncflow dev` and for tests.
 
 use crate::{
+    archive::Archiver,
     clock::{Clock, wall_ms},
     config::GovernorConfig,
     duty,
@@ -99,7 +100,8 @@ async fn lead_and_serve(
 
     let address = listener.local_addr()?;
     tracing::info!(governor_id, %address, "the governor listens");
-    let service = Service { governor_id, start_time_ms: wall_ms(), store, lead, roster };
+    let archiver = Archiver::new(&config.archive);
+    let service = Service { governor_id, start_time_ms: wall_ms(), store, lead, roster, archiver };
     let routes = Routes::new(GovernorServiceServer::new(service));
     let ending = Shutdown::new();
     let mut server_task = JoinSet::new();

@@ -3,7 +3,7 @@
 //! Every refusal carries an `ErrorInfo.reason` (a key into `docs/errors/`), every retryable one a
 //! `RetryInfo`, every INVALID_ARGUMENT all that is wrong.
 
-use crate::{lead::ResignError, schedule::RunError};
+use crate::{archive::ArchivingError, lead::ResignError, schedule::RunError};
 use asyncflow_core::{
     error_reason::ErrorReason,
     id::{ShardId, TypeName},
@@ -69,6 +69,28 @@ pub(crate) fn shard_busy(id: &ShardId) -> Status {
     let ShardId { task_type, number } = id;
     let message = format!("somebody uses the tables of shard {task_type}-{number}; try later");
     refusal(ErrorReason::Contention, &message)
+}
+
+/// The shard was not archived. The log has the details, which may name hosts.
+pub(crate) fn archive(id: &ShardId, error: &ArchivingError) -> Status {
+    match error {
+        ArchivingError::NoArchive => {
+            refusal(ErrorReason::NoArchive, "the governor has no archive: archive.url is not set")
+        }
+        ArchivingError::NoSuchShard(id) => shard_not_found(id),
+        ArchivingError::NotDrained(id) => {
+            shard_in_use(id, "it is open or some of its tasks are not terminal")
+        }
+        ArchivingError::Store(StoreError::Conflict { .. }) => {
+            shard_in_use(id, "a task of it was retried meanwhile")
+        }
+        ArchivingError::Store(error) => store(error),
+        ArchivingError::Archive(error) => {
+            tracing::error!(%error, "a shard was not archived");
+            let message = "the archive cannot be used; the governor's log says why";
+            refusal(ErrorReason::ArchiveUnavailable, message)
+        }
+    }
 }
 
 /// This governor stands by; `leader` is the one that leads, as far as it knows.

@@ -1,8 +1,11 @@
-//! `drop`: drops the shards whose last task is past its type's retention, and finishes the drops
-//! that a dead governor began.
+//! `drop`: drops the shards whose last task is past its type's retention, archived first when the
+//! type says so, and finishes the drops that a dead governor began.
 
 use super::{Duty, DutyContext, every_type::all_types};
-use crate::config::GovernorConfig;
+use crate::{
+    archive::{Archiver, ArchivingError},
+    config::GovernorConfig,
+};
 use asyncflow_core::{
     id::{ShardId, TypeName},
     shard::{Shard, ShardState},
@@ -17,6 +20,7 @@ use std::{
 /// See the module.
 pub(crate) struct Drop {
     interval: Duration,
+    archiver: Archiver,
     /// Shards of which people were told that they could not be dropped.
     told: HashSet<ShardId>,
 }
@@ -24,7 +28,7 @@ pub(crate) struct Drop {
 impl Drop {
     pub fn new(config: &GovernorConfig) -> Self {
         let interval = Duration::from_millis(config.duties.drop_interval_ms);
-        Self { interval, told: HashSet::new() }
+        Self { interval, archiver: Archiver::new(&config.archive), told: HashSet::new() }
     }
 
     /// Drops a shard if it may go; says how many rows went.
@@ -35,14 +39,42 @@ impl Drop {
         shard: &Shard,
     ) -> Result<u64, StoreError> {
         let now_ms = cx.store.now_ms().await?;
-        if shard.state == ShardState::Drained && !may_drop(cx, task_type, shard, now_ms).await? {
-            return Ok(0);
+        let mut archived_rows = None;
+        if shard.state == ShardState::Drained {
+            if !may_drop(cx, task_type, shard, now_ms).await? {
+                return Ok(0);
+            }
+            if task_type.archive {
+                archived_rows = self.archive(cx, &shard.id).await?;
+                if archived_rows.is_none() {
+                    return Ok(0);
+                }
+            }
         }
         // Without a retention everything is kept: a drop by hand that was begun is undone.
         let before_ms = task_type.expire_before_ms(now_ms).unwrap_or(i64::MIN);
-        let terms = DropTerms { before_ms, archived_rows: None };
+        let terms = DropTerms { before_ms, archived_rows };
         let outcome = cx.store.drop_shard(&shard.id, terms, &cx.fence).await?;
         Ok(self.tell(&shard.id, outcome))
+    }
+
+    /// How many rows of a shard are in the archive now; `None` when it was not archived, of which
+    /// people are told once.
+    async fn archive(&mut self, cx: &DutyContext, id: &ShardId) -> Result<Option<i64>, StoreError> {
+        let error = match self.archiver.archive(&cx.store, id, &cx.fence).await {
+            Ok(manifest) => return Ok(i64::try_from(manifest.rows).ok()),
+            Err(ArchivingError::Store(error)) if !matches!(error, StoreError::Conflict { .. }) => {
+                return Err(error);
+            }
+            Err(error) => error,
+        };
+        let task_type = id.task_type.to_string();
+        metrics::counter!("asyncflow_archive_errors_total", "task_type" => task_type).increment(1);
+        if self.told.insert(id.clone()) {
+            tracing::warn!(task_type = %id.task_type, number = id.number, %error,
+                "a shard is kept, because it cannot be archived");
+        }
+        Ok(None)
     }
 
     /// Tells people what became of it, once of what is only tried again; says how many rows went.
@@ -173,6 +205,32 @@ mod tests {
         assert_eq!(bed.run(&mut duty, &lead).await.unwrap(), 0);
         assert_eq!(state(&bed).await, ShardState::Closed);
         assert!(bed.task(&id).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_shard_is_archived_first_when_its_type_says_so_or_kept() {
+        for bed in Bed::everywhere().await {
+            let lead = bed.lead("g1").await;
+            let change = |t: &mut TaskType| (t.retention_ms, t.archive) = (1, true);
+            bed.set_type("train", change).await;
+            let id = drained(&bed, &lead).await;
+            let mut without = Drop::new(&bed.config());
+            while without.told.is_empty() {
+                assert_eq!(bed.run(&mut without, &lead).await.unwrap(), 0);
+            }
+            assert_eq!(state(&bed).await, ShardState::Drained);
+
+            let dir = tempfile::tempdir().unwrap();
+            let mut config = bed.config();
+            config.archive.url = format!("file://{}", dir.path().display());
+            assert_eq!(bed.run(&mut Drop::new(&config), &lead).await.unwrap(), 1);
+            assert_eq!(state(&bed).await, ShardState::Gone);
+            assert!(bed.task(&id).await.is_none());
+            let shard = bed.store.list_shards(None).await.unwrap().remove(0);
+            let manifest = shard.archive.strip_prefix("file://").unwrap();
+            let manifest = std::fs::read_to_string(manifest).unwrap();
+            assert!(manifest.contains(&id.to_string()), "{manifest}");
+        }
     }
 
     #[tokio::test]

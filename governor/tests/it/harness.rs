@@ -32,6 +32,11 @@ pub async fn store(url: &str) -> Store {
 
 /// A governor with a short lead, whose duties run only when they are asked for.
 pub async fn start(url: &str) -> Governor {
+    start_with(url, &[]).await
+}
+
+/// The same with other settings.
+pub async fn start_with(url: &str, settings: &[(&str, &str)]) -> Governor {
     let sources = Sources::new(DEFAULT_CONFIG, ENV_PREFIX)
         .env([])
         .flag("database.url", url)
@@ -41,6 +46,8 @@ pub async fn start(url: &str) -> Governor {
     let sources = duties.iter().fold(sources, |sources, duty| {
         sources.flag(&format!("duties.{duty}_interval_ms"), "3600000")
     });
+    let flag = |sources: Sources, (key, value): &(&str, &str)| sources.flag(key, *value);
+    let sources = settings.iter().fold(sources, flag);
     let config = GovernorConfig::load(&sources).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -4,4 +4,5 @@
 mod harness;
 mod process;
 mod rpc;
+mod shards;
 mod two_governors;
