@@ -22,8 +22,9 @@ pub enum RpcError {
     /// One text for an unknown task and for one that the caller may not see.
     #[error("there is no task {0}")]
     TaskNotFound(TaskId),
-    #[error("the task {0} is not kept any more")]
-    Expired(TaskId),
+    /// Its shard was dropped; `archive` is where the manifest of its archive is, or empty.
+    #[error("the task {id} is not kept any more{}", archived(.archive))]
+    Expired { id: TaskId, archive: String },
     #[error("the request id was used for another request, which created {0}")]
     RequestIdReused(TaskId),
     #[error(transparent)]
@@ -44,6 +45,10 @@ pub enum RpcError {
     ShuttingDown,
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn archived(archive: &str) -> String {
+    if archive.is_empty() { String::new() } else { format!("; its archive is {archive}") }
 }
 
 impl From<Violations> for RpcError {

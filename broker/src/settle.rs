@@ -88,7 +88,7 @@ impl Settle {
 pub fn refused(id: &TaskId, error: ApplyError) -> RpcError {
     match error {
         ApplyError::NotFound => RpcError::TaskNotFound(id.clone()),
-        ApplyError::Expired => RpcError::Expired(id.clone()),
+        ApplyError::Expired { archive } => RpcError::Expired { id: id.clone(), archive },
         ApplyError::Refused(refusal, _) => RpcError::Refused(refusal),
         // Only guards of the governor's verbs say so.
         ApplyError::MovedOn(task) => {

@@ -51,11 +51,19 @@ impl From<RpcError> for Status {
         match error {
             RpcError::Invalid(violations) => invalid(violations),
             RpcError::UnknownType(name) => {
-                not_found(ErrorReason::UnknownTaskType, "task type", name.as_str(), message)
+                let none = HashMap::new();
+                not_found(ErrorReason::UnknownTaskType, "task type", name.as_str(), message, none)
             }
             RpcError::TypeExists(_) => plain(ErrorReason::AlreadyExists, message),
-            RpcError::TaskNotFound(id) => task_not_found(ErrorReason::TaskNotFound, &id, message),
-            RpcError::Expired(id) => task_not_found(ErrorReason::Expired, &id, message),
+            RpcError::TaskNotFound(id) => {
+                task_not_found(ErrorReason::TaskNotFound, &id, message, HashMap::new())
+            }
+            RpcError::Expired { id, archive } => {
+                let archive = Some(archive).filter(|archive| !archive.is_empty());
+                let metadata = archive.map(|archive| ("archive".to_owned(), archive));
+                let metadata = metadata.into_iter().collect();
+                task_not_found(ErrorReason::Expired, &id, message, metadata)
+            }
             RpcError::RequestIdReused(id) => {
                 let metadata = HashMap::from([("task_id".to_owned(), id.to_string())]);
                 with_metadata(ErrorReason::RequestIdReused, message, metadata)
@@ -121,12 +129,23 @@ fn invalid(violations: Violations) -> Status {
     Status::with_error_details(code(reason), message, details)
 }
 
-fn task_not_found(reason: ErrorReason, id: &TaskId, message: String) -> Status {
-    not_found(reason, "task", &id.to_string(), message)
+fn task_not_found(
+    reason: ErrorReason,
+    id: &TaskId,
+    message: String,
+    metadata: HashMap<String, String>,
+) -> Status {
+    not_found(reason, "task", &id.to_string(), message, metadata)
 }
 
-fn not_found(reason: ErrorReason, kind: &str, name: &str, message: String) -> Status {
-    let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, HashMap::new());
+fn not_found(
+    reason: ErrorReason,
+    kind: &str,
+    name: &str,
+    message: String,
+    metadata: HashMap<String, String>,
+) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, metadata);
     details.set_resource_info(kind, name, "", message.clone());
     Status::with_error_details(code(reason), message, details)
 }

@@ -3,11 +3,13 @@
 //! | half | commands | may import |
 //! |---|---|---|
 //! | client | `run`, `task`, `type`, `shard`, `worker list`, `governor status` … | sdk, proto |
+//! | archive | `archive`, which asks no server | archive |
 //! | programs | `dev`, `broker`, `worker`, `governor`, `config` | the programs' crates |
 //!
 //! Exit codes: 0 well, 1 error, 2 usage or configuration, 3 not found, 5 unreachable; `run` and
 //! `task wait` pass the task's own on.
 
+mod archive;
 mod clock;
 mod completions;
 mod connection;
@@ -56,6 +58,7 @@ enum Command {
     Task(Box<task::Args>),
     Type(Box<task_type::Args>),
     Shard(shard::Args),
+    Archive(archive::Args),
     /// Run a broker
     Broker(asyncflow_broker::Args),
     Worker(serve::WorkerArgs),
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Task(args) => client(task::execute(*args)),
         Command::Type(args) => client(task_type::execute(*args)),
         Command::Shard(args) => client(shard::execute(args)),
+        Command::Archive(args) => client(archive::execute(args)),
         Command::Dev(args) => serve::program(dev::execute(args)),
         Command::Broker(args) => serve::broker(args),
         Command::Worker(args) => serve::worker(args),

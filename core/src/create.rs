@@ -84,6 +84,7 @@ impl NewTask {
             payload: self.payload,
             context: self.context,
             result: None,
+            result_expired: false,
             labels: self.labels,
         };
         FullTask { task, body }

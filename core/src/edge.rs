@@ -57,6 +57,7 @@ pub const EDGES: &[Edge] = &[
     edge("Update", &[Paused], &[Paused]),
     edge("Update", &[Running], &[Running]),
     edge("Update", &[Cancelling], &[Cancelling]),
+    edge("ExpireResult", &[Succeeded], &[Succeeded]),
 ];
 
 /// Whether `event` may lead from one state to the other.

@@ -123,6 +123,8 @@ pub enum Event {
     Pause,
     Resume,
     Update(TaskPatch),
+    /// Its type keeps results for a shorter time than tasks.
+    ExpireResult,
 }
 
 impl Event {
@@ -149,6 +151,7 @@ impl Event {
             Self::Pause => "Pause",
             Self::Resume => "Resume",
             Self::Update(_) => "Update",
+            Self::ExpireResult => "ExpireResult",
         }
     }
 

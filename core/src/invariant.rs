@@ -90,7 +90,10 @@ pub fn check_step(before: &Task, event: &Event, after: &Transition) -> Result<()
             "a claim raises the attempt by one, and nothing else changes it",
         ),
         (task.run == before.run + i32::from(retried), "a retry opens a run, and nothing else does"),
-        (!before.state.is_terminal() || retried, "nothing but a retry follows the end"),
+        (
+            !before.state.is_terminal() || retried || task.state == before.state,
+            "nothing but a retry follows the end",
+        ),
         (
             after.ended.is_some() == ends,
             "an attempt goes into the history exactly when its lease ends",

@@ -107,7 +107,19 @@ pub struct TaskBody {
     /// What the task saved of itself; starts empty.
     pub context: Content,
     pub result: Option<Content>,
+    /// There was a result, which was removed before the task; `result` is `None` then.
+    pub result_expired: bool,
     pub labels: Labels,
+}
+
+/// What an event does to a task's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResultChange {
+    Keep(Content),
+    /// As if there never was one.
+    Clear,
+    /// It goes, and that there was one is kept.
+    Expire,
 }
 
 /// A task with everything.

@@ -28,7 +28,7 @@ use crate::{
     event::Event,
     reason::FailureReason,
     state::TaskState,
-    task::{Attempt, Content, Labels, Task},
+    task::{Attempt, Content, Labels, ResultChange, Task},
 };
 
 /// The task after an event, and what else is to be written in the same statement or transaction.
@@ -38,8 +38,8 @@ pub struct Transition {
     pub task: Task,
     /// The new context, when the event saved one.
     pub context: Option<Content>,
-    /// The new result: `Some(None)` clears it.
-    pub result: Option<Option<Content>>,
+    /// What becomes of the result, when the event touches it.
+    pub result: Option<ResultChange>,
     /// The new labels, when the event replaced them.
     pub labels: Option<Labels>,
     /// The attempt that the event ended, for the history.
@@ -102,6 +102,7 @@ pub fn transition(task: &Task, event: &Event, now_ms: i64) -> Result<Transition,
         Event::Pause => step.pause()?,
         Event::Resume => step.resume()?,
         Event::Update(patch) => step.update(patch)?,
+        Event::ExpireResult => step.expire_result()?,
     }
     Ok(step.out)
 }

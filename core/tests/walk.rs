@@ -22,7 +22,7 @@ use proptest::prelude::*;
 
 const START_MS: i64 = EPOCH_MS + 1_000_000;
 const TTL_MS: i64 = 30_000;
-const KINDS: u8 = 20;
+const KINDS: u8 = 21;
 
 fn new_task(state: TaskState, max_retries: i32) -> Task {
     let task_type = TypeName::new("train").unwrap();
@@ -120,6 +120,7 @@ fn event(kind: u8, pick: u64, task: &Task, now_ms: i64) -> Event {
         16 => Event::Retry { from_start: pick.is_multiple_of(2) },
         17 => Event::Pause,
         18 => Event::Resume,
+        19 => Event::ExpireResult,
         _ => Event::Update(patch(pick, now_ms)),
     }
 }

@@ -6,6 +6,7 @@ mod every_type;
 pub(crate) mod promote;
 pub(crate) mod reap;
 pub(crate) mod reconcile;
+pub(crate) mod results;
 pub(crate) mod retention;
 pub(crate) mod roll;
 
@@ -51,6 +52,7 @@ pub(crate) fn all(config: &GovernorConfig) -> Vec<Box<dyn Duty>> {
         Box::new(reap::Reap::new(config)),
         Box::new(promote::Promote::new(config)),
         Box::new(retention::Retention::new(config)),
+        Box::new(results::Results::new(config)),
         Box::new(roll::Roll::new(config)),
         Box::new(drain::Drain::new(config)),
         Box::new(drop::Drop::new(config)),

@@ -154,8 +154,14 @@ impl Bed {
     }
 
     pub async fn complete(&self, id: &TaskId) {
+        self.complete_with(id, None).await;
+    }
+
+    pub async fn complete_with(&self, id: &TaskId, result: Option<&'static str>) {
         let fence = self.start(id, LONG_MS).await;
-        let settle = Settle::Complete { result: None };
+        let result =
+            result.map(|text| Content { data: text.into(), content_type: "text/plain".to_owned() });
+        let settle = Settle::Complete { result };
         self.apply(id, Event::Settle { fence, settle, digest: 1, exit_code: None }).await;
     }
 

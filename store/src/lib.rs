@@ -47,7 +47,7 @@ pub use shard::{
     ShardCount, ShardPage, ShardRow,
 };
 pub use task::{
-    Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, GetError, InsertError,
-    InsertRefusal, Inserted, Leased, Mark, Page, Parts, Taker,
+    Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, ExpiredResults,
+    GetError, InsertError, InsertRefusal, Inserted, Leased, Mark, Page, Parts, ResultMarks, Taker,
 };
 pub use worker::{Registered, Registration, Touch, WorkerRow};

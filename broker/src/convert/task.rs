@@ -66,6 +66,7 @@ pub fn full(full: FullTask) -> v1::Task {
         command,
         context: content(body.context),
         result: body.result.map(content_to_proto),
+        result_expired: body.result_expired,
         ..basic(full.task)
     }
 }

@@ -36,7 +36,7 @@ async fn get(broker: &Broker, id: &TaskId, parts: Parts) -> Result<FullTask, Rpc
 fn missing(id: &TaskId, error: GetError) -> RpcError {
     match error {
         GetError::NotFound => RpcError::TaskNotFound(id.clone()),
-        GetError::Expired => RpcError::Expired(id.clone()),
+        GetError::Expired { archive } => RpcError::Expired { id: id.clone(), archive },
         GetError::Store(error) => RpcError::Store(error),
     }
 }

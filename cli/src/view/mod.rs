@@ -4,6 +4,7 @@
 //! `3.5s`, contents as text or base64. Every key is always there, `null` when unset, so that
 //! scripts need not ask.
 
+pub mod archive;
 pub mod attempt;
 pub mod content;
 pub mod count;

@@ -27,6 +27,7 @@ pub struct TaskView {
     context_version: i64,
     stage: String,
     result: Option<ContentView>,
+    result_expired: bool,
     failure: Option<FailureView>,
     progress: Option<ProgressView>,
     attempt: i32,
@@ -103,6 +104,7 @@ impl From<Task> for TaskView {
             command: task.command.map(Into::into),
             context: task.context.map(Into::into),
             result: task.result.map(Into::into),
+            result_expired: task.result_expired,
             failure: task.failure.map(Into::into),
             progress: task.progress.map(Into::into),
             retry: task.retry.map(Into::into),
@@ -300,10 +302,15 @@ impl View for TaskView {
             ("payload", people(&self.payload)),
             ("context", people(&self.context)),
             ("context version", unless_zero(self.context_version)),
-            ("result", people(&self.result)),
+            ("result", if self.result_expired { expired() } else { people(&self.result) }),
             ("trace", self.trace_id.clone()),
         ]
     }
+}
+
+/// Instead of a result that its type does not keep any more.
+fn expired() -> String {
+    "(not kept any more)".to_owned()
 }
 
 #[cfg(test)]

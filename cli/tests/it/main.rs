@@ -1,5 +1,6 @@
 //! The command as people and scripts meet it: real processes, real output, real exit codes.
 
+mod archive;
 mod dev;
 mod dev_process;
 mod governor;

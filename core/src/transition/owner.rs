@@ -6,7 +6,7 @@ use crate::{
     order::PRIORITY_POINT_MS,
     reason::FailureReason,
     state::TaskState,
-    task::{Content, Failure, Progress},
+    task::{Content, Failure, Progress, ResultChange},
 };
 
 impl Step {
@@ -42,7 +42,7 @@ impl Step {
             task.context_version += 1;
             self.out.context = Some(Content::default());
         }
-        self.out.result = Some(None);
+        self.out.result = Some(ResultChange::Clear);
         self.ready(self.now_ms);
         Ok(())
     }

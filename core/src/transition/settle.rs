@@ -5,7 +5,7 @@ use crate::{
     event::{Fence, RetryHint, Settle},
     reason::FailureReason,
     state::TaskState,
-    task::{Attempt, AttemptOutcome, Failure, Task},
+    task::{Attempt, AttemptOutcome, Failure, ResultChange, Task},
 };
 
 impl Step {
@@ -28,7 +28,8 @@ impl Step {
         match settle {
             Settle::Complete { result } => {
                 self.end_attempt(AttemptOutcome::Succeeded, None, exit_code);
-                self.out.result = Some(result.clone());
+                let kept = result.clone().map_or(ResultChange::Clear, ResultChange::Keep);
+                self.out.result = Some(kept);
                 self.out.task.failure = None;
                 self.enter(TaskState::Succeeded, self.now_ms);
             }
@@ -47,6 +48,12 @@ impl Step {
             }
         }
         self.out.task.holder.settle_digest = digest;
+        Ok(())
+    }
+
+    pub(super) fn expire_result(&mut self) -> Result<(), Refusal> {
+        self.expect(&[TaskState::Succeeded], "rid of its result")?;
+        self.out.result = Some(ResultChange::Expire);
         Ok(())
     }
 

@@ -50,7 +50,7 @@ pub(super) fn of(row: ShardRow) -> Line {
         payload: content(body.payload),
         context: content(body.context),
         result: body.result.map(content),
-        result_expired: false,
+        result_expired: body.result_expired,
         attempts: row.attempts.into_iter().map(attempt).collect(),
     }
 }

@@ -73,7 +73,7 @@ impl Store {
         let find = |shards: &[Shard]| {
             let found = shards.iter().find(|known| known.id == *shard)?;
             Some(match found.state {
-                ShardState::Gone => Place::Gone,
+                ShardState::Gone => Place::Gone { archive: found.archive.clone() },
                 // Its tables may be on their way out or back: that is for their reader to see.
                 _ => Place::Here,
             })

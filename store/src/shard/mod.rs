@@ -64,12 +64,12 @@ const COLUMNS: &str = "task_type, number, state, version, create_time_ms, update
      close_time_ms, drain_time_ms, archive";
 
 /// What the registry says of a shard that an id names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Its tables are there, unless they are being dropped at this moment.
     Here,
-    /// It was dropped.
-    Gone,
+    /// It was dropped; where the manifest of its archive is, or empty.
+    Gone { archive: String },
     /// It never was.
     Unknown,
 }

@@ -30,9 +30,9 @@ pub struct Applied {
 pub enum ApplyError {
     #[error("there is no such task")]
     NotFound,
-    /// Its shard was dropped by retention.
+    /// Its shard was dropped by retention; where the manifest of its archive is, or empty.
     #[error("the task was removed by retention")]
-    Expired,
+    Expired { archive: String },
     /// The state machine refused it; the task as it is.
     #[error("{0}")]
     Refused(Refusal, Box<Task>),
@@ -62,6 +62,8 @@ pub(crate) enum Guard {
         attempt: i32,
         beats: i64,
     },
+    /// It is terminal and ended before this time.
+    FinishedBefore(i64),
 }
 
 impl Guard {
@@ -74,6 +76,9 @@ impl Guard {
                     && task.holder.beats == beats
                     && task.state.is_leased()
                     && task.order_time_ms < now_ms
+            }
+            Self::FinishedBefore(before_ms) => {
+                task.finish_time_ms.is_some_and(|finish_ms| finish_ms < before_ms)
             }
         }
     }
@@ -181,8 +186,9 @@ async fn apply_once(
     for (shard, members) in by_shard {
         match request.places.get(shard) {
             Some(Place::Here) => {}
-            Some(Place::Gone) => {
-                members.iter().for_each(|&at| answers[at] = Err(ApplyError::Expired));
+            Some(Place::Gone { archive }) => {
+                let expired = ApplyError::Expired { archive: archive.clone() };
+                members.iter().for_each(|&at| answers[at] = Err(expired.clone()));
                 continue;
             }
             Some(Place::Unknown) | None => continue,

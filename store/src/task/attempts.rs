@@ -27,7 +27,7 @@ impl Store {
     ) -> Result<Vec<Attempt>, GetError> {
         match self.place(&id.shard).await? {
             Place::Unknown => return Err(GetError::NotFound),
-            Place::Gone => return Err(GetError::Expired),
+            Place::Gone { archive } => return Err(GetError::Expired { archive }),
             Place::Here => {}
         }
         let table = id.shard.attempt_table();

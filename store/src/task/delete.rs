@@ -39,7 +39,7 @@ impl Store {
     pub async fn delete(&self, id: &TaskId) -> Result<Task, ApplyError> {
         match self.place(&id.shard).await? {
             Place::Unknown => return Err(ApplyError::NotFound),
-            Place::Gone => return Err(ApplyError::Expired),
+            Place::Gone { archive } => return Err(ApplyError::Expired { archive }),
             Place::Here => {}
         }
         let found = self

@@ -18,9 +18,9 @@ const KEYS_MAX: usize = 512;
 pub enum GetError {
     #[error("there is no such task")]
     NotFound,
-    /// Its shard was dropped by retention.
+    /// Its shard was dropped by retention; where the manifest of its archive is, or empty.
     #[error("the task was removed by retention")]
-    Expired,
+    Expired { archive: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -33,7 +33,7 @@ impl Store {
     pub async fn get(&self, id: &TaskId, parts: Parts) -> Result<FullTask, GetError> {
         match self.place(&id.shard).await? {
             Place::Unknown => return Err(GetError::NotFound),
-            Place::Gone => return Err(GetError::Expired),
+            Place::Gone { archive } => return Err(GetError::Expired { archive }),
             Place::Here => {}
         }
         match self.read_keys(&id.shard, &[id.key], parts).await {
@@ -41,7 +41,7 @@ impl Store {
             Err(StoreError::NoSuchTable(cause)) => {
                 self.reload_shards(id.task_type()).await?;
                 match self.place(&id.shard).await? {
-                    Place::Gone => Err(GetError::Expired),
+                    Place::Gone { archive } => Err(GetError::Expired { archive }),
                     Place::Unknown => Err(GetError::NotFound),
                     Place::Here => Err(StoreError::NoSuchTable(cause).exhausted().into()),
                 }

@@ -177,7 +177,7 @@ impl Store {
             match self.get(&task_id, Parts::NONE).await {
                 Ok(full) => return Ok(Inserted { task: full.task, deduplicated: true }),
                 Err(super::GetError::Store(error)) => return Err(error.into()),
-                Err(super::GetError::NotFound | super::GetError::Expired) => {}
+                Err(super::GetError::NotFound | super::GetError::Expired { .. }) => {}
             }
         }
         Err(InsertRefusal::RequestIdReused { task_id }.into())

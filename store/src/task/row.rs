@@ -151,6 +151,9 @@ pub(crate) fn body_values(body: &TaskBody) -> Result<Vec<Value>, StoreError> {
     Ok(values)
 }
 
+/// A NULL of bytes.
+pub(crate) const NO_BYTES: Option<Vec<u8>> = None;
+
 /// Bytes and media type, or NULLs.
 pub(crate) fn content_values(content: Option<&Content>) -> Vec<Value> {
     let data: Option<Vec<u8>> = content.map(|content| content.data.to_vec());
@@ -192,7 +195,7 @@ pub(crate) fn read_task(
         body.context = read_content(&mut reader)?.unwrap_or_default();
     }
     if parts.result {
-        body.result = read_content(&mut reader)?;
+        (body.result, body.result_expired) = read_result(&mut reader)?;
     }
     if parts.labels {
         body.labels = decode_labels(&reader.next::<String>()?)?;
@@ -241,11 +244,22 @@ fn read_head(reader: &mut Reader<'_>, shard: &ShardId) -> Result<Task, StoreErro
     })
 }
 
+/// A result whose bytes are gone while its type is there has expired.
+fn read_result(reader: &mut Reader<'_>) -> Result<(Option<Content>, bool), StoreError> {
+    let data: Option<Vec<u8>> = reader.next()?;
+    let content_type: Option<String> = reader.next()?;
+    let expired = data.is_none() && content_type.is_some();
+    Ok((data.map(|data| content(data, content_type)), expired))
+}
+
+fn content(data: Vec<u8>, content_type: Option<String>) -> Content {
+    Content { data: data.into(), content_type: content_type.unwrap_or_default() }
+}
+
 fn read_content(reader: &mut Reader<'_>) -> Result<Option<Content>, StoreError> {
     let data: Option<Vec<u8>> = reader.next()?;
     let content_type: Option<String> = reader.next()?;
-    Ok(data
-        .map(|data| Content { data: data.into(), content_type: content_type.unwrap_or_default() }))
+    Ok(data.map(|data| content(data, content_type)))
 }
 
 /// A state from its stored number.

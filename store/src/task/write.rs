@@ -7,7 +7,7 @@ use asyncflow_core::{
     event::Event,
     id::ShardId,
     invariant::check_step,
-    task::{Attempt, Content, FullTask, Labels, Task},
+    task::{Attempt, Content, FullTask, Labels, ResultChange, Task},
     transition::{Refusal, transition},
 };
 use sea_orm::{DatabaseTransaction, Value};
@@ -37,7 +37,7 @@ struct Row {
     before: Task,
     after: Task,
     context: Option<Content>,
-    result: Option<Option<Content>>,
+    result: Option<ResultChange>,
     labels: Option<Labels>,
     ended: Vec<Attempt>,
 }
@@ -155,14 +155,22 @@ impl Update {
             let values = row::content_values(Some(context));
             changes.extend(["context", "context_type"].into_iter().zip(values));
         }
-        if let Some(result) = &row.result {
-            let values = row::content_values(result.as_ref());
-            changes.extend(["result", "result_type"].into_iter().zip(values));
+        if let Some(change) = &row.result {
+            changes.extend(["result", "result_type"].into_iter().zip(result_values(change)));
         }
         if let Some(labels) = &row.labels {
             changes.push(("labels", row::encode_labels(labels)?.into()));
         }
         Ok(Self { key: row.before.id.key, revision: row.before.revision, changes })
+    }
+}
+
+/// The new values of `result`, and of `result_type` unless it stays.
+fn result_values(change: &ResultChange) -> Vec<Value> {
+    match change {
+        ResultChange::Keep(content) => row::content_values(Some(content)),
+        ResultChange::Clear => row::content_values(None),
+        ResultChange::Expire => vec![row::NO_BYTES.into()],
     }
 }
 

@@ -1,6 +1,7 @@
 //! One suite over every database: each check is a plain function of an open, empty store.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod archive;
 mod change;
 mod claim;
 mod fixture;
@@ -60,6 +61,8 @@ macro_rules! conformance {
 }
 
 conformance! {
+    archive::pages_hold_everything_of_every_task_once,
+    archive::the_archive_is_noted_for_the_version_that_was_written,
     change::a_tail_sees_every_edge_once,
     change::a_hole_is_waited_for_and_then_passed,
     claim::order_is_seniority_then_id,
