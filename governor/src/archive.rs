@@ -149,3 +149,199 @@ async fn rows(store: &Store, id: &ShardId) -> Result<i64, StoreError> {
     let counts = store.shard_counts(Some(&id.task_type)).await?;
     Ok(counts.iter().filter(|count| count.shard == *id).map(|count| count.tasks).sum())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use super::*;
+    use crate::testing::{Bed, LONG_MS};
+    use asyncflow_archive::Line;
+    use asyncflow_core::{
+        event::{Event, RetryHint, Settle},
+        id::{TaskId, TypeName},
+        reason::FailureReason,
+        task::Content,
+    };
+    use asyncflow_store::{DropOutcome, DropTerms, GetError, Parts};
+    use tempfile::TempDir;
+
+    /// A governor that archives into a directory of its own.
+    struct Place {
+        dir: TempDir,
+        archiver: Archiver,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let url = format!("file://{}", dir.path().display());
+            let mut archiver = Archiver::new(&ArchiveConfig { url, ..ArchiveConfig::default() });
+            archiver.page = ShardPage { rows_max: 2, bytes_max: 1 << 20 };
+            archiver.bounds = Bounds { part_rows_max: 3, ..Bounds::default() };
+            Self { dir, archiver }
+        }
+
+        fn open(&self) -> Archive {
+            Archive::open(self.archiver.options.as_ref().unwrap()).unwrap()
+        }
+
+        async fn lines(&self, manifest: &Manifest) -> Vec<Line> {
+            let (archive, mut lines) = (self.open(), Vec::new());
+            archive.verify(manifest).await.unwrap();
+            let mut read = archive.lines(manifest);
+            while let Some(line) = read.next().await.unwrap() {
+                lines.push(serde_json::from_slice(&line).unwrap());
+            }
+            lines
+        }
+    }
+
+    /// A shard with `tasks` tasks that ended, drained; the first of them failed.
+    async fn drained(bed: &Bed, fence: &LeaderFence, tasks: usize) -> (ShardId, Vec<TaskId>) {
+        let mut ids = Vec::new();
+        for at in 0..tasks {
+            let id = bed.new_task("train", None).await;
+            if at == 0 {
+                let lease = bed.start(&id, LONG_MS).await;
+                let context = Content { data: vec![0xff, 0xfe, 0].into(), ..Content::default() };
+                let context = Some(context);
+                let (stage, expected_version) = (Some("one".to_owned()), None);
+                let save = Event::SaveContext { fence: lease, stage, context, expected_version };
+                bed.apply(&id, save).await;
+                let (reason, message) = (FailureReason::TimedOut, "slow".to_owned());
+                let settle = Settle::Fail { reason, message, hint: RetryHint::Never };
+                let end = Event::Settle { fence: lease, settle, digest: 1, exit_code: Some(-9) };
+                bed.apply(&id, end).await;
+            } else {
+                bed.complete_with(&id, Some("42")).await;
+            }
+            ids.push(id);
+        }
+        let name = TypeName::new("train").unwrap();
+        bed.store.ensure_type(&name).await.unwrap();
+        let shard = bed.store.open_shard(&name).await.unwrap();
+        bed.store.roll_shard(&name, Some(fence)).await.unwrap();
+        let drained = bed.store.drain_shards(Some(&name), fence).await.unwrap();
+        assert_eq!(drained.drained, std::slice::from_ref(&shard));
+        (shard, ids)
+    }
+
+    async fn archived(bed: &Bed, shard: &ShardId) -> String {
+        let shards = bed.store.list_shards(Some(&shard.task_type)).await.unwrap();
+        shards.into_iter().find(|known| known.id == *shard).unwrap().archive
+    }
+
+    #[tokio::test]
+    async fn a_shard_is_archived_whole_noted_and_may_then_be_dropped() {
+        for bed in Bed::everywhere().await {
+            let (lead, place) = (bed.lead("g1").await, Place::new());
+            let (shard, ids) = drained(&bed, &lead, 7).await;
+            let manifest = place.archiver.archive(&bed.store, &shard, &lead).await.unwrap();
+            assert_eq!(manifest.files.iter().map(|f| f.rows).collect::<Vec<_>>(), [3, 3, 1]);
+            assert_eq!(
+                manifest.rows_by_state,
+                [("FAILED".into(), 1), ("SUCCEEDED".into(), 6)].into()
+            );
+
+            let lines = place.lines(&manifest).await;
+            assert_eq!(
+                lines.iter().map(|line| line.id.clone()).collect::<Vec<_>>(),
+                ids.iter().map(ToString::to_string).collect::<Vec<_>>()
+            );
+            let failed = &lines[0];
+            assert_eq!(failed.context.data, [0xff, 0xfe, 0].as_slice());
+            assert_eq!(failed.failure.as_ref().unwrap().reason, "TIMED_OUT");
+            assert_eq!(failed.attempts[0].outcome, "FAILED");
+            assert_eq!(failed.attempts[0].exit_code, Some(-9));
+            assert_eq!((failed.stage.as_str(), failed.attempts[0].stage.as_str()), ("one", "one"));
+            assert_eq!(lines[1].result.as_ref().unwrap().data, "42");
+
+            let location = archived(&bed, &shard).await;
+            let expected = format!("{}/train/train-1/manifest.json", place.dir.path().display());
+            assert_eq!(location, format!("file://{expected}"));
+            assert!(std::fs::exists(expected).unwrap());
+            let rows = i64::try_from(manifest.rows).unwrap();
+            let terms = DropTerms { before_ms: i64::MAX, archived_rows: Some(rows) };
+            let dropped = bed.store.drop_shard(&shard, terms, &lead).await.unwrap();
+            assert_eq!(dropped, DropOutcome::Dropped { rows });
+            let gone = bed.store.get(&ids[0], Parts::NONE).await;
+            assert!(matches!(gone, Err(GetError::Expired { archive }) if archive == location));
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_not_written_twice_and_is_written_again_after_a_retry() {
+        let bed = Bed::sqlite().await;
+        let (lead, place) = (bed.lead("g1").await, Place::new());
+        let (shard, ids) = drained(&bed, &lead, 4).await;
+        let archive = || place.archiver.archive(&bed.store, &shard, &lead);
+        // Killed between manifest and registry: the next one finds it and notes it.
+        let manifest = {
+            let known = find(&bed.store, &shard).await.unwrap();
+            let open = Archive::create(place.archiver.options.as_ref().unwrap()).unwrap();
+            place.archiver.write(&bed.store, &open, &known).await.unwrap()
+        };
+        assert_eq!(archived(&bed, &shard).await, "");
+        assert_eq!(archive().await.unwrap(), manifest);
+        assert!(!archived(&bed, &shard).await.is_empty());
+
+        // Damage is not taken for an archive.
+        let part = place.dir.path().join("train/train-1").join(&manifest.files[0].name);
+        let whole = std::fs::read(&part).unwrap();
+        std::fs::write(&part, "x").unwrap();
+        let damaged = archive().await;
+        assert!(matches!(damaged, Err(ArchivingError::Archive(ArchiveError::Damaged { .. }))));
+        std::fs::write(&part, whole).unwrap();
+
+        bed.apply(&ids[2], Event::Retry { from_start: false }).await;
+        let name = Some(&shard.task_type);
+        bed.store.drain_shards(name, &lead).await.unwrap();
+        assert!(matches!(archive().await, Err(ArchivingError::NotDrained(_))));
+        bed.complete_with(&ids[2], Some("43")).await;
+        bed.store.drain_shards(name, &lead).await.unwrap();
+        let again = archive().await.unwrap();
+        assert!(again.shard_version > manifest.shard_version);
+        let lines = place.lines(&again).await;
+        assert_eq!(lines[2].result.as_ref().unwrap().data, "43");
+        assert_eq!((lines.len(), lines[2].attempts.len()), (4, 2));
+    }
+
+    #[tokio::test]
+    async fn rows_that_are_gone_stay_in_the_archive_that_has_them() {
+        let bed = Bed::sqlite().await;
+        let (lead, place) = (bed.lead("g1").await, Place::new());
+        let (shard, ids) = drained(&bed, &lead, 4).await;
+        let first = place.archiver.archive(&bed.store, &shard, &lead).await.unwrap();
+        bed.store.delete(&ids[1]).await.unwrap();
+        let kept = place.archiver.archive(&bed.store, &shard, &lead).await;
+        let text = kept.unwrap_err().to_string();
+        assert!(text.contains(&ids[1].to_string()), "{text}");
+        assert_eq!(place.lines(&first).await.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_archived_is_told() {
+        let bed = Bed::sqlite().await;
+        let (lead, place) = (bed.lead("g1").await, Place::new());
+        let open = bed.new_task("train", None).await.shard;
+        let refused = place.archiver.archive(&bed.store, &open, &lead).await;
+        assert!(matches!(refused, Err(ArchivingError::NotDrained(_))), "{refused:?}");
+        let unknown = ShardId { number: 9, ..open.clone() };
+        let refused = place.archiver.archive(&bed.store, &unknown, &lead).await;
+        assert!(matches!(refused, Err(ArchivingError::NoSuchShard(_))), "{refused:?}");
+        let none = Archiver::new(&ArchiveConfig::default());
+        let refused = none.archive(&bed.store, &open, &lead).await;
+        assert!(matches!(refused, Err(ArchivingError::NoArchive)), "{refused:?}");
+
+        let other = Bed::sqlite().await;
+        let lead = other.lead("g1").await;
+        let (empty, _) = drained(&other, &lead, 0).await;
+        let manifest = place.archiver.archive(&other.store, &empty, &lead).await.unwrap();
+        assert_eq!((manifest.rows, manifest.files.len()), (0, 0));
+        let (old, new) = (lead, other.lead("g2").await);
+        let fenced = place.archiver.archive(&other.store, &empty, &old).await;
+        assert!(matches!(fenced, Err(ArchivingError::Store(StoreError::NotLeader))), "{fenced:?}");
+        place.archiver.archive(&other.store, &empty, &new).await.unwrap();
+    }
+}

@@ -4,6 +4,7 @@
 
 mod bad_inputs;
 mod dispatch;
+mod expired;
 mod harness;
 mod life;
 mod registry;

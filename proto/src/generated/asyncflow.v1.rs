@@ -220,7 +220,8 @@ pub struct Task {
     /// hexadecimal digits. Workers go on with this trace in logs and in calls about the task.
     #[prost(string, tag = "31")]
     pub trace_id: ::prost::alloc::string::String,
-    /// It had a result, which was removed after its type's `result_retention`.
+    /// It had a result, which was removed after its type's `result_retention`. Told where the result
+    /// itself would be.
     #[prost(bool, tag = "32")]
     pub result_expired: bool,
 }

@@ -1,9 +1,16 @@
 //! What the archive needs of a shard.
 
-use asyncflow_core::task::{Attempt, Content, FullTask};
-use asyncflow_store::{Parts, ShardPage, Store, StoreError};
+use asyncflow_core::{
+    event::Event,
+    task::{Attempt, Content, FullTask},
+};
+use asyncflow_store::{
+    ApplyError, DropOutcome, DropTerms, GetError, Parts, ShardPage, Store, StoreError,
+};
 
-use super::fixture::{apply, claim, complete, fail, insert_all, insert_one, new_task, start};
+use super::fixture::{
+    apply, claim, complete, fail, insert_all, insert_one, new_task, running, start,
+};
 
 pub async fn pages_hold_everything_of_every_task_once(store: Store) {
     // Sizes that are far apart, and bytes that are no text.
@@ -67,4 +74,37 @@ pub async fn the_archive_is_noted_for_the_version_that_was_written(store: Store)
     let unknown = store.set_archive(&other, 1, "file:///b", &next).await;
     assert!(matches!(unknown, Err(StoreError::NotFound)), "{unknown:?}");
     assert_eq!(store.list_shards(None).await.unwrap()[0].archive, "file:///a/manifest.json");
+}
+
+pub async fn a_dropped_task_says_where_it_is(store: Store) {
+    let fence = store.try_lead("g1", 60_000).await.unwrap().unwrap();
+    for archive in ["file:///a/work/work-1/manifest.json", ""] {
+        let task = running(&store, 1).await.task;
+        apply(&store, &task.id, complete(&task, 7)).await.unwrap();
+        let shard = task.id.shard.clone();
+        store.roll_shard(&shard.task_type, Some(&fence)).await.unwrap();
+        store.drain_shards(None, &fence).await.unwrap();
+        let shards = store.list_shards(None).await.unwrap();
+        let known = shards.iter().find(|known| known.id == shard).unwrap();
+        if !archive.is_empty() {
+            store.set_archive(&shard, known.version, archive, &fence).await.unwrap();
+        }
+        let terms = DropTerms { before_ms: i64::MAX, archived_rows: Some(1) };
+        let dropped = store.drop_shard(&shard, terms, &fence).await.unwrap();
+        assert_eq!(dropped, DropOutcome::Dropped { rows: 1 });
+
+        let expired = |error: GetError| match error {
+            GetError::Expired { archive } => archive,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(expired(store.get(&task.id, Parts::ALL).await.unwrap_err()), archive);
+        assert_eq!(expired(store.list_attempts(&task.id, 0, 9).await.unwrap_err()), archive);
+        let expired = |error: ApplyError| match error {
+            ApplyError::Expired { archive } => archive,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(expired(store.delete(&task.id).await.unwrap_err()), archive);
+        let retry = apply(&store, &task.id, Event::Retry { from_start: false }).await;
+        assert_eq!(expired(retry.unwrap_err()), archive);
+    }
 }

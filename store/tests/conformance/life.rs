@@ -75,7 +75,7 @@ pub async fn a_shard_lives_and_goes(store: Store) {
     let outcome = store.drop_shard(&task.id.shard, ALL, &fence).await.unwrap();
     assert_eq!(outcome, DROPPED);
     assert_eq!(states(&store).await, [Gone, Open]);
-    assert!(matches!(store.get(&task.id, Parts::NONE).await, Err(GetError::Expired)));
+    assert!(matches!(store.get(&task.id, Parts::NONE).await, Err(GetError::Expired { .. })));
     let next = insert_one(&store).await;
     assert_eq!(next.id.shard.number, 2);
     assert_eq!(

@@ -63,6 +63,7 @@ macro_rules! conformance {
 conformance! {
     archive::pages_hold_everything_of_every_task_once,
     archive::the_archive_is_noted_for_the_version_that_was_written,
+    archive::a_dropped_task_says_where_it_is,
     change::a_tail_sees_every_edge_once,
     change::a_hole_is_waited_for_and_then_passed,
     claim::order_is_seniority_then_id,
