@@ -7,7 +7,7 @@ use asyncflow_core::{
     event::{Event, Fence, Settle},
     id::{ShardId, TaskId, TypeName},
     retry::RetryPatch,
-    task::{Attempt, Content, FullTask, Labels},
+    task::{Attempt, Content, FullTask, Labels, ResultChange},
     task_type::TaskType,
     transition::transition,
 };
@@ -121,7 +121,9 @@ fn finished(
         let step = transition(&full.task, &event, now_ms)
             .map_err(|refusal| StoreError::Corrupt(refusal.to_string()))?;
         full.task = step.task;
-        full.body.result = step.result.flatten().or(full.body.result);
+        if let Some(ResultChange::Keep(result)) = step.result {
+            full.body.result = Some(result);
+        }
         ended = step.ended.or(ended);
     }
     let ended = ended.ok_or_else(|| StoreError::Corrupt("a life without an attempt".into()))?;

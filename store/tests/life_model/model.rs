@@ -302,7 +302,7 @@ impl World {
         let retry = Event::Retry { from_start: false };
         match self.store.apply(vec![(id.clone(), retry)]).await.remove(0) {
             Ok(applied) => self.note(&applied.task),
-            Err(ApplyError::Expired) => self.check(id, false).await?,
+            Err(ApplyError::Expired { .. }) => self.check(id, false).await?,
             Err(ApplyError::Store(error)) if error.is_retryable() => {}
             Err(error) => return Err(format!("{id} was not retried: {error}")),
         }
@@ -380,7 +380,7 @@ impl World {
                 Err(format!("{id} was never worked on: {:?}", full.task.state))
             }
             Ok(_) => Ok(()),
-            Err(GetError::Expired) if may_be_gone => Ok(()),
+            Err(GetError::Expired { .. }) if may_be_gone => Ok(()),
             // Between the rename and the drop.
             Err(GetError::Store(StoreError::Unavailable { .. })) if !at_the_end => Ok(()),
             Err(error) => Err(format!("{id} ({known:?}, kept from {before_ms}) is lost: {error}")),
