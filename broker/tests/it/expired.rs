@@ -37,6 +37,7 @@ async fn drop_its_shard(store: &Store, id: &TaskId, archive: &str) {
 }
 
 /// What every call about the task answers.
+#[allow(clippy::needless_update, reason = "some requests hold nothing but the id")]
 async fn refusals(t: &mut TestBroker, id: &TaskId) -> Vec<(&'static str, Status)> {
     let task_id = id.to_string();
     let broker = &mut t.broker;

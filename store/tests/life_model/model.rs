@@ -66,7 +66,7 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
     let drops = (0..4_usize, keep).prop_map(|(shard, keep)| Op::Drop(shard, keep));
     let stopped = prop_oneof![
         2 => Just((Op::Create, "insert.placed")),
-        1 => select(&["roll.registered", "roll.created", "roll.opened"]).prop_map(|at| (Op::Roll, at)),
+        1 => select(&ROLL_POINTS).prop_map(|at| (Op::Roll, at)),
         2 => Just((Op::Drain, "drain.seen")),
         3 => (drops.clone(), select(&DROP_POINTS)),
     ];
@@ -86,6 +86,7 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 5..40)
 }
 
+const ROLL_POINTS: [&str; 3] = ["roll.registered", "roll.created", "roll.opened"];
 const DROP_POINTS: [&str; 5] =
     ["drop.begun", "drop.renamed", "drop.allowed", "drop.one_table", "drop.dropped"];
 
