@@ -3,9 +3,9 @@
 //! They go past broker and claim, by the store's own row writer. Rolls are the governor's: it sees
 //! the counts that the ballast keeps up.
 
-use super::rows::Rows;
+use super::{reads, rows::Rows};
 use crate::error::BenchError;
-use asyncflow_core::id::TypeName;
+use asyncflow_core::{id::TypeName, task::Labels};
 use asyncflow_store::{Backend, Store, StoreOptions, testing::fill_finished};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -14,6 +14,10 @@ use tokio::task::JoinSet;
 const BATCH: u64 = 700;
 const WRITERS: usize = 4;
 const USERS: u64 = 20;
+/// One batch of so many has labels.
+const LABELLED: u64 = 10;
+/// Tasks that lists look for in the oldest shard.
+const RARE: usize = 3;
 /// SQLite has one writer at a time, and whoever waits for it tries again after up to 25 ms, so a
 /// writer without pauses would shut the others out.
 const SQLITE_PAUSE: Duration = Duration::from_millis(30);
@@ -26,9 +30,12 @@ pub struct Ballast {
 }
 
 impl Ballast {
-    /// Opens connections of its own.
+    /// Opens connections of its own, and writes the first few rows.
     pub async fn connect(url: &str, name: &TypeName, rows: Rows) -> Result<Self, BenchError> {
         let store = Store::connect(&StoreOptions::new(url)).await?;
+        let labels = reads::rare_labels();
+        fill_finished(&store, name, reads::RARE_USER, &labels, RARE).await?;
+        rows.add(RARE as u64);
         Ok(Self { store, task_type: name.clone(), rows })
     }
 
@@ -44,8 +51,11 @@ impl Ballast {
             let (rows, enough) = (self.rows.clone(), enough.clone());
             writers.spawn(async move {
                 while !enough() {
-                    let user = format!("user{:02}", rows.now() / BATCH % USERS);
-                    fill_finished(&store, &task_type, &user, BATCH as usize).await?;
+                    let batch = rows.now() / BATCH;
+                    let user = format!("{}{:02}", reads::COMMON_USER, batch % USERS);
+                    let is_labelled = (batch / USERS).is_multiple_of(LABELLED);
+                    let labels = if is_labelled { reads::common_labels() } else { Labels::new() };
+                    fill_finished(&store, &task_type, &user, &labels, BATCH as usize).await?;
                     rows.add(BATCH);
                     if is_sqlite {
                         tokio::time::sleep(SQLITE_PAUSE).await;

@@ -2,6 +2,7 @@
 
 use super::{
     Plan,
+    reads::Read,
     registry::{Change, Event},
     sample::{Call, Samples, Span, quantile},
     stream::Failures,
@@ -22,6 +23,7 @@ pub struct Figures {
     pub worst: Vec<Duration>,
     pub calls: usize,
     pub failures: Failures,
+    pub reads: Vec<Read>,
     pub drops: Vec<Drop>,
     /// Whether the time was over before all rows were written.
     pub cut_short: bool,

@@ -18,6 +18,7 @@ mod drop;
 mod figures;
 mod marks;
 mod plot;
+mod reads;
 mod registry;
 mod report;
 mod rows;

@@ -33,6 +33,12 @@ pub fn record(figures: &Figures, records: &mut Records) -> Result<(), BenchError
         stalls(&what, change.stalls, records)?;
     }
     stalls("ballast alone", figures.elsewhere, records)?;
+    for read in &figures.reads {
+        if let Some(took) = read.took {
+            records.add(&format!("{}, p50", read.what), "ms", ms(took.p50))?;
+            records.add(&format!("{}, longest", read.what), "ms", ms(took.longest))?;
+        }
+    }
     for drop in &figures.drops {
         let what = what(Change::Dropped, drop.shard);
         records.add(&format!("{what}: disk before"), "MB", megabytes(drop.before_bytes))?;
@@ -75,6 +81,7 @@ fn of_database(figures: &Figures) -> String {
     text.push_str(&latencies(figures));
     text.push_str(&changes(figures));
     text.push_str(&disk(figures));
+    text.push_str(&reads(figures));
     text
 }
 
@@ -153,6 +160,18 @@ fn disk(figures: &Figures) -> String {
             megabytes(drop.before_bytes),
             megabytes(drop.after_bytes)
         );
+    }
+    text
+}
+
+fn reads(figures: &Figures) -> String {
+    let mut text = "\n| read | p50, ms | longest of 20, ms |\n|---|---:|---:|\n".to_owned();
+    for read in &figures.reads {
+        let [p50, longest] = match read.took {
+            Some(took) => [took.p50, took.longest].map(|time| shown(ms(time))),
+            None => ["refused", ""].map(ToOwned::to_owned),
+        };
+        let _ = writeln!(text, "| {} | {p50} | {longest} |", read.what);
     }
     text
 }

@@ -7,6 +7,7 @@ use super::{
     drop,
     figures::{self, Drop, Figures, Window},
     marks::marks,
+    reads,
     registry::Registry,
     rows::Rows,
     sample::Span,
@@ -47,16 +48,24 @@ struct Open {
     window: Window,
 }
 
+/// What was measured along the way.
+struct Measured {
+    windows: Vec<Open>,
+    reads: Vec<reads::Read>,
+    drops: Vec<Drop>,
+    cut_short: bool,
+}
+
 /// Fills one database, measures at every mark, and drops the oldest shards.
 pub async fn run(plan: &Plan) -> Result<Figures, BenchError> {
     let mut run = Run::start(plan).await?;
     let measured = run.measure().await;
     // A failed call has its reason in the log of the program that was called.
-    let (windows, drops, cut_short) = measured.map_err(|error| {
+    let measured = measured.map_err(|error| {
         let logs = run.target.log_tails();
         BenchError::Other(format!("{error}\n{logs}"))
     })?;
-    Ok(run.conclude(windows, drops, cut_short))
+    Ok(run.conclude(measured))
 }
 
 impl<'a> Run<'a> {
@@ -86,7 +95,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    async fn measure(&mut self) -> Result<(Vec<Open>, Vec<Drop>, bool), BenchError> {
+    async fn measure(&mut self) -> Result<Measured, BenchError> {
         let mut windows = Vec::new();
         for mark in marks(self.plan.rows, self.plan.step, self.plan.shard_max_rows) {
             let ballast_per_second = self.fill(mark).await?;
@@ -96,12 +105,13 @@ impl<'a> Run<'a> {
             }
         }
         let cut_short = self.rows.now() < self.plan.rows;
+        let reads = reads::measure(&self.target).await?;
         let mut drops = Vec::new();
         // The newest shard takes the new tasks, the one before it may have taken some just now.
         for event in self.registry.events() {
             drops.push(self.drop(event.shard - 1).await?);
         }
-        Ok((windows, drops, cut_short))
+        Ok(Measured { windows, reads, drops, cut_short })
     }
 
     /// Brings the rows up to `mark`, or for as long as there is time; rows per second.
@@ -149,7 +159,8 @@ impl<'a> Run<'a> {
         dropped
     }
 
-    fn conclude(self, windows: Vec<Open>, drops: Vec<Drop>, cut_short: bool) -> Figures {
+    fn conclude(self, measured: Measured) -> Figures {
+        let Measured { windows, reads, drops, cut_short } = measured;
         let took = self.clock.elapsed();
         let events = self.registry.events();
         let (samples, failures) = self.stream.finish();
@@ -165,6 +176,7 @@ impl<'a> Run<'a> {
             worst: figures::worst(&samples, Span { from: Duration::ZERO, to: took }),
             calls: samples.0.len(),
             failures,
+            reads,
             drops,
             cut_short,
             took,

@@ -35,7 +35,7 @@ struct Request {
     now_ms: i64,
 }
 
-/// Inserts `rows` tasks of a user as they stand after create, claim, start and complete: SUCCEEDED,
+/// Inserts `rows` tasks of a user with these labels as they stand after create, claim, start and complete: SUCCEEDED,
 /// with payload, result and an ended attempt, made by the state machine and written by the writer
 /// of the verbs, with their counts, in one transaction, into the shard that is open. They were
 /// never PENDING, so no claim has seen them; they have no request id and no row in the change log.
@@ -46,12 +46,13 @@ pub async fn fill_finished(
     store: &Store,
     task_type: &TypeName,
     user: &str,
+    labels: &Labels,
     rows: usize,
 ) -> Result<ShardId, StoreError> {
     let of_type = store.ensure_type(task_type).await?;
     let shard = store.open_shard(task_type).await?;
     let now_ms = store.now_ms().await?;
-    let first = finished(&of_type, &shard, user, now_ms)?;
+    let first = finished(&of_type, &shard, (user, labels), now_ms)?;
     let tasks = {
         let mut keys = store.keys().lock().unwrap_or_else(PoisonError::into_inner);
         let with_key = |(mut full, attempt): Finished| {
@@ -86,7 +87,7 @@ async fn fill_once(
 fn finished(
     of_type: &TaskType,
     shard: &ShardId,
-    user: &str,
+    (user, labels): (&str, &Labels),
     now_ms: i64,
 ) -> Result<Finished, StoreError> {
     let new = NewTask {
@@ -94,7 +95,7 @@ fn finished(
         user: user.to_owned(),
         name: String::new(),
         priority: None,
-        labels: Labels::new(),
+        labels: labels.clone(),
         payload: content(PAYLOAD_BYTES),
         context: Content::default(),
         retry: RetryPatch::default(),

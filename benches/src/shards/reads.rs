@@ -1,0 +1,122 @@
+//! First pages and counts at size, while only the stream runs.
+
+use super::sample::quantile;
+use crate::{clock::Stopwatch, error::BenchError, target::Target};
+use asyncflow_core::task::Labels;
+use asyncflow_proto::v1::{
+    CountTasksRequest, ListTasksRequest, TaskState, broker_service_client::BrokerServiceClient,
+};
+use std::time::Duration;
+use tonic::{Code, Status, transport::Channel};
+
+const REPEATS: usize = 20;
+
+/// A user with a few tasks, all of them in the oldest shard.
+pub const RARE_USER: &str = "rare";
+/// Users with a twentieth of the rows each are called this and two digits.
+pub const COMMON_USER: &str = "user";
+
+/// What a tenth of the ballast carries.
+pub fn common_labels() -> Labels {
+    Labels::from([("project".to_owned(), "vision".to_owned())])
+}
+
+/// What the tasks of [`RARE_USER`] carry.
+pub fn rare_labels() -> Labels {
+    Labels::from([("project".to_owned(), "audio".to_owned())])
+}
+
+/// The filters of ListTasks that are timed.
+const FILTERS: [&str; 19] = [
+    "",
+    "task_type = bench",
+    "user = \"user07\"",
+    "user = \"rare\"",
+    "user = \"nobody\"",
+    "state = PENDING",
+    "state = RUNNING",
+    "state = SUCCEEDED",
+    "state = FAILED",
+    "(state = PENDING OR state = RUNNING)",
+    "state = SUCCEEDED AND user = \"user07\"",
+    "state = SUCCEEDED AND user = \"rare\"",
+    "state = FAILED AND user = \"user07\"",
+    "labels.project = \"vision\"",
+    "labels.project = \"audio\"",
+    "labels.project = \"vision\" AND user = \"user07\"",
+    "labels.project = \"vision\" AND user = \"rare\"",
+    "labels.project = \"vision\" AND state = FAILED",
+    "create_time < \"2026-01-01T00:00:00Z\"",
+];
+
+/// How long one read took, over some repetitions.
+pub struct Read {
+    pub what: String,
+    /// `None` when it was refused, as a query that no index serves may be.
+    pub took: Option<Took>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    pub p50: Duration,
+    pub longest: Duration,
+}
+
+/// Times every list and every count.
+pub async fn measure(target: &Target) -> Result<Vec<Read>, BenchError> {
+    let owner = target.owner().await?;
+    let mut reads = Vec::new();
+    for filter in FILTERS {
+        let what = format!("ListTasks, `{filter}`").replace(", ``", "");
+        let request = ListTasksRequest { filter: filter.to_owned(), ..Default::default() };
+        reads.push(read(what, &owner, request, list).await?);
+    }
+    let states = vec![TaskState::Pending.into()];
+    let (task_type, user) = ("bench".to_owned(), "user07".to_owned());
+    let counts = [
+        ("all", CountTasksRequest::default()),
+        ("of a type", CountTasksRequest { task_type, ..Default::default() }),
+        ("of a user", CountTasksRequest { user, ..Default::default() }),
+        ("in a state", CountTasksRequest { states, ..Default::default() }),
+    ];
+    for (name, request) in counts {
+        reads.push(read(format!("CountTasks, {name}"), &owner, request, count).await?);
+    }
+    Ok(reads)
+}
+
+async fn list(
+    mut owner: BrokerServiceClient<Channel>,
+    request: ListTasksRequest,
+) -> Result<(), Status> {
+    owner.list_tasks(request).await.map(drop)
+}
+
+async fn count(
+    mut owner: BrokerServiceClient<Channel>,
+    request: CountTasksRequest,
+) -> Result<(), Status> {
+    owner.count_tasks(request).await.map(drop)
+}
+
+async fn read<R: Clone, F: Future<Output = Result<(), Status>>>(
+    what: String,
+    owner: &BrokerServiceClient<Channel>,
+    request: R,
+    call: impl Fn(BrokerServiceClient<Channel>, R) -> F,
+) -> Result<Read, BenchError> {
+    let mut latencies = Vec::with_capacity(REPEATS);
+    for _ in 0..REPEATS {
+        let asked = Stopwatch::start();
+        match call(owner.clone(), request.clone()).await {
+            Ok(()) => latencies.push(asked.elapsed()),
+            Err(status) if status.code() == Code::InvalidArgument => {
+                return Ok(Read { what, took: None });
+            }
+            Err(status) => return Err(status.into()),
+        }
+    }
+    latencies.sort_unstable();
+    let (p50, longest) = (quantile(&latencies, 0.5), quantile(&latencies, 1.0));
+    Ok(Read { what, took: Some(Took { p50, longest }) })
+}
