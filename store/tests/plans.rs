@@ -13,7 +13,7 @@ use asyncflow_core::{
     task_type::TaskType,
 };
 use asyncflow_store::{
-    ClaimRequest, Create, Mark, Store, StoreOptions, Taker,
+    ClaimRequest, CountFilter, Create, Mark, Store, StoreOptions, Taker,
     testing::{fresh_database, mariadb, postgres},
 };
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
@@ -126,6 +126,29 @@ async fn postgres_goes_by_index(store: Store, db: DatabaseConnection) {
     }
     assert_eq!(number(&db, table, 0).await, 0, "a scan of the whole table");
     assert_eq!(number(&db, &index("t_work_1_state"), 0).await, states, "a settle by state");
+    store.close().await;
+}
+
+/// Compiling a query takes longer than any of ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_counts_without_compiling_the_query() {
+    let url = fresh_database(postgres()).await;
+    let (filling, db) = open(&url).await;
+    fill(&filling, 100).await;
+    filling.close().await;
+    let name = url.rsplit('/').next().unwrap();
+    for setting in ["session_preload_libraries = auto_explain", "auto_explain.log_min_duration = 0"]
+    {
+        db.execute_unprepared(&format!("ALTER DATABASE {name} SET {setting}")).await.unwrap();
+    }
+    let (store, _) = open(&url).await;
+    let task_type = Some(TypeName::new("work").unwrap());
+    let counts = store.counts(&CountFilter { task_type, ..CountFilter::default() }).await.unwrap();
+    assert_eq!(counts.len(), 1);
+    // The server writes a plan down before it answers.
+    let log = postgres().process().log();
+    assert!(log.contains("Query Text: SELECT task_type, user_name"), "no plan in {log}");
+    assert!(!log.contains("JIT:"), "a query was compiled: {log}");
     store.close().await;
 }
 

@@ -91,10 +91,11 @@ pub fn worst(samples: &Samples, span: Span) -> Vec<Duration> {
     Call::ALL.into_iter().map(of).collect()
 }
 
-/// What each roll and drop did to the stream.
-pub fn changes(samples: &Samples, events: &[Event]) -> Vec<ChangeFigures> {
+/// What each roll and drop did to the stream, which ended at `end`.
+pub fn changes(samples: &Samples, events: &[Event], end: Duration) -> Vec<ChangeFigures> {
     let of = |event: &Event| {
-        let around = event.span.widened(MARGIN);
+        let mut around = event.span.widened(MARGIN);
+        around.to = around.to.min(end);
         let slowest = worst(samples, around);
         ChangeFigures {
             change: event.change,

@@ -27,6 +27,8 @@ use std::{
 const TASK_TYPE: &str = "bench";
 /// Before and after a drop, with the ballast at work.
 const AROUND: Duration = Duration::from_secs(5);
+/// The oldest shards, of those that were closed.
+const DROPS_MAX: usize = 2;
 
 /// What is at work during a run.
 struct Run<'a> {
@@ -107,8 +109,7 @@ impl<'a> Run<'a> {
         let cut_short = self.rows.now() < self.plan.rows;
         let reads = reads::measure(&self.target).await?;
         let mut drops = Vec::new();
-        // The newest shard takes the new tasks, the one before it may have taken some just now.
-        for event in self.registry.events() {
+        for event in self.registry.events().iter().take(DROPS_MAX) {
             drops.push(self.drop(event.shard - 1).await?);
         }
         Ok(Measured { windows, reads, drops, cut_short })
@@ -171,7 +172,7 @@ impl<'a> Run<'a> {
         Figures {
             plan: self.plan.clone(),
             windows: windows.collect(),
-            changes: figures::changes(&samples, &events),
+            changes: figures::changes(&samples, &events, took),
             elsewhere: figures::elsewhere(&samples, &self.filled, &events),
             worst: figures::worst(&samples, Span { from: Duration::ZERO, to: took }),
             calls: samples.0.len(),
