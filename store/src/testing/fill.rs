@@ -35,10 +35,11 @@ struct Request {
     now_ms: i64,
 }
 
-/// Inserts `rows` tasks of a user with these labels as they stand after create, claim, start and complete: SUCCEEDED,
-/// with payload, result and an ended attempt, made by the state machine and written by the writer
-/// of the verbs, with their counts, in one transaction, into the shard that is open. They were
-/// never PENDING, so no claim has seen them; they have no request id and no row in the change log.
+/// Inserts `rows` tasks of a user with these labels as they stand after create, claim, start and
+/// complete: SUCCEEDED, with payload, result and an ended attempt, made by the state machine and
+/// written by the writer of the verbs, with their counts, in one transaction, into the shard that
+/// is open. They were never PENDING, so no claim has seen them; they have no request id and no row
+/// in the change log.
 ///
 /// # Errors
 /// Those of [`Store::open_shard`] and of the database.
