@@ -63,13 +63,11 @@ deny: ## Check licences and sources; builds cargo-deny into target/tools the fir
 	fi
 
 .PHONY: bench
-bench: setup ## Measure on this machine; docs/benchmarks.md says what.
-	cargo build --release --workspace --bins
+bench: setup build ## Measure on this machine; docs/benchmarks.md says what.
 	cargo run --release -p asyncflow-benches
 	cargo bench -p asyncflow-benches --bench core
 
 .PHONY: bench-shards
-bench-shards: setup ## Measure at 12 million rows, with rolls and drops. Half an hour, 21 GB of disk.
-	cargo build --release --workspace --bins
+bench-shards: setup build ## Measure at 12 million rows, with rolls and drops. Half an hour, 21 GB of disk.
 	cargo run --release -p asyncflow-benches -- shards --plot docs/bench-shards.svg \
 	    | tee target/bench-shards.md
