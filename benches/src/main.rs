@@ -103,14 +103,11 @@ impl DatabaseKind {
 async fn main() -> ExitCode {
     let args = Args::parse();
     let measured = match &args.command {
-        None => measure_all(&args).await,
+        None => measure_all(&args).await.map(|table| println!("{table}")),
         Some(Measurement::Shards(args)) => shards::measure_all(args).await,
     };
     match measured {
-        Ok(table) => {
-            println!("{table}");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("asyncflow-bench: {error}");
             ExitCode::FAILURE

@@ -108,18 +108,21 @@ impl ShardsArgs {
     }
 }
 
-/// Measures one database after the other; the tables in Markdown.
-pub async fn measure_all(args: &ShardsArgs) -> Result<String, BenchError> {
+/// Measures one database after the other. Tables and plot are there after each of them, so that one
+/// that fails takes nothing from those before it.
+pub async fn measure_all(args: &ShardsArgs) -> Result<(), BenchError> {
     let plans = args.plans();
     disk::require_for(&plans)?;
     let mut records = Records::create(&args.output)?;
+    println!("{}", records.machine().sentence());
     let mut outcomes = Vec::new();
     for plan in &plans {
         records.begin(plan.kind.name(), plan.kind.durability());
         let figures = run::run(plan).await?;
         report::record(&figures, &mut records)?;
+        println!("\n{}", report::tables(&figures));
         outcomes.push(figures);
+        plot::write(&outcomes, &args.plot)?;
     }
-    plot::write(&outcomes, &args.plot)?;
-    Ok(report::tables(&outcomes, records.machine()))
+    Ok(())
 }

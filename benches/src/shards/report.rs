@@ -7,7 +7,6 @@ use super::{
 };
 use crate::{
     error::BenchError,
-    machine::Machine,
     record::{Records, shown},
 };
 use std::{fmt::Write as _, time::Duration};
@@ -52,17 +51,8 @@ fn stalls(what: &str, stalls: Stalls, records: &mut Records) -> Result<(), Bench
     records.add(&format!("{what}: longest without a claim"), "ms", ms(stalls.claim))
 }
 
-/// All databases, one after the other.
-pub fn tables(outcomes: &[Figures], machine: &Machine) -> String {
-    let mut text = machine.sentence();
-    for figures in outcomes {
-        // Writing into a String cannot fail.
-        let _ = write!(text, "\n\n{}", of_database(figures));
-    }
-    text
-}
-
-fn of_database(figures: &Figures) -> String {
+/// The tables of one database.
+pub fn tables(figures: &Figures) -> String {
     let plan = &figures.plan;
     let mut text = format!(
         "### {}\n\n{} creates/s and as many claims, {} calls answered, {} failed; shards of {} \
