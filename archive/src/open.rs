@@ -2,7 +2,9 @@
 
 use crate::{error::ArchiveError, shard::ShardName};
 use object_store::{
-    ClientOptions, ObjectStore, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem,
+    ClientConfigKey, ObjectStore, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    local::LocalFileSystem,
     path::Path,
 };
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -13,7 +15,7 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 const RETRIES_MAX: usize = 5;
 const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 /// A part is at most some 32 MiB.
-const CALL_TIME_MAX: Duration = Duration::from_secs(300);
+const CALL_TIME_MAX: &str = "300s";
 
 /// Where archives are and how they are reached. An empty text means unset.
 #[derive(Clone, Default)]
@@ -101,9 +103,9 @@ impl Archive {
             retry_timeout: RETRY_TIME_MAX,
             ..RetryConfig::default()
         };
-        let client = ClientOptions::new().with_timeout(CALL_TIME_MAX);
+        // Not `with_client_options`, which would forget what the environment says of the client.
         let mut builder = AmazonS3Builder::from_env()
-            .with_client_options(client)
+            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), CALL_TIME_MAX)
             .with_bucket_name(bucket)
             .with_retry(retry);
         if !options.endpoint.is_empty() {
