@@ -21,6 +21,7 @@ mod idle;
 mod latency;
 mod limits;
 mod machine;
+mod postgres_storage;
 mod rate;
 mod record;
 mod shards;
@@ -62,6 +63,7 @@ struct Args {
 #[derive(Subcommand)]
 enum Measurement {
     Shards(shards::ShardsArgs),
+    PostgresStorage(postgres_storage::StorageArgs),
 }
 
 /// A kind of database.
@@ -105,6 +107,7 @@ async fn main() -> ExitCode {
     let measured = match &args.command {
         None => measure_all(&args).await.map(|table| println!("{table}")),
         Some(Measurement::Shards(args)) => shards::measure_all(args).await,
+        Some(Measurement::PostgresStorage(args)) => postgres_storage::measure(args).await,
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

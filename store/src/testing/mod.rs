@@ -12,6 +12,7 @@ mod fill;
 mod hold;
 mod mariadb;
 mod postgres;
+mod postgres_storage;
 mod redis;
 mod server;
 mod sqlite;
@@ -21,6 +22,9 @@ pub use fill::fill_finished;
 pub use hold::HeldRead;
 pub use mariadb::{mariadb, start_mariadb};
 pub use postgres::{postgres, start_postgres};
+pub use postgres_storage::{
+    PostgresStorage, hurry_autovacuum, postgres_storage, set_postgres_storage,
+};
 pub use redis::start_redis;
 pub use server::{Durability, Server, free_port};
 pub use sqlite::SqliteFile;
