@@ -291,3 +291,47 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use super::*;
+    use asyncflow_service::telemetry;
+
+    /// The alert rules ask for these by name.
+    #[test]
+    fn a_run_is_counted_timed_and_measured() {
+        let metrics = telemetry::metrics();
+        let entry = Entry {
+            name: "measured",
+            description: "",
+            interval: Duration::from_secs(1),
+            stats: Mutex::default(),
+            requests: mpsc::channel(1).0,
+        };
+        let run = LastRun {
+            end_ms: 5_500,
+            took: Duration::from_millis(20),
+            lag: Duration::from_millis(1_500),
+        };
+        let outcomes = [(Ok(3), false), (Err(StoreError::NotLeader), true), (Ok(4), true)];
+        for (outcome, turned) in outcomes {
+            entry.measure(&outcome, run);
+            assert_eq!(entry.note(&outcome, run), turned, "{outcome:?}");
+        }
+        let stats = entry.stats();
+        assert_eq!((stats.runs, stats.errors, stats.rows, stats.last_rows), (3, 1, 7, 4));
+        let text = metrics.render();
+        for line in [
+            "asyncflow_governor_duty_runs_total{duty=\"measured\"} 3",
+            "asyncflow_governor_duty_errors_total{duty=\"measured\"} 1",
+            "asyncflow_governor_duty_rows_total{duty=\"measured\"} 7",
+            "asyncflow_governor_duty_seconds_count{duty=\"measured\"} 3",
+            "asyncflow_governor_duty_lag_seconds{duty=\"measured\"} 1.5",
+            "asyncflow_governor_duty_last_run_timestamp_seconds{duty=\"measured\"} 5.5",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+        }
+    }
+}

@@ -33,3 +33,4 @@ mod redis_trouble;
 mod secured;
 mod stopped_worker;
 mod task_life;
+mod type_at_run_time;
