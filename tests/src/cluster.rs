@@ -2,15 +2,15 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use asyncflow_proto::v1::{
-    GetLeaderRequest, ListWorkersRequest, broker_service_client::BrokerServiceClient,
-    governor_service_client::GovernorServiceClient,
-};
+use asyncflow_proto::v1::{ListWorkersRequest, broker_service_client::BrokerServiceClient};
 use asyncflow_sdk::{Client, ClientOptions};
-use asyncflow_store::testing::{Server, free_port, start_redis};
+use asyncflow_store::{
+    Store, StoreOptions,
+    testing::{Server, free_port, start_redis},
+};
 use tempfile::TempDir;
 
-use crate::{Backend, Database, Program, tasks::until};
+use crate::{Backend, Database, Governor, Program, tasks::until};
 
 /// How many of what.
 #[derive(Clone, Copy, Debug)]
@@ -93,9 +93,46 @@ impl Cluster {
     /// # Panics
     /// Never: the address is well formed.
     pub fn client(&self, n: usize) -> Client {
-        let address = format!("http://127.0.0.1:{}", self.broker_ports[n]);
-        let options = ClientOptions { address, retries_max: 30, ..ClientOptions::default() };
+        self.client_that_retries(n, 30)
+    }
+
+    /// A client of broker `n` that is told of every failure.
+    ///
+    /// # Panics
+    /// Never: the address is well formed.
+    pub fn client_without_retries(&self, n: usize) -> Client {
+        self.client_that_retries(n, 0)
+    }
+
+    fn client_that_retries(&self, n: usize, retries_max: usize) -> Client {
+        let address = format!("http://{}", self.broker_address(n));
+        let options = ClientOptions { address, retries_max, ..ClientOptions::default() };
         Client::connect(options).unwrap_or_else(|error| panic!("no client: {error}"))
+    }
+
+    /// Governor `n`.
+    pub async fn governor(&self, n: usize) -> Governor {
+        until("the governor is there", || Governor::connect(self.governor_address(n))).await
+    }
+
+    fn governor_address(&self, n: usize) -> String {
+        format!("http://127.0.0.1:{}", self.governor_ports[n])
+    }
+
+    /// The database as a process of its own sees it.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub async fn store(&self) -> Store {
+        let store = Store::connect(&StoreOptions::new(self.database.url())).await;
+        store.unwrap_or_else(|error| panic!("no database: {error}"))
+    }
+
+    /// From now on brokers and governors do without these guards.
+    pub fn switch_off(&self, guards: &[&str]) {
+        for program in self.brokers.iter().chain(&self.governors) {
+            guards.iter().for_each(|guard| program.faults().switch_off(guard));
+        }
     }
 
     /// The address of broker `n`, e.g. `127.0.0.1:12345`.
@@ -128,15 +165,11 @@ impl Cluster {
     /// When none leads within a minute.
     pub async fn leader(&self) -> usize {
         until("a governor leads", || async {
-            for (n, port) in self.governor_ports.iter().enumerate() {
-                let address = format!("http://127.0.0.1:{port}");
-                let Ok(mut governor) = GovernorServiceClient::connect(address).await else {
+            for n in 0..self.governor_ports.len() {
+                let Some(governor) = Governor::connect(self.governor_address(n)).await else {
                     continue;
                 };
-                let status = governor.get_status(asyncflow_proto::v1::GetStatusRequest {}).await;
-                let leader = governor.get_leader(GetLeaderRequest {}).await;
-                let leads = status.is_ok_and(|status| status.get_ref().leading);
-                if leads && leader.is_ok_and(|leader| !leader.get_ref().governor_id.is_empty()) {
+                if governor.leads().await {
                     return Some(n);
                 }
             }
@@ -203,6 +236,9 @@ impl Cluster {
             ("LEADER__TTL_MS", "2000".to_owned()),
             ("LEASE__HEARTBEAT_INTERVAL_MS", "1000".to_owned()),
             ("DUTIES__REAP_INTERVAL_MS", "200".to_owned()),
+            ("DUTIES__ROLL_INTERVAL_MS", "200".to_owned()),
+            ("DUTIES__DRAIN_INTERVAL_MS", "200".to_owned()),
+            ("DUTIES__DROP_INTERVAL_MS", "200".to_owned()),
             ("METRICS__ADDRESS", String::new()),
         ];
         let dir = self.dir.path().join(format!("governor-{n}"));

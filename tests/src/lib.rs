@@ -6,10 +6,14 @@
 
 mod backend;
 mod cluster;
+mod fault;
+mod governor;
 mod program;
 mod tasks;
 
 pub use backend::{Backend, Database};
 pub use cluster::{Cluster, Shape};
+pub use fault::{Faults, Stop};
+pub use governor::Governor;
 pub use program::{Program, asyncflow};
-pub use tasks::{command, is_alive, sh, until};
+pub use tasks::{command, is_alive, sh, until, within};

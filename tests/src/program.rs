@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use asyncflow_store::testing::Supervised;
+use asyncflow_store::{fault, testing::Supervised};
+
+use crate::Faults;
 
 /// The binary that was built with these tests.
 ///
@@ -29,15 +31,17 @@ impl Program {
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn start(subcommand: &str, variables: Vec<(String, String)>, dir: PathBuf) -> Self {
+    pub fn start(subcommand: &str, mut variables: Vec<(String, String)>, dir: PathBuf) -> Self {
         let words = vec![asyncflow().display().to_string(), subcommand.to_owned()];
+        let faults = Faults::of(&dir).dir().display().to_string();
+        variables.push((fault::DIR_VARIABLE.to_owned(), faults));
         let mut program = Self { words, variables, dir, process: None };
         program.launch();
         program
     }
 
     fn launch(&mut self) {
-        let made = std::fs::create_dir_all(&self.dir);
+        let made = std::fs::create_dir_all(self.faults().dir());
         assert!(made.is_ok(), "cannot make {}", self.dir.display());
         self.process = Some(Supervised::start(&self.dir, &self.words, &self.variables));
     }
@@ -49,6 +53,11 @@ impl Program {
     pub fn process(&self) -> &Supervised {
         let name = self.dir.display();
         self.process.as_ref().unwrap_or_else(|| panic!("{name} is not running"))
+    }
+
+    /// Where it can be stopped, and what it can be made to do wrong.
+    pub fn faults(&self) -> Faults {
+        Faults::of(&self.dir)
     }
 
     /// `kill -9`; returns when it is gone. Its directory stays.

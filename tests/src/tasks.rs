@@ -26,8 +26,17 @@ pub fn sh(script: &str) -> TaskSpec {
 ///
 /// # Panics
 /// When there is none within a minute.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    let asked = tokio::time::timeout(PATIENCE, async {
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, ask: impl FnMut() -> F) -> T {
+    let answer = within(PATIENCE, ask).await;
+    answer.unwrap_or_else(|| panic!("not within {PATIENCE:?}: {what}"))
+}
+
+/// The same for a condition that a planted bug may keep from ever coming true.
+pub async fn within<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
+    mut ask: impl FnMut() -> F,
+) -> Option<T> {
+    let asked = tokio::time::timeout(patience, async {
         loop {
             if let Some(answer) = ask().await {
                 return answer;
@@ -35,7 +44,7 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl F
             tokio::time::sleep(LOOK).await;
         }
     });
-    asked.await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
+    asked.await.ok()
 }
 
 /// Whether there is such a process; one that only waits for its parent to take note is none.

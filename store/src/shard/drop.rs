@@ -93,7 +93,7 @@ impl Store {
                     return Ok(DropOutcome::NotDrained);
                 }
             }
-            ShardState::Dropping => {}
+            ShardState::Dropping if !self.is_off("drop.goes_on") => {}
             _ => return Ok(DropOutcome::NotDrained),
         }
         self.fault_point("drop.begun").await;

@@ -272,6 +272,9 @@ async fn known_requests<'a>(
         }
     }
     let mut known = HashMap::new();
+    if store.is_off("insert.knows_requests") {
+        return Ok(known);
+    }
     for (user, asked) in by_user {
         let ids: Vec<&str> = asked.keys().copied().collect();
         let mut sql = store.sql("SELECT request_id, digest, task_id FROM request_dedup WHERE ");

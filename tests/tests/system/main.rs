@@ -31,6 +31,7 @@ mod python_client;
 mod races;
 mod redis_trouble;
 mod secured;
+mod shards;
 mod stopped_worker;
 mod task_life;
 mod type_at_run_time;

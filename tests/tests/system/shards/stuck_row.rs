@@ -1,0 +1,85 @@
+//! A task runs and runs in the oldest shard: newer shards are served all the same, and what a
+//! silent worker holds in one of them is taken back.
+
+use std::time::Duration;
+
+use asyncflow_proto::v1::{ShardState, Task, TaskState};
+use asyncflow_sdk::Client;
+use asyncflow_tests::{Cluster, Shape, sh, until, within};
+
+use super::{Seen, succeeded, until_all_have_read_the_registry};
+
+/// Long after the slowest poll, the lease and two looks.
+const PATIENCE: Duration = Duration::from_secs(12);
+const SHAPE: Shape =
+    Shape { brokers: 1, workers: 2, governors: 1, slots: 1, redis: false, own_server: false };
+
+async fn running(client: &Client, script: &str) -> Task {
+    let created = client.create(sh(script)).await.unwrap();
+    until("it runs", || async {
+        let task = client.get(&created.id).await.unwrap();
+        task.start_time.is_some().then_some(task)
+    })
+    .await
+}
+
+async fn newer_shards_are_served(cluster: &mut Cluster, off: &[&str]) -> Seen {
+    cluster.switch_off(off);
+    let (client, governor) = (cluster.client(0), cluster.governor(0).await);
+    let stuck = running(&client, "exec sleep 1000").await;
+    for number in [2, 3] {
+        governor.roll().await;
+        until_all_have_read_the_registry(cluster).await;
+        let created = client.create(sh("true")).await.unwrap();
+        assert!(created.id.starts_with(&format!("command-{number}-")), "{}", created.id);
+        let task = client.wait(&created.id, Some(PATIENCE)).await.unwrap();
+        if task.state() == TaskState::Pending {
+            return Err("a task in a newer shard waits behind the stuck one");
+        }
+        assert_eq!(task.state(), TaskState::Succeeded);
+    }
+    let stuck = client.get(&stuck.id).await.unwrap();
+    assert_eq!((stuck.state(), stuck.attempt), (TaskState::Running, 1));
+    assert_eq!(governor.shard(1).await.state(), ShardState::Closed);
+    Ok(())
+}
+with_and_without_its_guard!(
+    newer_shards_are_served,
+    SHAPE,
+    off & ["shards.all_are_looked_at"],
+    "a task in a newer shard waits behind the stuck one"
+);
+
+async fn newer_shards_are_reaped(cluster: &mut Cluster, off: &[&str]) -> Seen {
+    let (client, governor) = (cluster.client(0), cluster.governor(0).await);
+    let stuck = running(&client, "exec sleep 1000").await;
+    governor.roll().await;
+    until_all_have_read_the_registry(cluster).await;
+    let task = running(&client, r#"[ "$ASYNCFLOW_ATTEMPT" = 2 ] || exec sleep 1000"#).await;
+    assert!(task.id.starts_with("command-2-"), "{}", task.id);
+    assert_ne!(task.worker_id, stuck.worker_id);
+    cluster.switch_off(off);
+    let holder: usize = task.worker_id.strip_prefix("worker-").unwrap().parse().unwrap();
+    cluster.workers[holder].process().signal("STOP");
+    let taken_back = within(PATIENCE, || async {
+        let task = client.get(&task.id).await.unwrap();
+        (task.crashes == 1).then_some(())
+    })
+    .await;
+    if taken_back.is_none() {
+        return Err("a task of a silent worker in a newer shard is never taken back");
+    }
+    // The other worker is busy with the stuck one.
+    let next = cluster.start_worker(SHAPE.workers);
+    assert_eq!(succeeded(&client, &task.id).await.attempt, 2);
+    drop(next);
+    let stuck = client.get(&stuck.id).await.unwrap();
+    assert_eq!((stuck.state(), stuck.attempt), (TaskState::Running, 1));
+    Ok(())
+}
+with_and_without_its_guard!(
+    newer_shards_are_reaped,
+    SHAPE,
+    off & ["shards.all_are_looked_at"],
+    "a task of a silent worker in a newer shard is never taken back"
+);
