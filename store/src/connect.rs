@@ -17,7 +17,7 @@ use crate::{
     error::{StoreError, TimedOut},
     lock::Locks,
     options::StoreOptions,
-    shard::ShardCache,
+    shard::{ShardCache, Turns},
     sql::Sql,
     task_type::TypeCache,
     wake::Wake,
@@ -50,6 +50,7 @@ struct Inner {
     keys: std::sync::Mutex<KeyGenerator>,
     types: TypeCache,
     shards: ShardCache,
+    turns: Turns,
     wake: Wake,
     locks: Locks,
 }
@@ -84,6 +85,7 @@ impl Store {
             keys: std::sync::Mutex::new(KeyGenerator::new(rand::random())),
             types: TypeCache::new(&wake),
             shards: ShardCache::new(&wake),
+            turns: Turns::default(),
             wake,
             locks,
         })))
@@ -183,6 +185,10 @@ impl Store {
 
     pub(crate) fn shard_cache(&self) -> &ShardCache {
         &self.0.shards
+    }
+
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.0.turns
     }
 
     pub(crate) fn sql(&self, text: &str) -> Sql {

@@ -77,6 +77,7 @@ impl Store {
         terms: DropTerms,
         fence: &LeaderFence,
     ) -> Result<DropOutcome, StoreError> {
+        let Some(_turn) = self.take_turn(shard) else { return Ok(DropOutcome::Busy) };
         let seen = self.registered(shard).await?;
         let found = self.drop_check(shard, terms.before_ms).await?;
         match seen.state {

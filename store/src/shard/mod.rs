@@ -28,6 +28,7 @@ mod roll;
 mod room;
 mod rows;
 mod size;
+mod turn;
 
 use std::{
     collections::HashMap,
@@ -41,6 +42,7 @@ pub use drain::Drained;
 pub use drop::{DropOutcome, DropTerms};
 pub use reconcile::{CompareLimits, Compared, Comparison, Drift};
 pub use rows::{ShardPage, ShardRow};
+pub(crate) use turn::Turns;
 
 use asyncflow_core::{
     id::{ShardId, TypeName},

@@ -54,6 +54,7 @@ mod old_leader;
 mod old_task;
 mod repeated_request;
 mod stuck_row;
+mod two_drops;
 
 /// What a scenario saw: nothing wrong, or a fault.
 type Seen = Result<(), &'static str>;

@@ -71,7 +71,7 @@ async fn in_the_middle_of_a_drop(cluster: &mut Cluster, off: &[&str], point: &st
     cluster.governors[old].process().signal("CONT");
     let answer = dropping.await.unwrap();
 
-    let Ok(found) = client.get(&task.id).await else {
+    let Ok(found) = cluster.client_without_retries(0).get(&task.id).await else {
         return Err("a task is lost by a drop of a governor that does not lead any more");
     };
     assert_eq!(found.state(), task.state());

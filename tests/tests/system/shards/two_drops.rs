@@ -1,0 +1,37 @@
+//! A shard is dropped by hand while the duty looks at what is being dropped. Its type keeps its tasks
+//! for ever, so the duty, left to itself, would take the drop for one that a dead governor began and
+//! undo it.
+
+use asyncflow_proto::v1::ShardState;
+use asyncflow_tests::{Cluster, Shape};
+
+use super::{Seen, run_one};
+
+async fn two_drops(cluster: &mut Cluster, off: &[&str]) -> Seen {
+    cluster.switch_off(off);
+    let (client, governor) = (cluster.client(0), cluster.governor(0).await);
+    let task = run_one(&client).await;
+    governor.roll().await;
+    governor.until_state(1, ShardState::Drained).await;
+
+    let stop = cluster.governors[0].faults().stop_at("drop.allowed");
+    let dropping = tokio::spawn({
+        let governor = governor.clone();
+        async move { governor.try_drop(1).await }
+    });
+    stop.reached().await;
+    governor.run("drop").await;
+    stop.go_on();
+    let dropped = dropping.await.unwrap();
+
+    if client.get(&task.id).await.is_ok() {
+        return Err("a drop is undone while it is under way");
+    }
+    assert_eq!(dropped.unwrap().rows, 1);
+    assert_eq!(governor.shard(1).await.state(), ShardState::Gone);
+    Ok(())
+}
+with_and_without_its_guard!(
+    two_drops, Shape::default(), off &["drop.one_at_a_time"],
+    "a drop is undone while it is under way": sqlite Sqlite, postgres Postgres
+);
