@@ -14,6 +14,13 @@ const PATIENCE: Duration = Duration::from_secs(12);
 const SHAPE: Shape =
     Shape { brokers: 1, workers: 2, governors: 1, slots: 1, redis: false, own_server: false };
 
+/// A script that goes on until the cluster and its files are removed.
+fn endless(cluster: &Cluster) -> String {
+    let file = cluster.scratch().join("go-on");
+    std::fs::write(&file, "").unwrap();
+    format!("while [ -e {} ]; do sleep 0.2; done", file.display())
+}
+
 async fn running(client: &Client, script: &str) -> Task {
     let created = client.create(sh(script)).await.unwrap();
     until("it runs", || async {
@@ -26,7 +33,7 @@ async fn running(client: &Client, script: &str) -> Task {
 async fn newer_shards_are_served(cluster: &mut Cluster, off: &[&str]) -> Seen {
     cluster.switch_off(off);
     let (client, governor) = (cluster.client(0), cluster.governor(0).await);
-    let stuck = running(&client, "exec sleep 1000").await;
+    let stuck = running(&client, &endless(cluster)).await;
     for number in [2, 3] {
         governor.roll().await;
         until_all_have_read_the_registry(cluster).await;
@@ -52,10 +59,11 @@ with_and_without_its_guard!(
 
 async fn newer_shards_are_reaped(cluster: &mut Cluster, off: &[&str]) -> Seen {
     let (client, governor) = (cluster.client(0), cluster.governor(0).await);
-    let stuck = running(&client, "exec sleep 1000").await;
+    let stuck = running(&client, &endless(cluster)).await;
     governor.roll().await;
     until_all_have_read_the_registry(cluster).await;
-    let task = running(&client, r#"[ "$ASYNCFLOW_ATTEMPT" = 2 ] || exec sleep 1000"#).await;
+    let script = format!("[ $ASYNCFLOW_ATTEMPT = 2 ] && exit 0; {}", endless(cluster));
+    let task = running(&client, &script).await;
     assert!(task.id.starts_with("command-2-"), "{}", task.id);
     assert_ne!(task.worker_id, stuck.worker_id);
     cluster.switch_off(off);
