@@ -107,7 +107,9 @@ async fn main() -> ExitCode {
     let measured = match &args.command {
         None => measure_all(&args).await.map(|table| println!("{table}")),
         Some(Measurement::Shards(args)) => shards::measure_all(args).await,
-        Some(Measurement::PostgresStorage(args)) => postgres_storage::measure(args).await,
+        Some(Measurement::PostgresStorage(args)) => {
+            postgres_storage::measure(args).await.map(|table| println!("{table}"))
+        }
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,
