@@ -5,6 +5,7 @@
 //! outlives the test.
 
 mod backend;
+mod clock;
 mod cluster;
 mod fault;
 mod governor;
@@ -12,6 +13,7 @@ mod program;
 mod tasks;
 
 pub use backend::{Backend, Database};
+pub use clock::Stopwatch;
 pub use cluster::{Cluster, Shape};
 pub use fault::{Faults, Stop};
 pub use governor::Governor;

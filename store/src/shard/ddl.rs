@@ -105,8 +105,8 @@ impl<'a> Ddl<'a> {
 
 /// The wait for a table is short; MySQL's connection has that from its beginning.
 async fn be_impatient(store: &Store, tx: &DatabaseTransaction) -> Result<(), StoreError> {
-    if store.backend() == Backend::Postgres && !store.is_off("drop.lock_timeout") {
-        let statement = format!("SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'");
+    if store.backend() == Backend::Postgres {
+        let statement = format!("SET LOCAL lock_timeout = '{}s'", lock_wait_s(store));
         tx.execute_unprepared(&statement).await?;
         let silence = format!(
             "SET LOCAL idle_in_transaction_session_timeout = '{SILENCE_S_MAX}s'; \
@@ -130,7 +130,10 @@ async fn execute(db: &impl ConnectionTrait, statements: &[String]) -> Result<(),
 
 /// The session settings of MySQL's connection for DDL.
 fn mysql_session(store: &Store) -> String {
-    let patient = store.is_off("drop.lock_timeout");
-    let wait_s = if patient { LOCK_WAIT_S_DEFAULT } else { LOCK_WAIT_S };
+    let wait_s = lock_wait_s(store);
     format!("SET SESSION lock_wait_timeout = {wait_s}, wait_timeout = {SILENCE_S_MAX}")
+}
+
+fn lock_wait_s(store: &Store) -> u64 {
+    if store.is_off("drop.lock_timeout") { LOCK_WAIT_S_DEFAULT } else { LOCK_WAIT_S }
 }

@@ -33,10 +33,14 @@ impl Store {
     /// Those of the database.
     pub async fn active_shards(&self, task_type: &TypeName) -> Result<Vec<ShardId>, StoreError> {
         let shards = self.shards_of(task_type).await?;
+        Ok(self.active(&shards).map(|shard| shard.id.clone()).collect())
+    }
+
+    /// Those among a type's shards that claims look into, oldest first.
+    pub(crate) fn active<'a>(&self, shards: &'a [Shard]) -> impl Iterator<Item = &'a Shard> {
         let active =
             shards.iter().filter(|s| matches!(s.state, ShardState::Open | ShardState::Closed));
-        let looked_at = if self.is_off("shards.all_are_looked_at") { 1 } else { usize::MAX };
-        Ok(active.map(|shard| shard.id.clone()).take(looked_at).collect())
+        active.take(if self.is_off("shards.all_are_looked_at") { 1 } else { usize::MAX })
     }
 
     /// The shards that can be read, of one type or of all, in order of type and number.

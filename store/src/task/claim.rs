@@ -112,8 +112,7 @@ impl Store {
 
     async fn claim_shards(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
         let shards = self.shards_of(&request.task_type).await?;
-        let mut shards: Vec<&Shard> = (shards.iter())
-            .filter(|shard| matches!(shard.state, ShardState::Open | ShardState::Closed))
+        let mut shards: Vec<&Shard> = (self.active(&shards))
             .filter(|shard| request.after.get(&shard.id) != Some(&END))
             .collect();
         let mut idle = BTreeMap::new();

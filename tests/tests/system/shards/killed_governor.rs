@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use asyncflow_proto::v1::{
@@ -16,7 +16,7 @@ use asyncflow_proto::v1::{
     TaskType, UpdateTaskTypeRequest,
 };
 use asyncflow_sdk::Client;
-use asyncflow_tests::{Cluster, Governor, Shape, sh, until, within};
+use asyncflow_tests::{Cluster, Governor, Shape, Stopwatch, sh, until, within};
 use prost_types::FieldMask;
 use tokio::task::JoinHandle;
 
@@ -142,7 +142,7 @@ impl Creator {
         let creating = tokio::spawn(async move {
             let (mut ids, mut longest) = (HashSet::new(), Duration::ZERO);
             while still_wanted.load(Ordering::Relaxed) {
-                let asked = Instant::now();
+                let asked = Stopwatch::start();
                 ids.insert(client.create(sh(&script)).await.expect("no create fails").id);
                 longest = longest.max(asked.elapsed());
                 tokio::time::sleep(PAUSE).await;

@@ -2,10 +2,10 @@
 //! it is to be dropped: the drop gives up, nobody waits for it, and it succeeds when the reader has
 //! gone. Not on SQLite, whose readers are in nobody's way.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use asyncflow_proto::v1::ShardState;
-use asyncflow_tests::{Cluster, Shape};
+use asyncflow_tests::{Cluster, Shape, Stopwatch};
 
 use super::{Seen, run_one, until_all_have_read_the_registry};
 
@@ -24,19 +24,19 @@ async fn long_read(cluster: &mut Cluster, off: &[&str]) -> Seen {
     let shard = store.list_shards(None).await.unwrap().remove(0).id;
     let reader = store.hold_read(&shard).await.unwrap();
 
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let mut dropping = tokio::spawn({
         let governor = governor.clone();
         async move { governor.try_drop(1).await }
     });
     let mut longest = [Duration::ZERO; 2];
     while !dropping.is_finished() {
-        let asked = Instant::now();
+        let asked = Stopwatch::start();
         if tokio::time::timeout(PATIENCE, client.get(&task.id)).await.is_err() {
             return Err(FAULT);
         }
         longest[0] = longest[0].max(asked.elapsed());
-        let asked = Instant::now();
+        let asked = Stopwatch::start();
         run_one(&client).await;
         longest[1] = longest[1].max(asked.elapsed());
     }
