@@ -14,7 +14,7 @@ async fn status_tells_of_every_duty_and_a_run_shows_in_it() {
     let status = governor.until_leading(true).await;
     assert!(status.epoch >= 1 && status.start_time.is_some() && !status.version.is_empty());
     let names: Vec<_> = status.duties.iter().map(|duty| duty.name.as_str()).collect();
-    let all = ["reap", "promote", "retention", "roll", "drain", "drop", "reconcile"];
+    let all = ["reap", "promote", "retention", "results", "roll", "drain", "drop", "reconcile"];
     assert_eq!(names, all);
     assert!(status.duties.iter().all(|duty| duty.runs == 0 && duty.last_run_time.is_none()));
     for name in names {
