@@ -18,7 +18,7 @@ use asyncflow_proto::v1::{
 use asyncflow_sdk::Client;
 use asyncflow_tests::{Cluster, Governor, Shape, Stopwatch, sh, until, within};
 use prost_types::FieldMask;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::{Seen, run_one};
 
@@ -123,12 +123,13 @@ async fn keep_nothing(client: &Client) {
     client.update_type(request).await.unwrap();
 }
 
-/// Creates tasks one after the other for as long as it is wanted; none is tried twice.
+/// Creates tasks one after the other for as long as it is wanted; none is tried twice. Ends with its
+/// value.
 struct Creator {
     /// Each task that is run writes its id here.
     file: PathBuf,
     wanted: Arc<AtomicBool>,
-    creating: JoinHandle<(HashSet<String>, Duration)>,
+    creating: JoinSet<(HashSet<String>, Duration)>,
 }
 
 impl Creator {
@@ -139,7 +140,8 @@ impl Creator {
         let script = format!("echo $ASYNCFLOW_TASK_ID >> {}", file.display());
         let wanted = Arc::new(AtomicBool::new(true));
         let still_wanted = wanted.clone();
-        let creating = tokio::spawn(async move {
+        let mut creating = JoinSet::new();
+        creating.spawn(async move {
             let (mut ids, mut longest) = (HashSet::new(), Duration::ZERO);
             while still_wanted.load(Ordering::Relaxed) {
                 let asked = Stopwatch::start();
@@ -152,9 +154,9 @@ impl Creator {
         Self { file, wanted, creating }
     }
 
-    async fn end(self, during: &str) {
+    async fn end(mut self, during: &str) {
         self.wanted.store(false, Ordering::Relaxed);
-        let (ids, longest) = self.creating.await.unwrap();
+        let (ids, longest) = self.creating.join_next().await.unwrap().unwrap();
         until("every task has been run", || async {
             let file = std::fs::read_to_string(&self.file).unwrap_or_default();
             let were_run: HashSet<&str> = file.lines().collect();
