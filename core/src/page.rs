@@ -13,8 +13,9 @@ use crate::{
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 8;
 
-/// The last item of a page; the next page begins after it. A list of tasks fills in all of it; a
-/// list of something else fills in what orders it.
+/// The last item of a page; the next page begins after it. A list of tasks fills in all of it, or
+/// names no shard: then the page ended between two items, and the next one begins with the keys up
+/// to this one in every shard. A list of something else fills in what orders it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PagePosition {
     /// The key of the last item; for attempts its number.

@@ -597,10 +597,10 @@ pub struct ListTasksRequest {
 /// See ListTasks.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListTasksResponse {
-    /// The page; may be shorter than asked for.
+    /// The page; may be shorter than asked for, or empty, also when it is not the last one.
     #[prost(message, repeated, tag = "1")]
     pub tasks: ::prost::alloc::vec::Vec<Task>,
-    /// Empty on the last page.
+    /// Empty on the last page, and only there.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
 }
@@ -1222,7 +1222,10 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "GetTask"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists tasks, newest first, page by page. Errors: INVALID_ARGUMENT (filter, page token, size).
+        /// Lists tasks, newest first, page by page: by state alone in the order in which the tasks entered
+        /// it or are due, otherwise by time of creation. A call examines a bounded number of tasks,
+        /// however many there are: a page may hold fewer than asked for, even none, and the list goes on
+        /// as long as there is a `next_page_token`. Errors: INVALID_ARGUMENT (filter, page token, size).
         pub async fn list_tasks(
             &mut self,
             request: impl tonic::IntoRequest<super::ListTasksRequest>,
@@ -1697,7 +1700,10 @@ pub mod broker_service_server {
             &self,
             request: tonic::Request<super::GetTaskRequest>,
         ) -> std::result::Result<tonic::Response<super::GetTaskResponse>, tonic::Status>;
-        /// Lists tasks, newest first, page by page. Errors: INVALID_ARGUMENT (filter, page token, size).
+        /// Lists tasks, newest first, page by page: by state alone in the order in which the tasks entered
+        /// it or are due, otherwise by time of creation. A call examines a bounded number of tasks,
+        /// however many there are: a page may hold fewer than asked for, even none, and the list goes on
+        /// as long as there is a `next_page_token`. Errors: INVALID_ARGUMENT (filter, page token, size).
         async fn list_tasks(
             &self,
             request: tonic::Request<super::ListTasksRequest>,

@@ -20,6 +20,7 @@ mod count;
 mod ddl;
 mod drain;
 mod drop;
+mod fold;
 mod list;
 mod open;
 mod probe;

@@ -29,20 +29,27 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn counts(&self, filter: &CountFilter) -> Result<Vec<Count>, StoreError> {
-        let n = sum(self.backend(), "n");
-        let mut sql = self
-            .sql(&format!("SELECT task_type, user_name, state, {n} FROM task_counts WHERE n <> 0"));
-        if let Some(task_type) = &filter.task_type {
-            sql.push(" AND task_type = ").bind(task_type.as_str());
+        let n = sum(self.backend(), "c.n");
+        let mut sql = self.sql(&format!("SELECT c.task_type, c.user_name, c.state, {n} FROM "));
+        match &filter.user {
+            // The key of the counts begins with type and shard, which the registry knows.
+            Some(user) => {
+                sql.push("shards s JOIN task_counts c ON c.task_type = s.task_type");
+                sql.push(" AND c.shard = s.number AND c.user_name = ").bind(user.as_str());
+            }
+            None => {
+                sql.push("task_counts c");
+            }
         }
-        if let Some(user) = &filter.user {
-            sql.push(" AND user_name = ").bind(user.as_str());
+        sql.push(" WHERE c.n <> 0");
+        if let Some(task_type) = &filter.task_type {
+            sql.push(" AND c.task_type = ").bind(task_type.as_str());
         }
         if !filter.states.is_empty() {
             let codes: Vec<i16> = filter.states.iter().map(|state| state.code()).collect();
-            sql.push(" AND ").is_in("state", &codes);
+            sql.push(" AND ").is_in("c.state", &codes);
         }
-        sql.push(" GROUP BY task_type, user_name, state ORDER BY task_type, user_name, state");
+        sql.push(" GROUP BY c.task_type, c.user_name, c.state ORDER BY c.task_type, c.user_name, c.state");
         let mut counts = Vec::new();
         for row in sql.all(self.reader()).await? {
             let tasks: i64 = row.try_get_by_index(3)?;

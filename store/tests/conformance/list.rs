@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use asyncflow_core::{filter::Filter, state::TaskState};
-use asyncflow_store::{CountFilter, Parts, Store};
+use asyncflow_store::{CountFilter, LeaderFence, Parts, Store, StoreError};
 
 use super::fixture::{all_tasks, apply, claim, complete, insert_all, new_task, type_name};
 
@@ -125,4 +125,41 @@ pub async fn a_value_is_never_sql(store: Store) {
         let filter = Filter { user: Some(user.into()), ..Filter::default() };
         assert!(all_tasks(&store, &filter).await.is_empty(), "{user:?}");
     }
+}
+
+pub async fn counts_are_right_while_they_are_folded(store: Store) {
+    let name = type_name("work");
+    for n in 0..24 {
+        let mut new = new_task("one by one, into different slots");
+        new.user = ["ann", "bob"][n % 2].into();
+        insert_all(&store, [new]).await;
+    }
+    let shard = store.open_shard(&name).await.unwrap();
+    store.roll_shard(&name, None).await.unwrap();
+    let fence = store.try_lead("one", 60_000).await.unwrap().unwrap();
+    let writers = (1..=3).map(|session_id| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for leased in claim(&store, session_id, 6).await.leased {
+                let task = leased.task.task;
+                apply(&store, &task.id, complete(&task, 1)).await.unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let mut gone = 0;
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        gone += store.fold_counts(&shard, &fence).await.unwrap();
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    gone += store.fold_counts(&shard, &fence).await.unwrap();
+    assert!(gone > 0, "some rows were spread over slots");
+    assert_eq!(store.fold_counts(&shard, &fence).await.unwrap(), 0, "nothing is left to fold");
+    let of_ann = CountFilter { user: Some("ann".into()), ..CountFilter::default() };
+    let total: i64 = store.counts(&of_ann).await.unwrap().iter().map(|count| count.tasks).sum();
+    assert_eq!(total, 12);
+    let old = LeaderFence { epoch: fence.epoch - 1, ..fence };
+    assert!(matches!(store.fold_counts(&shard, &old).await, Err(StoreError::NotLeader)));
 }

@@ -11,6 +11,9 @@ use asyncflow_core::{id::ShardId, state::TaskState};
 use super::{EXAMINED_MAX, EXAMINED_MIN, Found, Merge, Range};
 use crate::{error::StoreError, sql::Sql, task::row};
 
+/// Keys per SELECT; MariaDB makes a table of a list of 1,000.
+const KEYS_MAX: usize = 512;
+
 /// What an index can be asked for.
 #[derive(Clone, Copy, Debug)]
 enum Condition<'a> {
@@ -63,12 +66,12 @@ impl Merge<'_> {
         let states =
             if self.states.is_empty() { TaskState::ALL.to_vec() } else { self.states.clone() };
         let mut conditions: Vec<Condition<'_>> = Vec::new();
-        conditions.extend(filter.labels.iter().map(|(name, value)| Condition::Label(name, value)));
         match &filter.user {
             Some(user) => conditions.push(Condition::Owner(user, &states)),
             None if !self.states.is_empty() => conditions.push(Condition::States(&states)),
             None => {}
         }
+        conditions.extend(filter.labels.iter().map(|(name, value)| Condition::Label(name, value)));
         if !conditions.iter().any(|one| matches!(one, Condition::Label(..) | Condition::Owner(..)))
         {
             conditions.push(Condition::Every);
@@ -77,8 +80,15 @@ impl Merge<'_> {
         let left = EXAMINED_MAX.saturating_sub(self.examined).max(EXAMINED_MIN);
         let limit = if is_simple { self.wanted } else { left };
         let mut reaches = Vec::with_capacity(conditions.len());
+        let mut has_few = false;
         for condition in conditions {
-            reaches.push(self.reach(shard, condition, range, limit).await?);
+            // The others are looked up by the keys of one that has few.
+            let reach = match has_few {
+                true => Reach { condition, keys: Vec::new(), low: Some(i64::MAX) },
+                false => self.reach(shard, condition, range, limit).await?,
+            };
+            has_few |= reach.low.is_none() && reach.keys.len() <= self.wanted;
+            reaches.push(reach);
         }
         // None, all of the range, sorts before every key.
         let farthest = reaches.iter().enumerate().min_by_key(|(_, reach)| reach.low);
@@ -129,7 +139,7 @@ impl Merge<'_> {
             return Ok(keys);
         }
         let holds = match reach.condition {
-            Condition::Label(name, value) => self.labelled(shard, name, value, &unknown).await?,
+            Condition::Label(name, value) => self.labelled(shard, (name, value), &unknown).await?,
             Condition::Owner(user, states) => {
                 self.in_states(shard, Some(user), states, &unknown).await?
             }
@@ -143,18 +153,27 @@ impl Merge<'_> {
     async fn labelled(
         &self,
         shard: &ShardId,
-        name: &str,
-        value: &str,
+        label: (&str, &str),
         keys: &[i64],
     ) -> Result<HashSet<i64>, StoreError> {
         let table = shard.label_table();
-        let mut sql = self.store.sql(&format!("SELECT task_key FROM {table} WHERE name = "));
-        sql.bind(name).push(" AND value = ").bind(value).push(" AND ").is_in("task_key", keys);
-        let rows = sql.all(self.store.reader()).await?;
-        rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+        let mut found = HashSet::new();
+        for chunk in keys.chunks(KEYS_MAX) {
+            let mut sql = self.store.sql(&format!("SELECT task_key, name, value FROM {table}"));
+            sql.push(" WHERE ").is_in("task_key", chunk);
+            for row in sql.all(self.store.reader()).await? {
+                let (name, value): (String, String) =
+                    (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+                if (name.as_str(), value.as_str()) == label {
+                    found.insert(row.try_get_by_index(0)?);
+                }
+            }
+        }
+        Ok(found)
     }
 
-    /// Compared here: by its key alone the database cannot but find the row by its key.
+    /// Compared here, as labels are: asked by its key alone the database cannot but find the row by
+    /// its key, where more conditions have made it walk all rows of a user or a label.
     async fn in_states(
         &self,
         shard: &ShardId,
@@ -163,14 +182,16 @@ impl Merge<'_> {
         keys: &[i64],
     ) -> Result<HashSet<i64>, StoreError> {
         let table = shard.task_table();
-        let mut sql = self.store.sql(&format!("SELECT id, state, user_name FROM {table} WHERE "));
-        sql.is_in("id", keys);
         let mut found = HashSet::new();
-        for task in sql.all(self.store.reader()).await? {
-            let state = row::state(task.try_get_by_index(1)?)?;
-            let owner: String = task.try_get_by_index(2)?;
-            if states.contains(&state) && user.is_none_or(|user| user == owner) {
-                found.insert(task.try_get_by_index(0)?);
+        for chunk in keys.chunks(KEYS_MAX) {
+            let mut sql = self.store.sql(&format!("SELECT id, state, user_name FROM {table}"));
+            sql.push(" WHERE ").is_in("id", chunk);
+            for task in sql.all(self.store.reader()).await? {
+                let state = row::state(task.try_get_by_index(1)?)?;
+                let owner: String = task.try_get_by_index(2)?;
+                if states.contains(&state) && user.is_none_or(|user| user == owner) {
+                    found.insert(task.try_get_by_index(0)?);
+                }
             }
         }
         Ok(found)
@@ -191,9 +212,13 @@ impl Merge<'_> {
         let mut sql = self.store.sql("");
         for (at, state) in looks.iter().enumerate() {
             sql.push(if at > 0 { " UNION ALL " } else { "" });
-            sql.push(&format!("SELECT {at} AS look, task_key FROM ("));
+            // A part of a UNION cannot have a LIMIT; one look alone needs no table around it.
+            let is_part = looks.len() > 1;
+            sql.push(if is_part { "SELECT look, task_key FROM (" } else { "" });
+            sql.push(&format!("SELECT {at} AS look, "));
             push_look(&mut sql, shard, condition, *state, range);
-            sql.push(" LIMIT ").bind(limit as i64).push(&format!(") s{at}"));
+            sql.push(" LIMIT ").bind(limit as i64);
+            sql.push(&if is_part { format!(") s{at}") } else { String::new() });
         }
         let mut ends = vec![(0, None::<i64>); looks.len()];
         let mut keys = Vec::new();
@@ -219,7 +244,7 @@ impl Merge<'_> {
     }
 }
 
-/// One range of an index, newest first, as `task_key`.
+/// One range of an index, newest first: `task_key` and where it is from.
 fn push_look(
     sql: &mut Sql,
     shard: &ShardId,
@@ -230,24 +255,24 @@ fn push_look(
     let (tasks, labels, state) = (shard.task_table(), shard.label_table(), state.code());
     match condition {
         Condition::Label(name, value) => {
-            sql.push(&format!("SELECT task_key FROM {labels} WHERE name = ")).bind(name);
+            sql.push(&format!("task_key FROM {labels} WHERE name = ")).bind(name);
             sql.push(" AND value = ").bind(value);
             push_range(sql, "task_key", range);
             sql.push(" ORDER BY task_key DESC");
         }
         Condition::Owner(user, _) => {
-            sql.push(&format!("SELECT id AS task_key FROM {tasks} WHERE user_name = ")).bind(user);
+            sql.push(&format!("id AS task_key FROM {tasks} WHERE user_name = ")).bind(user);
             sql.push(&format!(" AND state = {state}"));
             push_range(sql, "id", range);
             sql.push(" ORDER BY id DESC");
         }
         // Without the range, or the look would walk on to the end of the state for it.
         Condition::States(_) => {
-            sql.push(&format!("SELECT id AS task_key FROM {tasks} WHERE state = {state}"));
+            sql.push(&format!("id AS task_key FROM {tasks} WHERE state = {state}"));
             sql.push(" ORDER BY order_time DESC, id DESC");
         }
         Condition::Every => {
-            sql.push(&format!("SELECT id AS task_key FROM {tasks} WHERE 1 = 1"));
+            sql.push(&format!("id AS task_key FROM {tasks} WHERE 1 = 1"));
             push_range(sql, "id", range);
             sql.push(" ORDER BY id DESC");
         }

@@ -3,7 +3,7 @@
 use asyncflow_core::id::ShardId;
 
 use super::{Found, Merge, Place, Range};
-use crate::{error::StoreError, sql::Sql};
+use crate::{backend::Backend, error::StoreError, sql::Sql};
 
 impl Merge<'_> {
     /// Those of the shards that hold a task of one of the states in their range.
@@ -17,7 +17,7 @@ impl Merge<'_> {
         let first = self.store.first_of_each(&looks, |sql, (shard, state)| {
             let table = shard.task_table();
             sql.push(&format!("SELECT order_time FROM {table} WHERE state = {state}"));
-            push_range(sql, self.range(shard));
+            push_range(self.store.backend(), sql, self.range(shard));
         });
         let first = first.await?;
         let has_any =
@@ -39,7 +39,7 @@ impl Merge<'_> {
             sql.push(if at > 0 { " UNION ALL " } else { "" });
             sql.push("SELECT order_time, id FROM (SELECT order_time, id FROM ").push(&table);
             sql.push(&format!(" WHERE state = {}", state.code()));
-            push_range(&mut sql, range);
+            push_range(self.store.backend(), &mut sql, range);
             sql.push(" ORDER BY order_time DESC, id DESC LIMIT ").bind(wanted as i64);
             sql.push(&format!(") s{at}"));
         }
@@ -55,9 +55,16 @@ impl Merge<'_> {
     }
 }
 
-/// Not compared as tuples, which MySQL would not turn into a range of the index.
-fn push_range(sql: &mut Sql, Range { floor, below }: Range) {
-    sql.push(" AND order_time <= ").bind(below.0).push(" AND order_time >= ").bind(floor.0);
-    sql.push(" AND (order_time < ").bind(below.0).push(" OR id < ").bind(below.1);
-    sql.push(") AND (order_time > ").bind(floor.0).push(" OR id >= ").bind(floor.1).push(")");
+/// As tuples, which SQLite and PostgreSQL turn into a range of the index, also where many tasks are
+/// due at the same moment; MySQL does it with the words of a tuple only.
+fn push_range(backend: Backend, sql: &mut Sql, Range { floor, below }: Range) {
+    if backend == Backend::Mysql {
+        sql.push(" AND (order_time < ").bind(below.0);
+        sql.push(" OR (order_time = ").bind(below.0).push(" AND id < ").bind(below.1);
+        sql.push(")) AND (order_time > ").bind(floor.0);
+        sql.push(" OR (order_time = ").bind(floor.0).push(" AND id >= ").bind(floor.1).push("))");
+    } else {
+        sql.push(" AND (order_time, id) < (").bind(below.0).push(", ").bind(below.1);
+        sql.push(") AND (order_time, id) >= (").bind(floor.0).push(", ").bind(floor.1).push(")");
+    }
 }
