@@ -1,5 +1,5 @@
-//! kill -9 of the governor between each two steps of a roll and of a drop: another one finishes what
-//! was begun, no create fails meanwhile, and every task is run.
+//! kill -9 of the governor between each two steps of a roll and of a drop: another one finishes
+//! what was begun, no create fails meanwhile, and every task is run.
 
 use std::{
     collections::HashSet,
@@ -123,8 +123,8 @@ async fn keep_nothing(client: &Client) {
     client.update_type(request).await.unwrap();
 }
 
-/// Creates tasks one after the other for as long as it is wanted; none is tried twice. Ends with its
-/// value.
+/// Creates tasks one after the other for as long as it is wanted; none is tried twice. Ends with
+/// its value.
 struct Creator {
     /// Each task that is run writes its id here.
     file: PathBuf,

@@ -1,6 +1,6 @@
-//! Somebody reads a shard in a transaction that does not end, a backup or a forgotten console, while
-//! it is to be dropped: the drop gives up, nobody waits for it, and it succeeds when the reader has
-//! gone. Not on SQLite, whose readers are in nobody's way.
+//! Somebody reads a shard in a transaction that does not end, a backup or a forgotten console,
+//! while it is to be dropped: the drop gives up, nobody waits for it, and it succeeds when the
+//! reader has gone. Not on SQLite, whose readers are in nobody's way.
 
 use std::time::Duration;
 

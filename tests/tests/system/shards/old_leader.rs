@@ -1,6 +1,6 @@
-//! The governor that leads is stopped (SIGSTOP) in the middle of a step; another one takes the lead,
-//! finishes or undoes what was begun, and then the first one wakes up (SIGCONT): what it still wants
-//! to write is refused, tables and registry agree, and no task is lost.
+//! The governor that leads is stopped (SIGSTOP) in the middle of a step; another one takes the
+//! lead, finishes or undoes what was begun, and then the first one wakes up (SIGCONT): what it
+//! still wants to write is refused, tables and registry agree, and no task is lost.
 
 use asyncflow_proto::v1::ShardState::{self, Closed, Creating, Drained, Dropping, Open};
 use asyncflow_tests::{Cluster, Governor, Shape, until};

@@ -1,6 +1,6 @@
-//! A shard is dropped by hand while the duty looks at what is being dropped. Its type keeps its tasks
-//! for ever, so the duty, left to itself, would take the drop for one that a dead governor began and
-//! undo it.
+//! A shard is dropped by hand while the duty looks at what is being dropped. Its type keeps its
+//! tasks for ever, so the duty, left to itself, would take the drop for one that a dead governor
+//! began and undo it.
 
 use asyncflow_proto::v1::ShardState;
 use asyncflow_tests::{Cluster, Shape};
