@@ -1,7 +1,7 @@
 //! The first page of every kind of list, and every count, over many rows.
 //!
-//! `prepare` brings up three shards of 200 users; `measure` asks a broker, and goes by what is there
-//! whoever has written it.
+//! `prepare` brings up three shards of 200 users; `measure` asks a broker, and goes by what is
+//! there, whoever has written it.
 
 use crate::{clock::Stopwatch, error::BenchError, limits, record::Records, target::Target};
 use asyncflow_core::{

@@ -147,7 +147,7 @@ async fn postgres_counts_without_compiling_the_query() {
     assert_eq!(counts.len(), 1);
     // The server writes a plan down before it answers.
     let log = postgres().process().log();
-    assert!(log.contains("Query Text: SELECT task_type, user_name"), "no plan in {log}");
+    assert!(log.contains("Query Text: SELECT c.task_type, c.user_name"), "no plan in {log}");
     assert!(!log.contains("JIT:"), "a query was compiled: {log}");
     store.close().await;
 }

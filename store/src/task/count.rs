@@ -49,7 +49,8 @@ impl Store {
             let codes: Vec<i16> = filter.states.iter().map(|state| state.code()).collect();
             sql.push(" AND ").is_in("c.state", &codes);
         }
-        sql.push(" GROUP BY c.task_type, c.user_name, c.state ORDER BY c.task_type, c.user_name, c.state");
+        let key = "c.task_type, c.user_name, c.state";
+        sql.push(&format!(" GROUP BY {key} ORDER BY {key}"));
         let mut counts = Vec::new();
         for row in sql.all(self.reader()).await? {
             let tasks: i64 = row.try_get_by_index(3)?;
