@@ -5,7 +5,8 @@
 //!    nobody writes into them: who knew them under their old names reads the registry anew.
 //! 3. Nothing live and nothing to be kept is in them; otherwise they get their names back, and the
 //!    shard is CLOSED.
-//! 4. The tables are dropped, that of the tasks first: when it is gone, 3 is decided.
+//! 4. The tables are dropped, that of the tasks first: when it is gone, 3 is decided. (SQLite empties
+//!    them before, under names that say that it is.)
 //! 5. The registry says GONE, and the counts go.
 //!
 //! Whoever finds DROPPING looks where the tables are and goes on from there.
@@ -53,13 +54,16 @@ pub enum DropOutcome {
 struct Names {
     old: [String; 3],
     parked: [String; 3],
+    /// While SQLite empties them: it has been decided that they go.
+    doomed: [String; 3],
 }
 
 impl Names {
     fn of(shard: &ShardId) -> Self {
         let old = [shard.task_table(), shard.attempt_table(), shard.label_table()];
         let parked = old.clone().map(|name| format!("drop_{name}"));
-        Self { old, parked }
+        let doomed = old.clone().map(|name| format!("gone_{name}"));
+        Self { old, parked, doomed }
     }
 }
 
@@ -148,9 +152,13 @@ impl Store {
         }
         self.fault_point("drop.allowed").await;
         if self.backend() == Backend::Sqlite {
-            self.empty(&names.parked, ddl).await?;
+            // A table with half of its rows must not get its name back.
+            if self.has_table(tasks).await? {
+                ddl.run(&self.renames(&names.parked, &names.doomed)).await?;
+            }
+            self.empty(&names.doomed, ddl).await?;
         }
-        for table in &names.parked {
+        for table in names.parked.iter().chain(&names.doomed) {
             ddl.run(&[format!("DROP TABLE IF EXISTS {table}")]).await?;
             self.fault_point("drop.one_table").await;
         }

@@ -36,6 +36,7 @@ impl Store {
                 let Some(last) = rows.last() else { break };
                 let border: i64 = last.try_get_by_index(0)?;
                 ddl.run(&[format!("DELETE FROM {table} WHERE {key} <= {border}")]).await?;
+                self.fault_point("drop.emptied").await;
                 tokio::time::sleep(PAUSE).await;
             }
         }

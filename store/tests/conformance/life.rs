@@ -7,10 +7,11 @@ use asyncflow_core::{
     id::ShardId,
     shard::ShardState::{self, Closed, Drained, Dropping, Gone, Open},
     state::TaskState,
-    task::Task,
+    task::{Labels, Task},
 };
 use asyncflow_store::{
     Backend, DropOutcome, DropTerms, GetError, LeaderFence, Parts, Store, StoreError, StoreOptions,
+    testing::fill_finished,
 };
 
 use super::fixture::{apply, claim, complete, insert_one, start, type_name};
@@ -206,6 +207,27 @@ async fn dropped_at_last(store: &Store, shard: &ShardId, fence: &LeaderFence) ->
             outcome => return outcome,
         }
     }
+}
+
+/// A drop that was allowed is finished, whatever is to be kept by then: SQLite empties tables step
+/// by step, and half a table must not come back.
+pub async fn what_was_half_emptied_does_not_come_back(store: Store) {
+    let (name, fence) = (type_name("work"), lead(&store, "g1").await);
+    for _ in 0..3 {
+        fill_finished(&store, &name, "ann", &Labels::new(), 1_000).await.unwrap();
+    }
+    store.roll_shard(&name, Some(&fence)).await.unwrap();
+    let shard = store.drain_shards(None, &fence).await.unwrap().drained.remove(0);
+    let dir = tempfile::tempdir().unwrap();
+    let governor = another(&store, dir.path()).await;
+    stopped_at(&governor, dir.path(), "drop.emptied", &shard, &fence).await.kill().await;
+    governor.close().await;
+    let next = lead(&store, "g2").await;
+    if states(&store).await != [Gone, Open] {
+        let outcome = store.drop_shard(&shard, NONE, &next).await.unwrap();
+        assert!(matches!(outcome, DropOutcome::Dropped { .. }), "{outcome:?}");
+    }
+    assert_eq!(states(&store).await, [Gone, Open]);
 }
 
 pub async fn an_older_leader_changes_nothing(store: Store) {

@@ -86,6 +86,7 @@ conformance! {
     life::a_late_insert_is_found_or_goes_elsewhere,
     life::every_step_is_continued_by_the_next_leader,
     life::an_older_leader_changes_nothing,
+    life::what_was_half_emptied_does_not_come_back,
     life::a_reader_makes_the_drop_give_up,
     list::pages_meet_every_task_once,
     list::filters_are_conjunctions,

@@ -87,8 +87,14 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 const ROLL_POINTS: [&str; 3] = ["roll.registered", "roll.created", "roll.opened"];
-const DROP_POINTS: [&str; 5] =
-    ["drop.begun", "drop.renamed", "drop.allowed", "drop.one_table", "drop.dropped"];
+const DROP_POINTS: [&str; 6] = [
+    "drop.begun",
+    "drop.renamed",
+    "drop.allowed",
+    "drop.emptied",
+    "drop.one_table",
+    "drop.dropped",
+];
 
 fn select(points: &'static [&'static str]) -> impl Strategy<Value = &'static str> + Clone {
     prop::sample::select(points)
