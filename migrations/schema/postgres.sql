@@ -180,7 +180,7 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   result_type VARCHAR(128),
   labels TEXT NOT NULL,
   PRIMARY KEY (id)
-);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX IF NOT EXISTS t_example_1_ready ON t_example_1 (order_time, id) WHERE state = 9;
 

@@ -121,6 +121,8 @@ pub struct Table {
     /// Empty when a column is [`Kind::Serial`].
     pub primary_key: &'static str,
     pub indexes: Vec<Index>,
+    /// PostgreSQL's storage parameters, e.g. `fillfactor = 70`; empty = the server's.
+    pub postgres_storage: &'static str,
 }
 
 impl Table {
@@ -159,13 +161,16 @@ impl Table {
         statements
     }
 
-    fn suffix(&self, backend: Backend) -> &'static str {
+    fn suffix(&self, backend: Backend) -> String {
         let wide = self.columns.iter().any(|column| matches!(column.1, Kind::Blob));
         let composite = self.primary_key.contains(',');
         match backend {
-            Backend::Mysql => MYSQL_SUFFIX,
-            Backend::Sqlite if composite && !wide => " WITHOUT ROWID",
-            Backend::Sqlite | Backend::Postgres => "",
+            Backend::Mysql => MYSQL_SUFFIX.to_owned(),
+            Backend::Sqlite if composite && !wide => " WITHOUT ROWID".to_owned(),
+            Backend::Postgres if !self.postgres_storage.is_empty() => {
+                format!(" WITH ({})", self.postgres_storage)
+            }
+            Backend::Sqlite | Backend::Postgres => String::new(),
         }
     }
 }

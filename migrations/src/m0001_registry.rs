@@ -45,7 +45,7 @@ fn table(
     columns: Vec<crate::ddl::Column>,
     indexes: Vec<Index>,
 ) -> Table {
-    Table { name: name.to_owned(), columns, primary_key, indexes }
+    Table { name: name.to_owned(), columns, primary_key, indexes, postgres_storage: "" }
 }
 
 fn index(name: &str, columns: &'static str) -> Index {

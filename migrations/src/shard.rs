@@ -12,6 +12,12 @@ use crate::ddl::{
 /// The stored number of PENDING, which the partial indexes name.
 pub const PENDING: i16 = 9;
 
+/// A task is updated five times and more in its life. With room on its page, reports and saved
+/// contexts leave the indexes alone, and what is written into the log shrinks by a fifth; a vacuum
+/// at a twentieth of dead rows instead of a fifth keeps a table of millions small. Measured in
+/// `docs/adr/0007-postgres-storage.md`.
+const POSTGRES_STORAGE: &str = "fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05";
+
 /// The names of a shard's three tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
@@ -57,6 +63,7 @@ fn tasks(name: &str) -> Table {
             ),
             index("user", "user_name, state, id", None, EVERYWHERE),
         ],
+        postgres_storage: POSTGRES_STORAGE,
     }
 }
 
@@ -125,6 +132,7 @@ fn attempts(name: &str) -> Table {
         ],
         primary_key: "task_key, attempt",
         indexes: vec![],
+        postgres_storage: "",
     }
 }
 
@@ -145,5 +153,6 @@ fn labels(name: &str) -> Table {
             condition: None,
             backends: EVERYWHERE,
         }],
+        postgres_storage: "",
     }
 }
