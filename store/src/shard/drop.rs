@@ -5,8 +5,8 @@
 //!    nobody writes into them: who knew them under their old names reads the registry anew.
 //! 3. Nothing live and nothing to be kept is in them; otherwise they get their names back, and the
 //!    shard is CLOSED.
-//! 4. The tables are dropped, that of the tasks first: when it is gone, 3 is decided. (SQLite empties
-//!    them before, under names that say that it is.)
+//! 4. The tables are dropped, that of the tasks first: when it is gone, 3 is decided. (Those of
+//!    SQLite are emptied before, under names that say that it is.)
 //! 5. The registry says GONE, and the counts go.
 //!
 //! Whoever finds DROPPING looks where the tables are and goes on from there.
