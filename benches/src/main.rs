@@ -3,8 +3,7 @@
 //! ```text
 //!  asyncflow-bench ──starts──▶ database (full durability) ◀── asyncflow-broker (a process too)
 //!        │                                                        ▲
-//!        ├── creates.rs, drain.rs, latency.rs, limits.rs, idle.rs ┤ gRPC
-//!        ├── listing.rs                                           ┘
+//!        ├── creates.rs, drain.rs, latency.rs, limits.rs, idle.rs ┘ gRPC
 //!        └── claim_shards.rs: the store alone
 //! ```
 //!
@@ -21,7 +20,6 @@ mod error;
 mod idle;
 mod latency;
 mod limits;
-mod listing;
 mod machine;
 mod postgres_storage;
 mod rate;
@@ -35,9 +33,6 @@ use record::Records;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 use target::Target;
 
-/// The type of the tasks that are listed.
-const LISTED_TYPE: &str = "bench_listing";
-
 /// Measures brokers on SQLite, MariaDB and PostgreSQL with full durability.
 #[derive(Parser)]
 #[command(name = "asyncflow-bench", version, args_conflicts_with_subcommands = true)]
@@ -50,9 +45,6 @@ struct Args {
     /// Only these measurements; else all of them.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME")]
     only: Vec<Part>,
-    /// Rows that are listed, at least 10,000.
-    #[arg(long, default_value_t = 100_000)]
-    rows: usize,
     /// How long each rate is measured.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -89,8 +81,6 @@ enum Part {
     Broker,
     /// Claims over 1, 3 and 10 active shards.
     ClaimShards,
-    /// First pages and counts over `--rows` rows.
-    Listing,
 }
 
 impl DatabaseKind {
@@ -154,10 +144,6 @@ async fn measure(kind: DatabaseKind, args: &Args, records: &mut Records) -> Resu
     }
     if wanted(Part::ClaimShards) {
         claim_shards::measure(&target, records).await?;
-    }
-    if wanted(Part::Listing) {
-        listing::prepare(&target, LISTED_TYPE, args.rows.max(10_000)).await?;
-        listing::measure(&target, LISTED_TYPE, records).await?;
     }
     Ok(())
 }

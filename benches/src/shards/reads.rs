@@ -1,11 +1,16 @@
 //! First pages and counts at size, while only the stream runs.
 
-use super::sample::quantile;
+use super::{report::thousands, sample::quantile};
 use crate::{clock::Stopwatch, error::BenchError, target::Target};
-use asyncflow_core::task::Labels;
-use asyncflow_proto::v1::{
-    CountTasksRequest, ListTasksRequest, TaskState, broker_service_client::BrokerServiceClient,
+use asyncflow_core::{
+    id::{ShardId, TypeName},
+    task::Labels,
 };
+use asyncflow_proto::v1::{
+    CountTasksRequest, ListShardsRequest, ListTasksRequest, TaskState,
+    broker_service_client::BrokerServiceClient, governor_service_client::GovernorServiceClient,
+};
+use asyncflow_store::{CompareLimits, Compared, Store, StoreOptions};
 use std::time::Duration;
 use tonic::{Code, Status, transport::Channel};
 
@@ -18,7 +23,8 @@ pub const COMMON_USER: &str = "user";
 
 /// What a tenth of the ballast carries.
 pub fn common_labels() -> Labels {
-    Labels::from([("project".to_owned(), "vision".to_owned())])
+    let labels = [("project", "vision"), ("tier", "gold")];
+    labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
 /// What the tasks of [`RARE_USER`] carry.
@@ -27,7 +33,7 @@ pub fn rare_labels() -> Labels {
 }
 
 /// The filters of ListTasks that are timed.
-const FILTERS: [&str; 19] = [
+const FILTERS: [&str; 21] = [
     "",
     "task_type = bench",
     "user = \"user07\"",
@@ -46,6 +52,8 @@ const FILTERS: [&str; 19] = [
     "labels.project = \"vision\" AND user = \"user07\"",
     "labels.project = \"vision\" AND user = \"rare\"",
     "labels.project = \"vision\" AND state = FAILED",
+    "labels.project = \"vision\" AND labels.tier = \"gold\"",
+    "labels.project = \"audio\" AND labels.tier = \"gold\"",
     "create_time < \"2026-01-01T00:00:00Z\"",
 ];
 
@@ -62,8 +70,8 @@ pub struct Took {
     pub longest: Duration,
 }
 
-/// Times every list and every count.
-pub async fn measure(target: &Target) -> Result<Vec<Read>, BenchError> {
+/// Times every list and every count, and the look at the counts of the type's first shard.
+pub async fn measure(target: &Target, task_type: &TypeName) -> Result<Vec<Read>, BenchError> {
     let owner = target.owner().await?;
     let mut reads = Vec::new();
     for filter in FILTERS {
@@ -72,17 +80,37 @@ pub async fn measure(target: &Target) -> Result<Vec<Read>, BenchError> {
         reads.push(read(what, &owner, request, list).await?);
     }
     let states = vec![TaskState::Pending.into()];
-    let (task_type, user) = ("bench".to_owned(), "user07".to_owned());
+    let (of_type, user) = (task_type.to_string(), "user07".to_owned());
     let counts = [
         ("all", CountTasksRequest::default()),
-        ("of a type", CountTasksRequest { task_type, ..Default::default() }),
+        ("of a type", CountTasksRequest { task_type: of_type, ..Default::default() }),
         ("of a user", CountTasksRequest { user, ..Default::default() }),
         ("in a state", CountTasksRequest { states, ..Default::default() }),
     ];
     for (name, request) in counts {
         reads.push(read(format!("CountTasks, {name}"), &owner, request, count).await?);
     }
+    let governor = target.governor().await?;
+    let request = ListShardsRequest::default();
+    reads.push(read("ListShards, with sizes".to_owned(), &governor, request, shards).await?);
+    reads.push(compare_counts(target, task_type).await?);
     Ok(reads)
+}
+
+/// What the governor's duty `reconcile` does with the first shard, once.
+async fn compare_counts(target: &Target, task_type: &TypeName) -> Result<Read, BenchError> {
+    let store = Store::connect(&StoreOptions::new(target.database_url())).await?;
+    let shard = ShardId { task_type: task_type.clone(), number: 1 };
+    let limits = CompareLimits { page_rows: 10_000, snapshot_max: Duration::from_secs(600) };
+    let asked = Stopwatch::start();
+    let Compared::Whole(found) = store.compare_counts(&shard, limits).await? else {
+        return Err(BenchError::Other("the counts could not be compared".to_owned()));
+    };
+    let took = asked.elapsed();
+    store.close().await;
+    let (rows, drifts) = (thousands(found.rows.unsigned_abs()), found.drifts.len());
+    let what = format!("counts against all {rows} rows of shard 1, once; {drifts} differ");
+    Ok(Read { what, took: Some(Took { p50: took, longest: took }) })
 }
 
 async fn list(
@@ -99,16 +127,23 @@ async fn count(
     owner.count_tasks(request).await.map(drop)
 }
 
-async fn read<R: Clone, F: Future<Output = Result<(), Status>>>(
+async fn shards(
+    mut governor: GovernorServiceClient<Channel>,
+    request: ListShardsRequest,
+) -> Result<(), Status> {
+    governor.list_shards(request).await.map(drop)
+}
+
+async fn read<C: Clone, R: Clone, F: Future<Output = Result<(), Status>>>(
     what: String,
-    owner: &BrokerServiceClient<Channel>,
+    client: &C,
     request: R,
-    call: impl Fn(BrokerServiceClient<Channel>, R) -> F,
+    call: impl Fn(C, R) -> F,
 ) -> Result<Read, BenchError> {
     let mut latencies = Vec::with_capacity(REPEATS);
     for _ in 0..REPEATS {
         let asked = Stopwatch::start();
-        match call(owner.clone(), request.clone()).await {
+        match call(client.clone(), request.clone()).await {
             Ok(()) => latencies.push(asked.elapsed()),
             Err(status) if status.code() == Code::InvalidArgument => {
                 return Ok(Read { what, took: None });

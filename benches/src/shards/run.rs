@@ -34,6 +34,7 @@ const DROPS_MAX: usize = 2;
 struct Run<'a> {
     plan: &'a Plan,
     target: Target,
+    task_type: TypeName,
     clock: Stopwatch,
     rows: Rows,
     registry: Registry,
@@ -92,6 +93,7 @@ impl<'a> Run<'a> {
             ballast: Arc::new(Ballast::connect(&url, &name, rows.clone()).await?),
             burst: Burst::prepare(&target, TASK_TYPE, rows.clone()).await?,
             target,
+            task_type: name,
             rows,
             filled: Vec::new(),
         })
@@ -107,7 +109,7 @@ impl<'a> Run<'a> {
             }
         }
         let cut_short = self.rows.now() < self.plan.rows;
-        let reads = reads::measure(&self.target).await?;
+        let reads = reads::measure(&self.target, &self.task_type).await?;
         let mut drops = Vec::new();
         for event in self.registry.events().iter().take(DROPS_MAX) {
             drops.push(self.drop(event.shard - 1).await?);
