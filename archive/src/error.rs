@@ -24,7 +24,7 @@ pub enum ArchiveError {
         /// How it shows.
         what: String,
     },
-    /// The archive that is there is not this shard's, or holds more than the new one would.
+    /// The archive that is there is not this shard's, or was written meanwhile.
     #[error("the archive at {location} is kept as it is: {why}; move it away if it is not needed")]
     Kept {
         /// The URL of its manifest.

@@ -2,6 +2,7 @@
 
 use crate::{
     error::ArchiveError,
+    line::Line,
     manifest::{Manifest, PartFile},
     open::{Archive, MANIFEST},
     part::PartDecoder,
@@ -156,11 +157,20 @@ impl Lines {
         }
     }
 
+    /// The same, as what it says.
+    pub(crate) async fn next_line(&mut self) -> Result<Option<Line>, ArchiveError> {
+        let Some(text) = self.next().await? else { return Ok(None) };
+        self.parsed(&text).map(Some)
+    }
+
     /// The id of a line that was just read.
     pub(crate) fn id_of(&self, line: &[u8]) -> Result<String, ArchiveError> {
+        self.parsed::<Head>(line).map(|head| head.id)
+    }
+
+    fn parsed<T: serde::de::DeserializeOwned>(&self, line: &[u8]) -> Result<T, ArchiveError> {
         let location = self.part.as_ref().map_or("", PartDecoder::location);
-        let head: Head = serde_json::from_slice(line)
-            .map_err(|error| ArchiveError::damaged(location, error.to_string()))?;
-        Ok(head.id)
+        serde_json::from_slice(line)
+            .map_err(|error| ArchiveError::damaged(location, error.to_string()))
     }
 }

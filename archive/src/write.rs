@@ -14,6 +14,9 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{Error as StoreError, ObjectStoreExt, PutMode, PutOptions, path::Path};
 
+/// Lines that are compressed at once, at most.
+const WAITING_MAX: usize = 1_000;
+
 /// Where one part ends and the next one begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -46,6 +49,8 @@ pub struct Writer {
     bounds: Bounds,
     /// Tells the parts of this archive from those of every other one of the shard.
     generation: i64,
+    /// Checked, and not in the part yet.
+    waiting: Vec<Line>,
     part: PartEncoder,
     files: Vec<PartFile>,
     written: Sums,
@@ -53,12 +58,13 @@ pub struct Writer {
     previous: Option<Previous>,
 }
 
-/// The archive that this one replaces.
+/// The archive that this one replaces. Its tasks that are not in the table any more are carried
+/// over, so that what was archived once stays.
 struct Previous {
     manifest: Manifest,
     lines: Lines,
-    /// The first of its tasks that the new one has not met.
-    next_id: Option<String>,
+    /// The first of its tasks that the new one has not passed.
+    next: Option<Line>,
 }
 
 impl Archive {
@@ -83,6 +89,7 @@ impl Archive {
             source,
             bounds,
             generation: now_ms.max(older_ms + 1),
+            waiting: Vec::new(),
             part: PartEncoder::new()?,
             files: Vec::new(),
             written: Sums::default(),
@@ -103,15 +110,19 @@ impl Archive {
             });
         }
         let mut lines = self.lines(&manifest);
-        let next_id = next_id(&mut lines).await?;
-        Ok(Previous { manifest, lines, next_id })
+        let next = lines.next_line().await?;
+        Ok(Previous { manifest, lines, next })
     }
 }
 
-async fn next_id(lines: &mut Lines) -> Result<Option<String>, ArchiveError> {
-    match lines.next().await? {
-        Some(line) => lines.id_of(&line).map(Some),
-        None => Ok(None),
+impl Previous {
+    /// Takes its next task if it stands before `id`, or whatever it is if `id` is `None`; passes
+    /// over the one with this very id.
+    async fn take_before(&mut self, id: Option<&str>) -> Result<Option<Line>, ArchiveError> {
+        let is_here = |line: &Line| id.is_none_or(|id| line.id.as_str() <= id);
+        let Some(next) = self.next.take_if(|line| is_here(line)) else { return Ok(None) };
+        self.next = self.lines.next_line().await?;
+        Ok((Some(next.id.as_str()) != id).then_some(next))
     }
 }
 
@@ -121,19 +132,45 @@ impl Writer {
     /// Not cancel safe: a future that is dropped leaves a writer that must be dropped too.
     ///
     /// # Errors
-    /// [`ArchiveError::Kept`] when the older archive holds a task that is missing here;
     /// [`ArchiveError::Misplaced`]; [`ArchiveError::Store`]; [`ArchiveError::Damaged`] when a part
-    /// did not come back as it was written.
+    /// did not come back as it was written, or the older archive's.
     pub async fn push(&mut self, lines: Vec<Line>) -> Result<(), ArchiveError> {
-        for line in &lines {
-            let after = self.written.last_id.clone().unwrap_or_default();
-            if !self.source.shard.holds(&line.id) || !self.written.add(line) {
-                let (id, shard) = (line.id.clone(), self.source.shard.to_string());
-                return Err(ArchiveError::Misplaced { id, after, shard });
+        for line in lines {
+            while let Some(older) = self.carried_over(Some(&line.id)).await? {
+                self.add(older).await?;
             }
-            self.meet(&line.id).await?;
+            self.add(line).await?;
         }
-        let mut rest = lines;
+        self.encode().await
+    }
+
+    /// The older archive's next task that stands before `id`, or behind all of the table's.
+    async fn carried_over(&mut self, id: Option<&str>) -> Result<Option<Line>, ArchiveError> {
+        match &mut self.previous {
+            Some(previous) => previous.take_before(id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn add(&mut self, line: Line) -> Result<(), ArchiveError> {
+        let after = self.written.last_id.clone().unwrap_or_default();
+        if !self.source.shard.holds(&line.id) || !self.written.add(&line) {
+            return Err(ArchiveError::Misplaced {
+                id: line.id,
+                after,
+                shard: self.source.shard.to_string(),
+            });
+        }
+        self.waiting.push(line);
+        if self.waiting.len() >= WAITING_MAX {
+            self.encode().await?;
+        }
+        Ok(())
+    }
+
+    /// Compresses the lines that wait, off the runtime, and ends the parts that are full.
+    async fn encode(&mut self) -> Result<(), ArchiveError> {
+        let mut rest = std::mem::take(&mut self.waiting);
         while !rest.is_empty() {
             let part = std::mem::replace(&mut self.part, PartEncoder::new()?);
             let bounds = self.bounds;
@@ -144,30 +181,6 @@ impl Writer {
             }
         }
         Ok(())
-    }
-
-    /// Passes over the older archive's tasks up to `id`, which must all have been met.
-    async fn meet(&mut self, id: &str) -> Result<(), ArchiveError> {
-        let Some(previous) = &mut self.previous else { return Ok(()) };
-        match previous.next_id.as_deref() {
-            Some(older) if older < id => Err(self.loses_a_task()),
-            Some(older) if older == id => {
-                previous.next_id = next_id(&mut previous.lines).await?;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn loses_a_task(&self) -> ArchiveError {
-        let lost = self.previous.as_ref().and_then(|previous| previous.next_id.as_deref());
-        ArchiveError::Kept {
-            location: self.archive.location(&self.source.shard),
-            why: format!(
-                "it holds the task {}, which the table does not hold any more",
-                lost.unwrap_or_default()
-            ),
-        }
     }
 
     async fn end_part(&mut self) -> Result<(), ArchiveError> {
@@ -188,11 +201,12 @@ impl Writer {
     /// As [`Writer::push`]; [`ArchiveError::Kept`] when another archive of the shard was completed
     /// in the meantime.
     pub async fn finish(mut self) -> Result<Manifest, ArchiveError> {
+        while let Some(older) = self.carried_over(None).await? {
+            self.add(older).await?;
+        }
+        self.encode().await?;
         if self.part.rows > 0 {
             self.end_part().await?;
-        }
-        if self.previous.as_ref().is_some_and(|previous| previous.next_id.is_some()) {
-            return Err(self.loses_a_task());
         }
         let location = self.archive.location(&self.source.shard);
         if self.verified != self.written {

@@ -222,11 +222,6 @@ async fn an_archive_is_replaced_by_one_that_holds_all_of_it_and_by_no_other() {
     assert_eq!(bed.archive.manifest(&shard()).await.unwrap().as_ref(), Some(&first));
     bed.archive.verify(&first).await.unwrap();
 
-    for missing in [lines(1..6), lines(0..5), [lines(0..3), lines(4..6)].concat(), Vec::new()] {
-        let error = bed.write(3, missing).await.unwrap_err();
-        assert!(matches!(error, ArchiveError::Kept { .. }), "{error:?}");
-        assert!(error.to_string().contains("does not hold any more"), "{error}");
-    }
     let foreign = bed.archive.begin(source(3, MADE_MS + 1), Bounds::default(), MADE_MS + 3).await;
     let error = foreign.err().unwrap().to_string();
     assert!(error.contains("another database"), "{error}");
@@ -236,6 +231,26 @@ async fn an_archive_is_replaced_by_one_that_holds_all_of_it_and_by_no_other() {
     assert_eq!(bed.archive.manifest(&shard()).await.unwrap().as_ref(), Some(&second));
     assert_eq!(bed.parts().len(), second.files.len(), "the parts of the first one are gone");
     bed.archive.verify(&second).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_archived_once_is_carried_over() {
+    let missing = [lines(1..6), lines(0..5), [lines(0..3), lines(4..6)].concat(), Vec::new()];
+    for (at, missing) in missing.into_iter().enumerate() {
+        let bed = Bed::new();
+        bed.write(1, lines(0..6)).await.unwrap();
+        // What is in the table has changed since.
+        let newer = |old: Line| Line { stage: "newer".to_owned(), ..old };
+        let kept: Vec<Line> = missing.iter().cloned().map(newer).chain(lines(6..8)).collect();
+        let manifest = bed.write(2, kept.clone()).await.unwrap();
+        let expected: Vec<Line> = (lines(0..8).into_iter())
+            .map(|old| kept.iter().find(|new| new.id == old.id).cloned().unwrap_or(old))
+            .collect();
+        assert_eq!(bed.read(&manifest).await.unwrap(), expected, "{at}");
+        assert_eq!((manifest.rows, manifest.shard_version), (8, 2));
+        bed.archive.verify(&manifest).await.unwrap();
+        assert_eq!(bed.parts().len(), manifest.files.len());
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Everything can be repeated: an archive without a manifest is written anew, one with a manifest
-//! that still fits is kept, and the registry learns of it only while the shard is as it was.
+//! that still fits is kept, and the registry learns of it only while the shard is as it was. Tasks
+//! that were deleted by hand since they were archived stay in the archive.
 
 mod line;
 
@@ -15,10 +16,10 @@ use asyncflow_archive::{
     Archive, ArchiveError, Bounds, Manifest, Options, ShardName, Source, Writer,
 };
 use asyncflow_core::{
-    id::ShardId,
+    id::{ShardId, TaskId},
     shard::{Shard, ShardState},
 };
-use asyncflow_store::{LeaderFence, ShardPage, ShardRow, Store, StoreError};
+use asyncflow_store::{Archived, LeaderFence, ShardPage, ShardRow, Store, StoreError};
 
 /// One page is read while the one before it is compressed, so there are two of them in memory.
 const PAGE: ShardPage = ShardPage { rows_max: 500, bytes_max: 8 * 1_024 * 1_024 };
@@ -67,7 +68,7 @@ impl Archiver {
     }
 
     /// Writes a drained shard to the archive and notes it in the registry. Then the shard may be
-    /// dropped with `archived_rows` = the manifest's rows.
+    /// dropped with `archived` = [`archived`] of the manifest.
     ///
     /// A future that is dropped leaves files that the next call replaces, and nothing else.
     ///
@@ -98,7 +99,7 @@ impl Archiver {
     ) -> Result<Manifest, ArchivingError> {
         let name = ShardName::new(shard.id.task_type.as_str(), shard.id.number)?;
         if let Some(manifest) = archive.manifest(&name).await?
-            && fits(&manifest, shard, rows(store, &shard.id).await?)
+            && fits(&manifest, shard, store.newest_key(&shard.id).await?)
         {
             archive.verify(&manifest).await?;
             return Ok(manifest);
@@ -126,11 +127,20 @@ async fn push(
     Ok(writer.push(page.into_iter().map(line::of).collect()).await?)
 }
 
-/// Whether an archive holds the shard as it is. While it stays drained nothing is added to it.
-fn fits(manifest: &Manifest, shard: &Shard, rows: i64) -> bool {
-    manifest.shard_version == shard.version
+/// How far a shard was archived, for the terms of its drop.
+#[must_use]
+pub fn archived(manifest: &Manifest) -> Archived {
+    let last: Option<TaskId> = manifest.last_id.as_ref().and_then(|id| id.parse().ok());
+    Archived { version: manifest.shard_version, last_key: last.map(|id| id.key) }
+}
+
+/// Whether an archive holds all that is in the shard: while it stays drained nothing in it changes,
+/// and what a late broker adds has a higher key.
+fn fits(manifest: &Manifest, shard: &Shard, newest_key: Option<i64>) -> bool {
+    let Archived { version, last_key } = archived(manifest);
+    version == shard.version
         && manifest.shard_create_time_ms == shard.create_time_ms
-        && i64::try_from(manifest.rows) == Ok(rows)
+        && newest_key <= last_key
 }
 
 async fn find(store: &Store, id: &ShardId) -> Result<Shard, ArchivingError> {
@@ -144,12 +154,6 @@ async fn find(store: &Store, id: &ShardId) -> Result<Shard, ArchivingError> {
     }
 }
 
-/// Rows of a shard by the counts that are kept with every change.
-async fn rows(store: &Store, id: &ShardId) -> Result<i64, StoreError> {
-    let counts = store.shard_counts(Some(&id.task_type)).await?;
-    Ok(counts.iter().filter(|count| count.shard == *id).map(|count| count.tasks).sum())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
@@ -159,7 +163,7 @@ mod tests {
     use asyncflow_archive::Line;
     use asyncflow_core::{
         event::{Event, RetryHint, Settle},
-        id::{TaskId, TypeName},
+        id::TypeName,
         reason::FailureReason,
         task::Content,
     };
@@ -227,7 +231,7 @@ mod tests {
         (shard, ids)
     }
 
-    async fn archived(bed: &Bed, shard: &ShardId) -> String {
+    async fn location(bed: &Bed, shard: &ShardId) -> String {
         let shards = bed.store.list_shards(Some(&shard.task_type)).await.unwrap();
         shards.into_iter().find(|known| known.id == *shard).unwrap().archive
     }
@@ -257,16 +261,17 @@ mod tests {
             assert_eq!((failed.stage.as_str(), failed.attempts[0].stage.as_str()), ("one", "one"));
             assert_eq!(lines[1].result.as_ref().unwrap().data, "42");
 
-            let location = archived(&bed, &shard).await;
+            let noted = location(&bed, &shard).await;
             let expected = format!("{}/train/train-1/manifest.json", place.dir.path().display());
-            assert_eq!(location, format!("file://{expected}"));
+            assert_eq!(noted, format!("file://{expected}"));
             assert!(std::fs::exists(expected).unwrap());
             let rows = i64::try_from(manifest.rows).unwrap();
-            let terms = DropTerms { before_ms: i64::MAX, archived_rows: Some(rows) };
+            let terms =
+                DropTerms { before_ms: i64::MAX, archived: Some(super::archived(&manifest)) };
             let dropped = bed.store.drop_shard(&shard, terms, &lead).await.unwrap();
             assert_eq!(dropped, DropOutcome::Dropped { rows });
             let gone = bed.store.get(&ids[0], Parts::NONE).await;
-            assert!(matches!(gone, Err(GetError::Expired { archive }) if archive == location));
+            assert!(matches!(gone, Err(GetError::Expired { archive }) if archive == noted));
         }
     }
 
@@ -282,9 +287,9 @@ mod tests {
             let open = Archive::create(place.archiver.options.as_ref().unwrap()).unwrap();
             place.archiver.write(&bed.store, &open, &known).await.unwrap()
         };
-        assert_eq!(archived(&bed, &shard).await, "");
+        assert_eq!(location(&bed, &shard).await, "");
         assert_eq!(archive().await.unwrap(), manifest);
-        assert!(!archived(&bed, &shard).await.is_empty());
+        assert!(!location(&bed, &shard).await.is_empty());
 
         // Damage is not taken for an archive.
         let part = place.dir.path().join("train/train-1").join(&manifest.files[0].name);
@@ -308,16 +313,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rows_that_are_gone_stay_in_the_archive_that_has_them() {
-        let bed = Bed::sqlite().await;
-        let (lead, place) = (bed.lead("g1").await, Place::new());
-        let (shard, ids) = drained(&bed, &lead, 4).await;
-        let first = place.archiver.archive(&bed.store, &shard, &lead).await.unwrap();
-        bed.store.delete(&ids[1]).await.unwrap();
-        let kept = place.archiver.archive(&bed.store, &shard, &lead).await;
-        let text = kept.unwrap_err().to_string();
-        assert!(text.contains(&ids[1].to_string()), "{text}");
-        assert_eq!(place.lines(&first).await.len(), 4);
+    async fn a_task_that_was_deleted_stays_in_the_archive_and_keeps_no_shard() {
+        for bed in Bed::everywhere().await {
+            let (lead, place) = (bed.lead("g1").await, Place::new());
+            let (shard, ids) = drained(&bed, &lead, 4).await;
+            let archive = || place.archiver.archive(&bed.store, &shard, &lead);
+            let first = archive().await.unwrap();
+            bed.store.delete(&ids[1]).await.unwrap();
+            assert_eq!(archive().await.unwrap(), first);
+
+            bed.apply(&ids[2], Event::Retry { from_start: false }).await;
+            bed.complete_with(&ids[2], Some("43")).await;
+            bed.store.delete(&ids[3]).await.unwrap();
+            bed.store.drain_shards(Some(&shard.task_type), &lead).await.unwrap();
+            let again = archive().await.unwrap();
+            assert!(again.shard_version > first.shard_version);
+            let lines = place.lines(&again).await;
+            let kept: Vec<_> = lines.iter().map(|line| line.id.clone()).collect();
+            assert_eq!(kept, ids.iter().map(ToString::to_string).collect::<Vec<_>>());
+            assert_eq!(lines[2].result.as_ref().unwrap().data, "43");
+            let terms = |manifest| {
+                let archived = Some(super::archived(manifest));
+                DropTerms { before_ms: i64::MAX, archived }
+            };
+            let dropped = bed.store.drop_shard(&shard, terms(&first), &lead).await.unwrap();
+            assert_eq!(dropped, DropOutcome::Kept { live: false });
+            let dropped = bed.store.drop_shard(&shard, terms(&again), &lead).await.unwrap();
+            assert_eq!(dropped, DropOutcome::Dropped { rows: 2 });
+        }
     }
 
     #[tokio::test]

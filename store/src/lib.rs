@@ -43,8 +43,8 @@ pub use leader::{Leader, LeaderFence};
 pub use log::{LogChunk, LogPage, LogStream};
 pub use options::{LockKind, StoreOptions};
 pub use shard::{
-    CompareLimits, Compared, Comparison, Drained, Drift, DropCheck, DropOutcome, DropTerms,
-    ShardCount, ShardPage, ShardRow,
+    Archived, CompareLimits, Compared, Comparison, Drained, Drift, DropCheck, DropOutcome,
+    DropTerms, ShardCount, ShardPage, ShardRow,
 };
 pub use task::{
     Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, ExpiredResults,

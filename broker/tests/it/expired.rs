@@ -31,7 +31,7 @@ async fn drop_its_shard(store: &Store, id: &TaskId, archive: &str) {
     if !archive.is_empty() {
         store.set_archive(&id.shard, version, archive, &fence).await.unwrap();
     }
-    let terms = DropTerms { before_ms: i64::MAX, archived_rows: None };
+    let terms = DropTerms { before_ms: i64::MAX, archived: None };
     let dropped = store.drop_shard(&id.shard, terms, &fence).await.unwrap();
     assert_eq!(dropped, DropOutcome::Dropped { rows: 1 });
 }

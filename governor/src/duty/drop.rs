@@ -3,7 +3,7 @@
 
 use super::{Duty, DutyContext, every_type::all_types};
 use crate::{
-    archive::{Archiver, ArchivingError},
+    archive::{Archiver, ArchivingError, archived},
     config::GovernorConfig,
 };
 use asyncflow_core::{
@@ -11,7 +11,7 @@ use asyncflow_core::{
     shard::{Shard, ShardState},
     task_type::TaskType,
 };
-use asyncflow_store::{DropOutcome, DropTerms, StoreError};
+use asyncflow_store::{Archived, DropOutcome, DropTerms, StoreError};
 use std::{
     collections::{HashMap, HashSet},
     time::Duration,
@@ -39,30 +39,34 @@ impl Drop {
         shard: &Shard,
     ) -> Result<u64, StoreError> {
         let now_ms = cx.store.now_ms().await?;
-        let mut archived_rows = None;
+        let mut archived = None;
         if shard.state == ShardState::Drained {
             if !may_drop(cx, task_type, shard, now_ms).await? {
                 return Ok(0);
             }
             if task_type.archive {
-                archived_rows = self.archive(cx, &shard.id).await?;
-                if archived_rows.is_none() {
+                archived = self.archive(cx, &shard.id).await?;
+                if archived.is_none() {
                     return Ok(0);
                 }
             }
         }
         // Without a retention everything is kept: a drop by hand that was begun is undone.
         let before_ms = task_type.expire_before_ms(now_ms).unwrap_or(i64::MIN);
-        let terms = DropTerms { before_ms, archived_rows };
+        let terms = DropTerms { before_ms, archived };
         let outcome = cx.store.drop_shard(&shard.id, terms, &cx.fence).await?;
         Ok(self.tell(&shard.id, outcome))
     }
 
-    /// How many rows of a shard are in the archive now; `None` when it was not archived, of which
-    /// people are told once.
-    async fn archive(&mut self, cx: &DutyContext, id: &ShardId) -> Result<Option<i64>, StoreError> {
+    /// How far a shard is in the archive now; `None` when it was not archived, of which people are
+    /// told once.
+    async fn archive(
+        &mut self,
+        cx: &DutyContext,
+        id: &ShardId,
+    ) -> Result<Option<Archived>, StoreError> {
         let error = match self.archiver.archive(&cx.store, id, &cx.fence).await {
-            Ok(manifest) => return Ok(i64::try_from(manifest.rows).ok()),
+            Ok(manifest) => return Ok(Some(archived(&manifest))),
             Err(ArchivingError::Store(error)) if !matches!(error, StoreError::Conflict { .. }) => {
                 return Err(error);
             }

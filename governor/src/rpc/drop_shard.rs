@@ -1,17 +1,15 @@
-//! Drops a shard's tables now, whatever its type's retention is, but no task that is not terminal.
+//! Drops a shard's tables now, whatever its type's retention is, but no task that is not terminal
+//! and none that its type wants to be archived and that is not.
 
 use super::{
     Service,
     show_shard::{find_shard, show_shard},
 };
-use crate::status;
+use crate::{archive::archived, status};
 use asyncflow_core::{id::ShardId, shard::ShardState, validate::shard};
 use asyncflow_proto::v1::{DropShardRequest, DropShardResponse};
-use asyncflow_store::{DropCheck, DropOutcome, DropTerms};
+use asyncflow_store::{Archived, DropCheck, DropOutcome, DropTerms, LeaderFence};
 use tonic::Status;
-
-/// Nothing is kept for its age.
-const WHATEVER_ITS_AGE: DropTerms = DropTerms { before_ms: i64::MAX, archived_rows: None };
 
 pub(super) async fn drop_shard(
     service: &Service,
@@ -61,15 +59,21 @@ async fn drop_now(service: &Service, id: &ShardId, check: &DropCheck) -> Result<
     if let Some(obstacle) = obstacle(check) {
         return Err(status::shard_in_use(id, &obstacle));
     }
-    match check.state {
-        ShardState::Gone => return Ok(0),
-        ShardState::Closed => {
-            let drained = service.store.drain_shards(Some(&id.task_type), &fence).await;
-            drained.map_err(|error| status::store(&error))?;
-        }
-        _ => {}
+    if check.state == ShardState::Gone {
+        return Ok(0);
     }
-    let outcome = service.store.drop_shard(id, WHATEVER_ITS_AGE, &fence).await;
+    if check.state == ShardState::Closed {
+        let drained = service.store.drain_shards(Some(&id.task_type), &fence).await;
+        drained.map_err(|error| status::store(&error))?;
+    }
+    // What of a drop that was begun is left to do was decided when it was begun.
+    let archived = match check.state {
+        ShardState::Dropping => None,
+        _ => archive_first(service, id, &fence).await?,
+    };
+    // Nothing is kept for its age.
+    let terms = DropTerms { before_ms: i64::MAX, archived };
+    let outcome = service.store.drop_shard(id, terms, &fence).await;
     match outcome.map_err(|error| status::store(&error))? {
         DropOutcome::Dropped { rows } => {
             tracing::info!(task_type = %id.task_type, number = id.number, rows,
@@ -77,8 +81,24 @@ async fn drop_now(service: &Service, id: &ShardId, check: &DropCheck) -> Result<
             Ok(rows)
         }
         DropOutcome::Busy => Err(status::shard_busy(id)),
-        DropOutcome::Kept { .. } | DropOutcome::NotDrained => {
+        DropOutcome::Kept { live: false } => {
+            Err(status::shard_in_use(id, "tasks came into it meanwhile"))
+        }
+        DropOutcome::Kept { live: true } | DropOutcome::NotDrained => {
             Err(status::shard_in_use(id, "some of its tasks are not terminal"))
         }
     }
+}
+
+/// Writes it to the archive if its type says so.
+async fn archive_first(
+    service: &Service,
+    id: &ShardId,
+    fence: &LeaderFence,
+) -> Result<Option<Archived>, Status> {
+    if !service.task_type(&id.task_type).await?.archive {
+        return Ok(None);
+    }
+    let written = service.archiver.archive(&service.store, id, fence).await;
+    written.map(|manifest| Some(archived(&manifest))).map_err(|error| status::archive(id, &error))
 }

@@ -74,6 +74,9 @@ async fn a_life_by_hand(url: &str) {
     assert!(check.obstacle.contains("open"), "{check:?}");
     let rolled = roll(client).await.unwrap();
     assert_eq!((rolled.number, rolled.state()), (2, ShardState::Open));
+    // As if the answer had been lost: the shard is empty, and stays.
+    assert_eq!(roll(client).await.unwrap().number, 2);
+    assert_eq!(store.list_shards(None).await.unwrap().len(), 2);
 
     let check = drop_first(client, true).await.unwrap();
     assert!(check.obstacle.contains("1 of its tasks"), "{check:?}");
@@ -134,6 +137,33 @@ async fn a_shard_is_archived_by_hand_and_stays() {
     let shard = archived.shard.unwrap();
     assert_eq!((archived.rows, shard.state()), (1, ShardState::Drained));
     assert!(archived.bytes > 0 && shard.archive.starts_with(&url), "{shard:?}");
+}
+
+#[tokio::test]
+async fn a_drop_by_hand_archives_first_when_the_type_says_so() {
+    let file = SqliteFile::new();
+    let store = store(&file.url()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", dir.path().display());
+    let id = new_task(&store).await;
+    complete(&store, &id).await;
+    store.update_type(&id.shard.task_type, None, |train| train.archive = true).await.unwrap();
+
+    let mut without = start(&file.url()).await;
+    without.until_leading(true).await;
+    roll(&mut without.client).await.unwrap();
+    let kept = drop_first(&mut without.client, false).await.unwrap_err();
+    assert_eq!((kept.code(), &*reason(&kept)), (Code::FailedPrecondition, "NO_ARCHIVE"));
+    without.shutdown.cancel();
+    without.task.await.unwrap().unwrap();
+
+    let mut governor = start_with(&file.url(), &[("archive.url", &url)]).await;
+    governor.until_leading(true).await;
+    let dropped = drop_first(&mut governor.client, false).await.unwrap();
+    let shard = dropped.shard.unwrap();
+    assert_eq!((dropped.rows, shard.state()), (1, ShardState::Gone));
+    let manifest = std::fs::read_to_string(shard.archive.strip_prefix("file://").unwrap());
+    assert!(manifest.unwrap().contains(&id.to_string()));
 }
 
 #[tokio::test]

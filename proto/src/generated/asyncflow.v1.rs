@@ -5584,8 +5584,9 @@ pub mod governor_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.GovernorService", "ListShards"));
             self.inner.unary(req, path, codec).await
         }
-        /// Closes a type's open shard now and opens the next one. Errors: NOT_FOUND (no such type);
-        /// FAILED_PRECONDITION (NOT_LEADER); UNAVAILABLE.
+        /// Closes a type's open shard now and opens the next one; one that holds no task stays open, so
+        /// that the call can be repeated. Errors: NOT_FOUND (no such type); FAILED_PRECONDITION
+        /// (NOT_LEADER); UNAVAILABLE.
         pub async fn roll_shard(
             &mut self,
             request: impl tonic::IntoRequest<super::RollShardRequest>,
@@ -5611,8 +5612,9 @@ pub mod governor_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Drops a shard's tables now, whatever the retention of its type is, but never one with a task
-        /// that is not terminal. Errors: NOT_FOUND (no such shard); FAILED_PRECONDITION (NOT_LEADER,
-        /// SHARD_IN_USE); UNAVAILABLE (somebody reads it; try later).
+        /// that is not terminal. It is archived first if its type says so. Errors: NOT_FOUND (no such
+        /// shard); FAILED_PRECONDITION (NOT_LEADER, SHARD_IN_USE, NO_ARCHIVE); UNAVAILABLE (somebody reads
+        /// it, or the archive cannot be used; try later).
         pub async fn drop_shard(
             &mut self,
             request: impl tonic::IntoRequest<super::DropShardRequest>,
@@ -5766,8 +5768,9 @@ pub mod governor_service_server {
             tonic::Response<super::ListShardsResponse>,
             tonic::Status,
         >;
-        /// Closes a type's open shard now and opens the next one. Errors: NOT_FOUND (no such type);
-        /// FAILED_PRECONDITION (NOT_LEADER); UNAVAILABLE.
+        /// Closes a type's open shard now and opens the next one; one that holds no task stays open, so
+        /// that the call can be repeated. Errors: NOT_FOUND (no such type); FAILED_PRECONDITION
+        /// (NOT_LEADER); UNAVAILABLE.
         async fn roll_shard(
             &self,
             request: tonic::Request<super::RollShardRequest>,
@@ -5776,8 +5779,9 @@ pub mod governor_service_server {
             tonic::Status,
         >;
         /// Drops a shard's tables now, whatever the retention of its type is, but never one with a task
-        /// that is not terminal. Errors: NOT_FOUND (no such shard); FAILED_PRECONDITION (NOT_LEADER,
-        /// SHARD_IN_USE); UNAVAILABLE (somebody reads it; try later).
+        /// that is not terminal. It is archived first if its type says so. Errors: NOT_FOUND (no such
+        /// shard); FAILED_PRECONDITION (NOT_LEADER, SHARD_IN_USE, NO_ARCHIVE); UNAVAILABLE (somebody reads
+        /// it, or the archive cannot be used; try later).
         async fn drop_shard(
             &self,
             request: tonic::Request<super::DropShardRequest>,

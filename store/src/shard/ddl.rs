@@ -1,22 +1,23 @@
-//! Renames and drops a shard's tables, under the leader's fence and with little patience.
+//! Makes, renames and drops a shard's tables, under a guard and with little patience.
 //!
-//! DDL of PostgreSQL and SQLite is transactional: the epoch is checked in its transaction. That of
+//! DDL of PostgreSQL and SQLite is transactional: the guard is checked in its transaction. That of
 //! MySQL and MariaDB commits by itself, so there all DDL of a shard goes through one connection
-//! that holds a named lock of the server, and the epoch is checked under it. A governor that was
-//! stopped in between still has the lock, and its successor leaves the shard alone until then; when
-//! the server has given the stopped one up, its connection is dead and its DDL with it.
+//! that holds a named lock of the server, and the guard is checked under it. A process that was
+//! stopped in between still has the lock, and everybody else leaves the shard alone until then;
+//! when the server has given the stopped one up, its connection is dead and its DDL with it.
 
 use std::time::Duration;
 
-use asyncflow_core::id::ShardId;
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction};
+use asyncflow_core::{id::ShardId, shard::ShardState};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, QueryResult};
 
 use crate::{
     Store,
-    backend::Backend,
+    backend::{Backend, for_update},
     connect::mysql_with,
     error::{StoreError, TimedOut},
     leader::{LeaderFence, check_epoch, check_fence},
+    sql::Sql,
 };
 
 /// How long DDL waits for those who use the table. Everybody else queues behind it meanwhile.
@@ -25,13 +26,78 @@ const LOCK_WAIT_S: u64 = 1;
 const LOCK_WAIT_S_DEFAULT: u64 = 86_400;
 /// The server gives up a connection that holds the lock and is silent for so long.
 const SILENCE_S_MAX: u64 = 10;
+/// The same while tables are made, for which the creates of a new task type wait.
+const CREATING_SILENCE_S_MAX: u64 = 2;
 /// How long a DDL statement may take once it has the table: dropping frees gigabytes.
 const STATEMENT_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// What must hold at the moment at which a shard's tables are changed.
+#[derive(Clone, Copy)]
+pub(super) enum Guard<'a> {
+    /// This leader leads; otherwise `NotLeader`.
+    Led(&'a LeaderFence),
+    /// The registry says that the tables are being made; otherwise `Conflict`.
+    Creating(&'a ShardId),
+}
+
+impl Guard<'_> {
+    /// How long the right to change the tables is waited for while another process has it.
+    const fn wait_s(self) -> u64 {
+        match self {
+            Self::Led(_) => 0,
+            Self::Creating(_) => LOCK_WAIT_S,
+        }
+    }
+
+    const fn silence_s_max(self) -> u64 {
+        match self {
+            Self::Led(_) => SILENCE_S_MAX,
+            Self::Creating(_) => CREATING_SILENCE_S_MAX,
+        }
+    }
+
+    /// Checks it for the rest of the transaction.
+    async fn check_in(self, store: &Store, tx: &DatabaseTransaction) -> Result<(), StoreError> {
+        match self {
+            Self::Led(fence) => check_fence(store, tx, fence).await,
+            Self::Creating(shard) => {
+                let mut sql = look_at(store, shard);
+                sql.push(for_update(store.backend()));
+                refuse_unless_creating(store, sql.one(tx).await?)
+            }
+        }
+    }
+
+    /// Checks it for this moment.
+    async fn check(self, store: &Store, db: &DatabaseConnection) -> Result<(), StoreError> {
+        match self {
+            Self::Led(fence) => check_epoch(store, db, fence).await,
+            Self::Creating(shard) => {
+                refuse_unless_creating(store, look_at(store, shard).one(db).await?)
+            }
+        }
+    }
+}
+
+fn look_at(store: &Store, shard: &ShardId) -> Sql {
+    let mut sql = store.sql("SELECT state, version FROM shards WHERE task_type = ");
+    sql.bind(shard.task_type.as_str()).push(" AND number = ").bind(shard.number);
+    sql
+}
+
+fn refuse_unless_creating(store: &Store, row: Option<QueryResult>) -> Result<(), StoreError> {
+    let row = row.ok_or(StoreError::NotFound)?;
+    let state: i16 = row.try_get_by_index(0)?;
+    if state == ShardState::Creating.code() || store.is_off("roll.looks_again") {
+        return Ok(());
+    }
+    Err(StoreError::Conflict { current: row.try_get_by_index(1)? })
+}
 
 /// The right to change a shard's tables. Dropping it gives it back.
 pub(super) struct Ddl<'a> {
     store: &'a Store,
-    fence: &'a LeaderFence,
+    guard: Guard<'a>,
     /// MySQL's.
     connection: Option<DatabaseConnection>,
 }
@@ -44,45 +110,45 @@ impl<'a> Ddl<'a> {
     pub async fn begin(
         store: &'a Store,
         shard: &ShardId,
-        fence: &'a LeaderFence,
+        guard: Guard<'a>,
     ) -> Result<Option<Self>, StoreError> {
         if store.backend() != Backend::Mysql {
-            return Ok(Some(Self { store, fence, connection: None }));
+            return Ok(Some(Self { store, guard, connection: None }));
         }
-        let mut one = mysql_with(store.options(), &mysql_session(store));
+        let mut one = mysql_with(store.options(), &mysql_session(store, guard));
         one.max_connections(1);
         let connection = Database::connect(one).await?;
         // Lock names are short and shared by all databases of the server.
         let mut sql = store.sql("SELECT GET_LOCK(MD5(CONCAT(DATABASE(), ");
-        sql.bind(shard.task_table()).push(")), 0)");
+        sql.bind(shard.task_table()).push(&format!(")), {})", guard.wait_s()));
         let row = sql.one(&connection).await?;
         let taken: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
-        let ddl = Self { store, fence, connection: Some(connection) };
+        let ddl = Self { store, guard, connection: Some(connection) };
         Ok(if taken == Some(1) { Some(ddl) } else { None })
     }
 
-    /// Runs statements if the fence is still in force.
+    /// Runs statements if the guard still holds.
     ///
     /// # Errors
-    /// `NotLeader`; `Contended` when somebody used a table for longer than a second; those of the
+    /// `NotLeader`, `Conflict`; `Contended` when somebody used a table for longer than a second; those of the
     /// database.
     pub async fn run(&self, statements: &[String]) -> Result<(), StoreError> {
         match &self.connection {
             Some(connection) => {
-                check_epoch(self.store, connection, self.fence).await?;
+                self.guard.check(self.store, connection).await?;
                 self.store.fault_point("ddl.checked").await;
                 execute(connection, statements).await
             }
             None => {
-                let context = (self.fence, statements);
+                let context = (self.guard, statements);
                 self.store
                     .transact_once(
                         &context,
                         STATEMENT_TIME_MAX,
-                        |store, tx, (fence, statements)| {
+                        |store, tx, (guard, statements)| {
                             Box::pin(async move {
-                                be_impatient(store, tx).await?;
-                                check_fence(store, tx, fence).await?;
+                                be_impatient(store, tx, *guard).await?;
+                                guard.check_in(store, tx).await?;
                                 store.fault_point("ddl.checked").await;
                                 execute(tx, statements).await
                             })
@@ -104,13 +170,18 @@ impl<'a> Ddl<'a> {
 }
 
 /// The wait for a table is short; MySQL's connection has that from its beginning.
-async fn be_impatient(store: &Store, tx: &DatabaseTransaction) -> Result<(), StoreError> {
+async fn be_impatient(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    guard: Guard<'_>,
+) -> Result<(), StoreError> {
     if store.backend() == Backend::Postgres {
         let statement = format!("SET LOCAL lock_timeout = '{}s'", lock_wait_s(store));
         tx.execute_unprepared(&statement).await?;
         let silence = format!(
-            "SET LOCAL idle_in_transaction_session_timeout = '{SILENCE_S_MAX}s'; \
+            "SET LOCAL idle_in_transaction_session_timeout = '{}s'; \
              SET LOCAL statement_timeout = '{}s'",
+            guard.silence_s_max(),
             STATEMENT_TIME_MAX.as_secs()
         );
         tx.execute_unprepared(&silence).await?;
@@ -129,9 +200,9 @@ async fn execute(db: &impl ConnectionTrait, statements: &[String]) -> Result<(),
 }
 
 /// The session settings of MySQL's connection for DDL.
-fn mysql_session(store: &Store) -> String {
-    let wait_s = lock_wait_s(store);
-    format!("SET SESSION lock_wait_timeout = {wait_s}, wait_timeout = {SILENCE_S_MAX}")
+fn mysql_session(store: &Store, guard: Guard<'_>) -> String {
+    let (wait_s, silence_s) = (lock_wait_s(store), guard.silence_s_max());
+    format!("SET SESSION lock_wait_timeout = {wait_s}, wait_timeout = {silence_s}")
 }
 
 fn lock_wait_s(store: &Store) -> u64 {

@@ -14,7 +14,11 @@
 use asyncflow_core::{id::ShardId, shard::ShardState};
 use sea_orm::DatabaseTransaction;
 
-use super::{Step, ddl::Ddl, drain::live_states};
+use super::{
+    Step,
+    ddl::{Ddl, Guard},
+    drain::live_states,
+};
 use crate::{
     Store,
     backend::Backend,
@@ -27,8 +31,17 @@ use crate::{
 pub struct DropTerms {
     /// Tasks that ended at or after this time are kept, and their shard with them.
     pub before_ms: i64,
-    /// Rows of its archive: the shard is kept when it has another number of them.
-    pub archived_rows: Option<i64>,
+    /// What its archive holds, if the shard may go only with all of its tasks in there.
+    pub archived: Option<Archived>,
+}
+
+/// How far a shard was archived: all tasks that were in it at a version up to a key. What comes
+/// later has a higher key, or makes the version a higher one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Archived {
+    pub version: i64,
+    /// Of the newest task; `None` when there was none.
+    pub last_key: Option<i64>,
 }
 
 /// What became of a shard.
@@ -87,10 +100,10 @@ impl Store {
         match seen.state {
             ShardState::Drained => {
                 let is_archived = terms
-                    .archived_rows
-                    .is_none_or(|rows| rows == found.rows && !seen.archive.is_empty());
-                let kept = found.retained_rows > 0 || !is_archived;
-                if found.live_rows > 0 || kept {
+                    .archived
+                    .is_none_or(|of| of.version == seen.version && !seen.archive.is_empty());
+                let is_retained = found.retained_rows > 0;
+                if found.live_rows > 0 || is_retained || !is_archived {
                     return Ok(DropOutcome::Kept { live: found.live_rows > 0 });
                 }
                 // What was looked at is what is dropped: nothing was retried in between.
@@ -102,10 +115,10 @@ impl Store {
             _ => return Ok(DropOutcome::NotDrained),
         }
         self.fault_point("drop.begun").await;
-        let Some(ddl) = Ddl::begin(self, shard, fence).await? else {
+        let Some(ddl) = Ddl::begin(self, shard, Guard::Led(fence)).await? else {
             return Ok(DropOutcome::Busy);
         };
-        let outcome = self.drop_tables(&ddl, shard, terms.before_ms).await;
+        let outcome = self.drop_tables(&ddl, shard, terms).await;
         ddl.end().await;
         match outcome? {
             DropOutcome::Dropped { .. } => {
@@ -130,7 +143,7 @@ impl Store {
         &self,
         ddl: &Ddl<'_>,
         shard: &ShardId,
-        before_ms: i64,
+        terms: DropTerms,
     ) -> Result<DropOutcome, StoreError> {
         let names = Names::of(shard);
         if self.has_table(&names.old[0]).await? {
@@ -144,7 +157,7 @@ impl Store {
         let tasks = &names.parked[0];
         if !self.is_off("drop.looks_again") && self.has_table(tasks).await? {
             let live = self.holds(tasks, &live_states()).await?;
-            if live || self.retained_rows(tasks, before_ms, 1).await? > 0 {
+            if live || self.is_kept(tasks, terms).await? {
                 self.fault_point("drop.refused").await;
                 ddl.run(&self.renames(&names.parked, &names.old)).await?;
                 return Ok(DropOutcome::Kept { live });
@@ -163,6 +176,15 @@ impl Store {
             self.fault_point("drop.one_table").await;
         }
         Ok(DropOutcome::Dropped { rows: 0 })
+    }
+
+    /// Whether a table holds a task that is to be kept, or one that is not in the archive.
+    async fn is_kept(&self, tasks: &str, terms: DropTerms) -> Result<bool, StoreError> {
+        if self.retained_rows(tasks, terms.before_ms, 1).await? > 0 {
+            return Ok(true);
+        }
+        let Some(archived) = terms.archived else { return Ok(false) };
+        Ok(self.newest_key_in(tasks).await? > archived.last_key)
     }
 
     /// All names at once, or none.

@@ -40,7 +40,7 @@ use std::{
 pub use check::DropCheck;
 pub use count::ShardCount;
 pub use drain::Drained;
-pub use drop::{DropOutcome, DropTerms};
+pub use drop::{Archived, DropOutcome, DropTerms};
 pub use reconcile::{CompareLimits, Compared, Comparison, Drift};
 pub use rows::{ShardPage, ShardRow};
 pub(crate) use turn::Turns;

@@ -46,7 +46,8 @@ impl Store {
     }
 }
 
-fn newest_open(shards: &[Shard]) -> Option<ShardId> {
+/// Where new tasks go.
+pub(super) fn newest_open(shards: &[Shard]) -> Option<ShardId> {
     let open = shards.iter().rev().find(|shard| shard.state == ShardState::Open)?;
     Some(open.id.clone())
 }

@@ -1,20 +1,27 @@
 //! Rolls a type over to its next shard.
 //!
 //! 1. A registry row CREATING behind the newest shard, unless there is one already.
-//! 2. Its tables.
+//! 2. Its tables, for as long as the registry says so: whoever stood still until the shard had
+//!    lived and gone makes none.
 //! 3. In one transaction: it becomes OPEN, and the shards before it CLOSED.
 //!
 //! Until 3 new tasks go where they went before. A broker that has not heard of 3 goes on writing
 //! into the closed shard for a moment, where its tasks are found all the same.
+
+use std::sync::Arc;
 
 use asyncflow_core::{
     id::{ShardId, TypeName},
     shard::{Shard, ShardState},
 };
 use asyncflow_migrations::shard::{Names, statements};
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::DatabaseTransaction;
 
-use super::Step;
+use super::{
+    Step,
+    ddl::{Ddl, Guard},
+    open::newest_open,
+};
 use crate::{
     Store,
     backend::or_ignore,
@@ -31,18 +38,19 @@ struct Registration<'a> {
 impl Store {
     /// Makes the shard behind the newest one and lets it take the new tasks; the older ones are
     /// closed. Goes on with one that was begun. With a fence, only while that leader leads.
+    /// Answers the shard that takes new tasks now.
     ///
     /// Cancel safe: what was done stays, and the next call goes on from there.
     ///
     /// # Errors
-    /// `NotLeader`; those of the database.
+    /// `NotLeader`; `Unavailable` while another process makes the same tables; those of the database.
     pub async fn roll_shard(
         &self,
         task_type: &TypeName,
         fence: Option<&LeaderFence>,
     ) -> Result<ShardId, StoreError> {
         let shards = self.reload_shards(task_type).await?;
-        self.next_shard(task_type, &shards, fence).await
+        self.next_shard(task_type, &shards, fence).await.map_err(StoreError::exhausted)
     }
 
     /// The same from what was just read of the registry: of several who saw the same, one makes the
@@ -74,18 +82,29 @@ impl Store {
         .await?;
         self.shards_changed(task_type);
         self.fault_point("roll.opened").await;
-        Ok(id)
+        // Not the id from above: others may have been quicker, and even further by now.
+        newest_open(&self.reload_shards(task_type).await?).ok_or(StoreError::NoSuchShard)
     }
 
+    /// Makes a shard's tables, unless it is not, or no longer, being made.
     async fn create_tables(&self, id: &ShardId) -> Result<(), StoreError> {
         let (tasks, attempts, labels) = (id.task_table(), id.attempt_table(), id.label_table());
         let names = Names { tasks: &tasks, attempts: &attempts, labels: &labels };
-        for statement in statements(names, self.backend()) {
-            self.writer().execute_unprepared(&statement).await?;
+        let Some(ddl) = Ddl::begin(self, id, Guard::Creating(id)).await? else {
+            return Err(StoreError::Contended(Arc::new(MadeByAnother)));
+        };
+        let made = ddl.run(&statements(names, self.backend())).await;
+        ddl.end().await;
+        match made {
+            Err(StoreError::Conflict { .. }) => Ok(()),
+            made => made,
         }
-        Ok(())
     }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("another process is making these tables")]
+struct MadeByAnother;
 
 async fn register_once(
     store: &Store,

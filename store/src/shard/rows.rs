@@ -62,6 +62,21 @@ impl Store {
         .collect()
     }
 
+    /// The key of a shard's newest task; `None` when it is empty.
+    ///
+    /// # Errors
+    /// `NoSuchTable` when the shard has no tables (any more); those of the database.
+    pub async fn newest_key(&self, shard: &ShardId) -> Result<Option<i64>, StoreError> {
+        self.newest_key_in(&shard.task_table()).await
+    }
+
+    /// The same of a table, whatever it is called at the moment.
+    pub(super) async fn newest_key_in(&self, tasks: &str) -> Result<Option<i64>, StoreError> {
+        let sql = self.sql(&format!("SELECT id FROM {tasks} ORDER BY id DESC LIMIT 1"));
+        let newest = sql.one(self.reader()).await?;
+        newest.map(|row| Ok(row.try_get_by_index(0)?)).transpose()
+    }
+
     /// The key of the page's last task. Sizes are asked for first, so that what is read is bounded.
     async fn end_of_page(
         &self,

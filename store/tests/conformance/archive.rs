@@ -2,10 +2,11 @@
 
 use asyncflow_core::{
     event::Event,
+    shard::ShardState,
     task::{Attempt, Content, FullTask},
 };
 use asyncflow_store::{
-    ApplyError, DropOutcome, DropTerms, GetError, Parts, ShardPage, Store, StoreError,
+    ApplyError, Archived, DropOutcome, DropTerms, GetError, Parts, ShardPage, Store, StoreError,
 };
 
 use super::fixture::{
@@ -76,6 +77,30 @@ pub async fn the_archive_is_noted_for_the_version_that_was_written(store: Store)
     assert_eq!(store.list_shards(None).await.unwrap()[0].archive, "file:///a/manifest.json");
 }
 
+/// A broker that is late writes into a drained shard that was archived, and that task is cancelled
+/// before anybody looks at the shard: it is not in the archive.
+pub async fn a_task_that_came_after_the_archive_keeps_its_shard(store: Store) {
+    let fence = store.try_lead("g1", 60_000).await.unwrap().unwrap();
+    let (first, second) = (insert_one(&store).await.id, insert_one(&store).await.id);
+    let shard = first.shard.clone();
+    let cancel = || Event::Cancel { message: String::new() };
+    apply(&store, &first, cancel()).await.unwrap();
+    let late = store.list_shards(None).await.unwrap().remove(0);
+    let archived = Archived { version: late.version + 2, last_key: Some(first.key) };
+    apply(&store, &second, cancel()).await.unwrap();
+    store.roll_shard(&shard.task_type, Some(&fence)).await.unwrap();
+    store.drain_shards(None, &fence).await.unwrap();
+    let known = store.list_shards(None).await.unwrap().remove(0);
+    assert_eq!(known.version, archived.version);
+    store.set_archive(&shard, known.version, "file:///a/manifest.json", &fence).await.unwrap();
+    let terms = DropTerms { before_ms: i64::MAX, archived: Some(archived) };
+    let kept = store.drop_shard(&shard, terms, &fence).await.unwrap();
+    assert_eq!(kept, DropOutcome::Kept { live: false });
+    let known = store.list_shards(None).await.unwrap().remove(0);
+    assert_eq!((known.state, known.archive.as_str()), (ShardState::Closed, ""));
+    assert_eq!(store.get(&second, Parts::NONE).await.unwrap().task.id, second);
+}
+
 pub async fn a_dropped_task_says_where_it_is(store: Store) {
     let fence = store.try_lead("g1", 60_000).await.unwrap().unwrap();
     for archive in ["file:///a/work/work-1/manifest.json", ""] {
@@ -89,8 +114,9 @@ pub async fn a_dropped_task_says_where_it_is(store: Store) {
         if !archive.is_empty() {
             store.set_archive(&shard, known.version, archive, &fence).await.unwrap();
         }
-        let terms =
-            DropTerms { before_ms: i64::MAX, archived_rows: (!archive.is_empty()).then_some(1) };
+        let archived = Archived { version: known.version, last_key: Some(task.id.key) };
+        let archived = (!archive.is_empty()).then_some(archived);
+        let terms = DropTerms { before_ms: i64::MAX, archived };
         let dropped = store.drop_shard(&shard, terms, &fence).await.unwrap();
         assert_eq!(dropped, DropOutcome::Dropped { rows: 1 });
 

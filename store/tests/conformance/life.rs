@@ -10,16 +10,16 @@ use asyncflow_core::{
     task::{Labels, Task},
 };
 use asyncflow_store::{
-    Backend, DropOutcome, DropTerms, GetError, LeaderFence, Parts, Store, StoreError, StoreOptions,
-    testing::fill_finished,
+    Archived, Backend, DropOutcome, DropTerms, GetError, LeaderFence, Parts, Store, StoreError,
+    StoreOptions, testing::fill_finished,
 };
 
 use super::fixture::{apply, claim, complete, insert_one, start, type_name};
 
 /// Nothing is kept for its age.
-const ALL: DropTerms = DropTerms { before_ms: i64::MAX, archived_rows: None };
+const ALL: DropTerms = DropTerms { before_ms: i64::MAX, archived: None };
 /// Everything is.
-const NONE: DropTerms = DropTerms { before_ms: 0, archived_rows: None };
+const NONE: DropTerms = DropTerms { before_ms: 0, archived: None };
 const DROPPED: DropOutcome = DropOutcome::Dropped { rows: 1 };
 const KEPT: DropOutcome = DropOutcome::Kept { live: true };
 
@@ -90,8 +90,13 @@ pub async fn a_live_or_retained_row_keeps_its_shard(store: Store) {
     let shard = &task.id.shard;
     let kept = DropOutcome::Kept { live: false };
     assert_eq!(store.drop_shard(shard, NONE, &fence).await.unwrap(), kept);
-    let other = DropTerms { archived_rows: Some(2), ..ALL };
-    assert_eq!(store.drop_shard(shard, other, &fence).await.unwrap(), kept);
+    let newest = store.newest_key(shard).await.unwrap();
+    let version = store.list_shards(None).await.unwrap()[0].version;
+    let archived = |version| Some(Archived { version, last_key: newest });
+    for not_archived in [archived(version), archived(version - 1)] {
+        let terms = DropTerms { archived: not_archived, ..ALL };
+        assert_eq!(store.drop_shard(shard, terms, &fence).await.unwrap(), kept);
+    }
     assert_eq!(states(&store).await, [Drained, Open]);
 
     // Live again between the look and the rename: seen by the second look, under the new names.
@@ -250,6 +255,36 @@ pub async fn an_older_leader_changes_nothing(store: Store) {
     assert_eq!(states(&store).await, [Dropping, Open]);
     governor.close().await;
     assert_eq!(store.drop_shard(&task.id.shard, ALL, &newest).await.unwrap(), DROPPED);
+}
+
+/// A broker that was about to make a shard's tables and stands still until that shard has lived and
+/// gone: it makes none, and its task goes where new tasks go by then. Without the guard it does.
+pub async fn a_dropped_shard_is_not_made_again(store: Store) {
+    let fence = lead(&store, "g1").await;
+    for guard_is_off in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        if guard_is_off {
+            std::fs::write(dir.path().join("roll.looks_again.off"), "").unwrap();
+        }
+        let broker = another(&store, dir.path()).await;
+        let stop = Stop::at(dir.path(), "roll.registered");
+        let name = type_name(if guard_is_off { "unguarded" } else { "guarded" });
+        let opening = tokio::spawn({
+            let (broker, name) = (broker.clone(), name.clone());
+            async move { broker.open_shard(&name).await.unwrap() }
+        });
+        stop.reached().await;
+        let gone = store.open_shard(&name).await.unwrap();
+        let open = store.roll_shard(&name, Some(&fence)).await.unwrap();
+        assert_eq!(store.drain_shards(None, &fence).await.unwrap().drained.len(), 1);
+        let dropped = store.drop_shard(&gone, ALL, &fence).await.unwrap();
+        assert_eq!(dropped, DropOutcome::Dropped { rows: 0 });
+        stop.release();
+        assert_eq!(opening.await.unwrap(), open);
+        let is_there = store.shard_sizes().await.unwrap().contains_key(&gone);
+        assert_eq!(is_there, guard_is_off);
+        broker.close().await;
+    }
 }
 
 /// A transaction that has read the table and does not end; SQLite's readers are in nobody's way.

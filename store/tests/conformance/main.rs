@@ -63,6 +63,7 @@ macro_rules! conformance {
 conformance! {
     archive::pages_hold_everything_of_every_task_once,
     archive::the_archive_is_noted_for_the_version_that_was_written,
+    archive::a_task_that_came_after_the_archive_keeps_its_shard,
     archive::a_dropped_task_says_where_it_is,
     change::a_tail_sees_every_edge_once,
     change::a_hole_is_waited_for_and_then_passed,
@@ -87,6 +88,7 @@ conformance! {
     life::every_step_is_continued_by_the_next_leader,
     life::an_older_leader_changes_nothing,
     life::what_was_half_emptied_does_not_come_back,
+    life::a_dropped_shard_is_not_made_again,
     life::a_reader_makes_the_drop_give_up,
     list::pages_meet_every_task_once,
     list::filters_are_conjunctions,

@@ -244,7 +244,7 @@ impl World {
         };
         let latest = self.dropped_before.entry(shard.clone()).or_default();
         *latest = (*latest).max(before_ms);
-        Some((shard, DropTerms { before_ms, archived_rows: None }))
+        Some((shard, DropTerms { before_ms, archived: None }))
     }
 
     async fn stopped(&mut self, op: &Op, point: &str) {
@@ -348,7 +348,7 @@ impl World {
         hanging: &mut Option<Task>,
     ) -> Result<(), String> {
         for shard in store.list_shards(None).await.unwrap() {
-            let keep = DropTerms { before_ms: 0, archived_rows: None };
+            let keep = DropTerms { before_ms: 0, archived: None };
             let of = Some((shard.id, keep));
             match shard.state {
                 ShardState::Creating => govern(store, &Op::Roll, None, fence).await,
