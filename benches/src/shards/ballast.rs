@@ -6,7 +6,10 @@
 use super::{reads, rows::Rows};
 use crate::error::BenchError;
 use asyncflow_core::{id::TypeName, task::Labels};
-use asyncflow_store::{Backend, Store, StoreOptions, testing::fill_finished};
+use asyncflow_store::{
+    Backend, Store, StoreOptions,
+    testing::{fill_finished, vacuum_and_checkpoint},
+};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -37,6 +40,15 @@ impl Ballast {
         fill_finished(&store, name, reads::RARE_USER, &labels, RARE).await?;
         rows.add(RARE as u64);
         Ok(Self { store, task_type: name.clone(), rows })
+    }
+
+    /// Lets PostgreSQL work off what the ballast leaves it to do, which would come all at once in
+    /// the middle of a later window: a vacuum of up to a million rows, and a checkpoint.
+    pub async fn settle(&self) -> Result<(), BenchError> {
+        if self.store.backend() == Backend::Postgres {
+            vacuum_and_checkpoint(&self.store).await?;
+        }
+        Ok(())
     }
 
     /// Writes until `enough` says so, which is asked before every transaction.

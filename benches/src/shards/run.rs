@@ -130,6 +130,7 @@ impl<'a> Run<'a> {
 
     /// The stream alone, then a burst.
     async fn window(&mut self, ballast_per_second: f64) -> Result<Open, BenchError> {
+        self.ballast.settle().await?;
         tokio::time::sleep(self.plan.settle).await;
         let (from, rows) = (self.clock.elapsed(), self.rows.now());
         tokio::time::sleep(self.plan.window).await;

@@ -22,6 +22,8 @@ use crate::{
 
 /// How long DDL waits for those who use the table. Everybody else queues behind it meanwhile.
 const LOCK_WAIT_S: u64 = 1;
+/// How long PostgreSQL's autovacuum may take to give way.
+const VACUUM_WAIT_S: u64 = 5;
 /// MySQL's own default, as good as for ever.
 const LOCK_WAIT_S_DEFAULT: u64 = 86_400;
 /// The server gives up a connection that holds the lock and is silent for so long.
@@ -127,12 +129,31 @@ impl<'a> Ddl<'a> {
         Ok(if taken == Some(1) { Some(ddl) } else { None })
     }
 
+    /// Gives the three tables other names, all of them or none, if the guard still holds.
+    ///
+    /// # Errors
+    /// As [`Ddl::run`].
+    pub async fn rename(&self, from: &[String; 3], to: &[String; 3]) -> Result<(), StoreError> {
+        let pairs = from.iter().zip(to);
+        if self.store.backend() == Backend::Mysql {
+            let pairs: Vec<_> = pairs.map(|(from, to)| format!("{from} TO {to}")).collect();
+            return self.run(&[format!("RENAME TABLE {}", pairs.join(", "))]).await;
+        }
+        let rename = |(from, to)| format!("ALTER TABLE {from} RENAME TO {to}");
+        self.run_on(from, &pairs.map(rename).collect::<Vec<_>>()).await
+    }
+
     /// Runs statements if the guard still holds.
     ///
     /// # Errors
-    /// `NotLeader`, `Conflict`; `Contended` when somebody used a table for longer than a second; those of the
-    /// database.
+    /// `NotLeader`, `Conflict`; `Contended` when somebody used a table for longer than a second;
+    /// those of the database.
     pub async fn run(&self, statements: &[String]) -> Result<(), StoreError> {
+        self.run_on(&[], statements).await
+    }
+
+    /// The same on tables that a vacuum may be at.
+    async fn run_on(&self, tables: &[String], statements: &[String]) -> Result<(), StoreError> {
         match &self.connection {
             Some(connection) => {
                 self.guard.check(self.store, connection).await?;
@@ -140,13 +161,14 @@ impl<'a> Ddl<'a> {
                 execute(connection, statements).await
             }
             None => {
-                let context = (self.guard, statements);
+                let context = (self.guard, tables, statements);
                 self.store
                     .transact_once(
                         &context,
                         STATEMENT_TIME_MAX,
-                        |store, tx, (guard, statements)| {
+                        |store, tx, (guard, tables, statements)| {
                             Box::pin(async move {
+                                end_vacuums(store, tx, tables).await?;
                                 be_impatient(store, tx, *guard).await?;
                                 guard.check_in(store, tx).await?;
                                 store.fault_point("ddl.checked").await;
@@ -167,6 +189,23 @@ impl<'a> Ddl<'a> {
             tracing::debug!(%error, "closing the connection for DDL");
         }
     }
+}
+
+/// PostgreSQL's autovacuum gives way to whoever has waited for its table for a second
+/// (`deadlock_timeout`), which is as long as our patience. So it is waited for with a lock that is
+/// in nobody else's way.
+async fn end_vacuums(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    tables: &[String],
+) -> Result<(), StoreError> {
+    if store.backend() == Backend::Postgres && !tables.is_empty() {
+        let wait = format!("SET LOCAL lock_timeout = '{VACUUM_WAIT_S}s'");
+        tx.execute_unprepared(&wait).await?;
+        let lock = format!("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE", tables.join(", "));
+        tx.execute_unprepared(&lock).await?;
+    }
+    Ok(())
 }
 
 /// The wait for a table is short; MySQL's connection has that from its beginning.

@@ -147,7 +147,7 @@ impl Store {
     ) -> Result<DropOutcome, StoreError> {
         let names = Names::of(shard);
         if self.has_table(&names.old[0]).await? {
-            match ddl.run(&self.renames(&names.old, &names.parked)).await {
+            match ddl.rename(&names.old, &names.parked).await {
                 Ok(()) => {}
                 Err(StoreError::Contended(_)) => return Ok(DropOutcome::Busy),
                 Err(error) => return Err(error),
@@ -159,7 +159,7 @@ impl Store {
             let live = self.holds(tasks, &live_states()).await?;
             if live || self.is_kept(tasks, terms).await? {
                 self.fault_point("drop.refused").await;
-                ddl.run(&self.renames(&names.parked, &names.old)).await?;
+                ddl.rename(&names.parked, &names.old).await?;
                 return Ok(DropOutcome::Kept { live });
             }
         }
@@ -167,7 +167,7 @@ impl Store {
         if self.backend() == Backend::Sqlite {
             // A table with half of its rows must not get its name back.
             if self.has_table(tasks).await? {
-                ddl.run(&self.renames(&names.parked, &names.doomed)).await?;
+                ddl.rename(&names.parked, &names.doomed).await?;
             }
             self.empty(&names.doomed, ddl).await?;
         }
@@ -185,16 +185,6 @@ impl Store {
         }
         let Some(archived) = terms.archived else { return Ok(false) };
         Ok(self.newest_key_in(tasks).await? > archived.last_key)
-    }
-
-    /// All names at once, or none.
-    fn renames(&self, from: &[String; 3], to: &[String; 3]) -> Vec<String> {
-        let pairs = from.iter().zip(to);
-        if self.backend() == Backend::Mysql {
-            let pairs: Vec<_> = pairs.map(|(from, to)| format!("{from} TO {to}")).collect();
-            return vec![format!("RENAME TABLE {}", pairs.join(", "))];
-        }
-        pairs.map(|(from, to)| format!("ALTER TABLE {from} RENAME TO {to}")).collect()
     }
 
     async fn has_table(&self, table: &str) -> Result<bool, StoreError> {

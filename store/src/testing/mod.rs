@@ -24,6 +24,7 @@ pub use mariadb::{mariadb, start_mariadb};
 pub use postgres::{postgres, start_postgres};
 pub use postgres_storage::{
     PostgresStorage, hurry_autovacuum, postgres_storage, set_postgres_storage,
+    vacuum_and_checkpoint,
 };
 pub use redis::start_redis;
 pub use server::{Durability, Server, free_port};

@@ -49,6 +49,17 @@ pub async fn hurry_autovacuum(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Does at once what the server would do in the next minutes for what was written so far: vacuums
+/// every table and writes all dirty pages.
+///
+/// # Errors
+/// Those of the database.
+pub async fn vacuum_and_checkpoint(store: &Store) -> Result<(), StoreError> {
+    store.writer().execute_unprepared("VACUUM").await?;
+    store.writer().execute_unprepared("CHECKPOINT").await?;
+    Ok(())
+}
+
 /// Looks at a shard's table of tasks.
 ///
 /// # Errors
