@@ -14,8 +14,9 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{Error as StoreError, ObjectStoreExt, PutMode, PutOptions, path::Path};
 
-/// Lines that are compressed at once, at most.
+/// Lines that are compressed at once, at most, and their bytes, but for the last line's.
 const WAITING_MAX: usize = 1_000;
+const WAITING_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 
 /// Where one part ends and the next one begins.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +52,7 @@ pub struct Writer {
     generation: i64,
     /// Checked, and not in the part yet.
     waiting: Vec<Line>,
+    waiting_bytes: usize,
     part: PartEncoder,
     files: Vec<PartFile>,
     written: Sums,
@@ -90,6 +92,7 @@ impl Archive {
             bounds,
             generation: now_ms.max(older_ms + 1),
             waiting: Vec::new(),
+            waiting_bytes: 0,
             part: PartEncoder::new()?,
             files: Vec::new(),
             written: Sums::default(),
@@ -161,8 +164,9 @@ impl Writer {
                 shard: self.source.shard.to_string(),
             });
         }
+        self.waiting_bytes += content_bytes(&line);
         self.waiting.push(line);
-        if self.waiting.len() >= WAITING_MAX {
+        if self.waiting.len() >= WAITING_MAX || self.waiting_bytes >= WAITING_BYTES_MAX {
             self.encode().await?;
         }
         Ok(())
@@ -171,6 +175,7 @@ impl Writer {
     /// Compresses the lines that wait, off the runtime, and ends the parts that are full.
     async fn encode(&mut self) -> Result<(), ArchiveError> {
         let mut rest = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
         while !rest.is_empty() {
             let part = std::mem::replace(&mut self.part, PartEncoder::new()?);
             let bounds = self.bounds;
@@ -216,8 +221,8 @@ impl Writer {
             ));
         }
         let manifest = self.manifest();
-        self.put_manifest(&manifest, &location).await?;
-        if let Err(error) = self.remove_older_parts().await {
+        let below = self.put_manifest(&manifest, &location).await?;
+        if let Err(error) = self.remove_parts(below).await {
             tracing::warn!(%error, "parts of an older archive are left");
         }
         Ok(manifest)
@@ -244,8 +249,10 @@ impl Writer {
     }
 
     /// Two governors may write at once, one of them without knowing that it does not lead any
-    /// more; the manifest of the first one stays.
-    async fn put_manifest(&self, manifest: &Manifest, location: &str) -> Result<(), ArchiveError> {
+    /// more; the manifest of the first one stays. Answers the generation below which nobody's parts
+    /// are needed any more: what another one writes may yet come to be named by a manifest, where
+    /// the store did not make sure that ours is the first.
+    async fn put_manifest(&self, manifest: &Manifest, location: &str) -> Result<i64, ArchiveError> {
         let there = self.archive.manifest(&self.source.shard).await?;
         let replaced = self.previous.as_ref().map(|previous| &previous.manifest);
         let why = "another archive of the shard was completed in the meantime";
@@ -256,19 +263,23 @@ impl Writer {
         let mut text = serde_json::to_vec_pretty(manifest).map_err(std::io::Error::from)?;
         text.push(b'\n');
         let text = Bytes::from(text);
-        let mode = if there.is_none() { PutMode::Create } else { PutMode::Overwrite };
-        match self.put(MANIFEST, text.clone(), mode).await {
+        if let Some(replaced) = &there {
+            self.put(MANIFEST, text, PutMode::Overwrite).await?;
+            return Ok(replaced.create_time_ms + 1);
+        }
+        match self.put(MANIFEST, text.clone(), PutMode::Create).await {
+            Ok(()) => Ok(self.generation),
             // Some stores cannot write on a condition; the look above has to do there.
             Err(ArchiveError::Store {
                 source: StoreError::NotImplemented { .. } | StoreError::NotSupported { .. },
                 ..
-            }) => self.put(MANIFEST, text, PutMode::Overwrite).await,
+            }) => self.put(MANIFEST, text, PutMode::Overwrite).await.map(|()| 0),
             // Also when the answer to the first try of the same call was lost.
             Err(ArchiveError::Store { source: StoreError::AlreadyExists { .. }, .. }) => {
                 let there = self.archive.manifest(&self.source.shard).await?;
-                if there.as_ref() == Some(manifest) { Ok(()) } else { Err(kept()) }
+                if there.as_ref() == Some(manifest) { Ok(self.generation) } else { Err(kept()) }
             }
-            written => written,
+            Err(error) => Err(error),
         }
     }
 
@@ -284,9 +295,9 @@ impl Writer {
         })
     }
 
-    /// Those of archives that were never completed and of the one that was replaced. Parts of a
-    /// later generation may belong to somebody who is writing them.
-    async fn remove_older_parts(&self) -> Result<(), ArchiveError> {
+    /// Removes the parts of generations below `below`: of archives that were never completed and of
+    /// the one that was replaced.
+    async fn remove_parts(&self, below: i64) -> Result<(), ArchiveError> {
         let shard = &self.source.shard;
         let failed = |verb| {
             move |source| {
@@ -302,13 +313,18 @@ impl Writer {
             .map_err(failed("list"))?;
         let older = |path: &Path| {
             let generation = path.filename()?.strip_prefix("part-")?.split('-').next()?;
-            Some(generation.parse::<i64>().ok()? < self.generation)
+            Some(generation.parse::<i64>().ok()? < below)
         };
         for path in listed.into_iter().filter(|path| older(path) == Some(true)) {
             self.archive.store.delete(&path).await.map_err(failed("delete"))?;
         }
         Ok(())
     }
+}
+
+fn content_bytes(line: &Line) -> usize {
+    let result = line.result.as_ref().map_or(0, |result| result.data.len());
+    line.payload.data.len() + line.context.data.len() + result
 }
 
 fn is_full(part: &PartEncoder, bounds: Bounds) -> bool {

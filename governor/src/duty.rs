@@ -39,6 +39,12 @@ pub(crate) trait Duty: Send {
     /// How often it runs, before jitter.
     fn interval(&self) -> Duration;
 
+    /// Whether its first run is at the beginning and not an interval later: it finishes what a
+    /// leader before has left half done.
+    fn begins_at_once(&self) -> bool {
+        false
+    }
+
     /// Does it once and says how many rows it changed.
     ///
     /// # Errors

@@ -109,6 +109,12 @@ impl Entry {
         failed_before != outcome.is_err()
     }
 
+    /// When the run under way began, in Unix milliseconds; 0 = none is. One that hangs shows.
+    fn tell_running_since(&self, begin_ms: i64) {
+        let name = "asyncflow_governor_duty_running_since_timestamp_seconds";
+        metrics::gauge!(name, "duty" => self.name).set(begin_ms as f64 / 1_000.0);
+    }
+
     fn measure(&self, outcome: &Result<u64, StoreError>, last_run: LastRun) {
         let LastRun { end_ms, took, lag } = last_run;
         metrics::counter!("asyncflow_governor_duty_runs_total", "duty" => self.name).increment(1);
@@ -200,9 +206,11 @@ struct Attendant {
 
 impl Attendant {
     async fn attend(mut self) {
+        let mut begins_at_once = self.duty.begins_at_once();
         loop {
-            let interval = self.entry.interval.mul_f64(rand::random_range(0.8..=1.2));
-            self.due += interval;
+            if !std::mem::take(&mut begins_at_once) {
+                self.due += self.entry.interval.mul_f64(rand::random_range(0.8..=1.2));
+            }
             let pause = self.due.saturating_sub(self.shared.clock.elapsed());
             let lead = &mut self.shared.lead;
             let asked = tokio::select! {
@@ -240,10 +248,13 @@ impl Attendant {
     ) -> Result<(), RunError> {
         let Shared { store, clock, outages, .. } = self.shared.clone();
         let cx = DutyContext { store, fence: term.fence, clock, outages };
+        self.entry.tell_running_since(wall_ms());
         let outcome = tokio::select! {
-            () = term.ended.cancelled() => return Err(RunError::NotLeader),
-            outcome = self.duty.run(&cx) => outcome,
+            () = term.ended.cancelled() => None,
+            outcome = self.duty.run(&cx) => Some(outcome),
         };
+        self.entry.tell_running_since(0);
+        let outcome = outcome.ok_or(RunError::NotLeader)?;
         let took = cx.clock.elapsed().saturating_sub(began);
         let last_run = LastRun { end_ms: wall_ms(), took, lag };
         self.entry.measure(&outcome, last_run);

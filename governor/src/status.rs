@@ -113,6 +113,9 @@ pub(crate) fn store(error: &StoreError) -> Status {
             ErrorReason::CommitUnconfirmed,
             "the connection broke while a commit was under way",
         ),
+        StoreError::Contended(_) | StoreError::NoSuchTable(_) => {
+            refusal(ErrorReason::Contention, "somebody else changes the same; try again")
+        }
         error if error.is_retryable() => {
             refusal(ErrorReason::DatabaseUnavailable, "the database does not answer")
         }

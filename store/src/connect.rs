@@ -25,14 +25,19 @@ use crate::{
 
 /// A lock wait ends after this long; the transaction is then repeated.
 const LOCK_WAIT_S: u64 = 5;
+/// A transaction whose process says nothing for this long is rolled back, or the locks of one that
+/// was stopped, or whose host is gone, would keep everybody waiting. MySQL has no such setting.
+const IDLE_IN_TRANSACTION_S: u64 = 5;
 /// Readers of one SQLite file; more only cost memory.
 const SQLITE_READERS_MAX: u32 = 8;
 /// Prepared statements kept per connection: every shard has its own texts.
 const STATEMENTS_MAX: usize = 384;
 /// MySQL, unlike MariaDB, tells sizes of tables that may be a day old unless it is told not to;
-/// MariaDB does not read what stands in that comment.
+/// MariaDB does not read what stands in that comment, nor MySQL what stands in the other one, which
+/// is [`IDLE_IN_TRANSACTION_S`].
 const MYSQL_SESSION: &str = "SET SESSION innodb_lock_wait_timeout = 5, lock_wait_timeout = 5 \
-                             /*!80003 , information_schema_stats_expiry = 0 */";
+                             /*!80003 , information_schema_stats_expiry = 0 */ \
+                             /*M!100300 , idle_transaction_timeout = 5 */";
 /// Older ones can corrupt a WAL that is reset while it is read.
 const SQLITE_VERSION_MIN: [u32; 3] = [3, 51, 3];
 
@@ -303,6 +308,7 @@ fn postgres(options: &StoreOptions) -> ConnectOptions {
             .options([
                 ("lock_timeout", format!("{LOCK_WAIT_S}s")),
                 ("statement_timeout", format!("{statement_timeout_ms}ms")),
+                ("idle_in_transaction_session_timeout", format!("{IDLE_IN_TRANSACTION_S}s")),
                 // The hot paths are each served by an index. Without statistics, before the first
                 // ANALYZE of a table that fills fast, the planner may prefer to scan and sort, and
                 // a plan that it made while the table was empty would stay.

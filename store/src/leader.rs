@@ -135,7 +135,9 @@ pub(crate) async fn check_fence(
 ) -> Result<(), StoreError> {
     let mut sql = store.sql("SELECT holder, epoch FROM leader WHERE name = ");
     sql.bind(NAME).push(for_update(store.backend()));
-    refuse_another(store, sql.one(tx).await?, fence)
+    refuse_another(store, sql.one(tx).await?, fence)?;
+    store.fault_point("leader.fenced").await;
+    Ok(())
 }
 
 /// Refuses another epoch than the one in force at this moment; for statements that no transaction

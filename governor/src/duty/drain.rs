@@ -43,7 +43,8 @@ impl Duty for Drain {
             let number = shard.number;
             tracing::info!(task_type = %shard.task_type, number, "a drained shard has work again");
         }
-        Ok((looked.drained.len() + looked.reopened.len()) as u64)
+        let count = (looked.drained.len() + looked.reopened.len()) as u64;
+        looked.failed.map_or(Ok(count), Err)
     }
 }
 

@@ -134,6 +134,10 @@ impl Duty for Drop {
         self.interval
     }
 
+    fn begins_at_once(&self) -> bool {
+        true
+    }
+
     async fn run(&mut self, cx: &DutyContext) -> Result<u64, StoreError> {
         let types = all_types(&cx.store).await?;
         let types: HashMap<&TypeName, &TaskType> = types.iter().map(|t| (&t.name, t)).collect();

@@ -59,11 +59,18 @@ impl Duty for Promote {
     }
 
     async fn run(&mut self, cx: &DutyContext) -> Result<u64, StoreError> {
-        let mut promoted = 0;
+        let (mut promoted, mut failed) = (0, None);
         for task_type in all_types(&cx.store).await? {
-            promoted += self.promote_type(cx, &task_type.name).await?;
+            match self.promote_type(cx, &task_type.name).await {
+                Ok(tasks) => promoted += tasks,
+                Err(error @ (StoreError::Unavailable { .. } | StoreError::NotLeader)) => {
+                    return Err(error);
+                }
+                // One type that cannot be read must not keep the others from it.
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(promoted)
+        failed.map_or(Ok(promoted), Err)
     }
 }
 

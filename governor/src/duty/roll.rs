@@ -1,5 +1,7 @@
 //! `roll`: closes a type's open shard when it is full or old enough, and opens the next one.
 //!
+//! Rows are added up no more often than a shard could become full in between.
+//!
 //! It also tells how full the open shards are: a warning when one passes four fifths of its limit,
 //! and `asyncflow_shard_overdue` for as long as one is over its limit and cannot be rolled.
 
@@ -21,9 +23,22 @@ const FILL_TOLD: f64 = 0.8;
 /// A shard that is being made for longer than this was left behind by whoever began it.
 const CREATING_MS_MAX: i64 = 5_000;
 
+/// More rows than all brokers together create in a millisecond.
+const ROWS_PER_MS_MAX: u64 = 200;
+/// Between two looks at the rows of a shard, at most.
+const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(10);
+
+/// The rows of an open shard, when they were added up last.
+#[derive(Clone, Copy)]
+struct Look {
+    rows: i64,
+    at: Duration,
+}
+
 /// See the module.
 pub(crate) struct Roll {
     interval: Duration,
+    looks: HashMap<ShardId, Look>,
     /// Open shards that people were told of: nearly full, and over their limit.
     nearly_full: HashSet<ShardId>,
     overdue: HashSet<ShardId>,
@@ -33,9 +48,40 @@ impl Roll {
     pub fn new(config: &GovernorConfig) -> Self {
         Self {
             interval: Duration::from_millis(config.duties.roll_interval_ms),
+            looks: HashMap::new(),
             nearly_full: HashSet::new(),
             overdue: HashSet::new(),
         }
+    }
+
+    /// Whether the shard may have become full since its rows were added up.
+    fn may_be_full(&self, task_type: &TaskType, open: &ShardId, now: Duration) -> bool {
+        self.looks.get(open).is_none_or(|look| {
+            let left = task_type.shard_max_rows.saturating_sub(look.rows).max(0).unsigned_abs();
+            let pause = Duration::from_millis(left / ROWS_PER_MS_MAX);
+            now.saturating_sub(look.at) >= pause.min(LOOK_INTERVAL_MAX)
+        })
+    }
+
+    /// Adds up the rows of those open shards that may have become full.
+    async fn look_at_rows(
+        &mut self,
+        cx: &DutyContext,
+        open: &[(&TaskType, &ShardId)],
+    ) -> Result<(), StoreError> {
+        let now = cx.clock.elapsed();
+        self.looks.retain(|id, _| open.iter().any(|(_, open)| *open == id));
+        let due = open.iter().filter(|(of, id)| self.may_be_full(of, id, now));
+        let due: Vec<&ShardId> = due.map(|(_, id)| *id).collect();
+        let mut rows: HashMap<ShardId, i64> = HashMap::new();
+        for count in cx.store.counts_of(&due).await? {
+            *rows.entry(count.shard).or_default() += count.tasks;
+        }
+        for id in due {
+            let rows = rows.get(id).copied().unwrap_or_default();
+            self.looks.insert(id.clone(), Look { rows, at: now });
+        }
+        Ok(())
     }
 
     /// Rolls the type over if it is time, and says whether.
@@ -73,7 +119,11 @@ impl Roll {
         let name = task_type.name.to_string();
         metrics::gauge!("asyncflow_shard_rows", "task_type" => name.clone()).set(rows as f64);
         metrics::gauge!("asyncflow_shard_fill_ratio", "task_type" => name.clone()).set(fill);
-        metrics::gauge!("asyncflow_shard_overdue", "task_type" => name).set(0.0);
+        // One that is full stays as it was until its roll went well or not: an alert waits for a
+        // minute of it.
+        if fill < 1.0 {
+            metrics::gauge!("asyncflow_shard_overdue", "task_type" => name).set(0.0);
+        }
         if fill >= FILL_TOLD && self.nearly_full.insert(open.id.clone()) {
             let (number, rows_max) = (open.id.number, task_type.shard_max_rows);
             tracing::warn!(task_type = %task_type.name, number, rows, rows_max,
@@ -108,22 +158,26 @@ impl Duty for Roll {
 
     async fn run(&mut self, cx: &DutyContext) -> Result<u64, StoreError> {
         let shards = cx.store.list_shards(None).await?;
-        let mut rows: HashMap<ShardId, i64> = HashMap::new();
-        for count in cx.store.shard_counts(None).await? {
-            *rows.entry(count.shard).or_default() += count.tasks;
-        }
+        let types = all_types(&cx.store).await?;
+        let newest_open = |task_type: &TaskType| {
+            let mut of_type = shards.iter().rev().filter(|s| s.id.task_type == task_type.name);
+            of_type.find(|shard| shard.state == ShardState::Open)
+        };
+        let open = types.iter().filter_map(|of| Some((of, &newest_open(of)?.id)));
+        self.look_at_rows(cx, &open.collect::<Vec<_>>()).await?;
         let is_open = |id: &ShardId| {
             shards.iter().any(|shard| shard.id == *id && shard.state == ShardState::Open)
         };
         self.nearly_full.retain(is_open);
         self.overdue.retain(is_open);
         let (mut rolled, mut failed) = (0, None);
-        for task_type in all_types(&cx.store).await? {
+        for task_type in &types {
             let of_type = |shard: &&Shard| shard.id.task_type == task_type.name;
             let shards: Vec<Shard> = shards.iter().filter(of_type).cloned().collect();
             let open = shards.iter().rev().find(|shard| shard.state == ShardState::Open);
-            let rows = open.and_then(|open| rows.get(&open.id)).copied().unwrap_or_default();
-            match self.look(cx, &task_type, &shards, rows).await {
+            let look = open.and_then(|open| self.looks.get(&open.id));
+            let rows = look.map_or(0, |look| look.rows);
+            match self.look(cx, task_type, &shards, rows).await {
                 Ok(was_rolled) => rolled += u64::from(was_rolled),
                 Err(error @ (StoreError::Unavailable { .. } | StoreError::NotLeader)) => {
                     return Err(error);

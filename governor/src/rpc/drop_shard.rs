@@ -17,7 +17,11 @@ pub(super) async fn drop_shard(
 ) -> Result<DropShardResponse, Status> {
     let id = shard::shard(&request.task_type, request.number).map_err(status::invalid)?;
     let check = check(service, &id).await?;
-    let obstacle = obstacle(&check).unwrap_or_default();
+    let mut obstacle = obstacle(&check).unwrap_or_default();
+    let is_there = check.state != ShardState::Gone && obstacle.is_empty();
+    if is_there && must_archive(service, &id).await? && !service.archiver.is_set() {
+        "its type is archived first, and archive.url is not set".clone_into(&mut obstacle);
+    }
     let mut rows = check.rows;
     if !request.validate_only {
         rows = drop_now(service, &id, &check).await?;
@@ -96,9 +100,13 @@ async fn archive_first(
     id: &ShardId,
     fence: &LeaderFence,
 ) -> Result<Option<Archived>, Status> {
-    if !service.task_type(&id.task_type).await?.archive {
+    if !must_archive(service, id).await? {
         return Ok(None);
     }
     let written = service.archiver.archive(&service.store, id, fence).await;
     written.map(|manifest| Some(archived(&manifest))).map_err(|error| status::archive(id, &error))
+}
+
+async fn must_archive(service: &Service, id: &ShardId) -> Result<bool, Status> {
+    Ok(service.task_type(&id.task_type).await?.archive)
 }

@@ -16,11 +16,14 @@ async fn status_tells_of_every_duty_and_a_run_shows_in_it() {
     let names: Vec<_> = status.duties.iter().map(|duty| duty.name.as_str()).collect();
     let all = ["reap", "promote", "retention", "results", "roll", "drain", "drop", "reconcile"];
     assert_eq!(names, all);
-    assert!(status.duties.iter().all(|duty| duty.runs == 0 && duty.last_run_time.is_none()));
+    // The drop finishes at once what a leader before may have left half done.
+    let waits = status.duties.iter().filter(|duty| duty.name != "drop");
+    assert!(waits.into_iter().all(|duty| duty.runs == 0 && duty.last_run_time.is_none()));
     for name in names {
         let request = RunDutyRequest { duty: name.to_owned() };
         let duty = governor.client.run_duty(request).await.unwrap().into_inner().duty.unwrap();
-        assert_eq!((duty.runs, duty.errors, &*duty.last_error), (1, 0, ""), "{name}");
+        let runs = if name == "drop" { 2 } else { 1 };
+        assert_eq!((duty.runs, duty.errors, &*duty.last_error), (runs, 0, ""), "{name}");
         assert!(duty.last_run_time.is_some() && duty.last_run_duration.is_some());
     }
     let unknown = RunDutyRequest { duty: "nap".to_owned() };

@@ -152,6 +152,8 @@ async fn a_drop_by_hand_archives_first_when_the_type_says_so() {
     let mut without = start(&file.url()).await;
     without.until_leading(true).await;
     roll(&mut without.client).await.unwrap();
+    let check = drop_first(&mut without.client, true).await.unwrap();
+    assert!(check.obstacle.contains("archive.url"), "{check:?}");
     let kept = drop_first(&mut without.client, false).await.unwrap_err();
     assert_eq!((kept.code(), &*reason(&kept)), (Code::FailedPrecondition, "NO_ARCHIVE"));
     without.shutdown.cancel();

@@ -5,7 +5,10 @@ use asyncflow_core::{
     state::TaskState,
 };
 
-use crate::{Store, backend::sum, error::StoreError, task::state, task_type::read_name};
+use crate::{Store, backend::sum, error::StoreError, sql::Sql, task::state, task_type::read_name};
+
+/// Shards per statement.
+const SHARDS_MAX: usize = 64;
 
 /// How many tasks of a shard are in a state; never 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +27,38 @@ impl Store {
         &self,
         task_type: Option<&TypeName>,
     ) -> Result<Vec<ShardCount>, StoreError> {
-        let n = sum(self.backend(), "n");
-        let mut sql =
-            self.sql(&format!("SELECT task_type, shard, state, {n} FROM task_counts WHERE n <> 0"));
+        let mut sql = self.counting();
         if let Some(task_type) = task_type {
             sql.push(" AND task_type = ").bind(task_type.as_str());
         }
+        self.counted(sql).await
+    }
+
+    /// The same of these shards only.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn counts_of(&self, shards: &[&ShardId]) -> Result<Vec<ShardCount>, StoreError> {
+        let mut counts = Vec::new();
+        for chunk in shards.chunks(SHARDS_MAX) {
+            let mut sql = self.counting();
+            for (at, shard) in chunk.iter().enumerate() {
+                sql.push(if at > 0 { " OR (task_type = " } else { " AND ((task_type = " });
+                sql.bind(shard.task_type.as_str()).push(" AND shard = ").bind(shard.number);
+                sql.push(")");
+            }
+            sql.push(")");
+            counts.append(&mut self.counted(sql).await?);
+        }
+        Ok(counts)
+    }
+
+    fn counting(&self) -> Sql {
+        let n = sum(self.backend(), "n");
+        self.sql(&format!("SELECT task_type, shard, state, {n} FROM task_counts WHERE n <> 0"))
+    }
+
+    async fn counted(&self, mut sql: Sql) -> Result<Vec<ShardCount>, StoreError> {
         sql.push(" GROUP BY task_type, shard, state ORDER BY task_type, shard, state");
         let mut counts = Vec::new();
         for row in sql.all(self.reader()).await? {

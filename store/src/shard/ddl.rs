@@ -4,12 +4,16 @@
 //! MySQL and MariaDB commits by itself, so there all DDL of a shard goes through one connection
 //! that holds a named lock of the server, and the guard is checked under it. A process that was
 //! stopped in between still has the lock, and everybody else leaves the shard alone until then;
-//! when the server has given the stopped one up, its connection is dead and its DDL with it.
+//! when the server has given the stopped one up, its connection is dead and its DDL with it. That
+//! connection is never replaced by another: it is pinned by a transaction, which the DDL commits.
 
 use std::time::Duration;
 
 use asyncflow_core::{id::ShardId, shard::ShardState};
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, QueryResult};
+use sea_orm::{
+    ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, QueryResult,
+    TransactionTrait,
+};
 
 use crate::{
     Store,
@@ -23,7 +27,7 @@ use crate::{
 /// How long DDL waits for those who use the table. Everybody else queues behind it meanwhile.
 const LOCK_WAIT_S: u64 = 1;
 /// How long PostgreSQL's autovacuum may take to give way.
-const VACUUM_WAIT_S: u64 = 5;
+const VACUUM_WAIT_S: u64 = 3;
 /// MySQL's own default, as good as for ever.
 const LOCK_WAIT_S_DEFAULT: u64 = 86_400;
 /// The server gives up a connection that holds the lock and is silent for so long.
@@ -71,11 +75,11 @@ impl Guard<'_> {
     }
 
     /// Checks it for this moment.
-    async fn check(self, store: &Store, db: &DatabaseConnection) -> Result<(), StoreError> {
+    async fn check(self, store: &Store, tx: &DatabaseTransaction) -> Result<(), StoreError> {
         match self {
-            Self::Led(fence) => check_epoch(store, db, fence).await,
+            Self::Led(fence) => check_epoch(store, tx, fence).await,
             Self::Creating(shard) => {
-                refuse_unless_creating(store, look_at(store, shard).one(db).await?)
+                refuse_unless_creating(store, look_at(store, shard).one(tx).await?)
             }
         }
     }
@@ -101,7 +105,14 @@ pub(super) struct Ddl<'a> {
     store: &'a Store,
     guard: Guard<'a>,
     /// MySQL's.
-    connection: Option<DatabaseConnection>,
+    connection: Option<Pinned>,
+}
+
+/// One connection and no other. A pool makes a new one in the place of one that died, and that one
+/// would neither hold the lock nor have checked anything.
+struct Pinned {
+    tx: DatabaseTransaction,
+    pool: DatabaseConnection,
 }
 
 impl<'a> Ddl<'a> {
@@ -119,13 +130,14 @@ impl<'a> Ddl<'a> {
         }
         let mut one = mysql_with(store.options(), &mysql_session(store, guard));
         one.max_connections(1);
-        let connection = Database::connect(one).await?;
+        let pool = Database::connect(one).await?;
+        let tx = pool.begin().await?;
         // Lock names are short and shared by all databases of the server.
         let mut sql = store.sql("SELECT GET_LOCK(MD5(CONCAT(DATABASE(), ");
         sql.bind(shard.task_table()).push(&format!(")), {})", guard.wait_s()));
-        let row = sql.one(&connection).await?;
+        let row = sql.one(&tx).await?;
         let taken: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
-        let ddl = Self { store, guard, connection: Some(connection) };
+        let ddl = Self { store, guard, connection: Some(Pinned { tx, pool }) };
         Ok(if taken == Some(1) { Some(ddl) } else { None })
     }
 
@@ -143,6 +155,14 @@ impl<'a> Ddl<'a> {
         self.run_on(from, &pairs.map(rename).collect::<Vec<_>>()).await
     }
 
+    /// Drops a table that is there, if the guard still holds.
+    ///
+    /// # Errors
+    /// As [`Ddl::run`].
+    pub async fn drop(&self, table: &str) -> Result<(), StoreError> {
+        self.run_on(&[table.to_owned()], &[format!("DROP TABLE {table}")]).await
+    }
+
     /// Runs statements if the guard still holds.
     ///
     /// # Errors
@@ -155,10 +175,10 @@ impl<'a> Ddl<'a> {
     /// The same on tables that a vacuum may be at.
     async fn run_on(&self, tables: &[String], statements: &[String]) -> Result<(), StoreError> {
         match &self.connection {
-            Some(connection) => {
-                self.guard.check(self.store, connection).await?;
+            Some(Pinned { tx, .. }) => {
+                self.guard.check(self.store, tx).await?;
                 self.store.fault_point("ddl.checked").await;
-                execute(connection, statements).await
+                execute(tx, statements).await
             }
             None => {
                 let context = (self.guard, tables, statements);
@@ -168,8 +188,9 @@ impl<'a> Ddl<'a> {
                         STATEMENT_TIME_MAX,
                         |store, tx, (guard, tables, statements)| {
                             Box::pin(async move {
+                                limit(store, tx, *guard).await?;
                                 end_vacuums(store, tx, tables).await?;
-                                be_impatient(store, tx, *guard).await?;
+                                be_impatient(store, tx).await?;
                                 guard.check_in(store, tx).await?;
                                 store.fault_point("ddl.checked").await;
                                 execute(tx, statements).await
@@ -183,9 +204,9 @@ impl<'a> Ddl<'a> {
 
     /// Gives it back and waits until that is done.
     pub async fn end(self) {
-        if let Some(connection) = self.connection
-            && let Err(error) = connection.close().await
-        {
+        let Some(Pinned { tx, pool }) = self.connection else { return };
+        drop(tx);
+        if let Err(error) = pool.close().await {
             tracing::debug!(%error, "closing the connection for DDL");
         }
     }
@@ -209,21 +230,28 @@ async fn end_vacuums(
 }
 
 /// The wait for a table is short; MySQL's connection has that from its beginning.
-async fn be_impatient(
+async fn be_impatient(store: &Store, tx: &DatabaseTransaction) -> Result<(), StoreError> {
+    if store.backend() == Backend::Postgres {
+        let wait = format!("SET LOCAL lock_timeout = '{}s'", lock_wait_s(store));
+        tx.execute_unprepared(&wait).await?;
+    }
+    Ok(())
+}
+
+/// How long PostgreSQL bears with this transaction, before it takes any lock.
+async fn limit(
     store: &Store,
     tx: &DatabaseTransaction,
     guard: Guard<'_>,
 ) -> Result<(), StoreError> {
     if store.backend() == Backend::Postgres {
-        let statement = format!("SET LOCAL lock_timeout = '{}s'", lock_wait_s(store));
-        tx.execute_unprepared(&statement).await?;
-        let silence = format!(
+        let limits = format!(
             "SET LOCAL idle_in_transaction_session_timeout = '{}s'; \
              SET LOCAL statement_timeout = '{}s'",
             guard.silence_s_max(),
             STATEMENT_TIME_MAX.as_secs()
         );
-        tx.execute_unprepared(&silence).await?;
+        tx.execute_unprepared(&limits).await?;
     }
     Ok(())
 }

@@ -18,12 +18,14 @@ use crate::{
 };
 
 /// Shards whose state a look has changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Drained {
     /// Were CLOSED; all their tasks are terminal.
     pub drained: Vec<ShardId>,
     /// Were DRAINED; a task was retried, or written by a broker that knew the shard as open.
     pub reopened: Vec<ShardId>,
+    /// Why a shard could not be looked at, if one could not.
+    pub failed: Option<StoreError>,
 }
 
 impl Store {
@@ -34,40 +36,55 @@ impl Store {
     /// has to be repeated for as long as there are DRAINED shards.
     ///
     /// # Errors
-    /// `NotLeader`; those of the database.
+    /// `NotLeader`; those of the database that concern all shards.
     pub async fn drain_shards(
         &self,
         task_type: Option<&TypeName>,
         fence: &LeaderFence,
     ) -> Result<Drained, StoreError> {
-        let counts = self.shard_counts(task_type).await?;
+        let mut shards = self.list_shards(task_type).await?;
+        shards.retain(|shard| matches!(shard.state, ShardState::Closed | ShardState::Drained));
+        let ids: Vec<&ShardId> = shards.iter().map(|shard| &shard.id).collect();
+        let counts = self.counts_of(&ids).await?;
         let live: HashSet<_> =
             counts.iter().filter(|c| !c.state.is_terminal()).map(|count| &count.shard).collect();
         let mut changed = Drained::default();
-        for shard in self.list_shards(task_type).await? {
-            let is_live = live.contains(&shard.id);
-            match shard.state {
-                ShardState::Closed
-                    if !is_live
-                        && !self.has_live(&shard.id).await?
-                        && self.drain_step(&shard, fence).await? =>
-                {
-                    changed.drained.push(shard.id);
+        for shard in &shards {
+            match self.look_at_shard(shard, live.contains(&shard.id), fence).await {
+                Ok(Some(ShardState::Drained)) => changed.drained.push(shard.id.clone()),
+                Ok(Some(_)) => changed.reopened.push(shard.id.clone()),
+                Ok(None) => {}
+                Err(error @ (StoreError::Unavailable { .. } | StoreError::NotLeader)) => {
+                    return Err(error);
                 }
-                ShardState::Drained
-                    if is_live
-                        && !self.is_off("drain.looks_again")
-                        && self.step_led(&shard, ShardState::Closed, fence).await? =>
-                {
-                    changed.reopened.push(shard.id);
-                }
-                _ => {}
+                // One shard that cannot be read must not keep the others from it.
+                Err(error) => changed.failed = Some(error),
             }
         }
         Ok(changed)
     }
 
-    /// A shard in which a task becomes live in this transaction is not DRAINED.
+    /// What became of one shard; `None` when it stays as it is.
+    async fn look_at_shard(
+        &self,
+        shard: &Shard,
+        is_live: bool,
+        fence: &LeaderFence,
+    ) -> Result<Option<ShardState>, StoreError> {
+        let is_closed = shard.state == ShardState::Closed;
+        if is_closed && !is_live && !self.has_live(&shard.id).await? {
+            let is_drained = self.drain_step(shard, fence).await?;
+            return Ok(is_drained.then_some(ShardState::Drained));
+        }
+        if !is_closed && is_live && !self.is_off("drain.looks_again") {
+            let is_closed = self.step_led(shard, ShardState::Closed, fence).await?;
+            return Ok(is_closed.then_some(ShardState::Closed));
+        }
+        Ok(None)
+    }
+
+    /// A shard in which a task becomes live in this transaction is not DRAINED, and one that is
+    /// DROPPING is not the one that was looked at.
     pub(crate) async fn reopen(
         &self,
         tx: &DatabaseTransaction,
@@ -75,7 +92,11 @@ impl Store {
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let (from, to) = (ShardState::Drained, ShardState::Closed);
-        Step { shard, from, to, version: None, now_ms }.write(self, tx).await?;
+        if !(Step { shard, from, to, version: None, now_ms }).write(self, tx).await? {
+            let mut sql = self.sql("UPDATE shards SET version = version + 1 WHERE task_type = ");
+            sql.bind(shard.task_type.as_str()).push(" AND number = ").bind(shard.number);
+            sql.push(" AND state = ").bind(ShardState::Dropping.code()).run(tx).await?;
+        }
         Ok(())
     }
 

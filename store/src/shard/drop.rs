@@ -95,6 +95,9 @@ impl Store {
         fence: &LeaderFence,
     ) -> Result<DropOutcome, StoreError> {
         let Some(_turn) = self.take_turn(shard) else { return Ok(DropOutcome::Busy) };
+        if !self.is_off("drop.goes_on") {
+            self.undo_what_was_only_begun(shard, fence).await?;
+        }
         let seen = self.registered(shard).await?;
         let found = self.drop_check(shard, terms.before_ms).await?;
         match seen.state {
@@ -106,37 +109,56 @@ impl Store {
                 if found.live_rows > 0 || is_retained || !is_archived {
                     return Ok(DropOutcome::Kept { live: found.live_rows > 0 });
                 }
-                // What was looked at is what is dropped: nothing was retried in between.
-                if !self.step_led(&seen, ShardState::Dropping, fence).await? {
-                    return Ok(DropOutcome::NotDrained);
-                }
             }
             ShardState::Dropping if !self.is_off("drop.goes_on") => {}
             _ => return Ok(DropOutcome::NotDrained),
         }
-        self.fault_point("drop.begun").await;
         let Some(ddl) = Ddl::begin(self, shard, Guard::Led(fence)).await? else {
             return Ok(DropOutcome::Busy);
         };
+        // What was looked at is what is dropped: nothing was retried in between.
+        if seen.state == ShardState::Drained
+            && !self.step_led(&seen, ShardState::Dropping, fence).await?
+        {
+            ddl.end().await;
+            return Ok(DropOutcome::NotDrained);
+        }
+        self.fault_point("drop.begun").await;
         let outcome = self.drop_tables(&ddl, shard, terms).await;
         ddl.end().await;
-        match outcome? {
-            DropOutcome::Dropped { .. } => {
+        match outcome {
+            Ok(DropOutcome::Dropped { .. }) => {
                 self.fault_point("drop.dropped").await;
                 self.forget_shard(shard, fence).await?;
                 self.give_room_back().await?;
                 Ok(DropOutcome::Dropped { rows: found.rows })
             }
-            other => {
-                let busy = other == DropOutcome::Busy;
-                let back = if busy { ShardState::Drained } else { ShardState::Closed };
+            Ok(DropOutcome::Kept { live }) => {
                 let now = self.registered(shard).await?;
                 if now.state == ShardState::Dropping {
-                    self.step_led(&now, back, fence).await?;
+                    self.step_led(&now, ShardState::Closed, fence).await?;
                 }
-                Ok(other)
+                Ok(DropOutcome::Kept { live })
+            }
+            other => {
+                self.undo_what_was_only_begun(shard, fence).await?;
+                other
             }
         }
+    }
+
+    /// A shard that is DROPPING while its tables have their own names is DRAINED again: nothing was
+    /// done yet, and what has come into it since is for the next look.
+    async fn undo_what_was_only_begun(
+        &self,
+        shard: &ShardId,
+        fence: &LeaderFence,
+    ) -> Result<(), StoreError> {
+        let seen = self.registered(shard).await?;
+        if seen.state == ShardState::Dropping && self.has_table(&shard.task_table()).await? {
+            self.step_led(&seen, ShardState::Drained, fence).await?;
+        }
+        Ok(())
     }
 
     async fn drop_tables(
@@ -172,8 +194,10 @@ impl Store {
             self.empty(&names.doomed, ddl).await?;
         }
         for table in names.parked.iter().chain(&names.doomed) {
-            ddl.run(&[format!("DROP TABLE IF EXISTS {table}")]).await?;
-            self.fault_point("drop.one_table").await;
+            if self.has_table(table).await? {
+                ddl.drop(table).await?;
+                self.fault_point("drop.one_table").await;
+            }
         }
         Ok(DropOutcome::Dropped { rows: 0 })
     }

@@ -119,8 +119,13 @@ impl Step<'_> {
     }
 
     fn update(&self, store: &Store) -> Sql {
-        let mut sql = store.sql("UPDATE shards SET version = version + 1, state = ");
+        let mut sql = store.sql("UPDATE shards SET state = ");
         sql.bind(self.to.code()).push(", update_time_ms = ").bind(self.now_ms);
+        // A drop that is begun and given up changes nothing in the shard: its archive still fits.
+        let is_of_a_drop = [self.from, self.to].contains(&ShardState::Dropping);
+        if !(is_of_a_drop && [self.from, self.to].contains(&ShardState::Drained)) {
+            sql.push(", version = version + 1");
+        }
         match self.to {
             ShardState::Closed if self.from == ShardState::Open => {
                 sql.push(", close_time_ms = ").bind(self.now_ms);

@@ -65,7 +65,8 @@ const fn table_sizes(backend: Backend) -> &'static str {
 
 /// The shard that a table belongs to, also while it is being dropped.
 fn shard_of(table: &str) -> Option<ShardId> {
-    let table = table.strip_prefix("drop_").unwrap_or(table);
+    let moved = ["drop_", "gone_"].iter().find_map(|prefix| table.strip_prefix(prefix));
+    let table = moved.unwrap_or(table);
     let name = ["t_", "a_", "l_"].iter().find_map(|prefix| table.strip_prefix(prefix))?;
     let (task_type, number) = name.rsplit_once('_')?;
     Some(ShardId { task_type: TypeName::new(task_type).ok()?, number: number.parse().ok()? })
@@ -83,6 +84,7 @@ mod tests {
         for table in [shard.task_table(), shard.attempt_table(), shard.label_table()] {
             assert_eq!(shard_of(&table), Some(shard.clone()), "{table}");
             assert_eq!(shard_of(&format!("drop_{table}")), Some(shard.clone()), "{table}");
+            assert_eq!(shard_of(&format!("gone_{table}")), Some(shard.clone()), "{table}");
         }
         for other in ["task_types", "task_counts", "t_", "t_x", "t_x_y", "x_train_1", "shards"] {
             assert_eq!(shard_of(other), None, "{other}");

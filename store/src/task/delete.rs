@@ -55,8 +55,8 @@ impl Store {
         Ok(task)
     }
 
-    /// Deletes terminal tasks of a type that ended before `before_ms`, oldest first, at most
-    /// `limit` per state and shard; returns how many. With a fence, only while that leader leads.
+    /// Deletes terminal tasks of a type that ended before `before_ms`, oldest first in each shard, at
+    /// most `limit`; returns how many. With a fence, only while that leader leads.
     /// Drained shards are left alone: they are dropped as a whole.
     ///
     /// # Errors
@@ -162,8 +162,13 @@ async fn retain_once(
             let mut sql = store.sql(&format!(
                 "SELECT {now}, {columns} FROM {table} WHERE state = {code} AND order_time < "
             ));
+            let left = u64::from(work.limit).saturating_sub(deleted);
+            if left == 0 {
+                return Ok(deleted);
+            }
             sql.bind(work.before_ms).push(" ORDER BY order_time, id LIMIT ");
-            sql.bind(i64::from(work.limit)).push(for_update_skip(store.backend()));
+            sql.bind(i64::try_from(left).unwrap_or(i64::MAX));
+            sql.push(for_update_skip(store.backend()));
             let mut tasks = Vec::new();
             let mut now_ms = 0;
             for found in sql.all(tx).await? {

@@ -6,6 +6,7 @@ use std::{
         Arc, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use asyncflow_core::{
@@ -18,7 +19,10 @@ use asyncflow_core::{
 use sea_orm::DatabaseTransaction;
 
 use super::{Parts, write::insert_tasks};
-use crate::{Store, error::StoreError, ledger::Ledger};
+use crate::{Store, clock::monotonic, error::StoreError, ledger::Ledger};
+
+/// A batch that took longer than this may meet a shard that was drained, and archived, meanwhile.
+const LATE: Duration = Duration::from_secs(1);
 
 /// A task to be created: checked input and the type whose defaults and limits hold.
 #[derive(Clone, Debug)]
@@ -66,6 +70,8 @@ type Member = (ShardId, Create);
 
 struct Request {
     tasks: Vec<Member>,
+    /// When it was looked where they go.
+    placed: Instant,
     now_ms: i64,
     runs: AtomicU32,
 }
@@ -152,7 +158,7 @@ impl Store {
 
     async fn insert_batch(&self, tasks: Vec<Member>) -> Result<Vec<Outcome>, StoreError> {
         let now_ms = self.now_ms().await?;
-        let request = Request { tasks, now_ms, runs: AtomicU32::new(0) };
+        let request = Request { tasks, placed: monotonic(), now_ms, runs: AtomicU32::new(0) };
         self.transact(&request, |store, tx, request| Box::pin(insert_once(store, tx, request)))
             .await
     }
@@ -242,6 +248,9 @@ async fn insert_once(
     for (shard, tasks) in &created {
         tasks.iter().for_each(|full| ledger.created(&full.task));
         insert_tasks(store, tx, shard, &tasks.iter().collect::<Vec<_>>()).await?;
+        if monotonic().duration_since(request.placed) > LATE {
+            store.reopen(tx, shard, request.now_ms).await?;
+        }
     }
     if !requests.is_empty() {
         let mut sql = store.sql(

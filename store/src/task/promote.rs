@@ -59,11 +59,14 @@ impl Store {
         limit: u32,
         fence: Option<&LeaderFence>,
     ) -> Result<Vec<Task>, StoreError> {
-        let promoted = self.promote_shards(task_type, limit, fence).await;
-        if let Err(StoreError::NoSuchTable(_)) = promoted {
-            self.shard_cache().forget(task_type);
-        }
-        let promoted = promoted.map_err(StoreError::exhausted)?;
+        let promoted = match self.promote_shards(task_type, limit, fence).await {
+            // A shard was dropped since the registry was read.
+            Err(StoreError::NoSuchTable(_)) => {
+                self.shard_cache().forget(task_type);
+                self.promote_shards(task_type, limit, fence).await.map_err(StoreError::exhausted)?
+            }
+            promoted => promoted?,
+        };
         self.announce(&promoted);
         Ok(promoted)
     }
@@ -88,6 +91,17 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn next_due_ms(&self, task_type: &TypeName) -> Result<Option<i64>, StoreError> {
+        match self.first_due_ms(task_type).await {
+            // A shard was dropped since the registry was read.
+            Err(StoreError::NoSuchTable(_)) => {
+                self.shard_cache().forget(task_type);
+                self.first_due_ms(task_type).await
+            }
+            due_ms => due_ms,
+        }
+    }
+
+    async fn first_due_ms(&self, task_type: &TypeName) -> Result<Option<i64>, StoreError> {
         let shards = self.active_shards(task_type).await?;
         let first = self.first_of_each(&shards, |sql, shard| {
             let (table, scheduled) = (shard.task_table(), TaskState::Scheduled.code());

@@ -197,7 +197,7 @@ pub async fn every_step_is_continued_by_the_next_leader(store: Store) {
             stopped_at(&governor, dir.path(), point, &open, &fence).await.kill().await;
         }
         let next = lead(&store, "g2").await;
-        let outcome = dropped_at_last(&store, &open, &next).await;
+        let outcome = dropped_at_last(&store, &open, ALL, &next).await;
         assert!(matches!(outcome, DropOutcome::Dropped { .. }), "{drops:?}: {outcome:?}");
         open = now_open;
         governor.close().await;
@@ -205,9 +205,14 @@ pub async fn every_step_is_continued_by_the_next_leader(store: Store) {
     assert_eq!(states(&store).await, [Gone, Gone, Gone, Open]);
 }
 
-async fn dropped_at_last(store: &Store, shard: &ShardId, fence: &LeaderFence) -> DropOutcome {
+async fn dropped_at_last(
+    store: &Store,
+    shard: &ShardId,
+    terms: DropTerms,
+    fence: &LeaderFence,
+) -> DropOutcome {
     loop {
-        match store.drop_shard(shard, ALL, fence).await.unwrap() {
+        match store.drop_shard(shard, terms, fence).await.unwrap() {
             DropOutcome::Busy => {}
             outcome => return outcome,
         }
@@ -293,15 +298,61 @@ pub async fn a_reader_makes_the_drop_give_up(store: Store) {
     if store.backend() == Backend::Sqlite {
         return;
     }
+    let terms = archived_terms(&store, &task, &fence).await;
     let reader = store.hold_read(&task.id.shard).await.unwrap();
-    let outcome = store.drop_shard(&task.id.shard, ALL, &fence).await.unwrap();
+    let outcome = store.drop_shard(&task.id.shard, terms, &fence).await.unwrap();
     assert_eq!(outcome, DropOutcome::Busy);
     assert_eq!(states(&store).await, [Drained, Open]);
     assert_eq!(store.get(&task.id, Parts::NONE).await.unwrap().task.state, TaskState::Succeeded);
     insert_one(&store).await;
     finish(&store).await;
     drop(reader);
-    assert_eq!(dropped_at_last(&store, &task.id.shard, &fence).await, DROPPED);
+    // Its archive is as good as it was.
+    assert_eq!(dropped_at_last(&store, &task.id.shard, terms, &fence).await, DROPPED);
+}
+
+/// As if the shard of this one task had been archived.
+async fn archived_terms(store: &Store, task: &Task, fence: &LeaderFence) -> DropTerms {
+    let shards = store.list_shards(Some(&task.id.shard.task_type)).await.unwrap();
+    let version = shards.iter().find(|known| known.id == task.id.shard).unwrap().version;
+    store.set_archive(&task.id.shard, version, "file:///a/manifest.json", fence).await.unwrap();
+    DropTerms { archived: Some(Archived { version, last_key: Some(task.id.key) }), ..ALL }
+}
+
+/// Killed right after the registry said DROPPING; then a task of the shard is retried and ends
+/// again, so that its archive is out of date.
+pub async fn what_came_into_a_drop_that_was_only_begun_is_looked_at(store: Store) {
+    let (task, fence) = drained(&store).await;
+    let shard = &task.id.shard;
+    let terms = archived_terms(&store, &task, &fence).await;
+    let dir = tempfile::tempdir().unwrap();
+    let governor = another(&store, dir.path()).await;
+    stopped_at(&governor, dir.path(), "drop.begun", shard, &fence).await.kill().await;
+    governor.close().await;
+    assert_eq!(states(&store).await, [Dropping, Open]);
+    apply(&store, &task.id, Event::Retry { from_start: false }).await.unwrap();
+    apply(&store, &task.id, Event::Cancel { message: String::new() }).await.unwrap();
+
+    let next = lead(&store, "g2").await;
+    let kept = dropped_at_last(&store, shard, terms, &next).await;
+    assert_eq!(kept, DropOutcome::Kept { live: false });
+    assert_eq!(states(&store).await, [Drained, Open]);
+    let terms = archived_terms(&store, &task, &next).await;
+    assert_eq!(dropped_at_last(&store, shard, terms, &next).await, DROPPED);
+}
+
+/// A broker that has read the registry a moment before a shard was dropped.
+pub async fn an_old_view_of_a_dropped_shard_costs_no_look(store: Store) {
+    let task = done(&store).await;
+    let (name, fence) = (type_name("work"), lead(&store, "g1").await);
+    store.roll_shard(&name, Some(&fence)).await.unwrap();
+    let broker = Store::connect(&StoreOptions::new(store.url())).await.unwrap();
+    assert_eq!(broker.active_shards(&name).await.unwrap().len(), 2);
+    store.drain_shards(None, &fence).await.unwrap();
+    assert_eq!(dropped_at_last(&store, &task.id.shard, ALL, &fence).await, DROPPED);
+    assert_eq!(broker.next_due_ms(&name).await.unwrap(), None);
+    assert_eq!(broker.promote_due(&name, 10).await.unwrap(), []);
+    broker.close().await;
 }
 
 /// A fault point that is held.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use asyncflow_core::{filter::Filter, state::TaskState};
 use asyncflow_store::{CountFilter, LeaderFence, Parts, Store, StoreError};
+use sea_orm::{ConnectionTrait, Database};
 
 use super::fixture::{all_tasks, apply, claim, complete, insert_all, new_task, type_name};
 
@@ -162,4 +163,22 @@ pub async fn counts_are_right_while_they_are_folded(store: Store) {
     assert_eq!(total, 12);
     let old = LeaderFence { epoch: fence.epoch - 1, ..fence };
     assert!(matches!(store.fold_counts(&shard, &old).await, Err(StoreError::NotLeader)));
+}
+
+/// More rows than one transaction folds: every user's are met.
+pub async fn the_counts_of_many_users_are_folded_to_the_last(store: Store) {
+    let shard = insert_all(&store, [new_task("one")]).await.remove(0).id.shard;
+    let fence = store.try_lead("one", 60_000).await.unwrap().unwrap();
+    let rows = (0..1_500).flat_map(|user| {
+        let row = move |(slot, n)| format!("('work', 1, 'u{user:04}', 5, {slot}, {n})");
+        [(0, 1), (1, 1), (2, -2)].into_iter().map(row)
+    });
+    let columns = "task_type, shard, user_name, state, slot, n";
+    let rows = rows.collect::<Vec<_>>().join(", ");
+    let db = Database::connect(store.url()).await.unwrap();
+    let insert = format!("INSERT INTO task_counts ({columns}) VALUES {rows}");
+    db.execute_unprepared(&insert).await.unwrap();
+    db.close().await.unwrap();
+    assert_eq!(store.fold_counts(&shard, &fence).await.unwrap(), 4_500);
+    assert_eq!(store.fold_counts(&shard, &fence).await.unwrap(), 0);
 }

@@ -17,8 +17,8 @@ use asyncflow_core::{
     task_type::TaskType,
 };
 use asyncflow_store::{
-    ApplyError, ClaimRequest, Create, DropTerms, GetError, LeaderFence, Parts, Store, StoreError,
-    StoreOptions, Taker,
+    ApplyError, ClaimRequest, CompareLimits, Compared, Create, DropTerms, GetError, LeaderFence,
+    Parts, Store, StoreError, StoreOptions, Taker,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -184,7 +184,8 @@ impl World {
             self.end(at, false).await?;
         }
         self.come_to_an_end().await?;
-        self.check_all(true).await
+        self.check_all(true).await?;
+        self.check_counts().await
     }
 
     pub async fn close(self) {
@@ -374,6 +375,20 @@ impl World {
         let ids: BTreeSet<&TaskId> = self.tasks.keys().collect();
         for id in ids {
             self.check(id, at_the_end).await?;
+        }
+        Ok(())
+    }
+
+    /// The counts that were kept up are those of the rows.
+    async fn check_counts(&self) -> Result<(), String> {
+        let limits = CompareLimits { page_rows: 100, snapshot_max: Duration::from_secs(60) };
+        for shard in self.store.list_shards(None).await.unwrap() {
+            match self.store.compare_counts(&shard.id, limits).await.unwrap() {
+                Compared::Whole(found) if !found.drifts.is_empty() => {
+                    return Err(format!("counts differ: {:?}", found.drifts));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 //! lead, finishes or undoes what was begun, and then the first one wakes up (SIGCONT): what it
 //! still wants to write is refused, tables and registry agree, and no task is lost.
 
+use std::time::Duration;
+
 use asyncflow_proto::v1::ShardState::{self, Closed, Creating, Drained, Dropping, Open};
 use asyncflow_tests::{Cluster, Governor, Shape, until};
 
@@ -12,7 +14,7 @@ const SHAPE: Shape =
 
 /// The old leader stands before its first change of the tables.
 async fn before_the_rename(cluster: &mut Cluster, off: &[&str]) -> Seen {
-    in_the_middle_of_a_drop(cluster, off, "drop.begun").await
+    in_the_middle_of_a_drop(cluster, off, "drop.begun", Duration::ZERO).await
 }
 with_and_without_its_guard!(
     before_the_rename,
@@ -22,14 +24,15 @@ with_and_without_its_guard!(
 );
 
 /// It has asked for its epoch and found it in force. While it stands there on SQLite nobody can
-/// write, so that nobody can take the lead.
+/// write, so that nobody can take the lead. It wakes up only when a pool of connections would look
+/// whether the one that it left lying is alive, and make another one.
 async fn after_the_look_at_its_epoch(cluster: &mut Cluster, off: &[&str]) -> Seen {
-    in_the_middle_of_a_drop(cluster, off, "ddl.checked").await
+    in_the_middle_of_a_drop(cluster, off, "ddl.checked", Duration::from_secs(35)).await
 }
 
 /// It has renamed the tables and found nothing that is to be kept.
 async fn before_the_drop(cluster: &mut Cluster, off: &[&str]) -> Seen {
-    in_the_middle_of_a_drop(cluster, off, "drop.allowed").await
+    in_the_middle_of_a_drop(cluster, off, "drop.allowed", Duration::ZERO).await
 }
 
 async fn is_well(
@@ -49,8 +52,35 @@ async fn the_drop_was_allowed(backend: asyncflow_tests::Backend) {
 }
 on_each_database!(the_drop_was_allowed);
 
-/// A drop by hand of a type that keeps its tasks for ever: the next leader undoes it.
-async fn in_the_middle_of_a_drop(cluster: &mut Cluster, off: &[&str], point: &str) -> Seen {
+/// In the middle of a transaction, with the leader's row locked: the database gives it up.
+async fn inside_of_a_transaction(cluster: &mut Cluster, _: &[&str]) -> Seen {
+    let client = cluster.client(0);
+    run_one(&client).await;
+    let old = cluster.leader().await;
+    let stop = cluster.governors[old].faults().stop_at("leader.fenced");
+    stop.reached().await;
+    let next = take_over(cluster, old).await;
+    next.roll().await;
+    stop.go_on();
+    cluster.governors[old].process().signal("CONT");
+    run_one(&client).await;
+    assert_eq!(next.shard_states().await.last(), Some(&Open));
+    Ok(())
+}
+
+async fn its_transaction_is_given_up(backend: asyncflow_tests::Backend) {
+    is_well(backend, inside_of_a_transaction).await;
+}
+on_each_database!(its_transaction_is_given_up: mariadb MariaDb, postgres Postgres);
+
+/// A drop by hand of a type that keeps its tasks for ever: the next leader undoes it. The old one
+/// wakes up after the next has done so, and not before `pause` is over.
+async fn in_the_middle_of_a_drop(
+    cluster: &mut Cluster,
+    off: &[&str],
+    point: &str,
+    pause: Duration,
+) -> Seen {
     cluster.switch_off(off);
     let client = cluster.client(0);
     let task = run_one(&client).await;
@@ -67,6 +97,7 @@ async fn in_the_middle_of_a_drop(cluster: &mut Cluster, off: &[&str], point: &st
         matches!(next.shard(1).await.state(), Closed | Drained).then_some(())
     })
     .await;
+    tokio::time::sleep(pause).await;
     stop.go_on();
     cluster.governors[old].process().signal("CONT");
     let answer = dropping.await.unwrap();
