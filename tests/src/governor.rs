@@ -48,6 +48,16 @@ impl Governor {
         .await
     }
 
+    /// Returns when the shard that takes new tasks has got one: an empty one is not rolled over.
+    pub async fn until_filled(&self) {
+        until("a new task is in the open shard", || async {
+            let shards = self.shards().await;
+            let open = shards.iter().rev().find(|shard| shard.state() == ShardState::Open)?;
+            (open.rows > 0).then_some(())
+        })
+        .await;
+    }
+
     /// DropShard, once.
     pub async fn try_drop(&self, number: i32) -> Result<DropShardResponse, Status> {
         let task_type = TASK_TYPE.to_owned();

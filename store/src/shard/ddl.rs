@@ -55,6 +55,14 @@ impl Guard<'_> {
         }
     }
 
+    /// Where a test stops a process that has checked it.
+    const fn fault_point(self) -> &'static str {
+        match self {
+            Self::Led(_) => "ddl.checked",
+            Self::Creating(_) => "roll.checked",
+        }
+    }
+
     const fn silence_s_max(self) -> u64 {
         match self {
             Self::Led(_) => SILENCE_S_MAX,
@@ -177,7 +185,7 @@ impl<'a> Ddl<'a> {
         match &self.connection {
             Some(Pinned { tx, .. }) => {
                 self.guard.check(self.store, tx).await?;
-                self.store.fault_point("ddl.checked").await;
+                self.store.fault_point(self.guard.fault_point()).await;
                 execute(tx, statements).await
             }
             None => {
@@ -192,7 +200,7 @@ impl<'a> Ddl<'a> {
                                 end_vacuums(store, tx, tables).await?;
                                 be_impatient(store, tx).await?;
                                 guard.check_in(store, tx).await?;
-                                store.fault_point("ddl.checked").await;
+                                store.fault_point(guard.fault_point()).await;
                                 execute(tx, statements).await
                             })
                         },

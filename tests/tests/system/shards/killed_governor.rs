@@ -31,8 +31,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 async fn in_the_middle_of_a_roll(cluster: &mut Cluster, off: &[&str]) -> Seen {
     cluster.switch_off(off);
     let creator = Creator::begin(cluster).await;
-    for point in ["roll.registered", "roll.created", "roll.opened"] {
+    for point in ["roll.registered", "roll.checked", "roll.created", "roll.opened"] {
         let (leader, governor) = leader(cluster).await;
+        governor.until_filled().await;
         let number = governor.shards().await.len() as i32 + 1;
         let stop = cluster.governors[leader].faults().stop_at(point);
         let rolling = tokio::spawn(async move { governor.try_roll().await });
@@ -79,6 +80,7 @@ async fn in_the_middle_of_a_drop(cluster: &mut Cluster, off: &[&str]) -> Seen {
         "drop.dropped",
     ] {
         let (leader, governor) = leader(cluster).await;
+        governor.until_filled().await;
         let stop = cluster.governors[leader].faults().stop_at(point);
         let number = governor.roll().await - 1;
         stop.reached().await;

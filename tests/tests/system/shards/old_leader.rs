@@ -130,7 +130,10 @@ async fn in_the_middle_of_a_roll(cluster: &mut Cluster, off: &[&str]) -> Seen {
     let next = take_over(cluster, old).await;
     assert_eq!(next.shard_states().await, [Open, Creating]);
     assert_eq!(next.roll().await, 2);
-    run_one(&client).await;
+    // The broker hears of it within two seconds.
+    while next.shard(2).await.rows == 0 {
+        run_one(&client).await;
+    }
     assert_eq!(next.roll().await, 3);
     stop.go_on();
     cluster.governors[old].process().signal("CONT");
