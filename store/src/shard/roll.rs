@@ -43,7 +43,8 @@ impl Store {
     /// Cancel safe: what was done stays, and the next call goes on from there.
     ///
     /// # Errors
-    /// `NotLeader`; `Unavailable` while another process makes the same tables; those of the database.
+    /// `NotLeader`; `Unavailable` while another process makes the same tables; those of the
+    /// database.
     pub async fn roll_shard(
         &self,
         task_type: &TypeName,

@@ -55,8 +55,8 @@ impl Store {
         Ok(task)
     }
 
-    /// Deletes terminal tasks of a type that ended before `before_ms`, oldest first in each shard, at
-    /// most `limit`; returns how many. With a fence, only while that leader leads.
+    /// Deletes terminal tasks of a type that ended before `before_ms`, oldest first in each shard,
+    /// at most `limit`; returns how many. With a fence, only while that leader leads.
     /// Drained shards are left alone: they are dropped as a whole.
     ///
     /// # Errors
