@@ -9,7 +9,7 @@ use crate::{
     shard::ShardName,
 };
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use object_store::{Error as StoreError, ObjectStoreExt, path::Path};
 use serde::Deserialize;
 use std::collections::VecDeque;
@@ -28,11 +28,15 @@ impl Archive {
         bytes.map(|bytes| Manifest::parse(&bytes, shard, &location)).transpose()
     }
 
-    /// The manifests of all complete archives, or of those of one type, by type and number.
+    /// The manifests of all complete archives, or of those of one type, by type and number; an
+    /// error in the place of each that cannot be read.
     ///
     /// # Errors
-    /// [`ArchiveError::Store`]; [`ArchiveError::Damaged`] when one of them is.
-    pub async fn manifests(&self, task_type: Option<&str>) -> Result<Vec<Manifest>, ArchiveError> {
+    /// [`ArchiveError::Store`] when they cannot be listed.
+    pub async fn manifests(
+        &self,
+        task_type: Option<&str>,
+    ) -> Result<Vec<Result<Manifest, ArchiveError>>, ArchiveError> {
         let (root, _) = self.root();
         let types = match task_type {
             Some(task_type) => vec![root.clone().join(task_type)],
@@ -49,7 +53,7 @@ impl Archive {
         let reads = stream::iter(shards)
             .map(|shard| async move { self.manifest(&shard).await })
             .buffered(READS_MAX);
-        reads.try_filter_map(|manifest| async move { Ok(manifest) }).try_collect().await
+        Ok(reads.filter_map(|manifest| async move { manifest.transpose() }).collect().await)
     }
 
     /// The lines of an archive in the order of their ids, as JSON.

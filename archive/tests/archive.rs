@@ -46,6 +46,12 @@ impl Bed {
         writer.finish().await
     }
 
+    /// Of archives that are sound.
+    async fn manifests(&self, task_type: Option<&str>) -> Vec<Manifest> {
+        let found = self.archive.manifests(task_type).await.unwrap();
+        found.into_iter().map(Result::unwrap).collect()
+    }
+
     async fn read(&self, manifest: &Manifest) -> Result<Vec<Line>, ArchiveError> {
         let (mut lines, mut read) = (self.archive.lines(manifest), Vec::new());
         while let Some(line) = lines.next().await? {
@@ -114,9 +120,9 @@ async fn what_is_written_comes_back_in_parts_of_bounded_size() {
     let found = bed.archive.find(&manifest, &id(6)).await.unwrap().unwrap();
     assert_eq!(serde_json::from_slice::<Line>(&found).unwrap(), line(6));
     assert_eq!(bed.archive.find(&manifest, &id(10)).await.unwrap(), None);
-    assert_eq!(bed.archive.manifests(None).await.unwrap(), std::slice::from_ref(&manifest));
-    assert_eq!(bed.archive.manifests(Some("train")).await.unwrap(), [manifest]);
-    assert_eq!(bed.archive.manifests(Some("other")).await.unwrap(), []);
+    assert_eq!(bed.manifests(None).await, std::slice::from_ref(&manifest));
+    assert_eq!(bed.manifests(Some("train")).await, [manifest]);
+    assert_eq!(bed.manifests(Some("other")).await, []);
 }
 
 #[tokio::test]
@@ -201,7 +207,7 @@ async fn an_archive_that_was_broken_off_is_begun_anew_and_its_files_go() {
     let left = bed.parts();
     assert_eq!(left.len(), 1, "one part was full");
     assert_eq!(bed.archive.manifest(&shard()).await.unwrap(), None);
-    assert_eq!(bed.archive.manifests(None).await.unwrap(), []);
+    assert_eq!(bed.manifests(None).await, []);
 
     let manifest = bed.write(2, lines(0..6)).await.unwrap();
     let names: Vec<String> = manifest.files.iter().map(|file| file.name.clone()).collect();
@@ -267,6 +273,20 @@ async fn of_two_who_write_at_once_the_first_to_end_stays() {
     assert!(matches!(error, ArchiveError::Kept { .. }), "{error:?}");
     assert_eq!(bed.archive.manifest(&shard()).await.unwrap().as_ref(), Some(&manifest));
     bed.archive.verify(&manifest).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_manifest_hides_no_other() {
+    let bed = Bed::new();
+    let sound = bed.write(1, lines(0..2)).await.unwrap();
+    let damaged = bed.folder().with_file_name("train-2");
+    fs::create_dir(&damaged).unwrap();
+    fs::write(damaged.join("manifest.json"), "{").unwrap();
+    let mut found = bed.archive.manifests(None).await.unwrap().into_iter();
+    let error = found.next().unwrap().unwrap_err();
+    assert!(error.to_string().contains("train-2/manifest.json is damaged"), "{error}");
+    assert_eq!(found.next().unwrap().unwrap(), sound);
+    assert!(found.next().is_none());
 }
 
 /// Both have seen the archive that they replace; the one that is older by its name ends last.

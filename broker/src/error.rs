@@ -25,6 +25,9 @@ pub enum RpcError {
     /// Its shard was dropped; `archive` is where the manifest of its archive is, or empty.
     #[error("the task {id} is not kept any more{}", archived(.archive))]
     Expired { id: TaskId, archive: String },
+    /// A request that is repeated created it.
+    #[error("this request created the task {0}, which was deleted since")]
+    Deleted(TaskId),
     #[error("the request id was used for another request, which created {0}")]
     RequestIdReused(TaskId),
     #[error(transparent)]

@@ -55,7 +55,7 @@ impl From<RpcError> for Status {
                 not_found(ErrorReason::UnknownTaskType, "task type", name.as_str(), message, none)
             }
             RpcError::TypeExists(_) => plain(ErrorReason::AlreadyExists, message),
-            RpcError::TaskNotFound(id) => {
+            RpcError::TaskNotFound(id) | RpcError::Deleted(id) => {
                 task_not_found(ErrorReason::TaskNotFound, &id, message, HashMap::new())
             }
             RpcError::Expired { id, archive } => {

@@ -96,8 +96,10 @@ pub(crate) fn archive(id: &ShardId, error: &ArchivingError) -> Status {
 /// This governor stands by; `leader` is the one that leads, as far as it knows.
 pub(crate) fn not_leader(leader: Option<String>) -> Status {
     let reason = ErrorReason::NotLeader;
-    let other = leader.as_deref().unwrap_or("another one");
-    let message = format!("this governor stands by; {other} leads");
+    let message = match &leader {
+        Some(other) => format!("this governor stands by; {other} leads, or did a moment ago"),
+        None => "this governor stands by; another one leads, or soon one will".to_owned(),
+    };
     let metadata: HashMap<String, String> =
         leader.into_iter().map(|leader| ("leader".to_owned(), leader)).collect();
     let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, metadata);

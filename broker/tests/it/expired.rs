@@ -100,3 +100,34 @@ async fn a_result_that_expired_is_told_from_none() {
     assert_ne!(expired.etag, kept.etag);
     t.stop().await;
 }
+
+/// The client did not hear the first answer, and asks again a day later.
+#[tokio::test]
+async fn a_repeated_create_whose_task_is_gone_says_so() {
+    let mut t = TestBroker::start().await;
+    let request = |request_id: &str| v1::CreateTaskRequest {
+        task: Some(v1::TaskSpec { task_type: "train".into(), ..Default::default() }),
+        request_id: request_id.into(),
+        ..Default::default()
+    };
+    let session_id = t.register("w1", "a").await;
+    for (request_id, reason, word) in
+        [("dropped", "EXPIRED", ARCHIVE), ("deleted", "TASK_NOT_FOUND", "deleted since")]
+    {
+        let created = t.broker.create_task(request(request_id)).await.unwrap().into_inner();
+        let id: TaskId = created.task.unwrap().id.parse().unwrap();
+        if request_id == "dropped" {
+            let leased = t.start_one(&session_id, request_id).await;
+            t.worker.complete_task(complete(&session_id, &leased)).await.unwrap();
+            drop_its_shard(&t.store, &id, ARCHIVE).await;
+        } else {
+            t.store.delete(&id).await.unwrap();
+        }
+        let refused = t.broker.create_task(request(request_id)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
+        assert_eq!(refused.get_details_error_info().unwrap().reason, reason);
+        assert!(refused.message().contains(word), "{refused}");
+        assert!(refused.message().contains(&id.to_string()), "{refused}");
+    }
+    t.stop().await;
+}

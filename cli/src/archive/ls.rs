@@ -18,8 +18,13 @@ pub struct Args {
 }
 
 pub async fn execute(args: Args, archive: &Archive) -> Outcome {
-    let manifests = archive.manifests(args.task_type.as_deref()).await?;
-    let views: Vec<ArchiveView> = manifests.into_iter().map(Into::into).collect();
+    let (mut views, mut failed) = (Vec::<ArchiveView>::new(), None);
+    for manifest in archive.manifests(args.task_type.as_deref()).await? {
+        match manifest {
+            Ok(manifest) => views.push(manifest.into()),
+            Err(error) => failed = Some(error),
+        }
+    }
     args.output.open().many(&views)?;
-    Ok(exit::OK)
+    failed.map_or(Ok(exit::OK), |error| Err(error.into()))
 }

@@ -25,8 +25,10 @@ impl Question for Args {
             return output.one(&DropView::from(self.drop(governor, true).await?));
         }
         if !self.yes {
-            let retained_rows = self.drop(governor, true).await?.retained_rows;
-            if retained_rows > 0 {
+            // What is in its way is for the call itself to tell.
+            let DropShardResponse { retained_rows, obstacle, .. } =
+                self.drop(governor, true).await?;
+            if retained_rows > 0 && obstacle.is_empty() {
                 return Err(CliError::Usage(format!(
                     "{retained_rows} tasks would go that their type's retention still keeps; \
                      say --yes if they may"

@@ -37,7 +37,12 @@ fn a_shard_is_rolled_and_dropped_when_nothing_stands_in_the_way() {
     let check = ["shard", "drop", "idle-1", "--dry-run", "-o", "json"];
     let obstacle = dev.call(&check).expect_code(0).json()["obstacle"].clone();
     assert!(obstacle.as_str().unwrap().contains("not terminal"), "{obstacle}");
+    // Nobody is asked to say --yes to what cannot be done.
+    let refused = dev.call(&["shard", "drop", "idle-1"]).expect_code(1);
+    assert!(refused.stderr.contains("not terminal"), "{refused:?}");
     dev.call(&["task", "cancel", &id]).expect_code(0);
+    let refused = dev.call(&["shard", "archive", "idle-1"]).expect_code(1);
+    assert!(refused.stderr.contains("NO_ARCHIVE"), "{refused:?}");
     let asked = dev.call(&["shard", "drop", "idle-1"]).expect_code(2);
     assert!(asked.stderr.contains("--yes") && asked.stderr.contains("1 task"), "{asked:?}");
     dev.call(&["task", "get", &id]).expect_code(0);
@@ -47,6 +52,4 @@ fn a_shard_is_rolled_and_dropped_when_nothing_stands_in_the_way() {
     let gone = dev.call(&["task", "get", &id]).expect_code(3);
     assert!(gone.stderr.contains("EXPIRED"), "{gone:?}");
     dev.call(&["shard", "drop", "idle-9"]).expect_code(3);
-    let refused = dev.call(&["shard", "archive", "idle-2"]).expect_code(1);
-    assert!(refused.stderr.contains("NO_ARCHIVE"), "{refused:?}");
 }

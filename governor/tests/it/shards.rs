@@ -166,6 +166,9 @@ async fn a_drop_by_hand_archives_first_when_the_type_says_so() {
     assert_eq!((dropped.rows, shard.state()), (1, ShardState::Gone));
     let manifest = std::fs::read_to_string(shard.archive.strip_prefix("file://").unwrap());
     assert!(manifest.unwrap().contains(&id.to_string()));
+    let request = ArchiveShardRequest { task_type: "train".to_owned(), number: 1 };
+    let gone = governor.client.archive_shard(request).await.unwrap_err();
+    assert!(gone.message().contains("it was dropped; its archive is file://"), "{gone}");
 }
 
 #[tokio::test]

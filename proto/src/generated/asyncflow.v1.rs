@@ -1143,7 +1143,8 @@ pub mod broker_service_client {
         }
         /// Creates a task. With a `request_id` it may be repeated safely: the same request gives the same
         /// task. Errors: INVALID_ARGUMENT; NOT_FOUND (unknown task type, where they are not created
-        /// automatically); ALREADY_EXISTS (same request_id, other request).
+        /// automatically; or the task that this request has made is gone); ALREADY_EXISTS (same
+        /// request_id, other request).
         pub async fn create_task(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateTaskRequest>,
@@ -1677,7 +1678,8 @@ pub mod broker_service_server {
     pub trait BrokerService: std::marker::Send + std::marker::Sync + 'static {
         /// Creates a task. With a `request_id` it may be repeated safely: the same request gives the same
         /// task. Errors: INVALID_ARGUMENT; NOT_FOUND (unknown task type, where they are not created
-        /// automatically); ALREADY_EXISTS (same request_id, other request).
+        /// automatically; or the task that this request has made is gone); ALREADY_EXISTS (same
+        /// request_id, other request).
         async fn create_task(
             &self,
             request: tonic::Request<super::CreateTaskRequest>,

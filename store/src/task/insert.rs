@@ -41,9 +41,13 @@ pub struct Inserted {
 /// Why a task of the batch was not created although the database is well.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InsertRefusal {
-    /// The request id was used for other content, or for a task that has been deleted since.
+    /// The request id was used for other content.
     #[error("the request id was already used for task {task_id}")]
     RequestIdReused { task_id: TaskId },
+    /// This very request made a task that was deleted since, or went with its shard: then where the
+    /// manifest of its archive is, or empty.
+    #[error("the request made the task {task_id}, which is gone")]
+    Gone { task_id: TaskId, expired: Option<String> },
 }
 
 /// Why a task of the batch was not created.
@@ -179,14 +183,16 @@ impl Store {
     }
 
     async fn known(&self, task_id: TaskId, same: bool) -> Result<Inserted, InsertError> {
-        if same {
-            match self.get(&task_id, Parts::NONE).await {
-                Ok(full) => return Ok(Inserted { task: full.task, deduplicated: true }),
-                Err(super::GetError::Store(error)) => return Err(error.into()),
-                Err(super::GetError::NotFound | super::GetError::Expired { .. }) => {}
-            }
+        if !same {
+            return Err(InsertRefusal::RequestIdReused { task_id }.into());
         }
-        Err(InsertRefusal::RequestIdReused { task_id }.into())
+        let expired = match self.get(&task_id, Parts::NONE).await {
+            Ok(full) => return Ok(Inserted { task: full.task, deduplicated: true }),
+            Err(super::GetError::Store(error)) => return Err(error.into()),
+            Err(super::GetError::NotFound) => None,
+            Err(super::GetError::Expired { archive }) => Some(archive),
+        };
+        Err(InsertRefusal::Gone { task_id, expired }.into())
     }
 
     /// The task that a request made: for reading back after an unknown outcome.

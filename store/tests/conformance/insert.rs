@@ -53,6 +53,7 @@ pub async fn a_request_id_makes_one_task(store: Store) {
     let refusal = InsertRefusal::RequestIdReused { task_id: made.task.id.clone() };
     let is_refused = |answer| matches!(answer, Err(InsertError::Refused(r)) if r == refusal);
     assert!(is_refused(answers.next().unwrap()));
+    let again_first = first.clone();
     let mut later = store
         .insert(vec![
             create(first),
@@ -66,8 +67,13 @@ pub async fn a_request_id_makes_one_task(store: Store) {
     assert!(is_refused(later.next().unwrap()));
     assert!(!later.next().unwrap().unwrap().deduplicated);
     assert!(!later.next().unwrap().unwrap().deduplicated);
-    assert_eq!(store.find_request("ann", "r1").await.unwrap(), Some(made.task.id));
+    assert_eq!(store.find_request("ann", "r1").await.unwrap(), Some(made.task.id.clone()));
     assert_eq!(store.find_request("ann", "r2").await.unwrap(), None);
+
+    store.delete(&made.task.id).await.unwrap();
+    let refused = store.insert(vec![create(again_first)]).await.remove(0);
+    let gone = InsertRefusal::Gone { task_id: made.task.id, expired: None };
+    assert!(matches!(refused, Err(InsertError::Refused(refusal)) if refusal == gone));
 }
 
 pub async fn a_request_raced_by_many_makes_one_task(store: Store) {

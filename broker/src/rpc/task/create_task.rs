@@ -61,6 +61,12 @@ pub async fn confirmed(
         Err(InsertError::Refused(InsertRefusal::RequestIdReused { task_id })) => {
             return Err(RpcError::RequestIdReused(task_id));
         }
+        Err(InsertError::Refused(InsertRefusal::Gone { task_id: id, expired })) => {
+            return Err(match expired {
+                Some(archive) => RpcError::Expired { id, archive },
+                None => RpcError::Deleted(id),
+            });
+        }
         Err(InsertError::Store(error)) => error,
     };
     let Some(request_id) = new.request_id.as_ref().filter(|_| error.is_outcome_unknown()) else {
