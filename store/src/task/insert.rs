@@ -86,6 +86,7 @@ impl Store {
     ///
     /// Cancel safe, but the outcome is then unknown: repeat it with the same request ids.
     pub async fn insert(&self, tasks: Vec<Create>) -> Vec<Result<Inserted, InsertError>> {
+        let placed = monotonic();
         let shards = self.open_shards(&tasks).await;
         self.fault_point("insert.placed").await;
         let mut answers: Vec<Option<Result<Inserted, InsertError>>> = Vec::new();
@@ -100,7 +101,7 @@ impl Store {
                 Err(error) => answers.push(Some(Err(error.into()))),
             }
         }
-        let mut inserted = self.insert_ready(ready).await.into_iter();
+        let mut inserted = self.insert_ready(ready, placed).await.into_iter();
         let lost = || Err(StoreError::Corrupt("a batch lost a member".into()).into());
         (answers.into_iter())
             .map(|answer| answer.unwrap_or_else(|| inserted.next().unwrap_or_else(lost)))
@@ -121,11 +122,15 @@ impl Store {
         shards
     }
 
-    async fn insert_ready(&self, tasks: Vec<Member>) -> Vec<Result<Inserted, InsertError>> {
+    async fn insert_ready(
+        &self,
+        tasks: Vec<Member>,
+        placed: Instant,
+    ) -> Vec<Result<Inserted, InsertError>> {
         if tasks.is_empty() {
             return Vec::new();
         }
-        match self.insert_batch(tasks.clone()).await {
+        match self.insert_batch(tasks.clone(), placed).await {
             Ok(outcomes) => self.answer(outcomes).await,
             Err(StoreError::NoSuchTable(_)) if !self.is_off("insert.looks_again") => {
                 self.insert_afresh(tasks).await
@@ -133,7 +138,7 @@ impl Store {
             Err(error) if error.may_be_one_row() && tasks.len() > 1 => {
                 let mut answers = Vec::with_capacity(tasks.len());
                 for task in tasks {
-                    match self.insert_batch(vec![task]).await {
+                    match self.insert_batch(vec![task], placed).await {
                         Ok(outcomes) => answers.extend(self.answer(outcomes).await),
                         Err(error) => answers.push(Err(error.exhausted().into())),
                     }
@@ -146,6 +151,7 @@ impl Store {
 
     /// The open shard was dropped behind our back: look again, once.
     async fn insert_afresh(&self, tasks: Vec<Member>) -> Vec<Result<Inserted, InsertError>> {
+        let placed = monotonic();
         let mut again = Vec::with_capacity(tasks.len());
         for (_, task) in &tasks {
             self.shard_cache().forget(&task.new.task_type);
@@ -154,15 +160,19 @@ impl Store {
             again.push((self.open_shard(&task.new.task_type).await.unwrap_or(old), task));
         }
         let count = again.len();
-        match self.insert_batch(again).await {
+        match self.insert_batch(again, placed).await {
             Ok(outcomes) => self.answer(outcomes).await,
             Err(error) => vec![Err(error.exhausted().into()); count],
         }
     }
 
-    async fn insert_batch(&self, tasks: Vec<Member>) -> Result<Vec<Outcome>, StoreError> {
+    async fn insert_batch(
+        &self,
+        tasks: Vec<Member>,
+        placed: Instant,
+    ) -> Result<Vec<Outcome>, StoreError> {
         let now_ms = self.now_ms().await?;
-        let request = Request { tasks, placed: monotonic(), now_ms, runs: AtomicU32::new(0) };
+        let request = Request { tasks, placed, now_ms, runs: AtomicU32::new(0) };
         self.transact(&request, |store, tx, request| Box::pin(insert_once(store, tx, request)))
             .await
     }
@@ -254,7 +264,8 @@ async fn insert_once(
     for (shard, tasks) in &created {
         tasks.iter().for_each(|full| ledger.created(&full.task));
         insert_tasks(store, tx, shard, &tasks.iter().collect::<Vec<_>>()).await?;
-        if monotonic().duration_since(request.placed) > LATE {
+        let is_late = monotonic().duration_since(request.placed) > LATE;
+        if is_late && !store.is_off("insert.reopens") {
             store.reopen(tx, shard, request.now_ms).await?;
         }
     }
