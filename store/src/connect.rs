@@ -68,7 +68,7 @@ impl Store {
     /// `Unavailable` when the database cannot be reached. Redis may be down.
     pub async fn connect(options: &StoreOptions) -> Result<Self, StoreError> {
         let backend = backend_of(&options.url)?;
-        let wake = Wake::new(options)?;
+        let wake = Wake::new(options, backend)?;
         let (writer, reader) = match backend {
             Backend::Sqlite => sqlite(options).await?,
             Backend::Mysql => {

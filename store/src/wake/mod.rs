@@ -1,16 +1,21 @@
 //! Wake-ups: whoever waits is told that there may be something to do.
 //!
 //! A wake-up carries nothing and may be lost, doubled or late; whoever waits looks into the
-//! database and has a slow poll as safety net. In this process they always work; through Redis they
-//! also reach the other processes.
+//! database and has a slow poll as safety net. In this process they always work; through Redis, or
+//! on PostgreSQL by its own means, they also reach the other processes.
 
+mod bridge;
 mod memory;
+mod postgres;
 mod redis;
 
+use bridge::Bridge;
 use memory::Topics;
 pub use memory::WakeReceiver;
+use postgres::PostgresCarrier;
+use redis::RedisCarrier;
 
-use crate::{error::StoreError, options::StoreOptions};
+use crate::{backend::Backend, error::StoreError, options::StoreOptions};
 
 /// Rung by the store after every transaction that wrote to the change log.
 pub const CHANGES: &str = "changes";
@@ -29,26 +34,32 @@ pub fn commands_topic(session_id: i64) -> String {
 #[derive(Clone)]
 pub struct Wake {
     topics: Topics,
-    redis: Option<redis::Bridge>,
+    bridge: Option<Bridge>,
 }
 
 impl Wake {
-    /// Needs a Tokio runtime when Redis is configured. Redis may be down.
-    pub(crate) fn new(options: &StoreOptions) -> Result<Self, StoreError> {
+    /// Needs a Tokio runtime when there is something to carry them. Redis may be down.
+    pub(crate) fn new(options: &StoreOptions, backend: Backend) -> Result<Self, StoreError> {
         let topics = Topics::default();
-        let redis = match &options.redis_url {
-            Some(url) => Some(redis::Bridge::start(url, &options.redis_prefix, topics.clone())?),
-            None => None,
+        let bridge = match (&options.redis_url, backend) {
+            (Some(url), _) => {
+                let carrier = RedisCarrier::new(url, &options.redis_prefix)?;
+                Some(Bridge::start(carrier, topics.clone()))
+            }
+            (None, Backend::Postgres) => {
+                Some(Bridge::start(PostgresCarrier::new(&options.url), topics.clone()))
+            }
+            (None, Backend::Sqlite | Backend::Mysql) => None,
         };
-        Ok(Self { topics, redis })
+        Ok(Self { topics, bridge })
     }
 
     /// Rings topics, here at once and elsewhere soon. Never blocks.
     pub fn ring<T: AsRef<str>>(&self, topics: impl IntoIterator<Item = T>) {
         for topic in topics {
             self.topics.ring(topic.as_ref());
-            if let Some(redis) = &self.redis {
-                redis.ring(topic.as_ref());
+            if let Some(bridge) = &self.bridge {
+                bridge.ring(topic.as_ref());
             }
         }
     }
@@ -60,12 +71,12 @@ impl Wake {
 
     /// Whether wake-ups reach other processes now; `None` when that is not configured.
     pub fn is_connected(&self) -> Option<bool> {
-        self.redis.as_ref().map(redis::Bridge::is_connected)
+        self.bridge.as_ref().map(Bridge::is_connected)
     }
 
     pub(crate) async fn close(&self) {
-        if let Some(redis) = &self.redis {
-            redis.close().await;
+        if let Some(bridge) = &self.bridge {
+            bridge.close().await;
         }
     }
 }

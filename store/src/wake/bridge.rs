@@ -1,0 +1,183 @@
+//! Carries wake-ups to and from other processes.
+//!
+//! ```text
+//!   ring ─▶ queue ─▶ send: all that waits in one message ─▶ carrier ─▶ hear ─▶ topics elsewhere
+//! ```
+//!
+//! A message is the sender's id and topics, one per line. While the carrier is away rings are
+//! dropped; after every reconnection everything is rung once, because some were missed.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::memory::Topics;
+use crate::error::Cause;
+
+/// Rings that wait to be sent; more are dropped.
+const QUEUE_MAX: usize = 1_024;
+/// Between two attempts to reconnect.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long a carrier may take to connect, or to take a message.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What messages go through. It returns from both only with an error, or when it was cut off.
+pub(super) trait Carrier: Clone + Send + Sync + 'static {
+    /// A connection to send by.
+    type Connection: Send;
+
+    /// Most bytes of a message.
+    const MESSAGE_BYTES_MAX: usize;
+
+    /// Hears messages for as long as the connection lasts.
+    fn hear(&self, ears: &Ears) -> impl Future<Output = Result<(), Cause>> + Send;
+
+    /// Connects for sending.
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Cause>> + Send;
+
+    /// Sends a message to all who hear, this process too.
+    fn send(
+        &self,
+        connection: &mut Self::Connection,
+        message: &str,
+    ) -> impl Future<Output = Result<(), Cause>> + Send;
+}
+
+/// Where messages from elsewhere go.
+#[derive(Clone)]
+pub(super) struct Ears {
+    topics: Topics,
+    sender: String,
+    connected: Arc<AtomicBool>,
+}
+
+impl Ears {
+    /// From now on messages are heard.
+    pub fn connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
+        self.topics.ring_all();
+    }
+
+    /// Rings what the message says, unless we sent it.
+    pub fn heard(&self, message: &str) {
+        let mut lines = message.lines();
+        if lines.next() != Some(&self.sender) {
+            lines.for_each(|topic| self.topics.ring(topic));
+        }
+    }
+}
+
+/// A running carrier.
+#[derive(Clone)]
+pub(super) struct Bridge(Arc<Inner>);
+
+struct Inner {
+    queue: mpsc::Sender<String>,
+    connected: Arc<AtomicBool>,
+    stop: CancellationToken,
+    tasks: Mutex<Option<JoinSet<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Bridge {
+    /// Needs a Tokio runtime.
+    pub fn start(carrier: impl Carrier, topics: Topics) -> Self {
+        let connected = Arc::new(AtomicBool::new(false));
+        let sender = format!("{:016x}", rand::random::<u64>());
+        let ears = Ears { topics, sender: sender.clone(), connected: connected.clone() };
+        let (queue, rings) = mpsc::channel(QUEUE_MAX);
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let (stopped, hearing) = (stop.clone(), carrier.clone());
+        tasks.spawn(async move {
+            stopped.run_until_cancelled(hear(hearing, ears)).await;
+        });
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            stopped.run_until_cancelled(send(carrier, sender, rings)).await;
+        });
+        Self(Arc::new(Inner { queue, connected, stop, tasks: Mutex::new(Some(tasks)) }))
+    }
+
+    pub fn ring(&self, topic: &str) {
+        // A full queue means that the carrier is away or slow; the slow poll finds what this tells.
+        let _ = self.0.queue.try_send(topic.to_owned());
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.0.connected.load(Ordering::Relaxed)
+    }
+
+    pub async fn close(&self) {
+        self.0.stop.cancel();
+        let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tasks) = tasks {
+            tasks.join_all().await;
+        }
+    }
+}
+
+/// Hears, again and again; never returns.
+async fn hear(carrier: impl Carrier, ears: Ears) {
+    loop {
+        if let Err(error) = carrier.hear(&ears).await {
+            tracing::debug!(%error, "the wake-up channel is away");
+        }
+        ears.connected.store(false, Ordering::Relaxed);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Sends what is in the queue, everything that is there and fits in one message.
+async fn send<C: Carrier>(carrier: C, sender: String, mut rings: mpsc::Receiver<String>) {
+    let mut connection = None;
+    let mut next = None;
+    while let Some(first) = match next.take() {
+        Some(topic) => Some(topic),
+        None => rings.recv().await,
+    } {
+        let mut bytes = sender.len() + 1 + first.len();
+        let mut topics = vec![first];
+        while let Ok(topic) = rings.try_recv() {
+            if topics.contains(&topic) {
+                continue;
+            }
+            bytes += 1 + topic.len();
+            if bytes > C::MESSAGE_BYTES_MAX {
+                next = Some(topic);
+                break;
+            }
+            topics.push(topic);
+        }
+        let message = format!("{sender}\n{}", topics.join("\n"));
+        let sent = send_one(&carrier, &mut connection, &message);
+        if !matches!(tokio::time::timeout(CALL_TIMEOUT, sent).await, Ok(Ok(()))) {
+            connection = None;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn send_one<C: Carrier>(
+    carrier: &C,
+    connection: &mut Option<C::Connection>,
+    message: &str,
+) -> Result<(), Cause> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(carrier.connect().await?),
+    };
+    carrier.send(connection, message).await
+}
