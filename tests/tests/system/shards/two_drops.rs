@@ -24,11 +24,13 @@ async fn two_drops(cluster: &mut Cluster, off: &[&str]) -> Seen {
     stop.go_on();
     let dropped = dropping.await.unwrap();
 
-    if client.get(&task.id).await.is_ok() {
+    // Undone by the other, or half of it, it says that it dropped the shard all the same.
+    let is_gone = dropped.is_ok_and(|dropped| dropped.rows == 1)
+        && governor.shard(1).await.state() == ShardState::Gone
+        && client.get(&task.id).await.is_err();
+    if !is_gone {
         return Err("a drop is undone while it is under way");
     }
-    assert_eq!(dropped.unwrap().rows, 1);
-    assert_eq!(governor.shard(1).await.state(), ShardState::Gone);
     Ok(())
 }
 with_and_without_its_guard!(
