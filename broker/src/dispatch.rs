@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  AcquireTasks ─▶ parking ◀─ reserve ─ lane (one per task type) ─▶ store.claim ─▶ deal ─▶ answers
-//!                                        ▲ wake-up, due time, slow poll
+//!                           │            ▲ wake-up, due time, slow poll             ▲
+//!                           └─ reserve ─ offer ─▶ store.insert_for ─────────────────┘
 //! ```
 //!
 //! One lane per type claims for everybody in this broker who waits for that type: concurrent
@@ -10,6 +11,7 @@
 
 mod lane;
 mod marks;
+mod offer;
 mod parking;
 
 use std::{
@@ -144,6 +146,13 @@ impl Dispatch {
                 _ => {}
             }
         }
+    }
+
+    /// Ends a claim or an offer: `brought` is what each of `reserved` gets.
+    fn deal(&self, reserved: &[parking::Reserved], brought: Vec<Option<Vec<FullTask>>>) {
+        let dealt = self.shared.parking.deal(reserved, brought);
+        dealt.look_again.iter().for_each(|name| self.lane(name).call());
+        self.give_back(dealt.orphans);
     }
 
     /// Makes sure that the types that are waited for have lanes, and that they look once.

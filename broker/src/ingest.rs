@@ -40,7 +40,10 @@ impl Ingest {
         let commit = Box::new(move |rows: Vec<Create>| {
             let (store, dispatch) = (store.clone(), dispatch.clone());
             Box::pin(async move {
-                let answers = store.insert(rows).await;
+                let offer = dispatch.offer(&rows);
+                let mut answers = store.insert_for(rows, offer.handover()).await;
+                let new = answers.iter_mut().flatten();
+                offer.close(new.filter_map(|new| new.handed.take()));
                 let created = answers.iter().flatten().filter(|new| !new.deduplicated);
                 dispatch.note(created.map(|new| &new.task));
                 answers

@@ -48,6 +48,7 @@ pub use shard::{
 };
 pub use task::{
     Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, ExpiredResults,
-    GetError, InsertError, InsertRefusal, Inserted, Leased, Mark, Page, Parts, ResultMarks, Taker,
+    GetError, Handed, Handover, InsertError, InsertRefusal, Inserted, Leased, Mark, Page, Parts,
+    ResultMarks, Taker,
 };
 pub use worker::{Registered, Registration, Touch, WorkerRow};

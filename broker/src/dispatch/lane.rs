@@ -21,6 +21,9 @@ use crate::{clock, config::millis};
 const PROMOTE_MAX: u32 = 500;
 /// Without the type's lock a broker claims after a random delay of at most this.
 const UNLOCKED_DELAY_MS_MAX: u64 = 20;
+/// After a claim that brought something, when nothing tells this broker what others create; twice
+/// as long after each that brought nothing, up to the slow poll.
+const SHORT_POLL: Duration = Duration::from_millis(20);
 /// After an error of the database.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -34,6 +37,10 @@ pub struct Lane {
 #[derive(Default)]
 struct State {
     marks: Marks,
+    /// The last claim took all that it found and was not given as much as was wanted.
+    is_exhausted: bool,
+    /// Claims without a task since the last that brought one.
+    fruitless: u32,
     /// When the next SCHEDULED task is due, in the database's time; as far as we know.
     due_ms: Option<i64>,
     due_read: Option<Instant>,
@@ -59,6 +66,13 @@ impl Lane {
         if self.lock().marks.lower(task) {
             self.called.notify_one();
         }
+    }
+
+    /// Whether the last claim left nothing that this broker has heard of since. A task of another
+    /// broker that nobody told us of yet may be there.
+    pub fn has_nothing_left(&self) -> bool {
+        let state = self.lock();
+        state.is_exhausted && !state.marks.is_lowered()
     }
 
     /// A task of this type is due then; the timer is set anew if that is earlier than all others.
@@ -176,7 +190,7 @@ impl Lane {
             Some(task_type) if !task_type.paused => task_type.schedule_limit.unsigned_abs(),
             _ => return Ok(None),
         };
-        let reserved = shared.parking.reserve(&self.name);
+        let reserved = shared.parking.reserve(&self.name, u32::MAX);
         if reserved.is_empty() {
             return Ok(None);
         }
@@ -197,17 +211,23 @@ impl Lane {
         let claimed = match shared.store.claim(&request).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                self.deal(dispatch, &reserved, Vec::new());
+                dispatch.deal(&reserved, Vec::new());
                 return Err(error);
             }
         };
         let got = claimed.leased.len();
         metrics::counter!("asyncflow_claims_total").increment(1);
         metrics::counter!("asyncflow_claimed_tasks_total").increment(got as u64);
-        self.lock().marks.advance(claimed.marks.clone());
+        let is_full = got >= wanted.min(limit as usize);
+        {
+            let mut state = self.lock();
+            state.marks.advance(claimed.marks.clone());
+            state.is_exhausted = !is_full;
+            state.fruitless = if got > 0 { 0 } else { state.fruitless.saturating_add(1) };
+        }
         let brought = self.brought(dispatch, &request, claimed).await;
-        self.deal(dispatch, &reserved, brought);
-        if got >= wanted.min(limit as usize) {
+        dispatch.deal(&reserved, brought);
+        if is_full {
             return Ok(Some(false));
         }
         let may_look_fully = !full && self.lock().marks.may_look_fully(clock::now());
@@ -233,20 +253,20 @@ impl Lane {
         brought
     }
 
-    fn deal(
-        &self,
-        dispatch: &Dispatch,
-        reserved: &[Reserved],
-        brought: Vec<Option<Vec<FullTask>>>,
-    ) {
-        let dealt = dispatch.shared.parking.deal(reserved, brought);
-        dealt.look_again.iter().for_each(|name| dispatch.lane(name).call());
-        dispatch.give_back(dealt.orphans);
+    /// How long nobody looks, if nobody is told anything.
+    fn poll_interval(&self, dispatch: &Dispatch) -> Duration {
+        let settings = &dispatch.shared.settings;
+        let is_told = dispatch.shared.store.wake().is_connected() == Some(true);
+        if is_told || !settings.shared_database {
+            return settings.poll_interval;
+        }
+        let doubled = SHORT_POLL.saturating_mul(1 << self.lock().fruitless.min(16));
+        doubled.min(settings.poll_interval)
     }
 
     /// The slow poll with some jitter, or the moment when the next task is due.
     async fn next_look(&self, dispatch: &Dispatch) -> Result<Instant, StoreError> {
-        let poll = dispatch.shared.settings.poll_interval;
+        let poll = self.poll_interval(dispatch);
         let poll = poll.mul_f64(rand::random_range(0.8..1.2));
         let Some(due_ms) = self.due_ms(dispatch).await? else { return Ok(clock::now() + poll) };
         // One more millisecond, because the database compares with its own clock.
@@ -255,7 +275,8 @@ impl Lane {
     }
 }
 
-fn taker(reserved: &Reserved) -> Taker {
+/// Somebody who is reserved, as the store knows it.
+pub fn taker(reserved: &Reserved) -> Taker {
     let wish = &reserved.wish;
     Taker {
         worker_id: wish.worker_id.clone(),

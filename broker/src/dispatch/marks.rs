@@ -35,6 +35,11 @@ impl Marks {
         self.marks.get(shard).is_some_and(|mark| before < *mark)
     }
 
+    /// Whether a task became ready since the last claim began.
+    pub fn is_lowered(&self) -> bool {
+        !self.lowered.is_empty()
+    }
+
     /// Where the next claim begins; `full` = everywhere from the start.
     pub fn begin(&mut self, full: bool, now: Instant) -> BTreeMap<ShardId, Mark> {
         let lowered = std::mem::take(&mut self.lowered);

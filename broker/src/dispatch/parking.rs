@@ -108,10 +108,15 @@ impl Parking {
         self.lock().waiters.values().any(|waiter| waiter.wish.types.contain(name))
     }
 
-    /// Takes everybody who waits for this type and for whom no claim is under way.
-    pub fn reserve(&self, name: &TypeName) -> Vec<Reserved> {
+    /// Takes those who wait for this type and for whom no claim is under way, until they want
+    /// `most` tasks together.
+    pub fn reserve(&self, name: &TypeName, most: u32) -> Vec<Reserved> {
         let mut reserved = Vec::new();
+        let mut wanted = 0_u32;
         for (&number, waiter) in &mut self.lock().waiters {
+            if wanted >= most {
+                break;
+            }
             if !waiter.wish.types.contain(name) {
                 continue;
             }
@@ -121,6 +126,7 @@ impl Parking {
             }
             waiter.reserved = true;
             waiter.passed_over.remove(name);
+            wanted = wanted.saturating_add(waiter.wish.want);
             reserved.push(Reserved { number, wish: waiter.wish.clone() });
         }
         reserved
@@ -198,13 +204,13 @@ mod tests {
     fn one_claimer_at_a_time_reserves_a_waiter() {
         let parking = Parking::default();
         let mut ticket = parking.park(wish(&["train", "render"], 2));
-        let by_train = parking.reserve(&name("train"));
+        let by_train = parking.reserve(&name("train"), u32::MAX);
         assert_eq!(by_train.len(), 1);
-        assert!(parking.reserve(&name("render")).is_empty());
+        assert!(parking.reserve(&name("render"), u32::MAX).is_empty());
 
         let dealt = parking.deal(&by_train, vec![None]);
         assert_eq!(dealt.look_again, HashSet::from([name("render")]));
-        let by_render = parking.reserve(&name("render"));
+        let by_render = parking.reserve(&name("render"), u32::MAX);
         assert_eq!(by_render.len(), 1);
         let dealt = parking.deal(&by_render, vec![Some(vec![task()])]);
         assert!(dealt.look_again.is_empty() && dealt.orphans.is_empty());
@@ -217,7 +223,7 @@ mod tests {
         let parking = Parking::default();
         let left = parking.park(wish(&["*"], 1));
         let dropped = parking.park(wish(&["train"], 1));
-        let reserved = parking.reserve(&name("train"));
+        let reserved = parking.reserve(&name("train"), u32::MAX);
         parking.leave(left.number);
         drop(dropped);
         let dealt = parking.deal(&reserved, vec![Some(vec![task()]), Some(vec![task()])]);

@@ -1,5 +1,7 @@
 //! Which task goes to whom, and when.
 
+use std::time::Duration;
+
 use asyncflow_proto::{
     time::timestamp,
     v1::{self, TaskState},
@@ -40,6 +42,50 @@ async fn a_waiting_worker_gets_a_new_task_of_a_new_type_at_once() {
     let tasks = waiting.await.unwrap().unwrap().into_inner().tasks;
     assert_eq!(tasks.len(), 1);
     assert_eq!(tasks[0].lease.as_ref().unwrap().task_id, created.id);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_waits_is_handed_the_task_that_is_created() {
+    let mut t = TestBroker::start().await;
+    let session = t.register("w1", "a").await;
+    let mut handed = 0;
+    // A create that comes before the worker waits is claimed; later and later ones do not.
+    for round in 0..200 {
+        let mut worker = t.worker.clone();
+        let request = acquire(&session, &round.to_string(), 1);
+        let waiting = tokio::spawn(async move { worker.acquire_tasks(request).await });
+        tokio::time::sleep(Duration::from_millis(round)).await;
+        let created = t.create("train").await;
+        let tasks = waiting.await.unwrap().unwrap().into_inner().tasks;
+        assert_eq!(tasks[0].lease.as_ref().unwrap().task_id, created.id);
+        handed += usize::from(created.state() == TaskState::Running);
+        if handed == 3 {
+            break;
+        }
+    }
+    assert_eq!(handed, 3);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn new_tasks_do_not_overtake_those_that_wait() {
+    let mut t = TestBroker::start().await;
+    let session = t.register("w1", "a").await;
+    let mut created = Vec::new();
+    for _ in 0..20 {
+        created.push(t.create("train").await.id);
+    }
+    let mut taken = Vec::new();
+    for round in 0..40 {
+        let mut worker = t.worker.clone();
+        let request = acquire(&session, &round.to_string(), 1);
+        let waiting = tokio::spawn(async move { worker.acquire_tasks(request).await });
+        created.push(t.create("train").await.id);
+        let mut tasks = waiting.await.unwrap().unwrap().into_inner().tasks;
+        taken.push(tasks.remove(0).lease.unwrap().task_id);
+    }
+    assert_eq!(taken, created[..40]);
     t.stop().await;
 }
 

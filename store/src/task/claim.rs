@@ -7,14 +7,15 @@ use std::{
 
 use asyncflow_core::{
     event::Event,
-    id::{ShardId, TaskId, TypeName},
+    id::{ShardId, TypeName},
     shard::{Shard, ShardState},
     state::TaskState,
     task::FullTask,
 };
-use sea_orm::{DatabaseTransaction, Value};
+use sea_orm::DatabaseTransaction;
 
 use super::{
+    acquires,
     row::{self, Parts},
     write::Batch,
 };
@@ -22,7 +23,6 @@ use crate::{
     Store,
     backend::{for_update_skip, now_sql},
     error::StoreError,
-    leader::LeaderFence,
     ledger::Ledger,
     sql::Sql,
 };
@@ -43,6 +43,14 @@ pub struct Taker {
     pub acquire_id: String,
     /// Most tasks it takes.
     pub want: u32,
+}
+
+impl Taker {
+    /// It takes a task.
+    pub(super) fn claims(&self, handout_ttl_ms: i64) -> Event {
+        let (worker_id, session_id) = (self.worker_id.clone(), self.session_id);
+        Event::Claim { worker_id, session_id, handout_ttl_ms }
+    }
 }
 
 /// What is to be claimed, and for whom.
@@ -152,49 +160,6 @@ impl Store {
         })
         .await
     }
-
-    /// What a session got by an acquire id, as far as it still holds it: the answer to a repeated
-    /// acquire. `None` when nothing was claimed under that id.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn acquired(
-        &self,
-        session_id: i64,
-        acquire_id: &str,
-    ) -> Result<Option<Vec<FullTask>>, StoreError> {
-        let mut sql = self.sql("SELECT tasks FROM acquires WHERE session_id = ");
-        sql.bind(session_id).push(" AND acquire_id = ").bind(acquire_id);
-        let Some(row) = sql.one(self.reader()).await? else { return Ok(None) };
-        let stored: Vec<u8> = row.try_get_by_index(0)?;
-        let stored: Vec<(String, i32)> = serde_json::from_slice(&stored)
-            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let ids: Vec<TaskId> = stored.iter().filter_map(|(id, _)| id.parse().ok()).collect();
-        let held = self.get_many(&ids, Parts::CLAIM).await?.into_iter().zip(stored);
-        let held = held.filter_map(|(full, (_, attempt))| {
-            full.filter(|full| {
-                let task = &full.task;
-                task.attempt == attempt
-                    && task.holder.session_id == session_id
-                    && task.state.is_leased()
-            })
-        });
-        Ok(Some(held.collect()))
-    }
-
-    /// Forgets acquires older than `before_ms`, at most `limit`; returns how many. With a
-    /// fence, only while that leader leads.
-    ///
-    /// # Errors
-    /// `NotLeader`; those of the database.
-    pub async fn purge_acquires(
-        &self,
-        before_ms: i64,
-        limit: u32,
-        fence: Option<&LeaderFence>,
-    ) -> Result<u64, StoreError> {
-        self.purge_by_time("acquires", "create_time_ms", before_ms, limit, fence).await
-    }
 }
 
 async fn claim_once(
@@ -206,7 +171,7 @@ async fn claim_once(
     let mut claimed = Claimed::default();
     // Only a duplicate key tells that an acquire id was used before, so only a repetition looks.
     if work.runs.fetch_add(1, Ordering::Relaxed) > 0 {
-        claimed.replays = replays(store, tx, request).await?;
+        claimed.replays = acquires::replays(store, tx, request.takers.iter()).await?;
     }
     let mut queue: Vec<usize> = Vec::new();
     for (at, taker) in request.takers.iter().enumerate() {
@@ -231,11 +196,7 @@ async fn claim_once(
         for mut full in found {
             let Some(at) = takers.next() else { break };
             let taker = &request.takers[at];
-            let event = Event::Claim {
-                worker_id: taker.worker_id.clone(),
-                session_id: taker.session_id,
-                handout_ttl_ms: request.handout_ttl_ms,
-            };
+            let event = taker.claims(request.handout_ttl_ms);
             if let Ok(Some(task)) = batch.apply(full.task.id.key, &event, now_ms, &mut ledger) {
                 full.task = task.clone();
                 claimed.leased.push(Leased { taker: at, task: full });
@@ -244,7 +205,9 @@ async fn claim_once(
         batch.write(store, tx).await?;
     }
     if !claimed.leased.is_empty() {
-        note_acquires(store, tx, request, &claimed.leased, last_ms).await?;
+        let got = claimed.leased.iter();
+        let got = got.map(|leased| (&request.takers[leased.taker], &leased.task.task));
+        acquires::note(store, tx, got, last_ms).await?;
         ledger.write(store, tx, last_ms).await?;
     }
     Ok(claimed)
@@ -281,50 +244,4 @@ async fn select(
         tasks.push(row::read_task(&found, 1, shard, Parts::CLAIM)?);
     }
     Ok((tasks, now_ms))
-}
-
-async fn note_acquires(
-    store: &Store,
-    tx: &DatabaseTransaction,
-    request: &ClaimRequest,
-    leased: &[Leased],
-    now_ms: i64,
-) -> Result<(), StoreError> {
-    let mut got: BTreeMap<(i64, &str), Vec<(String, i32)>> = BTreeMap::new();
-    for Leased { taker, task } in leased {
-        let taker = &request.takers[*taker];
-        if !taker.acquire_id.is_empty() {
-            let tasks = got.entry((taker.session_id, &taker.acquire_id)).or_default();
-            tasks.push((task.task.id.to_string(), task.task.attempt));
-        }
-    }
-    if got.is_empty() {
-        return Ok(());
-    }
-    let mut rows: Vec<Vec<Value>> = Vec::with_capacity(got.len());
-    for ((session_id, acquire_id), tasks) in got {
-        let tasks =
-            serde_json::to_vec(&tasks).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        rows.push(vec![session_id.into(), acquire_id.into(), tasks.into(), now_ms.into()]);
-    }
-    let mut sql =
-        store.sql("INSERT INTO acquires (session_id, acquire_id, tasks, create_time_ms) VALUES ");
-    sql.rows(rows).run(tx).await?;
-    Ok(())
-}
-
-async fn replays(
-    store: &Store,
-    tx: &DatabaseTransaction,
-    request: &ClaimRequest,
-) -> Result<Vec<usize>, StoreError> {
-    let mut replays = Vec::new();
-    for (at, taker) in request.takers.iter().enumerate() {
-        let mut sql = store.sql("SELECT 1 FROM acquires WHERE session_id = ");
-        sql.bind(taker.session_id).push(" AND acquire_id = ").bind(taker.acquire_id.as_str());
-        if sql.one(tx).await?.is_some() {
-            replays.push(at);
-        }
-    }
-    Ok(replays)
 }

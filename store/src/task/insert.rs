@@ -18,7 +18,12 @@ use asyncflow_core::{
 };
 use sea_orm::DatabaseTransaction;
 
-use super::{Parts, write::insert_tasks};
+use super::{
+    Parts, acquires,
+    handover::{Handover, Made},
+    requests,
+    write::insert_tasks,
+};
 use crate::{Store, clock::monotonic, error::StoreError, ledger::Ledger};
 
 /// A batch that took longer than this may meet a shard that was drained, and archived, meanwhile.
@@ -36,6 +41,16 @@ pub struct Create {
 pub struct Inserted {
     pub task: Task,
     pub deduplicated: bool,
+    /// Who was handed the task when it was created.
+    pub handed: Option<Handed>,
+}
+
+/// A task that was handed over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Handed {
+    /// Index into the takers.
+    pub taker: usize,
+    pub task: FullTask,
 }
 
 /// Why a task of the batch was not created although the database is well.
@@ -61,7 +76,7 @@ pub enum InsertError {
 
 /// What became of a member of the batch inside the transaction.
 enum Outcome {
-    Created(Box<Task>),
+    Created(Box<Made>),
     /// The request was known.
     Known {
         id: TaskId,
@@ -69,13 +84,29 @@ enum Outcome {
     },
 }
 
+impl Outcome {
+    fn made(&self) -> Option<&Made> {
+        match self {
+            Self::Created(made) => Some(made),
+            Self::Known { .. } => None,
+        }
+    }
+}
+
 /// The shard that a task goes into, and the task.
 type Member = (ShardId, Create);
 
-struct Request {
-    tasks: Vec<Member>,
+/// What goes with the tasks of a batch.
+#[derive(Clone, Copy)]
+struct With<'a> {
     /// When it was looked where they go.
     placed: Instant,
+    handover: &'a Handover,
+}
+
+struct Request<'a> {
+    tasks: Vec<Member>,
+    with: With<'a>,
     now_ms: i64,
     runs: AtomicU32,
 }
@@ -86,7 +117,16 @@ impl Store {
     ///
     /// Cancel safe, but the outcome is then unknown: repeat it with the same request ids.
     pub async fn insert(&self, tasks: Vec<Create>) -> Vec<Result<Inserted, InsertError>> {
-        let placed = monotonic();
+        Box::pin(self.insert_for(tasks, &Handover::default())).await
+    }
+
+    /// The same for workers who wait: tasks that are ready are theirs as soon as they are created.
+    pub async fn insert_for(
+        &self,
+        tasks: Vec<Create>,
+        handover: &Handover,
+    ) -> Vec<Result<Inserted, InsertError>> {
+        let with = With { placed: monotonic(), handover };
         let shards = self.open_shards(&tasks).await;
         self.fault_point("insert.placed").await;
         let mut answers: Vec<Option<Result<Inserted, InsertError>>> = Vec::new();
@@ -101,7 +141,7 @@ impl Store {
                 Err(error) => answers.push(Some(Err(error.into()))),
             }
         }
-        let mut inserted = self.insert_ready(ready, placed).await.into_iter();
+        let mut inserted = self.insert_ready(ready, with).await.into_iter();
         let lost = || Err(StoreError::Corrupt("a batch lost a member".into()).into());
         (answers.into_iter())
             .map(|answer| answer.unwrap_or_else(|| inserted.next().unwrap_or_else(lost)))
@@ -125,12 +165,12 @@ impl Store {
     async fn insert_ready(
         &self,
         tasks: Vec<Member>,
-        placed: Instant,
+        with: With<'_>,
     ) -> Vec<Result<Inserted, InsertError>> {
         if tasks.is_empty() {
             return Vec::new();
         }
-        match self.insert_batch(tasks.clone(), placed).await {
+        match self.insert_batch(tasks.clone(), with).await {
             Ok(outcomes) => self.answer(outcomes).await,
             Err(StoreError::NoSuchTable(_)) if !self.is_off("insert.looks_again") => {
                 self.insert_afresh(tasks).await
@@ -138,7 +178,9 @@ impl Store {
             Err(error) if error.may_be_one_row() && tasks.len() > 1 => {
                 let mut answers = Vec::with_capacity(tasks.len());
                 for task in tasks {
-                    match self.insert_batch(vec![task], placed).await {
+                    // A taker would take as much of each.
+                    let with = With { handover: &Handover::default(), ..with };
+                    match self.insert_batch(vec![task], with).await {
                         Ok(outcomes) => answers.extend(self.answer(outcomes).await),
                         Err(error) => answers.push(Err(error.exhausted().into())),
                     }
@@ -160,7 +202,8 @@ impl Store {
             again.push((self.open_shard(&task.new.task_type).await.unwrap_or(old), task));
         }
         let count = again.len();
-        match self.insert_batch(again, placed).await {
+        let with = With { placed, handover: &Handover::default() };
+        match self.insert_batch(again, with).await {
             Ok(outcomes) => self.answer(outcomes).await,
             Err(error) => vec![Err(error.exhausted().into()); count],
         }
@@ -169,10 +212,10 @@ impl Store {
     async fn insert_batch(
         &self,
         tasks: Vec<Member>,
-        placed: Instant,
+        with: With<'_>,
     ) -> Result<Vec<Outcome>, StoreError> {
         let now_ms = self.now_ms().await?;
-        let request = Request { tasks, placed, now_ms, runs: AtomicU32::new(0) };
+        let request = Request { tasks, with, now_ms, runs: AtomicU32::new(0) };
         self.transact(&request, |store, tx, request| Box::pin(insert_once(store, tx, request)))
             .await
     }
@@ -180,12 +223,12 @@ impl Store {
     async fn answer(&self, outcomes: Vec<Outcome>) -> Vec<Result<Inserted, InsertError>> {
         let mut answers = Vec::with_capacity(outcomes.len());
         self.announce(outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Created(task) => Some(&**task),
+            Outcome::Created(made) => Some(&made.full.task),
             Outcome::Known { .. } => None,
         }));
         for outcome in outcomes {
             answers.push(match outcome {
-                Outcome::Created(task) => Ok(Inserted { task: *task, deduplicated: false }),
+                Outcome::Created(made) => Ok(created(*made)),
                 Outcome::Known { id, same } => self.known(id, same).await,
             });
         }
@@ -197,48 +240,37 @@ impl Store {
             return Err(InsertRefusal::RequestIdReused { task_id }.into());
         }
         let expired = match self.get(&task_id, Parts::NONE).await {
-            Ok(full) => return Ok(Inserted { task: full.task, deduplicated: true }),
+            Ok(full) => {
+                return Ok(Inserted { task: full.task, deduplicated: true, handed: None });
+            }
             Err(super::GetError::Store(error)) => return Err(error.into()),
             Err(super::GetError::NotFound) => None,
             Err(super::GetError::Expired { archive }) => Some(archive),
         };
         Err(InsertRefusal::Gone { task_id, expired }.into())
     }
-
-    /// The task that a request made: for reading back after an unknown outcome.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn find_request(
-        &self,
-        user: &str,
-        request_id: &str,
-    ) -> Result<Option<TaskId>, StoreError> {
-        let mut sql = self.sql("SELECT task_id FROM request_dedup WHERE user_name = ");
-        sql.bind(user).push(" AND request_id = ").bind(request_id);
-        let row = sql.one(self.reader()).await?;
-        row.map(|row| parse_id(row.try_get_by_index(0)?)).transpose()
-    }
 }
 
-fn parse_id(text: String) -> Result<TaskId, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt(format!("the task id {text:?}")))
+fn created(Made { full, taker }: Made) -> Inserted {
+    let task = full.task.clone();
+    Inserted { task, deduplicated: false, handed: taker.map(|taker| Handed { taker, task: full }) }
 }
 
 async fn insert_once(
     store: &Store,
     tx: &DatabaseTransaction,
-    request: &Request,
+    request: &Request<'_>,
 ) -> Result<Vec<Outcome>, StoreError> {
     // A repetition may be due to another node with our number.
-    if request.runs.fetch_add(1, Ordering::Relaxed) > 0 {
+    let is_repeated = request.runs.fetch_add(1, Ordering::Relaxed) > 0;
+    if is_repeated {
         *store.keys().lock().unwrap_or_else(PoisonError::into_inner) =
             KeyGenerator::new(rand::random());
     }
-    let mut known = known_requests(store, tx, &request.tasks).await?;
+    let news = request.tasks.iter().map(|(_, create)| &create.new);
+    let mut known = requests::known(store, tx, news).await?;
     let mut outcomes = Vec::with_capacity(request.tasks.len());
-    let mut created: BTreeMap<&ShardId, Vec<FullTask>> = BTreeMap::new();
-    let mut requests = BTreeMap::new();
+    let mut fresh = requests::Requests::new();
     for (shard, Create { new, task_type }) in &request.tasks {
         let digest = digest::new_task(new);
         let of = new.request_id.as_deref().map(|request_id| (new.user.as_str(), request_id));
@@ -255,63 +287,52 @@ async fn insert_once(
         let full = new.clone().into_task(task_type, id, request.now_ms);
         if let Some(of) = of {
             known.insert(of, (digest, full.task.id.clone()));
-            requests.insert(of, (digest, full.task.id.to_string()));
+            fresh.insert(of, (digest, full.task.id.clone()));
         }
-        outcomes.push(Outcome::Created(Box::new(full.task.clone())));
-        created.entry(shard).or_default().push(full);
+        outcomes.push(Outcome::Created(Box::new(Made { full, taker: None })));
     }
     let mut ledger = Ledger::default();
-    for (shard, tasks) in &created {
-        tasks.iter().for_each(|full| ledger.created(&full.task));
-        insert_tasks(store, tx, shard, &tasks.iter().collect::<Vec<_>>()).await?;
-        let is_late = monotonic().duration_since(request.placed) > LATE;
+    outcomes.iter().filter_map(Outcome::made).for_each(|made| ledger.created(&made.full.task));
+    hand_over(store, tx, request, &mut outcomes, &mut ledger, is_repeated).await?;
+    let mut by_shard: BTreeMap<&ShardId, Vec<&FullTask>> = BTreeMap::new();
+    for made in outcomes.iter().filter_map(Outcome::made) {
+        by_shard.entry(&made.full.task.id.shard).or_default().push(&made.full);
+    }
+    for (shard, tasks) in &by_shard {
+        insert_tasks(store, tx, shard, tasks).await?;
+        let is_late = monotonic().duration_since(request.with.placed) > LATE;
         if is_late && !store.is_off("insert.reopens") {
             store.reopen(tx, shard, request.now_ms).await?;
         }
     }
-    if !requests.is_empty() {
-        let mut sql = store.sql(
-            "INSERT INTO request_dedup (user_name, request_id, digest, task_id, create_time_ms) \
-             VALUES ",
-        );
-        sql.rows(requests.into_iter().map(|((user, request_id), (digest, id))| {
-            vec![user.into(), request_id.into(), digest.into(), id.into(), request.now_ms.into()]
-        }));
-        sql.run(tx).await?;
-    }
+    requests::note(store, tx, fresh, request.now_ms).await?;
     ledger.write(store, tx, request.now_ms).await?;
     Ok(outcomes)
 }
 
-type Requests<'a> = HashMap<(&'a str, &'a str), (i64, TaskId)>;
-
-/// Which of the batch's requests were made before, one SELECT per user.
-async fn known_requests<'a>(
+async fn hand_over(
     store: &Store,
     tx: &DatabaseTransaction,
-    tasks: &'a [Member],
-) -> Result<Requests<'a>, StoreError> {
-    let mut by_user: BTreeMap<&str, BTreeMap<&str, ()>> = BTreeMap::new();
-    for (_, Create { new, .. }) in tasks {
-        if let Some(request_id) = &new.request_id {
-            by_user.entry(&new.user).or_default().insert(request_id, ());
-        }
+    Request { with: With { handover, .. }, now_ms, .. }: &Request<'_>,
+    outcomes: &mut [Outcome],
+    ledger: &mut Ledger,
+    is_repeated: bool,
+) -> Result<(), StoreError> {
+    if handover.takers.is_empty() || store.is_off("insert.hands_over") {
+        return Ok(());
     }
-    let mut known = HashMap::new();
-    if store.is_off("insert.knows_requests") {
-        return Ok(known);
+    let mut replays = Vec::new();
+    // Only a duplicate key tells that an acquire id was used before, so only a repetition looks.
+    if is_repeated {
+        let takers = handover.takers.iter().map(|(_, taker)| taker);
+        replays = acquires::replays(store, tx, takers).await?;
     }
-    for (user, asked) in by_user {
-        let ids: Vec<&str> = asked.keys().copied().collect();
-        let mut sql = store.sql("SELECT request_id, digest, task_id FROM request_dedup WHERE ");
-        sql.push("user_name = ").bind(user).push(" AND ").is_in("request_id", &ids);
-        for row in sql.all(tx).await? {
-            let request_id: String = row.try_get_by_index(0)?;
-            let id = parse_id(row.try_get_by_index(2)?)?;
-            if let Some((asked, ())) = asked.get_key_value(request_id.as_str()) {
-                known.insert((user, *asked), (row.try_get_by_index(1)?, id));
-            }
-        }
-    }
-    Ok(known)
+    let made = outcomes.iter_mut().filter_map(|outcome| match outcome {
+        Outcome::Created(made) => Some(&mut **made),
+        Outcome::Known { .. } => None,
+    });
+    handover.deal(made, &replays, *now_ms, ledger);
+    let taken = outcomes.iter().filter_map(Outcome::made);
+    let got = taken.filter_map(|made| Some((&handover.takers[made.taker?].1, &made.full.task)));
+    acquires::note(store, tx, got, *now_ms).await
 }

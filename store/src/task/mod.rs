@@ -1,5 +1,6 @@
 //! The verbs on tasks, one per file, all on top of `row` (columns) and `write` (changes).
 
+mod acquires;
 mod announce;
 mod apply;
 mod attempts;
@@ -8,11 +9,13 @@ mod count;
 mod delete;
 mod expire_results;
 mod get;
+mod handover;
 mod insert;
 mod list;
 mod promote;
 mod reap;
 mod release;
+mod requests;
 mod row;
 mod write;
 
@@ -22,7 +25,8 @@ pub use claim::{ClaimRequest, Claimed, Leased, Mark, Taker};
 pub use count::{Count, CountFilter};
 pub use expire_results::{ExpiredResults, ResultMarks};
 pub use get::GetError;
-pub use insert::{Create, InsertError, InsertRefusal, Inserted};
+pub use handover::Handover;
+pub use insert::{Create, Handed, InsertError, InsertRefusal, Inserted};
 pub use list::Page;
 pub use row::Parts;
 pub(crate) use row::{columns, read_task, state};

@@ -5,6 +5,7 @@ mod archive;
 mod change;
 mod claim;
 mod fixture;
+mod handover;
 mod insert;
 mod leader;
 mod life;
@@ -75,6 +76,8 @@ conformance! {
     claim::a_paused_type_gives_nothing,
     claim::old_shards_come_first,
     claim::marks_of_several_shards_hide_and_show,
+    handover::ready_tasks_go_to_who_waits_in_their_order,
+    handover::what_was_used_before_is_handed_nothing,
     insert::a_batch_is_created_in_order,
     insert::a_request_id_makes_one_task,
     insert::a_request_raced_by_many_makes_one_task,

@@ -28,7 +28,25 @@ pub async fn create_task(
 ) -> Result<v1::CreateTaskResponse, RpcError> {
     let validate_only = request.validate_only;
     let now_ms = broker.store.now_ms().await?;
+    let create = checked(broker, caller, trace_id, request, now_ms).await?;
+    let new = create.new.clone();
+    if validate_only {
+        return Ok(preview(new, &create.task_type, now_ms));
+    }
+    let answer = broker.ingest.create(vec![create]).await?.pop().ok_or(BatchError::Closed)?;
+    let inserted = confirmed(broker, &new, answer).await?;
+    Ok(response(new, inserted))
+}
 
+/// A request that may be inserted: its fields, the caller, the type and its limits.
+pub async fn checked(
+    broker: &Broker,
+    caller: &Principal,
+    trace_id: &str,
+    request: v1::CreateTaskRequest,
+    now_ms: i64,
+) -> Result<Create, RpcError> {
+    let validate_only = request.validate_only;
     let mut violations = Violations::new();
     let at = At::REQUEST;
     let input = convert::new_task::input(request, &caller.user, trace_id, at, &mut violations);
@@ -40,14 +58,7 @@ pub async fn create_task(
     let mut violations = Violations::new();
     new.check_against(&task_type, at.field("task"), &mut violations);
     violations.none()?;
-
-    if validate_only {
-        return Ok(preview(new, &task_type, now_ms));
-    }
-    let create = Create { new: new.clone(), task_type: Arc::new(task_type) };
-    let answer = broker.ingest.create(vec![create]).await?.pop().ok_or(BatchError::Closed)?;
-    let inserted = confirmed(broker, &new, answer).await?;
-    Ok(response(new, inserted))
+    Ok(Create { new, task_type: Arc::new(task_type) })
 }
 
 /// An error past COMMIT says nothing about the outcome; with a request id it can be read back.
@@ -77,7 +88,7 @@ pub async fn confirmed(
     match found {
         Some(id) => {
             let task = get(broker, &id, Parts::NONE).await?.task;
-            Ok(Inserted { task, deduplicated: false })
+            Ok(Inserted { task, deduplicated: false, handed: None })
         }
         None => Err(error.into()),
     }

@@ -12,7 +12,7 @@ async fn into_a_drained_shard(cluster: &mut Cluster, off: &[&str]) -> Seen {
 with_and_without_its_guard!(
     into_a_drained_shard,
     Shape::default(),
-    off & ["insert.reopens", "drain.looks_again"],
+    off & ["insert.hands_over", "insert.reopens", "drain.looks_again"],
     "a created task stays in a DRAINED shard, where nobody looks"
 );
 

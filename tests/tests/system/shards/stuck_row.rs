@@ -53,7 +53,7 @@ async fn newer_shards_are_served(cluster: &mut Cluster, off: &[&str]) -> Seen {
 with_and_without_its_guard!(
     newer_shards_are_served,
     SHAPE,
-    off & ["shards.all_are_looked_at"],
+    off & ["insert.hands_over", "shards.all_are_looked_at"],
     "a task in a newer shard waits behind the stuck one"
 );
 

@@ -1,0 +1,82 @@
+//! Direct match: workers who wait are offered the tasks that are being created.
+//!
+//! ```text
+//!  ingest ─▶ offer: reserve those who wait ─▶ store.insert_for ─▶ close: deal ─▶ answers
+//!             only in lanes that have nothing left to claim
+//! ```
+//!
+//! A lane in which older tasks may wait is left to its claims, or a stream of new tasks would
+//! overtake them for ever.
+
+use std::collections::BTreeMap;
+
+use asyncflow_core::{id::TypeName, task::FullTask};
+use asyncflow_store::{Create, Handed, Handover};
+
+use super::{Dispatch, lane::taker, parking::Reserved};
+
+/// Workers that are reserved until the tasks that they are offered are created. Dropped before it
+/// is closed, it lets them wait on.
+pub struct Offer {
+    dispatch: Dispatch,
+    reserved: Vec<Reserved>,
+    handover: Handover,
+}
+
+impl Dispatch {
+    /// Reserves those who wait for the tasks that are about to be created.
+    pub fn offer(&self, rows: &[Create]) -> Offer {
+        let mut wanted: BTreeMap<&TypeName, u32> = BTreeMap::new();
+        for Create { new, task_type } in rows {
+            // One that is not due yet would be handed to nobody.
+            if !task_type.paused && new.not_before_ms.is_none() {
+                let most = task_type.schedule_limit.unsigned_abs();
+                let count = wanted.entry(&new.task_type).or_default();
+                *count = (*count + 1).min(most);
+            }
+        }
+        let (mut reserved, mut takers) = (Vec::new(), Vec::new());
+        for (name, count) in wanted {
+            if self.shared.parking.wants(name) && self.lane(name).has_nothing_left() {
+                for one in self.shared.parking.reserve(name, count) {
+                    takers.push((name.clone(), taker(&one)));
+                    reserved.push(one);
+                }
+            }
+        }
+        let handover = Handover { takers, handout_ttl_ms: self.shared.settings.handout_ttl_ms };
+        Offer { dispatch: self.clone(), reserved, handover }
+    }
+}
+
+impl Offer {
+    /// What the insert has to know of it.
+    pub fn handover(&self) -> &Handover {
+        &self.handover
+    }
+
+    /// Deals out what was handed over; those who got nothing wait on.
+    pub fn close(mut self, handed: impl Iterator<Item = Handed>) {
+        let mut brought: Vec<Option<Vec<FullTask>>> = vec![None; self.reserved.len()];
+        let mut count = 0;
+        for Handed { taker, task } in handed {
+            brought[taker].get_or_insert_default().push(task);
+            count += 1;
+        }
+        metrics::counter!("asyncflow_handed_over_tasks_total").increment(count);
+        self.deal(brought);
+    }
+
+    fn deal(&mut self, brought: Vec<Option<Vec<FullTask>>>) {
+        let reserved = std::mem::take(&mut self.reserved);
+        if !reserved.is_empty() {
+            self.dispatch.deal(&reserved, brought);
+        }
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        self.deal(Vec::new());
+    }
+}

@@ -1,0 +1,66 @@
+//! Direct match: tasks go to workers who wait for them while they are created, and are inserted as
+//! already claimed. No claim has to find them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use asyncflow_core::{
+    id::TypeName, invariant::check_step, state::TaskState, task::FullTask, transition::transition,
+};
+
+use super::Taker;
+use crate::ledger::Ledger;
+
+/// Who waits for the tasks of a batch of creates. It is up to the caller that no older task waits
+/// for them.
+#[derive(Clone, Debug, Default)]
+pub struct Handover {
+    /// Served in this order, each with tasks of its type.
+    pub takers: Vec<(TypeName, Taker)>,
+    /// How long a taker has to say that it started, in milliseconds.
+    pub handout_ttl_ms: i64,
+}
+
+/// A new task, not written yet, and who takes it: an index into the takers.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub full: FullTask,
+    pub taker: Option<usize>,
+}
+
+impl Handover {
+    /// Lets the takers take the tasks that are ready, in the order of their `order_time`, but for
+    /// those takers whose acquire id was used before.
+    pub(super) fn deal<'a>(
+        &self,
+        made: impl Iterator<Item = &'a mut Made>,
+        replays: &[usize],
+        now_ms: i64,
+        ledger: &mut Ledger,
+    ) {
+        let mut waiting: BTreeMap<&TypeName, VecDeque<(usize, u32)>> = BTreeMap::new();
+        for (at, (name, taker)) in self.takers.iter().enumerate() {
+            if !replays.contains(&at) {
+                waiting.entry(name).or_default().push_back((at, taker.want));
+            }
+        }
+        let mut ready: Vec<&mut Made> =
+            made.filter(|made| made.full.task.state == TaskState::Pending).collect();
+        ready.sort_by_key(|made| (made.full.task.order_time_ms, made.full.task.id.key));
+        for made in ready {
+            let task = &mut made.full.task;
+            let Some(takers) = waiting.get_mut(task.id.task_type()) else { continue };
+            while takers.front().is_some_and(|(_, want)| *want == 0) {
+                takers.pop_front();
+            }
+            let Some((at, want)) = takers.front_mut() else { continue };
+            let event = self.takers[*at].1.claims(self.handout_ttl_ms);
+            if let Ok(step) = transition(task, &event, now_ms) {
+                debug_assert_eq!(check_step(task, &event, &step), Ok(()), "{event:?}");
+                ledger.changed(task, &step.task);
+                *task = step.task;
+                made.taker = Some(*at);
+                *want -= 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Tasks that are handed to workers who wait while they are created.
+
+use asyncflow_core::state::TaskState::{Pending, Running, Scheduled};
+use asyncflow_store::{Handover, Store, Taker};
+
+use super::fixture::{
+    LEASE_MS, apply, claim, claim_request, complete, content, create, get, insert_one, new_task,
+    start, taker, type_name,
+};
+
+fn handover(takers: Vec<Taker>) -> Handover {
+    let of_type = |taker| (type_name("work"), taker);
+    Handover { takers: takers.into_iter().map(of_type).collect(), handout_ttl_ms: LEASE_MS }
+}
+
+pub async fn ready_tasks_go_to_who_waits_in_their_order(store: Store) {
+    let mut batch: Vec<_> = ["first", "urgent", "later", "last"].map(new_task).into();
+    batch[1].priority = Some(10);
+    batch[2].not_before_ms = Some(store.now_ms().await.unwrap() + LEASE_MS);
+    let mut offered = handover(vec![taker(1, "a", 1), taker(2, "b", 1)]);
+    offered.takers.insert(0, (type_name("other"), taker(3, "c", 9)));
+    let answers = store.insert_for(batch.into_iter().map(create).collect(), &offered).await;
+    let new: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    let states: Vec<_> = new.iter().map(|new| new.task.state).collect();
+    assert_eq!(states, [Running, Running, Scheduled, Pending]);
+    let takers: Vec<_> = new.iter().map(|new| Some(new.handed.as_ref()?.taker)).collect();
+    assert_eq!(takers, [Some(2), Some(1), None, None], "the urgent one first");
+
+    let handed = &new[1].handed.as_ref().unwrap().task;
+    assert_eq!((handed.task.attempt, handed.task.holder.session_id), (1, 1));
+    assert_eq!(handed.body.payload, content("payload"));
+    assert_eq!(get(&store, &handed.task.id).await, *handed);
+    assert_eq!(store.acquired(1, "a").await.unwrap().unwrap(), std::slice::from_ref(handed));
+    assert_eq!(store.acquired(3, "c").await.unwrap(), None);
+    apply(&store, &handed.task.id, start(&handed.task)).await.unwrap();
+    apply(&store, &handed.task.id, complete(&handed.task, 1)).await.unwrap();
+    let claimed = claim(&store, 4, 9).await.leased;
+    assert_eq!(claimed.iter().map(|one| &one.task.task.id).collect::<Vec<_>>(), [&new[3].task.id]);
+}
+
+pub async fn what_was_used_before_is_handed_nothing(store: Store) {
+    insert_one(&store).await;
+    let first = store.claim(&claim_request(vec![taker(1, "same", 1)])).await.unwrap();
+    assert_eq!(first.leased.len(), 1);
+    let offered = handover(vec![taker(1, "same", 1), taker(2, "other", 1)]);
+    let mut task = new_task("one");
+    task.request_id = Some("r1".to_owned());
+    let tasks = || vec![create(task.clone()), create(new_task("two"))];
+    let answers = store.insert_for(tasks(), &offered).await;
+    let new: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    let takers: Vec<_> = new.iter().map(|new| Some(new.handed.as_ref()?.taker)).collect();
+    assert_eq!(takers, [Some(1), None]);
+    assert_eq!(store.acquired(1, "same").await.unwrap().unwrap().len(), 1);
+
+    let offered = handover(vec![taker(3, "new", 2)]);
+    let again = store.insert_for(tasks(), &offered).await;
+    let again: Vec<_> = again.into_iter().map(Result::unwrap).collect();
+    assert!(again[0].deduplicated && again[0].handed.is_none());
+    assert_eq!(again[0].task.id, new[0].task.id);
+    assert_eq!(again[1].handed.as_ref().unwrap().taker, 0);
+}
