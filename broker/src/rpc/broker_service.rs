@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use asyncflow_core::access::{Principal, Verb};
 use asyncflow_proto::v1::{self, broker_service_server::BrokerService};
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{BoxStream, admit, task, task_type, trace_id, worker};
 use crate::{broker::Broker, error::RpcError};
@@ -32,6 +32,7 @@ fn configure<T>(request: Request<T>) -> Result<(Principal, T), Status> {
 
 #[async_trait]
 impl BrokerService for BrokerApi {
+    type StreamCreateTasksStream = BoxStream<v1::StreamCreateTasksResponse>;
     type WatchTasksStream = BoxStream<v1::WatchTasksResponse>;
     type StreamTaskLogsStream = BoxStream<v1::StreamTaskLogsResponse>;
 
@@ -52,6 +53,16 @@ impl BrokerService for BrokerApi {
         let (caller, request) = write(request)?;
         let verb = task::batch_create_tasks::batch_create_tasks;
         answer(verb(&self.0, &caller, &trace_id, request).await)
+    }
+
+    async fn stream_create_tasks(
+        &self,
+        request: Request<Streaming<v1::StreamCreateTasksRequest>>,
+    ) -> Answer<Self::StreamCreateTasksStream> {
+        let trace_id = trace_id(&request);
+        let (caller, requests) = write(request)?;
+        let verb = task::stream_create_tasks::stream_create_tasks;
+        answer(Ok(verb(&self.0, caller, trace_id, requests)))
     }
 
     async fn get_task(&self, request: Request<v1::GetTaskRequest>) -> Answer<v1::GetTaskResponse> {

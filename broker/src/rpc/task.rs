@@ -11,6 +11,7 @@ pub mod list_tasks;
 pub mod pause_task;
 pub mod resume_task;
 pub mod retry_task;
+pub mod stream_create_tasks;
 pub mod stream_task_logs;
 pub mod update_task;
 pub mod wait_task;

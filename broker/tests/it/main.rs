@@ -8,6 +8,7 @@ mod expired;
 mod harness;
 mod life;
 mod registry;
+mod stream_create_tasks;
 mod trace;
 mod watch;
 mod work;

@@ -559,6 +559,47 @@ pub struct BatchCreateTasksResponse {
     #[prost(message, repeated, tag = "1")]
     pub responses: ::prost::alloc::vec::Vec<CreateTaskResponse>,
 }
+/// See StreamCreateTasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StreamCreateTasksRequest {
+    /// 1 to 1,000 requests; `validate_only` is not heeded in a stream and must not be set.
+    #[prost(message, repeated, tag = "1")]
+    pub requests: ::prost::alloc::vec::Vec<CreateTaskRequest>,
+}
+/// See StreamCreateTasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StreamCreateTasksResponse {
+    /// One for each request, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<CreateTaskResult>,
+}
+/// What became of one task of a stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateTaskResult {
+    /// The task's id; empty when it was not created.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    /// An earlier request with this request id had created it.
+    #[prost(bool, tag = "2")]
+    pub deduplicated: bool,
+    /// Why it was not created; absent when it was.
+    #[prost(message, optional, tag = "3")]
+    pub error: ::core::option::Option<CreateTaskError>,
+}
+/// The answer that CreateTask would have given.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateTaskError {
+    /// A code of gRPC, e.g. 3 for INVALID_ARGUMENT.
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    /// For people.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// A serialized `google.rpc.Status` with all details, as in the trailer
+    /// `grpc-status-details-bin` of a call.
+    #[prost(bytes = "vec", tag = "3")]
+    pub status: ::prost::alloc::vec::Vec<u8>,
+}
 /// See GetTask.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetTaskRequest {
@@ -1197,6 +1238,39 @@ pub mod broker_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Creates tasks as they come, for loads of many thousands: one response for each request, in
+        /// their order, when its tasks are on disk. The broker reads no faster than it writes, so a stream
+        /// is slowed down where a single call would be refused. A task that cannot be created is said so
+        /// in its place and harms no other. What was not answered when a stream broke is sent again with
+        /// the same request ids. Errors of the stream: as any call; INVALID_ARGUMENT (number of requests).
+        pub async fn stream_create_tasks(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::StreamCreateTasksRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::StreamCreateTasksResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.BrokerService/StreamCreateTasks",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.BrokerService", "StreamCreateTasks"),
+                );
+            self.inner.streaming(req, path, codec).await
+        }
         /// Gets a task. Errors: INVALID_ARGUMENT (not an id); NOT_FOUND, with reason EXPIRED when the
         /// table that held it was dropped.
         pub async fn get_task(
@@ -1696,6 +1770,27 @@ pub mod broker_service_server {
             tonic::Response<super::BatchCreateTasksResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the StreamCreateTasks method.
+        type StreamCreateTasksStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::StreamCreateTasksResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Creates tasks as they come, for loads of many thousands: one response for each request, in
+        /// their order, when its tasks are on disk. The broker reads no faster than it writes, so a stream
+        /// is slowed down where a single call would be refused. A task that cannot be created is said so
+        /// in its place and harms no other. What was not answered when a stream broke is sent again with
+        /// the same request ids. Errors of the stream: as any call; INVALID_ARGUMENT (number of requests).
+        async fn stream_create_tasks(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::StreamCreateTasksRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::StreamCreateTasksStream>,
+            tonic::Status,
+        >;
         /// Gets a task. Errors: INVALID_ARGUMENT (not an id); NOT_FOUND, with reason EXPIRED when the
         /// table that held it was dropped.
         async fn get_task(
@@ -2031,6 +2126,55 @@ pub mod broker_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.BrokerService/StreamCreateTasks" => {
+                    #[allow(non_camel_case_types)]
+                    struct StreamCreateTasksSvc<T: BrokerService>(pub Arc<T>);
+                    impl<
+                        T: BrokerService,
+                    > tonic::server::StreamingService<super::StreamCreateTasksRequest>
+                    for StreamCreateTasksSvc<T> {
+                        type Response = super::StreamCreateTasksResponse;
+                        type ResponseStream = T::StreamCreateTasksStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::StreamCreateTasksRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrokerService>::stream_create_tasks(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StreamCreateTasksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

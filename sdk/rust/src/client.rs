@@ -3,6 +3,7 @@
 //! Every call has a deadline and is repeated with growing, jittered waits when the broker asks for
 //! it or cannot be reached. Creates always carry a `request_id`, so repeating them is safe.
 
+mod bulk;
 mod logs;
 mod task_types;
 mod tasks;

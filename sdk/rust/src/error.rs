@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::v1::CreateTaskError;
+
 /// One field of a request that was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -28,6 +30,12 @@ pub enum Error {
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         Self::Status(Box::new(remap(status)))
+    }
+}
+
+impl From<CreateTaskError> for Error {
+    fn from(error: CreateTaskError) -> Self {
+        Self::Status(Box::new(crate::status::of_result(error)))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The statuses that this side makes up, where no broker has spoken.
 
-use tonic::Status;
+use tonic::{Code, Status};
+
+use crate::v1::CreateTaskError;
 
 /// An answer lacks what the protocol says it holds.
 pub fn incomplete(what: &str) -> Status {
@@ -20,4 +22,10 @@ pub fn lease_lost() -> Status {
 /// A stream that should not end has ended.
 pub fn stream_ended() -> Status {
     Status::unavailable("the stream ended")
+}
+
+/// The answer that a task of a stream got, as a call would have got it.
+pub(crate) fn of_result(error: CreateTaskError) -> Status {
+    let CreateTaskError { code, message, status } = error;
+    Status::with_details(Code::from_i32(code), message, status.into())
 }

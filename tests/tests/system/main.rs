@@ -19,6 +19,7 @@ macro_rules! on_each_database {
     };
 }
 
+mod broken_stream;
 mod broker_failover;
 mod database_outage;
 mod killed_broker;

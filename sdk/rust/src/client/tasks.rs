@@ -190,7 +190,7 @@ impl Client {
     }
 }
 
-fn identify(request: &mut CreateTaskRequest) {
+pub(super) fn identify(request: &mut CreateTaskRequest) {
     if request.request_id.is_empty() {
         request.request_id = uuid::Uuid::new_v4().to_string();
     }
