@@ -95,6 +95,25 @@ impl Store {
         fence: &LeaderFence,
     ) -> Result<DropOutcome, StoreError> {
         let Some(_turn) = self.take_turn(shard) else { return Ok(DropOutcome::Busy) };
+        // Held to the end: on MySQL one that was stopped before its rename may still make it.
+        let Some(ddl) = Ddl::begin(self, shard, Guard::Led(fence)).await? else {
+            return Ok(DropOutcome::Busy);
+        };
+        let outcome = self.drop_with(&ddl, shard, terms, fence).await;
+        ddl.end().await;
+        if let Ok(DropOutcome::Dropped { .. }) = outcome {
+            self.give_room_back().await?;
+        }
+        outcome
+    }
+
+    async fn drop_with(
+        &self,
+        ddl: &Ddl<'_>,
+        shard: &ShardId,
+        terms: DropTerms,
+        fence: &LeaderFence,
+    ) -> Result<DropOutcome, StoreError> {
         if !self.is_off("drop.goes_on") {
             self.undo_what_was_only_begun(shard, fence).await?;
         }
@@ -109,28 +128,19 @@ impl Store {
                 if found.live_rows > 0 || is_retained || !is_archived {
                     return Ok(DropOutcome::Kept { live: found.live_rows > 0 });
                 }
+                // What was looked at is what is dropped: nothing was retried in between.
+                if !self.step_led(&seen, ShardState::Dropping, fence).await? {
+                    return Ok(DropOutcome::NotDrained);
+                }
             }
             ShardState::Dropping if !self.is_off("drop.goes_on") => {}
             _ => return Ok(DropOutcome::NotDrained),
         }
-        let Some(ddl) = Ddl::begin(self, shard, Guard::Led(fence)).await? else {
-            return Ok(DropOutcome::Busy);
-        };
-        // What was looked at is what is dropped: nothing was retried in between.
-        if seen.state == ShardState::Drained
-            && !self.step_led(&seen, ShardState::Dropping, fence).await?
-        {
-            ddl.end().await;
-            return Ok(DropOutcome::NotDrained);
-        }
         self.fault_point("drop.begun").await;
-        let outcome = self.drop_tables(&ddl, shard, terms).await;
-        ddl.end().await;
-        match outcome {
+        match self.drop_tables(ddl, shard, terms).await {
             Ok(DropOutcome::Dropped { .. }) => {
                 self.fault_point("drop.dropped").await;
                 self.forget_shard(shard, fence).await?;
-                self.give_room_back().await?;
                 Ok(DropOutcome::Dropped { rows: found.rows })
             }
             Ok(DropOutcome::Kept { live }) => {

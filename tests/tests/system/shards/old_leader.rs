@@ -20,8 +20,18 @@ with_and_without_its_guard!(
     before_the_rename,
     SHAPE,
     off & ["leader.epoch"],
-    "a task is lost by a drop of a governor that does not lead any more"
+    "a task is lost by a drop of a governor that does not lead any more": sqlite Sqlite,
+    postgres Postgres
 );
+
+/// On MySQL the named lock of the one that was stopped keeps the next from undoing the drop until
+/// its connection is dead, also without the epoch.
+async fn the_lock_keeps_the_next_away(backend: asyncflow_tests::Backend) {
+    for off in [&[][..], &["leader.epoch"]] {
+        assert_eq!(super::play(backend, SHAPE, off, before_the_rename).await, Ok(()));
+    }
+}
+on_each_database!(the_lock_keeps_the_next_away: mariadb MariaDb);
 
 /// It has asked for its epoch and found it in force. While it stands there on SQLite nobody can
 /// write, so that nobody can take the lead. It wakes up only when a pool of connections would look
