@@ -101,7 +101,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn last_change_seq(&self) -> Result<i64, StoreError> {
-        let sql = self.sql("SELECT seq FROM change_log ORDER BY seq DESC LIMIT 1");
+        let mut sql = self.sql("SELECT seq FROM change_log ORDER BY seq DESC LIMIT 1");
         let row = sql.one(self.reader()).await?;
         row.map_or(Ok(0), |row| Ok(row.try_get_by_index(0)?))
     }
@@ -111,7 +111,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn first_change_seq(&self) -> Result<Option<i64>, StoreError> {
-        let sql = self.sql("SELECT seq FROM change_log ORDER BY seq LIMIT 1");
+        let mut sql = self.sql("SELECT seq FROM change_log ORDER BY seq LIMIT 1");
         let row = sql.one(self.reader()).await?;
         row.map(|row| Ok(row.try_get_by_index(0)?)).transpose()
     }

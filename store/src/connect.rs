@@ -139,7 +139,7 @@ impl Store {
     }
 
     async fn look_at_clock(&self) -> Result<i64, StoreError> {
-        let sql = self.sql(&format!("SELECT {}", now_sql(self.0.backend)));
+        let mut sql = self.sql(&format!("SELECT {}", now_sql(self.0.backend)));
         let row = sql.one(&self.0.reader).await?;
         let row = row.ok_or_else(|| StoreError::Corrupt("the clock gave no row".into()))?;
         let now_ms = row.try_get_by_index(0)?;
@@ -259,7 +259,7 @@ async fn check_sqlite_version(
     database: &DatabaseConnection,
     time_max: Duration,
 ) -> Result<(), StoreError> {
-    let sql = Sql::new(Backend::Sqlite, "SELECT sqlite_version()", time_max);
+    let mut sql = Sql::new(Backend::Sqlite, "SELECT sqlite_version()", time_max);
     let row = sql.one(database).await?;
     let version: String = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
     if is_new_enough(&version) {

@@ -47,7 +47,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn list_duties(&self) -> Result<Vec<DutyRuns>, StoreError> {
-        let sql = self.sql(&format!("SELECT {COLUMNS} FROM duties ORDER BY name"));
+        let mut sql = self.sql(&format!("SELECT {COLUMNS} FROM duties ORDER BY name"));
         sql.all(self.reader()).await?.iter().map(read).collect()
     }
 }

@@ -76,8 +76,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         sql.push(" WHERE name = ").bind(NAME).push(" AND epoch = ").bind(fence.epoch);
         sql.push(" AND holder = ").bind(fence.holder.as_str());
-        let met =
-            self.transact(&sql, |_, tx, sql| Box::pin(async move { sql.run(tx).await })).await?;
+        let met = self
+            .transact(&sql, |_, tx, sql| Box::pin(async move { sql.clone().run(tx).await }))
+            .await?;
         if met == 1 { Ok(()) } else { Err(StoreError::NotLeader) }
     }
 

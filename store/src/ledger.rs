@@ -9,7 +9,13 @@ use std::collections::BTreeMap;
 use asyncflow_core::{id::ShardId, state::TaskState, task::Task};
 use sea_orm::DatabaseTransaction;
 
-use crate::{Store, backend::or_add, change::Change, error::StoreError};
+use crate::{
+    Store,
+    backend::or_add,
+    change::Change,
+    error::StoreError,
+    sql::{InsertInto, insert_rows},
+};
 
 /// Counts are spread over so many rows, so that two transactions seldom want the same one.
 const SLOTS: i16 = 16;
@@ -88,13 +94,12 @@ pub(crate) async fn add_counts(
             ]
         })
         .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut sql = store.sql(&format!("INSERT INTO task_counts ({COUNT_KEY}, n) VALUES "));
-    sql.rows(rows).push(&or_add(store.backend(), "task_counts", COUNT_KEY, "n"));
-    sql.run(tx).await?;
-    Ok(())
+    let into = InsertInto {
+        table: "task_counts",
+        columns: &["task_type", "shard", "user_name", "state", "slot", "n"],
+        or: &or_add(store.backend(), "task_counts", COUNT_KEY, "n"),
+    };
+    insert_rows(store, tx, into, rows).await
 }
 
 /// A renewed lease is no news: only the lease's end, the beats and the revision moved.

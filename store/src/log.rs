@@ -5,7 +5,13 @@ use std::collections::BTreeMap;
 use asyncflow_core::id::TaskId;
 use sea_orm::{DatabaseTransaction, Value};
 
-use crate::{Store, backend::or_ignore, error::StoreError, leader::LeaderFence};
+use crate::{
+    Store,
+    backend::or_ignore,
+    error::StoreError,
+    leader::LeaderFence,
+    sql::{InsertInto, insert_rows},
+};
 
 /// The first so many bytes of an attempt's log are kept.
 const HEAD_BYTES: i64 = 64 * 1_024;
@@ -154,13 +160,12 @@ async fn append_once(
             chunk.bytes.clone().into(),
         ]
     });
-    let mut sql = store.sql(
-        "INSERT INTO task_log_chunks (task_id, attempt, byte_offset, stream, time_ms, bytes) \
-         VALUES ",
-    );
-    sql.rows(rows);
-    sql.push(&or_ignore(store.backend(), "task_id, attempt, byte_offset", "attempt"));
-    sql.run(tx).await?;
+    let into = InsertInto {
+        table: "task_log_chunks",
+        columns: &["task_id", "attempt", "byte_offset", "stream", "time_ms", "bytes"],
+        or: &or_ignore(store.backend(), "task_id, attempt, byte_offset", "attempt"),
+    };
+    insert_rows(store, tx, into, rows).await?;
     for ((id, attempt), end) in ends {
         if end > HEAD_BYTES + TAIL_BYTES {
             let mut sql = store.sql("DELETE FROM task_log_chunks WHERE task_id = ");

@@ -3,7 +3,7 @@
 //! sea-orm's builders have static table names; a shard's tables have not. Names that are pushed
 //! here come from checked ids or from this crate, values are only ever bound.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, mem, time::Duration};
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
@@ -12,8 +12,11 @@ use crate::{
     error::{StoreError, TimedOut},
 };
 
-/// Most bound values of one statement; SQLite's limit (32,766) is the smallest.
-pub(crate) const VALUES_MAX: usize = 30_000;
+mod arrays;
+mod insert;
+
+pub(crate) use arrays::Arrays;
+pub(crate) use insert::{InsertInto, insert_rows};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Sql {
@@ -59,17 +62,6 @@ impl Sql {
         self.push(")")
     }
 
-    /// `(?, ?), (?, ?), …`
-    pub fn rows(&mut self, rows: impl IntoIterator<Item = Vec<Value>>) -> &mut Self {
-        for (at, row) in rows.into_iter().enumerate() {
-            if at > 0 {
-                self.push(", ");
-            }
-            self.tuple(row);
-        }
-        self
-    }
-
     /// `column IN (…)`. The list is filled up to a power of two with its last member, so that
     /// batches of all sizes share a few prepared statements. The list must not be empty.
     pub fn is_in<V: Into<Value> + Clone>(&mut self, column: &str, list: &[V]) -> &mut Self {
@@ -79,26 +71,39 @@ impl Sql {
         self.push(column).push(" IN ").tuple(values)
     }
 
-    fn statement(&self) -> Statement {
+    #[cfg(test)]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn statement(&mut self) -> Statement {
         let backend = match self.backend {
             Backend::Sqlite => DbBackend::Sqlite,
             Backend::Mysql => DbBackend::MySql,
             Backend::Postgres => DbBackend::Postgres,
         };
-        Statement::from_sql_and_values(backend, self.text.clone(), self.values.clone())
+        let (text, values) = (mem::take(&mut self.text), mem::take(&mut self.values));
+        Statement::from_sql_and_values(backend, text, values)
     }
 
-    pub async fn all(&self, db: &impl ConnectionTrait) -> Result<Vec<QueryResult>, StoreError> {
-        self.in_time(db.query_all_raw(self.statement())).await
+    /// Runs it, which empties it; so do the others.
+    pub async fn all(&mut self, db: &impl ConnectionTrait) -> Result<Vec<QueryResult>, StoreError> {
+        let statement = self.statement();
+        self.in_time(db.query_all_raw(statement)).await
     }
 
-    pub async fn one(&self, db: &impl ConnectionTrait) -> Result<Option<QueryResult>, StoreError> {
-        self.in_time(db.query_one_raw(self.statement())).await
+    pub async fn one(
+        &mut self,
+        db: &impl ConnectionTrait,
+    ) -> Result<Option<QueryResult>, StoreError> {
+        let statement = self.statement();
+        self.in_time(db.query_one_raw(statement)).await
     }
 
-    /// Runs it and tells how many rows it met.
-    pub async fn run(&self, db: &impl ConnectionTrait) -> Result<u64, StoreError> {
-        Ok(self.in_time(db.execute_raw(self.statement())).await?.rows_affected())
+    /// Tells how many rows it met.
+    pub async fn run(&mut self, db: &impl ConnectionTrait) -> Result<u64, StoreError> {
+        let statement = self.statement();
+        Ok(self.in_time(db.execute_raw(statement)).await?.rows_affected())
     }
 
     async fn in_time<T>(

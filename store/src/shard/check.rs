@@ -57,7 +57,7 @@ impl Store {
     async fn last_finish_ms(&self, table: &str) -> Result<Option<i64>, StoreError> {
         let mut last: Option<i64> = None;
         for state in terminal_states() {
-            let sql = self.sql(&format!(
+            let mut sql = self.sql(&format!(
                 "SELECT order_time FROM {table} WHERE state = {} ORDER BY order_time DESC LIMIT 1",
                 state.code()
             ));

@@ -118,7 +118,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         for state in states {
             let code = state.code();
-            let sql = self.sql(&format!("SELECT 1 FROM {table} WHERE state = {code} LIMIT 1"));
+            let mut sql = self.sql(&format!("SELECT 1 FROM {table} WHERE state = {code} LIMIT 1"));
             if sql.one(self.reader()).await?.is_some() {
                 return Ok(true);
             }

@@ -222,7 +222,7 @@ impl Store {
     }
 
     async fn has_table(&self, table: &str) -> Result<bool, StoreError> {
-        let look = self.sql(&format!("SELECT 1 FROM {table} LIMIT 1"));
+        let mut look = self.sql(&format!("SELECT 1 FROM {table} LIMIT 1"));
         match look.one(self.reader()).await {
             Ok(_) => Ok(true),
             Err(StoreError::NoSuchTable(_)) => Ok(false),

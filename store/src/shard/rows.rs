@@ -72,7 +72,7 @@ impl Store {
 
     /// The same of a table, whatever it is called at the moment.
     pub(super) async fn newest_key_in(&self, tasks: &str) -> Result<Option<i64>, StoreError> {
-        let sql = self.sql(&format!("SELECT id FROM {tasks} ORDER BY id DESC LIMIT 1"));
+        let mut sql = self.sql(&format!("SELECT id FROM {tasks} ORDER BY id DESC LIMIT 1"));
         let newest = sql.one(self.reader()).await?;
         newest.map(|row| Ok(row.try_get_by_index(0)?)).transpose()
     }
@@ -109,7 +109,7 @@ impl Store {
         last: i64,
     ) -> Result<BTreeMap<i64, Vec<Attempt>>, StoreError> {
         let table = shard.attempt_table();
-        let mut sql = self.sql(&format!("SELECT task_key, {ATTEMPT_COLUMNS} FROM {table}"));
+        let mut sql = self.sql(&format!("SELECT {} FROM {table}", ATTEMPT_COLUMNS.join(", ")));
         sql.push(" WHERE task_key > ").bind(after).push(" AND task_key <= ").bind(last);
         sql.push(" ORDER BY task_key, attempt");
         let mut by_key: BTreeMap<i64, Vec<Attempt>> = BTreeMap::new();

@@ -9,7 +9,12 @@ use asyncflow_core::{
 use sea_orm::{DatabaseTransaction, Value};
 
 use super::{Parts, Taker};
-use crate::{Store, error::StoreError, leader::LeaderFence};
+use crate::{
+    Store,
+    error::StoreError,
+    leader::LeaderFence,
+    sql::{InsertInto, insert_rows},
+};
 
 impl Store {
     /// What a session got by an acquire id, as far as it still holds it: the answer to a repeated
@@ -77,10 +82,8 @@ pub(super) async fn note<'a>(
             serde_json::to_vec(&tasks).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         rows.push(vec![session_id.into(), acquire_id.into(), tasks.into(), now_ms.into()]);
     }
-    let mut sql =
-        store.sql("INSERT INTO acquires (session_id, acquire_id, tasks, create_time_ms) VALUES ");
-    sql.rows(rows).run(tx).await?;
-    Ok(())
+    let columns = ["session_id", "acquire_id", "tasks", "create_time_ms"];
+    insert_rows(store, tx, InsertInto { table: "acquires", columns: &columns, or: "" }, rows).await
 }
 
 /// Which of the takers, by their place, have used their acquire id before.

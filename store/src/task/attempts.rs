@@ -9,9 +9,22 @@ use sea_orm::QueryResult;
 use super::{GetError, row::read_failure};
 use crate::{Store, error::StoreError, shard::Place};
 
-/// The columns after `task_key`.
-pub(crate) const COLUMNS: &str = "attempt, run, worker_id, session_id, stage, claim_time_ms, \
-     start_time_ms, end_time_ms, outcome, failure_reason, failure_message, exit_code";
+/// The columns of an ended attempt, the key of its task first.
+pub(crate) const COLUMNS: [&str; 13] = [
+    "task_key",
+    "attempt",
+    "run",
+    "worker_id",
+    "session_id",
+    "stage",
+    "claim_time_ms",
+    "start_time_ms",
+    "end_time_ms",
+    "outcome",
+    "failure_reason",
+    "failure_message",
+    "exit_code",
+];
 
 impl Store {
     /// At most `limit` ended attempts in their order, those with a number above `after`.
@@ -31,15 +44,16 @@ impl Store {
             Place::Here => {}
         }
         let table = id.shard.attempt_table();
-        let mut sql = self.sql(&format!("SELECT {COLUMNS} FROM {table} WHERE task_key = "));
+        let mut sql =
+            self.sql(&format!("SELECT {} FROM {table} WHERE task_key = ", COLUMNS.join(", ")));
         sql.bind(id.key).push(" AND attempt > ").bind(after);
         sql.push(" ORDER BY attempt LIMIT ").bind(i64::from(limit));
         let rows = sql.all(self.reader()).await?;
-        Ok(rows.iter().map(|row| read(row, 0)).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(|row| read(row, 1)).collect::<Result<_, _>>()?)
     }
 }
 
-/// An attempt from [`COLUMNS`], which start at `at`.
+/// An attempt from [`COLUMNS`]; `at` is where the second of them stands.
 pub(crate) fn read(row: &QueryResult, at: usize) -> Result<Attempt, StoreError> {
     let code: i16 = row.try_get_by_index(at + 8)?;
     Ok(Attempt {

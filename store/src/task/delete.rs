@@ -126,7 +126,7 @@ impl Store {
                 if let Some(fence) = fence {
                     check_fence(store, tx, fence).await?;
                 }
-                sql.run(tx).await
+                sql.clone().run(tx).await
             })
         })
         .await

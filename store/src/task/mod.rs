@@ -17,6 +17,7 @@ mod reap;
 mod release;
 mod requests;
 mod row;
+mod update;
 mod write;
 
 pub use apply::{Applied, ApplyError};

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use asyncflow_core::{create::NewTask, id::TaskId};
 use sea_orm::DatabaseTransaction;
 
-use crate::{Store, error::StoreError};
+use crate::{
+    Store,
+    error::StoreError,
+    sql::{InsertInto, insert_rows},
+};
 
 /// By user and request id: the digest of the request, and its task. In the order of the table's
 /// key, in which everybody writes it.
@@ -70,16 +74,10 @@ pub(super) async fn note(
     requests: Requests<'_>,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    if requests.is_empty() {
-        return Ok(());
-    }
-    let mut sql = store.sql(
-        "INSERT INTO request_dedup (user_name, request_id, digest, task_id, create_time_ms) \
-         VALUES ",
-    );
-    sql.rows(requests.into_iter().map(|((user, request_id), (digest, id))| {
+    let columns = ["user_name", "request_id", "digest", "task_id", "create_time_ms"];
+    let rows = requests.into_iter().map(|((user, request_id), (digest, id))| {
         vec![user.into(), request_id.into(), digest.into(), id.to_string().into(), now_ms.into()]
-    }));
-    sql.run(tx).await?;
-    Ok(())
+    });
+    insert_rows(store, tx, InsertInto { table: "request_dedup", columns: &columns, or: "" }, rows)
+        .await
 }

@@ -12,19 +12,20 @@ use asyncflow_core::{
 };
 use sea_orm::{DatabaseTransaction, Value};
 
-use super::row::{self, Parts, REVISION};
+use super::{
+    row::{self, Parts},
+    update,
+};
 use crate::{
     Store,
     backend::{for_update, now_sql},
     error::StoreError,
     ledger::Ledger,
-    sql::{Sql, VALUES_MAX},
+    sql::{InsertInto, insert_rows},
 };
 
 /// Rows per SELECT … IN.
 const KEYS_MAX: usize = 512;
-/// Rows per UPDATE: a CASE is searched from its start for every row.
-const UPDATE_ROWS_MAX: usize = 64;
 
 /// The rows of one shard that are locked in this transaction.
 pub(crate) struct Batch {
@@ -33,13 +34,13 @@ pub(crate) struct Batch {
 }
 
 /// A locked row: as it was read, as it will be, and what goes with it.
-struct Row {
-    before: Task,
-    after: Task,
-    context: Option<Content>,
-    result: Option<ResultChange>,
-    labels: Option<Labels>,
-    ended: Vec<Attempt>,
+pub(super) struct Row {
+    pub before: Task,
+    pub after: Task,
+    pub context: Option<Content>,
+    pub result: Option<ResultChange>,
+    pub labels: Option<Labels>,
+    pub ended: Vec<Attempt>,
 }
 
 impl Row {
@@ -113,17 +114,7 @@ impl Batch {
         let rows: Vec<Row> = (self.rows.into_values())
             .filter(|row| row.before.revision != row.after.revision)
             .collect();
-        let mut groups: BTreeMap<Vec<&'static str>, Vec<Update>> = BTreeMap::new();
-        for row in &rows {
-            let update = Update::of(row)?;
-            let columns = update.changes.iter().map(|(column, _)| *column).collect();
-            groups.entry(columns).or_default().push(update);
-        }
-        for (columns, updates) in &groups {
-            for chunk in updates.chunks(UPDATE_ROWS_MAX) {
-                write_updates(store, tx, &self.shard, columns, chunk).await?;
-            }
-        }
+        update::write(store, tx, &self.shard, &rows).await?;
         write_attempts(store, tx, &self.shard, &rows).await?;
         let labelled = rows.iter().filter_map(|row| Some((row.after.id.key, row.labels.as_ref()?)));
         let labelled: Vec<_> = labelled.collect();
@@ -134,99 +125,6 @@ impl Batch {
         }
         Ok(())
     }
-}
-
-/// The changed columns of one row.
-struct Update {
-    key: i64,
-    revision: i64,
-    changes: Vec<(&'static str, Value)>,
-}
-
-impl Update {
-    fn of(row: &Row) -> Result<Self, StoreError> {
-        let (before, after) = (row::head_values(&row.before), row::head_values(&row.after));
-        let mut changes: Vec<(&'static str, Value)> = (row::HEAD.into_iter())
-            .zip(before.into_iter().zip(after))
-            .filter(|(_, (before, after))| before != after)
-            .map(|(column, (_, after))| (column, after))
-            .collect();
-        if let Some(context) = &row.context {
-            let values = row::content_values(Some(context));
-            changes.extend(["context", "context_type"].into_iter().zip(values));
-        }
-        if let Some(change) = &row.result {
-            changes.extend(["result", "result_type"].into_iter().zip(result_values(change)));
-        }
-        if let Some(labels) = &row.labels {
-            changes.push(("labels", row::encode_labels(labels)?.into()));
-        }
-        Ok(Self { key: row.before.id.key, revision: row.before.revision, changes })
-    }
-}
-
-/// The new values of `result`, and of `result_type` unless it stays.
-fn result_values(change: &ResultChange) -> Vec<Value> {
-    match change {
-        ResultChange::Keep(content) => row::content_values(Some(content)),
-        ResultChange::Clear => row::content_values(None),
-        ResultChange::Expire => vec![row::NO_BYTES.into()],
-    }
-}
-
-/// One UPDATE for rows that change the same columns: a value that all of them get is set plainly,
-/// the others by a CASE on the key. The rows are locked, so a revision that does not match means
-/// that somebody wrote past this module; the transaction is then repeated.
-async fn write_updates(
-    store: &Store,
-    tx: &DatabaseTransaction,
-    shard: &ShardId,
-    columns: &[&'static str],
-    updates: &[Update],
-) -> Result<(), StoreError> {
-    let mut sql = store.sql(&format!("UPDATE {} SET ", shard.task_table()));
-    for (at, column) in columns.iter().enumerate() {
-        sql.push(if at > 0 { ", " } else { "" }).push(column).push(" = ");
-        by_key(&mut sql, updates, |update| &update.changes[at].1);
-    }
-    let keys: Vec<i64> = updates.iter().map(|update| update.key).collect();
-    let revisions: Vec<Value> = updates.iter().map(|update| update.revision.into()).collect();
-    let pairs: Vec<(i64, &Value)> = keys.iter().copied().zip(&revisions).collect();
-    sql.push(" WHERE ");
-    if let [key] = keys[..] {
-        sql.push("id = ").bind(key);
-    } else {
-        sql.is_in("id", &keys);
-    }
-    sql.push(" AND ").push(row::HEAD[REVISION]).push(" = ");
-    case(&mut sql, &pairs);
-    if sql.run(tx).await? == updates.len() as u64 {
-        Ok(())
-    } else {
-        Err(StoreError::Contended(std::sync::Arc::new(RevisionMoved)))
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the revision of a locked row moved")]
-struct RevisionMoved;
-
-fn by_key<'a>(sql: &mut Sql, updates: &'a [Update], value: impl Fn(&'a Update) -> &'a Value) {
-    let pairs: Vec<(i64, &Value)> = updates.iter().map(|u| (u.key, value(u))).collect();
-    case(sql, &pairs);
-}
-
-fn case(sql: &mut Sql, pairs: &[(i64, &Value)]) {
-    let Some((_, first)) = pairs.first() else { return };
-    if pairs.iter().all(|(_, value)| value == first) {
-        sql.bind((*first).clone());
-        return;
-    }
-    sql.push("CASE id");
-    for (key, value) in pairs {
-        sql.push(" WHEN ").bind(*key).push(" THEN ").bind((*value).clone());
-    }
-    sql.push(" END");
 }
 
 async fn write_attempts(
@@ -246,13 +144,9 @@ pub(crate) async fn insert_attempts(
     shard: &ShardId,
     ended: &[(i64, &Attempt)],
 ) -> Result<(), StoreError> {
-    for chunk in ended.chunks(VALUES_MAX / 13) {
-        let table = shard.attempt_table();
-        let columns = super::attempts::COLUMNS;
-        let mut sql = store.sql(&format!("INSERT INTO {table} (task_key, {columns}) VALUES "));
-        sql.rows(chunk.iter().map(|(key, ended)| attempt_values(*key, ended))).run(tx).await?;
-    }
-    Ok(())
+    let (table, columns) = (shard.attempt_table(), super::attempts::COLUMNS);
+    let rows = ended.iter().map(|(key, ended)| attempt_values(*key, ended));
+    insert_rows(store, tx, InsertInto { table: &table, columns: &columns, or: "" }, rows).await
 }
 
 fn attempt_values(key: i64, ended: &Attempt) -> Vec<Value> {
@@ -280,18 +174,14 @@ pub(crate) async fn insert_tasks(
     shard: &ShardId,
     tasks: &[&FullTask],
 ) -> Result<(), StoreError> {
-    let names = [&row::HEAD[..], &row::BODY[..]].concat();
-    for chunk in tasks.chunks(VALUES_MAX / names.len()) {
-        let table = shard.task_table();
-        let mut sql = store.sql(&format!("INSERT INTO {table} ({}) VALUES ", names.join(", ")));
-        let mut rows = Vec::with_capacity(chunk.len());
-        for full in chunk {
-            let mut values = row::head_values(&full.task);
-            values.extend(row::body_values(&full.body)?);
-            rows.push(values);
-        }
-        sql.rows(rows).run(tx).await?;
+    let (table, columns) = (shard.task_table(), [&row::HEAD[..], &row::BODY[..]].concat());
+    let mut rows = Vec::with_capacity(tasks.len());
+    for full in tasks {
+        let mut values = row::head_values(&full.task);
+        values.extend(row::body_values(&full.body)?);
+        rows.push(values);
     }
+    insert_rows(store, tx, InsertInto { table: &table, columns: &columns, or: "" }, rows).await?;
     let labelled: Vec<_> = tasks.iter().map(|full| (full.task.id.key, &full.body.labels)).collect();
     insert_labels(store, tx, shard, &labelled).await
 }
@@ -306,13 +196,9 @@ async fn insert_labels(
         .flat_map(|(key, labels)| labels.iter().map(|(n, v)| (n.as_str(), v.as_str(), *key)))
         .collect();
     rows.sort_unstable();
-    for chunk in rows.chunks(VALUES_MAX / 3) {
-        let table = shard.label_table();
-        let mut sql = store.sql(&format!("INSERT INTO {table} (name, value, task_key) VALUES "));
-        let values = chunk.iter().map(|(n, v, key)| vec![(*n).into(), (*v).into(), (*key).into()]);
-        sql.rows(values).run(tx).await?;
-    }
-    Ok(())
+    let (table, columns) = (shard.label_table(), ["name", "value", "task_key"]);
+    let rows = rows.into_iter().map(|(n, v, key)| vec![n.into(), v.into(), key.into()]);
+    insert_rows(store, tx, InsertInto { table: &table, columns: &columns, or: "" }, rows).await
 }
 
 /// Deletes the rows of `table` whose `column` is one of `keys`.

@@ -11,7 +11,8 @@ impl Store {
     pub async fn end_session(&self, session_id: i64) -> Result<(), StoreError> {
         let mut sql = self.sql("DELETE FROM workers WHERE session_id = ");
         sql.bind(session_id);
-        self.transact(&sql, |_, tx, sql| Box::pin(async move { sql.run(tx).await })).await?;
+        self.transact(&sql, |_, tx, sql| Box::pin(async move { sql.clone().run(tx).await }))
+            .await?;
         Ok(())
     }
 }

@@ -27,7 +27,8 @@ impl Store {
         }
         let sessions: Vec<i64> = sorted.iter().map(|touch| touch.session_id).collect();
         sql.push(" ELSE running END WHERE ").is_in("session_id", &sessions);
-        self.transact(&sql, |_, tx, sql| Box::pin(async move { sql.run(tx).await })).await?;
+        self.transact(&sql, |_, tx, sql| Box::pin(async move { sql.clone().run(tx).await }))
+            .await?;
         Ok(())
     }
 

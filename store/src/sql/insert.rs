@@ -1,0 +1,220 @@
+//! Inserts many rows with few texts.
+//!
+//! A text that a server has not seen costs it more than the rows that come with it: it is parsed and
+//! planned, and takes memory for every value (`docs/adr/0012-few-texts.md`). So rows that lack the
+//! same columns go together, and
+//!
+//! - on PostgreSQL as one array a column: one text for any number of rows,
+//! - elsewhere as `VALUES` of 256, 128, 64 … 1 rows: nine texts for any number of rows.
+
+use std::collections::BTreeMap;
+
+use sea_orm::{DatabaseTransaction, Value};
+
+use super::{Sql, arrays::Arrays};
+use crate::{Store, backend::Backend, error::StoreError};
+
+/// Most rows of a statement with `VALUES`; the others are its halves.
+const WIDTH_MAX: usize = 256;
+/// Most rows of a statement with arrays.
+const ARRAY_MAX: usize = 1_000;
+
+/// Rows that are NULL in the same columns.
+type Alike = Vec<Vec<Value>>;
+
+/// Where rows go. Names and text come from this crate or from checked ids.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InsertInto<'a> {
+    pub table: &'a str,
+    pub columns: &'a [&'a str],
+    /// What happens to a row whose key is there, or nothing: it is an error.
+    pub or: &'a str,
+}
+
+/// Inserts rows, which are in the order in which the database is to meet their keys; those that are
+/// NULL in other columns come one kind after the other.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn insert_rows(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    into: InsertInto<'_>,
+    rows: impl IntoIterator<Item = Vec<Value>>,
+) -> Result<(), StoreError> {
+    let mut kinds: BTreeMap<Vec<bool>, Alike> = BTreeMap::new();
+    for row in rows {
+        let nulls = row.iter().map(|value| *value == value.as_null()).collect();
+        kinds.entry(nulls).or_default().push(row);
+    }
+    for (nulls, rows) in kinds {
+        insert_alike(store, tx, into, &nulls, rows).await?;
+    }
+    Ok(())
+}
+
+async fn insert_alike(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    InsertInto { table, columns, or }: InsertInto<'_>,
+    nulls: &[bool],
+    rows: Alike,
+) -> Result<(), StoreError> {
+    let fills: Vec<Fill> = (0..columns.len())
+        .map(|at| if nulls[at] { Fill::Omitted } else { Fill::of(&rows, at) })
+        .collect();
+    let named = columns.iter().zip(&fills).filter(|(_, fill)| **fill != Fill::Omitted);
+    let names: Vec<&str> = named.map(|(name, _)| *name).collect();
+    let head = format!("INSERT INTO {table} ({}) ", names.join(", "));
+    let mut rows = rows.into_iter();
+    while rows.len() > 0 {
+        let mut sql = store.sql(&head);
+        if store.backend() == Backend::Postgres {
+            push_arrays(&mut sql, &fills, rows.by_ref().take(ARRAY_MAX))?;
+        } else {
+            push_values(&mut sql, &fills, width(rows.len()), &mut rows);
+        }
+        sql.push(or).run(tx).await?;
+    }
+    Ok(())
+}
+
+/// The greatest power of two that is not above `count`, which is not 0.
+fn width(count: usize) -> usize {
+    (1 << count.ilog2()).min(WIDTH_MAX)
+}
+
+/// How the values of a column are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fill {
+    /// NULL everywhere.
+    Omitted,
+    /// The same blank everywhere, a part of the text.
+    Blank(&'static str),
+    Bound,
+}
+
+impl Fill {
+    /// A column without a NULL.
+    fn of(rows: &[Vec<Value>], at: usize) -> Self {
+        let blank = rows.first().and_then(|row| blank(&row[at]));
+        match blank {
+            Some((blank, text)) if rows.iter().all(|row| row[at] == blank) => Self::Blank(text),
+            _ => Self::Bound,
+        }
+    }
+}
+
+/// What is blank among the values of this kind, and its text.
+fn blank(value: &Value) -> Option<(Value, &'static str)> {
+    match value {
+        Value::SmallInt(_) => Some((0_i16.into(), "0")),
+        Value::Int(_) => Some((0_i32.into(), "0")),
+        Value::BigInt(_) => Some((0_i64.into(), "0")),
+        Value::String(_) => Some(("".into(), "''")),
+        _ => None,
+    }
+}
+
+fn push_values(
+    sql: &mut Sql,
+    fills: &[Fill],
+    width: usize,
+    rows: &mut impl Iterator<Item = Vec<Value>>,
+) {
+    sql.push("VALUES ");
+    for at in 0..width {
+        let Some(row) = rows.next() else { break };
+        let mut before = if at > 0 { ", (" } else { "(" };
+        for (value, fill) in row.into_iter().zip(fills) {
+            match fill {
+                Fill::Omitted => continue,
+                Fill::Blank(text) => sql.push(before).push(text),
+                Fill::Bound => sql.push(before).bind(value),
+            };
+            before = ", ";
+        }
+        sql.push(")");
+    }
+}
+
+fn push_arrays(
+    sql: &mut Sql,
+    fills: &[Fill],
+    rows: impl Iterator<Item = Vec<Value>>,
+) -> Result<(), StoreError> {
+    let bound: Vec<bool> = fills.iter().map(|fill| *fill == Fill::Bound).collect();
+    let mut arrays = Arrays::new(bound.iter().filter(|bound| **bound).count());
+    for row in rows {
+        let kept = row.into_iter().zip(&bound).filter(|(_, bound)| **bound);
+        arrays.push(kept.map(|(value, _)| value));
+    }
+    let (mut before, mut column) = ("SELECT ", 0);
+    for fill in fills {
+        match fill {
+            Fill::Omitted => continue,
+            Fill::Blank(text) => {
+                sql.push(before).push(text);
+            }
+            Fill::Bound => {
+                sql.push(before).push("v.").push(&Arrays::name(column));
+                column += 1;
+            }
+        }
+        before = ", ";
+    }
+    sql.push(" FROM ");
+    arrays.push_to(sql)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn rows() -> Vec<Vec<Value>> {
+        vec![
+            vec![1_i64.into(), "".into(), 0_i16.into(), None::<i64>.into()],
+            vec![2_i64.into(), "x".into(), 0_i16.into(), None::<i64>.into()],
+        ]
+    }
+
+    fn fills(rows: &[Vec<Value>]) -> Vec<Fill> {
+        (0..3).map(|at| Fill::of(rows, at)).chain([Fill::Omitted]).collect()
+    }
+
+    #[test]
+    fn nulls_are_left_out_and_blanks_are_part_of_the_text() {
+        let mut sql = Sql::new(Backend::Mysql, "", Duration::ZERO);
+        let rows = rows();
+        push_values(&mut sql, &fills(&rows), 2, &mut rows.into_iter());
+        assert_eq!(sql.text(), "VALUES (?, ?, 0), (?, ?, 0)");
+    }
+
+    #[test]
+    fn arrays_have_one_text_for_any_number_of_rows() {
+        let mut sql = Sql::new(Backend::Postgres, "", Duration::ZERO);
+        let rows = rows();
+        let made = push_arrays(&mut sql, &fills(&rows), rows.into_iter());
+        assert!(made.is_ok());
+        assert_eq!(
+            sql.text(),
+            "SELECT v.c0, v.c1, 0 FROM UNNEST($1::BIGINT[], $2::TEXT[]) AS v (c0, c1)"
+        );
+    }
+
+    #[test]
+    fn any_number_of_rows_is_a_sum_of_few_widths() {
+        let widths = |mut count: usize| {
+            let mut widths = Vec::new();
+            while count > 0 {
+                widths.push(width(count));
+                count -= width(count);
+            }
+            widths
+        };
+        assert_eq!(widths(1), [1]);
+        assert_eq!(widths(100), [64, 32, 4]);
+        assert_eq!(widths(515), [256, 256, 2, 1]);
+    }
+}
