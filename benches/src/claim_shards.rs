@@ -88,6 +88,7 @@ async fn claim(store: &Store, subject: &mut Subject, batch: usize) -> Result<Cla
         task_type: subject.task_type.name.clone(),
         limit: want,
         takers: vec![taker],
+        is_alone: true,
         after: subject.marks.clone(),
         handout_ttl_ms: 60_000,
     };

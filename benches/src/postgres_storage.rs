@@ -137,6 +137,7 @@ async fn live(store: &Store, of: &Arc<TaskType>, session_id: i64) -> Result<(), 
         task_type: of.name.clone(),
         limit: BATCH as u32,
         takers: vec![taker],
+        is_alone: true,
         after: BTreeMap::new(),
         handout_ttl_ms: LEASE_TTL_MS,
     };

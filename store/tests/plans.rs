@@ -57,7 +57,14 @@ fn claim_of(limit: u32, after: BTreeMap<ShardId, Mark>) -> ClaimRequest {
     let taker =
         Taker { worker_id: "w".into(), session_id: 1, acquire_id: String::new(), want: limit };
     let task_type = TypeName::new("work").unwrap();
-    ClaimRequest { task_type, limit, takers: vec![taker], after, handout_ttl_ms: 10_000 }
+    ClaimRequest {
+        task_type,
+        limit,
+        takers: vec![taker],
+        is_alone: false,
+        after,
+        handout_ttl_ms: 10_000,
+    }
 }
 
 /// Claims and completes with marks, as a broker does.

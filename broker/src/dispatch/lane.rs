@@ -114,8 +114,8 @@ impl Lane {
                 lock = None;
                 continue;
             }
-            self.thin_out(&dispatch, &mut lock).await;
-            next_look = Some(match self.look(&dispatch).await {
+            let is_alone = self.thin_out(&dispatch, &mut lock).await;
+            next_look = Some(match self.look(&dispatch, is_alone).await {
                 Ok(next_look) => next_look,
                 Err(error) => {
                     tracing::warn!(task_type = %self.name, %error, "claiming failed");
@@ -126,21 +126,21 @@ impl Lane {
     }
 
     /// Promotes and claims until there is nothing left to claim or nobody left who waits.
-    async fn look(&self, dispatch: &Dispatch) -> Result<Instant, StoreError> {
+    async fn look(&self, dispatch: &Dispatch, is_alone: bool) -> Result<Instant, StoreError> {
         self.promote(dispatch).await?;
         let mut full = false;
-        while let Some(more) = self.claim(dispatch, full).await? {
+        while let Some(more) = self.claim(dispatch, full, is_alone).await? {
             full = more;
         }
         self.next_look(dispatch).await
     }
 
     /// Brokers that share a database keep out of each other's way: one holds the type's lock as
-    /// long as somebody waits there. Being wrong costs time only.
-    async fn thin_out(&self, dispatch: &Dispatch, lock: &mut Option<LockGuard>) {
+    /// long as somebody waits there. Whether this one does; being wrong costs time only.
+    async fn thin_out(&self, dispatch: &Dispatch, lock: &mut Option<LockGuard>) -> bool {
         let shared = &dispatch.shared;
         if !shared.settings.shared_database || lock.as_ref().is_some_and(LockGuard::is_held) {
-            return;
+            return true;
         }
         let name = format!("claim:{}", self.name);
         let taken = shared.store.locks().try_acquire(&name, shared.settings.lock_ttl).await;
@@ -149,6 +149,7 @@ impl Lane {
             let delay_ms = rand::random_range(0..=UNLOCKED_DELAY_MS_MAX);
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         }
+        lock.is_some()
     }
 
     async fn promote(&self, dispatch: &Dispatch) -> Result<(), StoreError> {
@@ -184,7 +185,12 @@ impl Lane {
 
     /// One claim for everybody who waits, fully if it is asked for or overdue. `Some(full)` = claim
     /// again, fully or not.
-    async fn claim(&self, dispatch: &Dispatch, full: bool) -> Result<Option<bool>, StoreError> {
+    async fn claim(
+        &self,
+        dispatch: &Dispatch,
+        full: bool,
+        is_alone: bool,
+    ) -> Result<Option<bool>, StoreError> {
         let shared = &dispatch.shared;
         let limit = match shared.store.get_type(&self.name).await? {
             Some(task_type) if !task_type.paused => task_type.schedule_limit.unsigned_abs(),
@@ -205,6 +211,7 @@ impl Lane {
             task_type: self.name.clone(),
             limit,
             takers,
+            is_alone,
             after,
             handout_ttl_ms: shared.settings.handout_ttl_ms,
         };

@@ -4,7 +4,8 @@
 //! planned, and takes memory for every value (`docs/adr/0012-few-texts.md`). So rows that lack the
 //! same columns go together, and
 //!
-//! - on PostgreSQL as one array a column: one text for any number of rows,
+//! - on PostgreSQL as one array a column: one text for any number of rows but one, which is planned
+//!   faster by itself,
 //! - elsewhere as `VALUES` of 256, 128, 64 … 1 rows: nine texts for any number of rows.
 
 use std::collections::BTreeMap;
@@ -69,7 +70,7 @@ async fn insert_alike(
     let mut rows = rows.into_iter();
     while rows.len() > 0 {
         let mut sql = store.sql(&head);
-        if store.backend() == Backend::Postgres {
+        if store.backend() == Backend::Postgres && rows.len() > 1 {
             push_arrays(&mut sql, &fills, rows.by_ref().take(ARRAY_MAX))?;
         } else {
             push_values(&mut sql, &fills, width(rows.len()), &mut rows);

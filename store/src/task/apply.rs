@@ -1,6 +1,9 @@
 //! Applies events to tasks: the write path of everything but create, claim and delete.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use asyncflow_core::{
     event::Event,
@@ -90,6 +93,7 @@ struct Request<'a> {
     items: &'a [Item],
     places: &'a BTreeMap<ShardId, Place>,
     fence: Option<&'a LeaderFence>,
+    runs: AtomicU32,
 }
 
 impl Store {
@@ -163,7 +167,7 @@ impl Store {
                 places.insert(item.id.shard.clone(), self.place(&item.id.shard).await?);
             }
         }
-        let request = Request { items, places: &places, fence };
+        let request = Request { items, places: &places, fence, runs: AtomicU32::new(0) };
         self.transact(&request, |store, tx, request| Box::pin(apply_once(store, tx, request))).await
     }
 }
@@ -176,6 +180,8 @@ async fn apply_once(
     if let Some(fence) = request.fence {
         check_fence(store, tx, fence).await?;
     }
+    // What is written is compared with what was read, so locks are for those who were too late.
+    let locks = request.runs.fetch_add(1, Ordering::Relaxed) > 0;
     let mut by_shard: BTreeMap<&ShardId, Vec<usize>> = BTreeMap::new();
     for (at, item) in request.items.iter().enumerate() {
         by_shard.entry(&item.id.shard).or_default().push(at);
@@ -195,7 +201,7 @@ async fn apply_once(
         }
         let keys = members.iter().map(|&at| request.items[at].id.key).collect();
         let revives = members.iter().any(|&at| request.items[at].event.revives());
-        let (mut batch, now_ms) = Batch::lock(store, tx, shard, keys).await?;
+        let (mut batch, now_ms) = Batch::read(store, tx, shard, keys, locks).await?;
         last_ms = last_ms.max(now_ms);
         for at in members {
             answers[at] = apply_one(&mut batch, &request.items[at], now_ms, &mut ledger);

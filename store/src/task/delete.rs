@@ -138,7 +138,7 @@ async fn delete_once(
     tx: &DatabaseTransaction,
     id: &TaskId,
 ) -> Result<Option<Task>, StoreError> {
-    let (batch, now_ms) = Batch::lock(store, tx, &id.shard, vec![id.key]).await?;
+    let (batch, now_ms) = Batch::read(store, tx, &id.shard, vec![id.key], true).await?;
     let Some(task) = batch.task(id.key) else { return Ok(None) };
     if !task.state.is_leased() {
         delete_rows(store, tx, &id.shard, std::slice::from_ref(task), now_ms).await?;

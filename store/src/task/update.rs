@@ -1,9 +1,9 @@
-//! Writes the changed columns of locked rows.
+//! Writes the changed columns of rows, if they still are as they were read.
 //!
 //! Rows that change the same columns go together: what all of them get is set plainly, the rest by
 //! the key of each. The statements of batches of all sizes share a few texts, for the reason that
-//! `sql/insert.rs` tells. The rows are locked, so a revision that does not match means that somebody
-//! wrote past this module; the transaction is then repeated.
+//! `sql/insert.rs` tells. Every change raises the revision, so one that does not match means that
+//! somebody else was here since the row was read; the transaction is then repeated.
 
 use std::collections::BTreeMap;
 
@@ -49,14 +49,16 @@ pub(super) async fn write(
         groups.entry(shape).or_default().push(update);
     }
     for (shape, updates) in &groups {
-        let varies: Vec<bool> = (0..shape.0.len())
-            .map(|at| updates.iter().any(|update| update.values[at] != updates[0].values[at]))
-            .collect();
-        let has_case = store.backend() != Backend::Postgres && varies.contains(&true);
+        let has_case = store.backend() != Backend::Postgres && varying(updates).contains(&true);
         for chunk in updates.chunks(if has_case { CASE_ROWS_MAX } else { ROWS_MAX }) {
+            let varies = varying(chunk);
             let mut sql = store.sql("UPDATE ");
             sql.push(&shard.task_table()).push(" AS t SET revision = t.revision + ").bind(shape.1);
-            if store.backend() == Backend::Postgres {
+            if let [only] = chunk {
+                push_sets(&mut sql, &shape.0, &varies, only);
+                sql.push(" WHERE t.id = ").bind(only.key);
+                sql.push(" AND t.revision = ").bind(only.revision);
+            } else if store.backend() == Backend::Postgres {
                 push_joined(&mut sql, &shape.0, &varies, chunk)?;
             } else {
                 push_cases(&mut sql, store.backend(), (&shape.0, &varies), chunk);
@@ -67,6 +69,13 @@ pub(super) async fn write(
         }
     }
     Ok(())
+}
+
+/// Which of the values are not the same for all.
+fn varying(updates: &[Update]) -> Vec<bool> {
+    let columns = 0..updates[0].values.len();
+    let same = |at: usize| updates.iter().all(|update| update.values[at] == updates[0].values[at]);
+    columns.map(|at| !same(at)).collect()
 }
 
 fn changes(row: &Row) -> Result<(Shape, Update), StoreError> {
@@ -103,7 +112,7 @@ fn result_values(change: &ResultChange) -> Vec<Value> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the revision of a locked row moved")]
+#[error("a row was changed after it was read")]
 struct RevisionMoved;
 
 /// Sets what does not vary, and says what does.

@@ -1,4 +1,4 @@
-//! Locks rows, applies events to them and writes what changed: the only way in which a task
+//! Reads rows, applies events to them and writes what changed: the only way in which a task
 //! changes.
 
 use std::collections::BTreeMap;
@@ -27,13 +27,13 @@ use crate::{
 /// Rows per SELECT … IN.
 const KEYS_MAX: usize = 512;
 
-/// The rows of one shard that are locked in this transaction.
+/// Rows of one shard, and what becomes of them in this transaction.
 pub(crate) struct Batch {
     shard: ShardId,
     rows: BTreeMap<i64, Row>,
 }
 
-/// A locked row: as it was read, as it will be, and what goes with it.
+/// A row: as it was read, as it will be, and what goes with it.
 pub(super) struct Row {
     pub before: Task,
     pub after: Task,
@@ -51,13 +51,14 @@ impl Row {
 }
 
 impl Batch {
-    /// Locks the rows with these keys, in the order of the keys, and tells the database's time.
-    /// Keys without a row are passed over.
-    pub async fn lock(
+    /// The rows with these keys, and the database's time. With locks they are locked in the order of
+    /// the keys. Keys without a row are passed over.
+    pub async fn read(
         store: &Store,
         tx: &DatabaseTransaction,
         shard: &ShardId,
         mut keys: Vec<i64>,
+        locks: bool,
     ) -> Result<(Self, i64), StoreError> {
         keys.sort_unstable();
         keys.dedup();
@@ -68,7 +69,8 @@ impl Batch {
             let table = shard.task_table();
             let now = now_sql(store.backend());
             let mut sql = store.sql(&format!("SELECT {now}, {head} FROM {table} WHERE "));
-            sql.is_in("id", chunk).push(" ORDER BY id").push(for_update(store.backend()));
+            sql.is_in("id", chunk).push(" ORDER BY id");
+            sql.push(if locks { for_update(store.backend()) } else { "" });
             for found in sql.all(tx).await? {
                 now_ms = found.try_get_by_index(0)?;
                 let task = row::read_task(&found, 1, shard, Parts::NONE)?.task;
@@ -78,7 +80,7 @@ impl Batch {
         Ok((batch, now_ms))
     }
 
-    /// Rows that a verb has selected and locked in its own way.
+    /// Rows that a verb has selected in its own way.
     pub fn of(shard: &ShardId, tasks: impl IntoIterator<Item = Task>) -> Self {
         let rows = tasks.into_iter().map(|task| (task.id.key, Row::new(task))).collect();
         Self { shard: shard.clone(), rows }

@@ -86,7 +86,10 @@ pub async fn two_claimers_never_get_the_same_task(store: Store) {
         tokio::spawn(async move {
             let mut got = Vec::new();
             loop {
-                let claimed = claim(&store, session_id, 7).await;
+                let mut request = claim_request(vec![taker(session_id, "", 7)]);
+                // Two of them are wrong about that.
+                request.is_alone = session_id > 2;
+                let claimed = store.claim(&request).await.unwrap();
                 if claimed.leased.is_empty() {
                     return got;
                 }

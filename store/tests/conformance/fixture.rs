@@ -74,6 +74,7 @@ pub fn claim_request(takers: Vec<Taker>) -> ClaimRequest {
         task_type: type_name("work"),
         limit: 1_000,
         takers,
+        is_alone: true,
         after: BTreeMap::new(),
         handout_ttl_ms: LEASE_MS,
     }

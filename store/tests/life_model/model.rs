@@ -436,6 +436,7 @@ async fn claim(store: &Store, want: u32) -> Result<(), String> {
         task_type: name(),
         limit: want,
         takers: vec![taker],
+        is_alone: true,
         after: BTreeMap::new(),
         handout_ttl_ms: LEASE_MS,
     };
