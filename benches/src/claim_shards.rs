@@ -83,7 +83,13 @@ async fn insert(store: &Store, task_type: &Arc<TaskType>, count: usize) -> Resul
 
 async fn claim(store: &Store, subject: &mut Subject, batch: usize) -> Result<Claimed, BenchError> {
     let want = u32::try_from(batch).map_err(other)?;
-    let taker = Taker { worker_id: "bench".into(), session_id: 1, acquire_id: String::new(), want };
+    let taker = Taker {
+        worker_id: "bench".into(),
+        session_id: 1,
+        acquire_id: String::new(),
+        want,
+        lease_ttl_ms: None,
+    };
     let request = ClaimRequest {
         task_type: subject.task_type.name.clone(),
         limit: want,

@@ -26,7 +26,7 @@ pub fn request(task_type: &str) -> CreateTaskRequest {
         TaskSpec { task_type: task_type.to_owned(), payload: Some(payload), ..TaskSpec::default() };
     CreateTaskRequest {
         task: Some(task),
-        request_id: uuid::Uuid::new_v4().to_string(),
+        request_id: uuid::Uuid::now_v7().to_string(),
         ..CreateTaskRequest::default()
     }
 }

@@ -49,10 +49,11 @@ impl Worker {
     pub async fn acquire(&self, max_tasks: i32) -> Result<Vec<Lease>, BenchError> {
         let request = AcquireTasksRequest {
             session_id: self.session_id.clone(),
-            acquire_id: uuid::Uuid::new_v4().to_string(),
+            acquire_id: uuid::Uuid::now_v7().to_string(),
             max_tasks,
             task_types: vec![self.task_type.to_owned()],
             wait: Some(asyncflow_proto::time::duration(10_000)),
+            start: false,
         };
         let answer = self.client.clone().acquire_tasks(request).await?.into_inner();
         Ok(answer.tasks.into_iter().filter_map(|task| task.lease).collect())

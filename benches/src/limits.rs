@@ -92,7 +92,7 @@ pub fn row(task_type: &Arc<TaskType>) -> Create {
         retry: RetryPatch::default(),
         max_running_ms: None,
         not_before_ms: None,
-        request_id: Some(uuid::Uuid::new_v4().to_string()),
+        request_id: Some(uuid::Uuid::now_v7().to_string()),
         trace_id: String::new(),
     };
     Create { new, task_type: Arc::clone(task_type) }

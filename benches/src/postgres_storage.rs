@@ -132,6 +132,7 @@ async fn live(store: &Store, of: &Arc<TaskType>, session_id: i64) -> Result<(), 
         session_id,
         acquire_id: String::new(),
         want: BATCH as u32,
+        lease_ttl_ms: None,
     };
     let request = ClaimRequest {
         task_type: of.name.clone(),

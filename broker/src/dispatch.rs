@@ -27,7 +27,7 @@ use asyncflow_core::{
     state::TaskState,
     task::{FullTask, Task},
 };
-use asyncflow_store::{Store, StoreError, wake::type_topic};
+use asyncflow_store::{Store, StoreError, Taker, wake::type_topic};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -64,6 +64,7 @@ struct Shared {
 #[derive(Clone, Copy, Debug)]
 struct Settings {
     handout_ttl_ms: i64,
+    lease_ttl_ms: i64,
     poll_interval: Duration,
     lock_ttl: Duration,
     /// Other brokers may claim from the same database.
@@ -80,6 +81,7 @@ impl Dispatch {
     ) -> Self {
         let settings = Settings {
             handout_ttl_ms: config.lease.handout_ttl_ms,
+            lease_ttl_ms: config.lease.ttl_ms,
             poll_interval: millis(config.dispatch.poll_interval_ms),
             lock_ttl: millis(config.dispatch.lock_ttl_ms),
             shared_database: config.dispatch.lock != LockChoice::Memory,
@@ -145,6 +147,18 @@ impl Dispatch {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Somebody who is reserved, as the store knows it.
+    fn taker(&self, reserved: &parking::Reserved) -> Taker {
+        let wish = &reserved.wish;
+        Taker {
+            worker_id: wish.worker_id.clone(),
+            session_id: wish.session_id,
+            acquire_id: wish.acquire_id.clone(),
+            want: wish.want,
+            lease_ttl_ms: wish.starts.then_some(self.shared.settings.lease_ttl_ms),
         }
     }
 

@@ -72,15 +72,20 @@ impl Settle {
     /// Why it was not applied.
     pub async fn apply_one(&self, id: TaskId, event: Event) -> Result<Task, RpcError> {
         let answer = self.apply(vec![(id.clone(), event)]).await?.pop();
-        match answer.ok_or(BatchError::Closed)? {
-            Ok(applied) => Ok(applied.task),
-            Err(ApplyError::Refused(Refusal::AlreadyDone, task)) => Ok(*task),
-            Err(error) => Err(refused(&id, error)),
-        }
+        settled(&id, answer.ok_or(BatchError::Closed)?)
     }
 
     pub fn close(&self) {
         self.batch.close();
+    }
+}
+
+/// The task after an event; as it is, when the event had already happened.
+pub fn settled(id: &TaskId, answer: ApplyResult) -> Result<Task, RpcError> {
+    match answer {
+        Ok(applied) => Ok(applied.task),
+        Err(ApplyError::Refused(Refusal::AlreadyDone, task)) => Ok(*task),
+        Err(error) => Err(refused(id, error)),
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use asyncflow_core::{
     error_reason::ErrorReason, etag, id::TaskId, transition::Refusal, violation::Violations,
 };
-use asyncflow_proto::CONTEXT_VERSION_METADATA;
+use asyncflow_proto::{CONTEXT_VERSION_METADATA, v1};
 use asyncflow_store::StoreError;
 use tokio::time::Instant;
 use tonic::{Code, Status, metadata::MetadataValue};
@@ -190,6 +190,13 @@ fn store(error: &StoreError) -> Status {
         _ => tracing::debug!(%error, "the store is unavailable"),
     }
     plain(reason, reason.meaning().to_owned())
+}
+
+/// What a call about this task alone would have answered.
+pub fn task_error(error: RpcError) -> v1::TaskError {
+    let status = Status::from(error);
+    let (code, message) = (status.code() as i32, status.message().to_owned());
+    v1::TaskError { code, message, status: status.details().to_vec() }
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub const PAGE_SIZE_DEFAULT: i32 = 50;
 pub const PAGE_SIZE_MAX: i32 = 1_000;
 /// Tasks per AcquireTasks.
 pub const ACQUIRE_TASKS_MAX: i32 = 1_000;
+/// Outcomes per SettleTasks.
+pub const SETTLE_TASKS_MAX: usize = 1_000;
 /// Leases in one heartbeat.
 pub const HEARTBEAT_LEASES_MAX: usize = 10_000;
 /// Tasks that a worker runs at once.

@@ -54,8 +54,13 @@ async fn fill(store: &Store, tasks: usize) {
 }
 
 fn claim_of(limit: u32, after: BTreeMap<ShardId, Mark>) -> ClaimRequest {
-    let taker =
-        Taker { worker_id: "w".into(), session_id: 1, acquire_id: String::new(), want: limit };
+    let taker = Taker {
+        worker_id: "w".into(),
+        session_id: 1,
+        acquire_id: String::new(),
+        want: limit,
+        lease_ttl_ms: None,
+    };
     let task_type = TypeName::new("work").unwrap();
     ClaimRequest {
         task_type,

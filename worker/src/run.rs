@@ -81,6 +81,7 @@ pub async fn run_until(
         slots: config.slots(),
         version: identity::VERSION.to_owned(),
         drain_timeout: Duration::from_millis(config.drain_time_ms),
+        starts_later: true,
         ..WorkerOptions::new(brokers, data_dir.worker_id())
     })
     .handlers(handlers.command(Arc::new(executor)))

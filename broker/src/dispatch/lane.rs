@@ -14,7 +14,7 @@ use asyncflow_store::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Dispatch, marks::Marks, parking::Reserved};
+use super::{Dispatch, marks::Marks};
 use crate::{clock, config::millis};
 
 /// Most tasks promoted at once.
@@ -200,7 +200,7 @@ impl Lane {
         if reserved.is_empty() {
             return Ok(None);
         }
-        let takers: Vec<Taker> = reserved.iter().map(taker).collect();
+        let takers: Vec<Taker> = reserved.iter().map(|one| dispatch.taker(one)).collect();
         let wanted = takers.iter().map(|taker| taker.want as usize).sum::<usize>();
         let (full, after) = {
             let (marks, now) = (&mut self.lock().marks, clock::now());
@@ -279,16 +279,5 @@ impl Lane {
         // One more millisecond, because the database compares with its own clock.
         let wait_ms = (due_ms - dispatch.shared.store.now_ms().await?).max(0) + 1;
         Ok(clock::now() + poll.min(millis(wait_ms)))
-    }
-}
-
-/// Somebody who is reserved, as the store knows it.
-pub fn taker(reserved: &Reserved) -> Taker {
-    let wish = &reserved.wish;
-    Taker {
-        worker_id: wish.worker_id.clone(),
-        session_id: wish.session_id,
-        acquire_id: wish.acquire_id.clone(),
-        want: wish.want,
     }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use asyncflow_core::{id::TypeName, task::FullTask};
 use asyncflow_store::{Create, Handed, Handover};
 
-use super::{Dispatch, lane::taker, parking::Reserved};
+use super::{Dispatch, parking::Reserved};
 
 /// Workers that are reserved until the tasks that they are offered are created. Dropped before it
 /// is closed, it lets them wait on.
@@ -39,7 +39,7 @@ impl Dispatch {
         for (name, count) in wanted {
             if self.shared.parking.wants(name) && self.lane(name).has_nothing_left() {
                 for one in self.shared.parking.reserve(name, count) {
-                    takers.push((name.clone(), taker(&one)));
+                    takers.push((name.clone(), self.taker(&one)));
                     reserved.push(one);
                 }
             }

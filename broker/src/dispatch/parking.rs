@@ -37,6 +37,8 @@ pub struct Wish {
     pub acquire_id: String,
     /// Most tasks that it takes.
     pub want: u32,
+    /// It begins at once what it gets.
+    pub starts: bool,
     pub types: Types,
 }
 
@@ -178,7 +180,7 @@ mod tests {
             names => Types::These(names.iter().map(|text| name(text)).collect()),
         };
         let (worker_id, acquire_id) = ("w".to_owned(), "a".to_owned());
-        Wish { worker_id, session_id: 1, acquire_id, want, types }
+        Wish { worker_id, session_id: 1, acquire_id, want, starts: false, types }
     }
 
     fn task() -> FullTask {

@@ -10,12 +10,14 @@ pub mod register_worker;
 pub mod release_task;
 pub mod report_progress;
 pub mod save_context;
+pub mod settle_tasks;
 pub mod start_tasks;
 pub mod stream_commands;
 
 use asyncflow_core::{
     digest,
     event::{Event, Fence, Settle},
+    id::TaskId,
     limits::MESSAGE_BYTES_MAX,
     reason::FailureReason,
     state::TaskState,
@@ -35,18 +37,27 @@ use crate::{
     settle::{ApplyResult, refused},
 };
 
-/// Ends an attempt; a replay of the same call answers the same.
-async fn settle(
-    broker: &Broker,
-    session: &Session,
+/// How a worker says that an attempt ended.
+pub struct Ending {
     lease: Lease,
     settle: Settle,
     exit_code: Option<i32>,
-) -> Result<i32, RpcError> {
-    let fence = session.fence(lease.attempt);
-    let digest = digest::settle(&settle, exit_code);
-    let event = Event::Settle { fence, settle, digest, exit_code };
-    let task = broker.settle.apply_one(lease.id, event).await?;
+}
+
+impl Ending {
+    fn event(self, session: &Session) -> (TaskId, Event) {
+        let Self { lease, settle, exit_code } = self;
+        let fence = session.fence(lease.attempt);
+        let digest = digest::settle(&settle, exit_code);
+        (lease.id, Event::Settle { fence, settle, digest, exit_code })
+    }
+}
+
+/// Ends an attempt; a replay of the same call answers the same.
+async fn settle(broker: &Broker, session_id: &str, ending: Ending) -> Result<i32, RpcError> {
+    let session = broker.sessions.get(session_id).await?;
+    let (id, event) = ending.event(&session);
+    let task = broker.settle.apply_one(id, event).await?;
     Ok(convert::task::state(task.state).into())
 }
 
@@ -89,10 +100,10 @@ fn verdict(lease: &Lease, answer: ApplyResult) -> Result<v1::LeaseVerdict, RpcEr
 fn failure(
     failure: Option<v1::Failure>,
     unspecified: FailureReason,
+    at: At<'_>,
     violations: &mut Violations,
 ) -> (FailureReason, String) {
     let failure = failure.unwrap_or_default();
-    let at = At::REQUEST.field("failure");
     let reason = work::reason(failure.reason, unspecified, at.field("reason"), violations);
     (reason, text::cut(&failure.message, MESSAGE_BYTES_MAX))
 }

@@ -97,6 +97,13 @@ impl WorkerService for WorkerApi {
         answer(work::release_task::release_task(&self.0, worker(request)?).await)
     }
 
+    async fn settle_tasks(
+        &self,
+        request: Request<v1::SettleTasksRequest>,
+    ) -> Answer<v1::SettleTasksResponse> {
+        answer(work::settle_tasks::settle_tasks(&self.0, worker(request)?).await)
+    }
+
     async fn push_task_logs(
         &self,
         request: Request<v1::PushTaskLogsRequest>,

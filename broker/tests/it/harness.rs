@@ -150,6 +150,7 @@ pub fn acquire(session_id: &str, acquire_id: &str, max_tasks: i32) -> v1::Acquir
         max_tasks,
         task_types: vec![],
         wait: Some(asyncflow_proto::time::duration(10_000)),
+        start: false,
     }
 }
 

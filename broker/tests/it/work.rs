@@ -267,3 +267,93 @@ async fn a_log_that_cannot_be_kept_is_the_callers_mistake() {
     t.worker.push_task_logs(most).await.unwrap();
     t.stop().await;
 }
+
+#[tokio::test]
+async fn tasks_that_are_started_by_their_acquire_need_no_start() {
+    let mut t = TestBroker::start().await;
+    let waiting = t.create("train").await;
+    let session = t.register("w1", "a").await;
+    let starting =
+        |acquire_id| v1::AcquireTasksRequest { start: true, ..acquire(&session, acquire_id, 1) };
+    // Claimed, and again for a repeated call; then, most likely, handed over while it is created.
+    for acquire_id in ["1", "1"] {
+        let claimed = t.acquire(starting(acquire_id)).await.pop().unwrap().task.unwrap();
+        assert_eq!((claimed.id.as_str(), claimed.state()), (&*waiting.id, TaskState::Running));
+        assert!(claimed.start_time.is_some());
+    }
+    let (mut worker, parked) = (t.worker.clone(), starting("2"));
+    let parked = tokio::spawn(async move { worker.acquire_tasks(parked).await });
+    let created = t.create("train").await;
+    let leased = parked.await.unwrap().unwrap().into_inner().tasks.pop().unwrap();
+    assert_eq!(leased.lease.as_ref().unwrap().task_id, created.id);
+    assert!(leased.task.as_ref().unwrap().start_time.is_some());
+    assert_eq!(t.get(&created.id).await.start_time, leased.task.as_ref().unwrap().start_time);
+
+    let again = t.start_lease(&session, leased.lease.clone().unwrap()).await;
+    assert_eq!(again, [LeaseVerdict::Ok], "a start that is not needed does no harm");
+    let done = t.worker.complete_task(complete(&session, &leased)).await.unwrap();
+    assert_eq!(done.into_inner().state(), TaskState::Succeeded);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn outcomes_of_many_tasks_are_answered_one_by_one() {
+    use v1::task_outcome::Outcome;
+    let mut t = TestBroker::start().await;
+    let session = t.register("w1", "a").await;
+    let mut leased = Vec::new();
+    for number in ["1", "2", "3", "4"] {
+        t.create("train").await;
+        leased.push(t.start_one(&session, number).await);
+    }
+    let whole = |outcome| v1::TaskOutcome { outcome: Some(outcome) };
+    let lost = v1::Lease { attempt: 7, ..leased[3].lease.clone().unwrap() };
+    let outcomes = vec![
+        whole(Outcome::Complete(complete("", &leased[0]))),
+        whole(Outcome::Fail(v1::FailTaskRequest {
+            lease: leased[1].lease.clone(),
+            permanent: true,
+            ..Default::default()
+        })),
+        whole(Outcome::Release(v1::ReleaseTaskRequest {
+            lease: leased[2].lease.clone(),
+            ..Default::default()
+        })),
+        whole(Outcome::Complete(v1::CompleteTaskRequest {
+            lease: Some(lost),
+            ..Default::default()
+        })),
+        whole(Outcome::Fail(v1::FailTaskRequest::default())),
+        v1::TaskOutcome { outcome: None },
+    ];
+    let request = v1::SettleTasksRequest { session_id: session.clone(), outcomes };
+    let wanted = [TaskState::Succeeded, TaskState::Failed, TaskState::Pending];
+    // A repeated call finds the first two as they are; the third is nobody's any more.
+    for states in [&wanted[..], &wanted[..2]] {
+        let answer = t.worker.settle_tasks(request.clone()).await.unwrap().into_inner();
+        let got: Vec<_> = answer.results[..states.len()].iter().map(|one| one.state()).collect();
+        assert_eq!(got, states);
+        let refusals: Vec<_> = answer.results[states.len()..]
+            .iter()
+            .map(|one| {
+                assert_eq!(one.state(), TaskState::Unspecified);
+                let error = one.error.clone().unwrap();
+                let status = tonic::Status::with_details(
+                    Code::from_i32(error.code),
+                    error.message,
+                    error.status.into(),
+                );
+                refusal(&status)
+            })
+            .collect();
+        let lost = (Code::Aborted, "LEASE_LOST".to_owned(), vec![]);
+        let bad =
+            |field: &str| (Code::InvalidArgument, "BAD_REQUEST".to_owned(), vec![field.to_owned()]);
+        let at = refusals.len() - 3;
+        assert_eq!(refusals[at..], [lost, bad("outcomes[4].fail.lease"), bad("outcomes[5]")]);
+    }
+    let none = v1::SettleTasksRequest { session_id: session.clone(), outcomes: vec![] };
+    let refused = t.worker.settle_tasks(none).await.unwrap_err();
+    assert_eq!(refusal(&refused).2, ["outcomes"]);
+    t.stop().await;
+}

@@ -144,8 +144,8 @@ pub fn reason(
 }
 
 /// Checks the wait that a FailTask or ReleaseTask asks for: 0 to 365 days.
-pub fn delay(value_ms: Option<i64>, field: &str, violations: &mut Violations) {
+pub fn delay(value_ms: Option<i64>, at: At<'_>, violations: &mut Violations) {
     if let Some(value_ms) = value_ms {
-        time::duration_or_zero(value_ms, At::REQUEST.field(field), violations);
+        time::duration_or_zero(value_ms, at, violations);
     }
 }

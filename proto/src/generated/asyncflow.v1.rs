@@ -319,6 +319,21 @@ pub struct TaskType {
     #[prost(bool, tag = "17")]
     pub archive: bool,
 }
+/// Why a call about many tasks did not do its work for one of them: the answer that a call about that
+/// task alone would have given.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TaskError {
+    /// A code of gRPC, e.g. 3 for INVALID_ARGUMENT.
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    /// For people.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// A serialized `google.rpc.Status` with all details, as in the trailer
+    /// `grpc-status-details-bin` of a call.
+    #[prost(bytes = "vec", tag = "3")]
+    pub status: ::prost::alloc::vec::Vec<u8>,
+}
 /// The state of a task. docs/STATE-MACHINE.md has the edges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -584,21 +599,7 @@ pub struct CreateTaskResult {
     pub deduplicated: bool,
     /// Why it was not created; absent when it was.
     #[prost(message, optional, tag = "3")]
-    pub error: ::core::option::Option<CreateTaskError>,
-}
-/// The answer that CreateTask would have given.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CreateTaskError {
-    /// A code of gRPC, e.g. 3 for INVALID_ARGUMENT.
-    #[prost(int32, tag = "1")]
-    pub code: i32,
-    /// For people.
-    #[prost(string, tag = "2")]
-    pub message: ::prost::alloc::string::String,
-    /// A serialized `google.rpc.Status` with all details, as in the trailer
-    /// `grpc-status-details-bin` of a call.
-    #[prost(bytes = "vec", tag = "3")]
-    pub status: ::prost::alloc::vec::Vec<u8>,
+    pub error: ::core::option::Option<TaskError>,
 }
 /// See GetTask.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3112,6 +3113,11 @@ pub struct AcquireTasksRequest {
     /// How long to wait for the first task, up to 60 s. Default 30 s.
     #[prost(message, optional, tag = "5")]
     pub wait: ::core::option::Option<::prost_types::Duration>,
+    /// For a worker that begins what it gets at once: the tasks count as started when they are handed
+    /// out, with `start_time` set, and need no StartTasks. If the worker is lost before it begins
+    /// them, that counts as a crash.
+    #[prost(bool, tag = "6")]
+    pub start: bool,
 }
 /// A task with its lease.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3333,6 +3339,56 @@ pub struct ReleaseTaskResponse {
     /// The state that the task went to.
     #[prost(enumeration = "TaskState", tag = "1")]
     pub state: i32,
+}
+/// See SettleTasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SettleTasksRequest {
+    /// The session.
+    #[prost(string, tag = "1")]
+    pub session_id: ::prost::alloc::string::String,
+    /// 1 to 1,000, each of another attempt.
+    #[prost(message, repeated, tag = "2")]
+    pub outcomes: ::prost::alloc::vec::Vec<TaskOutcome>,
+}
+/// How an attempt ended: the call that would say so alone, without its `session_id`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TaskOutcome {
+    /// How it ended.
+    #[prost(oneof = "task_outcome::Outcome", tags = "1, 2, 3")]
+    pub outcome: ::core::option::Option<task_outcome::Outcome>,
+}
+/// Nested message and enum types in `TaskOutcome`.
+pub mod task_outcome {
+    /// How it ended.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Outcome {
+        /// See CompleteTask.
+        #[prost(message, tag = "1")]
+        Complete(super::CompleteTaskRequest),
+        /// See FailTask.
+        #[prost(message, tag = "2")]
+        Fail(super::FailTaskRequest),
+        /// See ReleaseTask.
+        #[prost(message, tag = "3")]
+        Release(super::ReleaseTaskRequest),
+    }
+}
+/// See SettleTasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SettleTasksResponse {
+    /// One for each outcome, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<TaskSettled>,
+}
+/// What became of an outcome.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TaskSettled {
+    /// The state that the task went to; unspecified when the outcome was not recorded.
+    #[prost(enumeration = "TaskState", tag = "1")]
+    pub state: i32,
+    /// Why it was not recorded; absent when it was.
+    #[prost(message, optional, tag = "2")]
+    pub error: ::core::option::Option<TaskError>,
 }
 /// See PushTaskLogs.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3765,6 +3821,32 @@ pub mod worker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.WorkerService", "ReleaseTask"));
             self.inner.unary(req, path, codec).await
         }
+        /// Ends many attempts in one call, each as the call for it alone would have done. One that is
+        /// refused keeps none of the others from being recorded. A replay of the same call is OK.
+        pub async fn settle_tasks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SettleTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SettleTasksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.WorkerService/SettleTasks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.WorkerService", "SettleTasks"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Stores what tasks wrote; at most 1 MiB a call. Idempotent by offset.
         pub async fn push_task_logs(
             &mut self,
@@ -3921,6 +4003,15 @@ pub mod worker_service_server {
             request: tonic::Request<super::ReleaseTaskRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ReleaseTaskResponse>,
+            tonic::Status,
+        >;
+        /// Ends many attempts in one call, each as the call for it alone would have done. One that is
+        /// refused keeps none of the others from being recorded. A replay of the same call is OK.
+        async fn settle_tasks(
+            &self,
+            request: tonic::Request<super::SettleTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SettleTasksResponse>,
             tonic::Status,
         >;
         /// Stores what tasks wrote; at most 1 MiB a call. Idempotent by offset.
@@ -4460,6 +4551,51 @@ pub mod worker_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReleaseTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.WorkerService/SettleTasks" => {
+                    #[allow(non_camel_case_types)]
+                    struct SettleTasksSvc<T: WorkerService>(pub Arc<T>);
+                    impl<
+                        T: WorkerService,
+                    > tonic::server::UnaryService<super::SettleTasksRequest>
+                    for SettleTasksSvc<T> {
+                        type Response = super::SettleTasksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SettleTasksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkerService>::settle_tasks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SettleTasksSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::v1::CreateTaskError;
+use crate::v1::TaskError;
 
 /// One field of a request that was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +33,8 @@ impl From<Status> for Error {
     }
 }
 
-impl From<CreateTaskError> for Error {
-    fn from(error: CreateTaskError) -> Self {
+impl From<TaskError> for Error {
+    fn from(error: TaskError) -> Self {
         Self::Status(Box::new(crate::status::of_result(error)))
     }
 }

@@ -2,7 +2,7 @@
 
 use tonic::{Code, Status};
 
-use crate::v1::CreateTaskError;
+use crate::v1::TaskError;
 
 /// An answer lacks what the protocol says it holds.
 pub fn incomplete(what: &str) -> Status {
@@ -24,8 +24,8 @@ pub fn stream_ended() -> Status {
     Status::unavailable("the stream ended")
 }
 
-/// The answer that a task of a stream got, as a call would have got it.
-pub(crate) fn of_result(error: CreateTaskError) -> Status {
-    let CreateTaskError { code, message, status } = error;
+/// The answer that one of many tasks got, as a call about it alone would have got it.
+pub(crate) fn of_result(error: TaskError) -> Status {
+    let TaskError { code, message, status } = error;
     Status::with_details(Code::from_i32(code), message, status.into())
 }

@@ -64,6 +64,9 @@ pub struct WorkerOptions {
     pub acquire_wait: Duration,
     /// Least time between two reports of progress.
     pub progress_interval: Duration,
+    /// What it takes counts as started only when it says so, with a call of its own, and goes back
+    /// soon when it does not: for executors that look first whether they can run a task.
+    pub starts_later: bool,
 }
 
 impl WorkerOptions {
@@ -80,6 +83,7 @@ impl WorkerOptions {
             drain_timeout: Duration::from_secs(30),
             acquire_wait: Duration::from_secs(30),
             progress_interval: Duration::from_millis(500),
+            starts_later: false,
         }
     }
 }

@@ -276,3 +276,39 @@ async fn a_lease_long_without_heartbeats_is_told_and_the_attempt_goes_on() {
     broker.change(|state| state.is_down = false);
     assert!(matches!(broker.settled("obey-1-a").await, Settled::Completed(_)));
 }
+
+#[tokio::test]
+async fn tasks_that_were_started_by_the_acquire_are_not_started_again() {
+    let broker = FakeBroker::start().await;
+    broker.change(|state| state.starts_on_acquire = true);
+    let worker = start(&broker, 1);
+    broker.add(handler_task("obey-1-a", "obey", b"echo"));
+    broker.settled("obey-1-a").await;
+    assert_eq!(broker.state().started.len(), 0);
+    worker.drain.cancel();
+    worker.ended.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn outcomes_that_come_together_share_a_call_and_a_refused_one_harms_no_other() {
+    let broker = FakeBroker::start().await;
+    let worker = start(&broker, 50);
+    let ids: Vec<String> = (0..50).map(|n| format!("obey-1-{n}")).collect();
+    broker.change(|state| {
+        state.queue.extend(ids.iter().map(|id| handler_task(id, "obey", b"wait")));
+    });
+    broker.until("all run", |state| (state.started.len() == 50).then_some(())).await;
+    // The first is somebody else's by now.
+    broker.change(|state| state.leases.insert(ids[0].clone(), 9));
+    for id in &ids[1..] {
+        broker.cancel(id);
+    }
+    for id in &ids[1..] {
+        assert!(matches!(broker.settled(id).await, Settled::Failed(_)));
+    }
+    assert!(!broker.state().settled.contains_key(&ids[0]));
+    let shared: usize = broker.state().settle_calls.iter().sum();
+    assert!(shared > 25, "{:?}", broker.state().settle_calls);
+    worker.drain.cancel();
+    worker.ended.await.unwrap().unwrap();
+}

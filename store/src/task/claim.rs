@@ -6,11 +6,11 @@ use std::{
 };
 
 use asyncflow_core::{
-    event::Event,
+    event::{Event, Fence},
     id::{ShardId, TypeName},
     shard::{Shard, ShardState},
     state::TaskState,
-    task::FullTask,
+    task::{FullTask, Task},
 };
 use sea_orm::DatabaseTransaction;
 
@@ -43,6 +43,9 @@ pub struct Taker {
     pub acquire_id: String,
     /// Most tasks it takes.
     pub want: u32,
+    /// It begins at once what it gets, so that this counts as started, under a lease of so many
+    /// milliseconds. `None`: it has the hand-out's time to say that it started.
+    pub lease_ttl_ms: Option<i64>,
 }
 
 impl Taker {
@@ -50,6 +53,12 @@ impl Taker {
     pub(super) fn claims(&self, handout_ttl_ms: i64) -> Event {
         let (worker_id, session_id) = (self.worker_id.clone(), self.session_id);
         Event::Claim { worker_id, session_id, handout_ttl_ms }
+    }
+
+    /// It begins a task that it has taken, if it does so at once.
+    pub(super) fn starts(&self, taken: &Task) -> Option<Event> {
+        let fence = Fence { attempt: taken.attempt, session_id: self.session_id };
+        self.lease_ttl_ms.map(|lease_ttl_ms| Event::Start { fence, lease_ttl_ms })
     }
 }
 
@@ -202,11 +211,17 @@ async fn claim_once(
         for mut full in found {
             let Some(at) = takers.next() else { break };
             let taker = &request.takers[at];
+            let key = full.task.id.key;
             let event = taker.claims(request.handout_ttl_ms);
-            if let Ok(Some(task)) = batch.apply(full.task.id.key, &event, now_ms, &mut ledger) {
-                full.task = task.clone();
-                claimed.leased.push(Leased { taker: at, task: full });
+            let Ok(Some(task)) = batch.apply(key, &event, now_ms, &mut ledger) else { continue };
+            let mut task = task.clone();
+            if let Some(event) = taker.starts(&task)
+                && let Ok(Some(started)) = batch.apply(key, &event, now_ms, &mut ledger)
+            {
+                task = started.clone();
             }
+            full.task = task;
+            claimed.leased.push(Leased { taker: at, task: full });
         }
         batch.write(store, tx).await?;
     }

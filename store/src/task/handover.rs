@@ -4,7 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use asyncflow_core::{
-    id::TypeName, invariant::check_step, state::TaskState, task::FullTask, transition::transition,
+    event::Event,
+    id::TypeName,
+    invariant::check_step,
+    state::TaskState,
+    task::{FullTask, Task},
+    transition::transition,
 };
 
 use super::Taker;
@@ -53,14 +58,23 @@ impl Handover {
                 takers.pop_front();
             }
             let Some((at, want)) = takers.front_mut() else { continue };
-            let event = self.takers[*at].1.claims(self.handout_ttl_ms);
-            if let Ok(step) = transition(task, &event, now_ms) {
-                debug_assert_eq!(check_step(task, &event, &step), Ok(()), "{event:?}");
-                ledger.changed(task, &step.task);
-                *task = step.task;
+            let taker = &self.takers[*at].1;
+            if step(task, &taker.claims(self.handout_ttl_ms), now_ms, ledger) {
+                if let Some(event) = taker.starts(task) {
+                    step(task, &event, now_ms, ledger);
+                }
                 made.taker = Some(*at);
                 *want -= 1;
             }
         }
     }
+}
+
+/// Whether the event happened to the task.
+fn step(task: &mut Task, event: &Event, now_ms: i64, ledger: &mut Ledger) -> bool {
+    let Ok(step) = transition(task, event, now_ms) else { return false };
+    debug_assert_eq!(check_step(task, event, &step), Ok(()), "{event:?}");
+    ledger.changed(task, &step.task);
+    *task = step.task;
+    true
 }

@@ -267,8 +267,12 @@ async fn insert_once(
         *store.keys().lock().unwrap_or_else(PoisonError::into_inner) =
             KeyGenerator::new(rand::random());
     }
-    let news = request.tasks.iter().map(|(_, create)| &create.new);
-    let mut known = requests::known(store, tx, news).await?;
+    let mut known = requests::Requests::new();
+    // Only a duplicate key tells that a request was made before, so only a repetition looks.
+    if is_repeated && !store.is_off("insert.knows_requests") {
+        let news = request.tasks.iter().map(|(_, create)| &create.new);
+        known = requests::known(store, tx, news).await?;
+    }
     let mut outcomes = Vec::with_capacity(request.tasks.len());
     let mut fresh = requests::Requests::new();
     for (shard, Create { new, task_type }) in &request.tasks {
@@ -291,6 +295,7 @@ async fn insert_once(
         }
         outcomes.push(Outcome::Created(Box::new(Made { full, taker: None })));
     }
+    requests::note(store, tx, fresh, request.now_ms).await?;
     let mut ledger = Ledger::default();
     outcomes.iter().filter_map(Outcome::made).for_each(|made| ledger.created(&made.full.task));
     hand_over(store, tx, request, &mut outcomes, &mut ledger, is_repeated).await?;
@@ -305,7 +310,6 @@ async fn insert_once(
             store.reopen(tx, shard, request.now_ms).await?;
         }
     }
-    requests::note(store, tx, fresh, request.now_ms).await?;
     ledger.write(store, tx, request.now_ms).await?;
     Ok(outcomes)
 }

@@ -43,9 +43,6 @@ pub(super) async fn known<'a>(
     news: impl Iterator<Item = &'a NewTask> + Send,
 ) -> Result<Requests<'a>, StoreError> {
     let mut known = Requests::new();
-    if store.is_off("insert.knows_requests") {
-        return Ok(known);
-    }
     let mut by_user: BTreeMap<&str, BTreeMap<&str, ()>> = BTreeMap::new();
     for new in news {
         if let Some(request_id) = &new.request_id {

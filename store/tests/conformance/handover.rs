@@ -59,3 +59,21 @@ pub async fn what_was_used_before_is_handed_nothing(store: Store) {
     assert_eq!(again[0].task.id, new[0].task.id);
     assert_eq!(again[1].handed.as_ref().unwrap().taker, 0);
 }
+
+/// Claimed or handed over: who begins at once has started tasks and a lease for them.
+pub async fn who_begins_at_once_need_not_say_so(store: Store) {
+    let starter =
+        |acquire_id| Taker { lease_ttl_ms: Some(LEASE_MS * 10), ..taker(1, acquire_id, 1) };
+    let offered = handover(vec![starter("a")]);
+    let batch = ["handed", "waiting"].map(|name| create(new_task(name))).into();
+    let handed = store.insert_for(batch, &offered).await.remove(0).unwrap().handed.unwrap().task;
+    let claimed = store.claim(&claim_request(vec![starter("b")])).await.unwrap().leased.remove(0);
+    for full in [handed, claimed.task] {
+        let task = &full.task;
+        assert_eq!(get(&store, &task.id).await, full);
+        assert_eq!((task.state, task.attempt), (Running, 1));
+        assert_eq!((task.start_time_ms, task.revision), (task.claim_time_ms, 3));
+        assert_eq!(task.order_time_ms, task.start_time_ms.unwrap() + LEASE_MS * 10);
+        apply(&store, &task.id, complete(task, 1)).await.unwrap();
+    }
+}

@@ -78,6 +78,7 @@ conformance! {
     claim::marks_of_several_shards_hide_and_show,
     handover::ready_tasks_go_to_who_waits_in_their_order,
     handover::what_was_used_before_is_handed_nothing,
+    handover::who_begins_at_once_need_not_say_so,
     insert::a_batch_is_created_in_order,
     insert::a_request_id_makes_one_task,
     insert::a_request_raced_by_many_makes_one_task,

@@ -430,8 +430,13 @@ async fn create(store: &Store) -> Option<Task> {
 }
 
 async fn claim(store: &Store, want: u32) -> Result<(), String> {
-    let taker =
-        Taker { worker_id: "w".into(), session_id: SESSION, acquire_id: String::new(), want };
+    let taker = Taker {
+        worker_id: "w".into(),
+        session_id: SESSION,
+        acquire_id: String::new(),
+        want,
+        lease_ttl_ms: None,
+    };
     let request = ClaimRequest {
         task_type: name(),
         limit: want,

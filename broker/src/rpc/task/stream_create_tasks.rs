@@ -18,6 +18,7 @@ use tonic::Status;
 use super::create_task::{checked, confirmed};
 use crate::{
     batch::BatchError, broker::Broker, error::RpcError, ingest::InsertResult, rpc::BoxStream,
+    status::task_error,
 };
 
 /// Messages of a stream that are in hand at a time.
@@ -101,11 +102,6 @@ fn answer(result: Result<Inserted, RpcError>) -> v1::CreateTaskResult {
         Ok(Inserted { task, deduplicated, .. }) => {
             v1::CreateTaskResult { task_id: task.id.to_string(), deduplicated, error: None }
         }
-        Err(error) => {
-            let status = Status::from(error);
-            let (code, message) = (status.code() as i32, status.message().to_owned());
-            let error = v1::CreateTaskError { code, message, status: status.details().to_vec() };
-            v1::CreateTaskResult { error: Some(error), ..v1::CreateTaskResult::default() }
-        }
+        Err(error) => v1::CreateTaskResult { error: Some(task_error(error)), ..Default::default() },
     }
 }

@@ -38,6 +38,7 @@ pub async fn acquire_tasks(
         session_id: session.id,
         acquire_id: request.acquire_id,
         want: request.max_tasks.unsigned_abs(),
+        starts: request.start,
         types,
     };
     let tasks = broker.dispatch.acquire(wish, clock::in_ms(wait_ms)).await?;

@@ -9,27 +9,35 @@ use asyncflow_core::{
 };
 use asyncflow_proto::v1;
 
-use super::settle;
+use super::{Ending, settle};
 use crate::{broker::Broker, convert, error::RpcError};
 
 pub async fn complete_task(
     broker: &Broker,
-    request: v1::CompleteTaskRequest,
+    mut request: v1::CompleteTaskRequest,
 ) -> Result<v1::CompleteTaskResponse, RpcError> {
+    let session_id = std::mem::take(&mut request.session_id);
     let mut violations = Violations::new();
-    let at = At::REQUEST;
-    let lease = convert::work::lease(request.lease.as_ref(), at.field("lease"), &mut violations);
-    let result = request.result.map(convert::task::content_from_proto);
+    let ending = ending(request, At::REQUEST, &mut violations);
+    let state = settle(broker, &session_id, violations.ok_or(ending)?).await?;
+    Ok(v1::CompleteTaskResponse { state })
+}
+
+/// Checks the call, which stands at `at`.
+pub fn ending(
+    call: v1::CompleteTaskRequest,
+    at: At<'_>,
+    violations: &mut Violations,
+) -> Option<Ending> {
+    let lease = convert::work::lease(call.lease.as_ref(), at.field("lease"), violations);
+    let result = call.result.map(convert::task::content_from_proto);
     if let Some(result) = &result {
         let at = at.field("result");
         let media_type = at.field("content_type");
-        text::line(&result.content_type, CONTENT_TYPE_BYTES_MAX, media_type, &mut violations);
+        text::line(&result.content_type, CONTENT_TYPE_BYTES_MAX, media_type, violations);
     }
-    let lease = violations.ok_or(lease)?;
-    let session = broker.sessions.get(&request.session_id).await?;
-
     let bytes = result.as_ref().map_or(0, |result| result.data.len());
-    let ending = if bytes > RESULT_BYTES_MAX {
+    let settle = if bytes > RESULT_BYTES_MAX {
         Settle::Fail {
             reason: FailureReason::ResultTooLarge,
             message: format!("the result has {bytes} bytes; at most {RESULT_BYTES_MAX}"),
@@ -38,6 +46,5 @@ pub async fn complete_task(
     } else {
         Settle::Complete { result }
     };
-    let state = settle(broker, &session, lease, ending, request.exit_code).await?;
-    Ok(v1::CompleteTaskResponse { state })
+    Some(Ending { lease: lease?, settle, exit_code: call.exit_code })
 }

@@ -8,7 +8,7 @@ use asyncflow_core::{
 };
 use asyncflow_proto::v1;
 
-use super::{failure, settle};
+use super::{Ending, failure, settle};
 use crate::{
     broker::Broker,
     convert::{self, time},
@@ -17,24 +17,32 @@ use crate::{
 
 pub async fn fail_task(
     broker: &Broker,
-    request: v1::FailTaskRequest,
+    mut request: v1::FailTaskRequest,
 ) -> Result<v1::FailTaskResponse, RpcError> {
+    let session_id = std::mem::take(&mut request.session_id);
     let mut violations = Violations::new();
-    let at = At::REQUEST;
-    let lease = convert::work::lease(request.lease.as_ref(), at.field("lease"), &mut violations);
-    let after = request.retry_after.as_ref();
-    let after_ms = time::duration_ms(after, at.field("retry_after"), &mut violations);
-    work::delay(after_ms, "retry_after", &mut violations);
-    let (reason, message) = failure(request.failure, FailureReason::Error, &mut violations);
-    let lease = violations.ok_or(lease)?;
-    let session = broker.sessions.get(&request.session_id).await?;
+    let ending = ending(request, At::REQUEST, &mut violations);
+    let state = settle(broker, &session_id, violations.ok_or(ending)?).await?;
+    Ok(v1::FailTaskResponse { state })
+}
 
+/// Checks the call, which stands at `at`.
+pub fn ending(
+    call: v1::FailTaskRequest,
+    at: At<'_>,
+    violations: &mut Violations,
+) -> Option<Ending> {
+    let lease = convert::work::lease(call.lease.as_ref(), at.field("lease"), violations);
+    let after_at = at.field("retry_after");
+    let after_ms = time::duration_ms(call.retry_after.as_ref(), after_at, violations);
+    work::delay(after_ms, after_at, violations);
+    let at = at.field("failure");
+    let (reason, message) = failure(call.failure, FailureReason::Error, at, violations);
     let hint = match after_ms {
-        _ if request.permanent => RetryHint::Never,
+        _ if call.permanent => RetryHint::Never,
         Some(after_ms) => RetryHint::AfterMs(after_ms),
         None => RetryHint::ByPolicy,
     };
-    let ending = Settle::Fail { reason, message, hint };
-    let state = settle(broker, &session, lease, ending, request.exit_code).await?;
-    Ok(v1::FailTaskResponse { state })
+    let settle = Settle::Fail { reason, message, hint };
+    Some(Ending { lease: lease?, settle, exit_code: call.exit_code })
 }

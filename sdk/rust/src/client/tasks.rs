@@ -190,9 +190,10 @@ impl Client {
     }
 }
 
+/// Ids that follow each other in time stand side by side in the index of a database.
 pub(super) fn identify(request: &mut CreateTaskRequest) {
     if request.request_id.is_empty() {
-        request.request_id = uuid::Uuid::new_v4().to_string();
+        request.request_id = uuid::Uuid::now_v7().to_string();
     }
 }
 

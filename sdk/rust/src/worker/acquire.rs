@@ -6,6 +6,7 @@ use asyncflow_proto::time::duration;
 use uuid::Uuid;
 
 use super::{
+    WorkerOptions,
     link::{Link, Pause, is_worth_repeating},
     runtime::Runtime,
     stop::StopReason,
@@ -29,7 +30,7 @@ pub(super) async fn run(runtime: &Arc<Runtime>) {
         runtime.journal_works().await;
         let free = runtime.held.free_slots(runtime.options.slots).await;
         let asked_at = clock::now();
-        match acquire(&runtime.link, free.min(TASKS_MAX), runtime.options.acquire_wait).await {
+        match acquire(&runtime.link, free.min(TASKS_MAX), &runtime.options).await {
             Ok(tasks) if tasks.is_empty() && asked_at.elapsed() < EMPTY_ANSWER_MIN => {
                 // A broker that shuts down answers empty at once; it must not be asked in a circle.
                 tokio::time::sleep(clock::jittered(EMPTY_ANSWER_MIN)).await;
@@ -44,8 +45,13 @@ pub(super) async fn run(runtime: &Arc<Runtime>) {
 }
 
 /// One acquire, repeated under the same id until it is answered: a lost answer loses no task.
-async fn acquire(link: &Link, tasks_max: usize, wait: Duration) -> Result<Vec<LeasedTask>, Error> {
-    let acquire_id = Uuid::new_v4().to_string();
+async fn acquire(
+    link: &Link,
+    tasks_max: usize,
+    options: &WorkerOptions,
+) -> Result<Vec<LeasedTask>, Error> {
+    let wait = options.acquire_wait;
+    let acquire_id = Uuid::now_v7().to_string();
     let mut pause = Pause::default();
     loop {
         let answer = link
@@ -58,6 +64,7 @@ async fn acquire(link: &Link, tasks_max: usize, wait: Duration) -> Result<Vec<Le
                     max_tasks: i32::try_from(tasks_max).unwrap_or(i32::MAX),
                     task_types: Vec::new(),
                     wait: Some(duration(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))),
+                    start: !options.starts_later,
                 },
                 |mut broker, request| async move { broker.acquire_tasks(request).await },
             )
@@ -70,12 +77,17 @@ async fn acquire(link: &Link, tasks_max: usize, wait: Duration) -> Result<Vec<Le
     }
 }
 
-/// Holds the tasks and starts them together in the background, so that the next poll need not wait.
+/// Holds the tasks and runs them. Those that do not count as started yet are started together in
+/// the background, so that the next poll need not wait.
 fn take(runtime: &Arc<Runtime>, tasks: Vec<LeasedTask>) {
-    let mut taken = Vec::with_capacity(tasks.len());
+    let mut taken = Vec::new();
     for task in tasks {
         let Some(lease) = task.lease.clone() else { continue };
-        if let Some(stop) = runtime.held.add(&lease, true) {
+        let Some(stop) = runtime.held.add(&lease, true) else { continue };
+        if task.task.as_ref().is_some_and(|task| task.start_time.is_some()) {
+            let runner = runtime.clone();
+            runtime.attempts.spawn(async move { runner.run_attempt(lease, task, stop).await });
+        } else {
             taken.push((lease, task, stop));
         }
     }

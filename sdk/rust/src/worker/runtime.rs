@@ -24,7 +24,7 @@ use super::{
     outcome::Outcome,
     progress::ProgressBoard,
     session,
-    settle::{Settled, deliver},
+    settle::{Settled, Settler},
     stop::{StopReason, StopSignal},
 };
 use crate::{
@@ -50,6 +50,7 @@ pub(super) struct Runtime {
     journal: Arc<dyn ResultJournal>,
     journal_ok: watch::Sender<bool>,
     progress: Arc<ProgressBoard>,
+    settler: Settler,
     pub abort: CancellationToken,
 }
 
@@ -68,6 +69,7 @@ impl Runtime {
             journal,
             journal_ok: watch::Sender::new(true),
             progress: Arc::default(),
+            settler: Settler::new(),
             abort: CancellationToken::new(),
         }))
     }
@@ -86,6 +88,7 @@ impl Runtime {
                 heartbeat::beat(&self.link, &self.held, &drain),
                 heartbeat::follow_commands(&self.link, &self.held),
                 self.progress.run(&self.link, &self.held, self.options.progress_interval),
+                self.settler.run(&self.link),
             )
         };
         let foreground = async {
@@ -122,7 +125,7 @@ impl Runtime {
             let runtime = self.clone();
             let delivering = async move {
                 tracing::info!("delivering again");
-                runtime.deliver_or_keep(&lease, &trace::traceparent(""), &call).await;
+                runtime.deliver_or_keep(&lease, &trace::traceparent("").into(), &call).await;
                 runtime.held.remove(&lease);
             };
             self.attempts.spawn(delivering.instrument(span));
@@ -242,7 +245,12 @@ impl Runtime {
     }
 
     /// Journal first, then the broker.
-    async fn settle(&self, lease: &Lease, traceparent: &str, outcome: &Outcome) -> Option<Settled> {
+    async fn settle(
+        &self,
+        lease: &Lease,
+        traceparent: &Arc<str>,
+        outcome: &Outcome,
+    ) -> Option<Settled> {
         let call = SettleCall::of(lease, outcome)?;
         let recorded = self.journal.record(&call).await;
         if let Err(error) = &recorded {
@@ -264,16 +272,16 @@ impl Runtime {
     async fn deliver_or_keep(
         &self,
         lease: &Lease,
-        traceparent: &str,
+        traceparent: &Arc<str>,
         call: &SettleCall,
     ) -> Option<Settled> {
         let too_late = async {
             self.abort.cancelled().await;
             tokio::time::sleep(LAST_WORDS_MAX).await;
         };
-        let calls = self.link.in_trace(traceparent);
+        let delivering = self.settler.deliver(traceparent, &*self.journal, lease, call);
         tokio::select! {
-            settled = deliver(calls, &*self.journal, lease, call) => Some(settled),
+            settled = delivering => Some(settled),
             () = too_late => None,
         }
     }

@@ -1,18 +1,39 @@
-//! The end of an attempt: journal first, then the broker, until it answers.
+//! The end of attempts: journal first, then the broker, until it answers.
+//!
+//! ```text
+//!  attempt ─┐            ┌─ one outcome ─▶ CompleteTask, FailTask, ReleaseTask
+//!  attempt ─┼─▶ queue ──▶┤
+//!  attempt ─┘            └─ many ────────▶ SettleTasks
+//! ```
+//!
+//! Outcomes that come while calls are under way share the next one. No timer waits for company.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     attempt::is_lost,
     journal::{ResultJournal, SettleCall},
-    link::{Calls, Pause, is_worth_repeating},
+    link::{Link, Pause, is_worth_repeating},
 };
 use crate::{
-    Error,
-    v1::{CompleteTaskRequest, FailTaskRequest, Lease, ReleaseTaskRequest, TaskState},
+    Error, status,
+    v1::{
+        CompleteTaskRequest, FailTaskRequest, Lease, ReleaseTaskRequest, SettleTasksRequest,
+        TaskOutcome, TaskState, task_outcome,
+    },
 };
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Calls under way at the same time.
+const CALLS_MAX: usize = 2;
+/// Outcomes per call; fewer than the protocol allows, because each may have a result of 64 KiB.
+const OUTCOMES_MAX: usize = 200;
 
 /// What became of an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,40 +44,99 @@ pub(super) enum Settled {
     Rejected,
 }
 
-/// Delivers an outcome that is in the journal already. Cancel safe: it stays there.
-pub(super) async fn deliver(
-    calls: Calls<'_>,
-    journal: &dyn ResultJournal,
-    lease: &Lease,
-    call: &SettleCall,
-) -> Settled {
-    let mut pause = Pause::default();
-    loop {
-        let error = match send(calls, call).await {
-            Ok(state) => {
-                journal.confirmed(lease).await;
-                return Settled::Confirmed(state);
+/// An outcome that waits for its call.
+struct Waiting {
+    call: SettleCall,
+    traceparent: Arc<str>,
+    answer: oneshot::Sender<Result<TaskState, Error>>,
+}
+
+/// Where outcomes wait for the next call.
+pub(super) struct Settler {
+    queue: mpsc::UnboundedSender<Waiting>,
+    waiting: Mutex<Option<mpsc::UnboundedReceiver<Waiting>>>,
+}
+
+impl Settler {
+    pub fn new() -> Self {
+        // Bounded by the slots: an attempt waits here with one outcome.
+        let (queue, waiting) = mpsc::unbounded_channel();
+        Self { queue, waiting: Mutex::new(Some(waiting)) }
+    }
+
+    /// Makes the calls until it is dropped. Only the first call of this does anything.
+    pub async fn run(&self, link: &Link) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(waiting) = waiting else { return };
+        let batches = stream::unfold(waiting, |mut waiting| async {
+            let mut batch = Vec::new();
+            let count = waiting.recv_many(&mut batch, OUTCOMES_MAX).await;
+            (count > 0).then_some((batch, waiting))
+        });
+        batches.for_each_concurrent(CALLS_MAX, |batch| send(link, batch)).await;
+    }
+
+    /// Delivers an outcome that is in the journal already. Cancel safe: it stays there.
+    pub async fn deliver(
+        &self,
+        traceparent: &Arc<str>,
+        journal: &dyn ResultJournal,
+        lease: &Lease,
+        call: &SettleCall,
+    ) -> Settled {
+        let mut pause = Pause::default();
+        loop {
+            let error = match self.answer(traceparent, call).await {
+                Ok(state) => {
+                    journal.confirmed(lease).await;
+                    return Settled::Confirmed(state);
+                }
+                Err(error) => error,
+            };
+            if is_worth_repeating(&error) {
+                pause.after(&error).await;
+                continue;
             }
-            Err(error) => error,
-        };
-        if is_worth_repeating(&error) {
-            pause.after(&error).await;
-            continue;
+            if is_lost(&error) {
+                tracing::warn!("another attempt is in force, outcome rejected");
+            } else {
+                tracing::error!(%error, "the broker refused the outcome");
+            }
+            journal.rejected(lease, &error.to_string()).await;
+            return Settled::Rejected;
         }
-        if is_lost(&error) {
-            tracing::warn!("another attempt is in force, outcome rejected");
-        } else {
-            tracing::error!(%error, "the broker refused the outcome");
+    }
+
+    async fn answer(&self, traceparent: &Arc<str>, call: &SettleCall) -> Result<TaskState, Error> {
+        let (answer, answered) = oneshot::channel();
+        let (call, traceparent) = (call.clone(), traceparent.clone());
+        // A worker that ends makes no calls any more; whoever waits here is ended by it, too.
+        if self.queue.send(Waiting { call, traceparent, answer }).is_err() {
+            return std::future::pending().await;
         }
-        journal.rejected(lease, &error.to_string()).await;
-        return Settled::Rejected;
+        match answered.await {
+            Ok(answer) => answer,
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 
-async fn send(calls: Calls<'_>, call: &SettleCall) -> Result<TaskState, Error> {
+async fn send(link: &Link, mut batch: Vec<Waiting>) {
+    if batch.len() > 1 {
+        return send_many(link, batch).await;
+    }
+    if let Some(Waiting { call, traceparent, answer }) = batch.pop() {
+        // Whoever has gone away finds the outcome in its journal.
+        let _ = answer.send(send_one(link, &traceparent, call).await);
+    }
+}
+
+/// In the trace of its task.
+async fn send_one(link: &Link, traceparent: &str, call: SettleCall) -> Result<TaskState, Error> {
+    let calls = link.in_trace(traceparent);
     match call {
         SettleCall::Complete(call) => {
-            let with_session = |session_id| CompleteTaskRequest { session_id, ..call.clone() };
+            let with_session = |session_id| CompleteTaskRequest { session_id, ..call };
             calls
                 .call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
                     broker.complete_task(request).await
@@ -65,7 +145,7 @@ async fn send(calls: Calls<'_>, call: &SettleCall) -> Result<TaskState, Error> {
                 .map(|answer| answer.state())
         }
         SettleCall::Fail(call) => {
-            let with_session = |session_id| FailTaskRequest { session_id, ..call.clone() };
+            let with_session = |session_id| FailTaskRequest { session_id, ..call };
             calls
                 .call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
                     broker.fail_task(request).await
@@ -74,7 +154,7 @@ async fn send(calls: Calls<'_>, call: &SettleCall) -> Result<TaskState, Error> {
                 .map(|answer| answer.state())
         }
         SettleCall::Release(call) => {
-            let with_session = |session_id| ReleaseTaskRequest { session_id, ..call.clone() };
+            let with_session = |session_id| ReleaseTaskRequest { session_id, ..call };
             calls
                 .call(CALL_TIMEOUT, with_session, |mut broker, request| async move {
                     broker.release_task(request).await
@@ -82,5 +162,43 @@ async fn send(calls: Calls<'_>, call: &SettleCall) -> Result<TaskState, Error> {
                 .await
                 .map(|answer| answer.state())
         }
+    }
+}
+
+async fn send_many(link: &Link, batch: Vec<Waiting>) {
+    let (calls, answers): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|waiting| (waiting.call, waiting.answer)).unzip();
+    let outcomes = calls.into_iter().map(outcome).collect();
+    let answered = link
+        .calls()
+        .call(
+            CALL_TIMEOUT,
+            |session_id| SettleTasksRequest { session_id, outcomes },
+            |mut broker, request| async move { broker.settle_tasks(request).await },
+        )
+        .await;
+    let mut results = answered.map(|answer| answer.results.into_iter());
+    for answer in answers {
+        let result = match &mut results {
+            Ok(results) => match results.next() {
+                Some(result) => match result.error {
+                    Some(error) => Err(error.into()),
+                    None => Ok(result.state()),
+                },
+                None => Err(status::incomplete("result for each outcome").into()),
+            },
+            Err(error) => Err(error.clone()),
+        };
+        let _ = answer.send(result);
+    }
+}
+
+fn outcome(call: SettleCall) -> TaskOutcome {
+    TaskOutcome {
+        outcome: Some(match call {
+            SettleCall::Complete(call) => task_outcome::Outcome::Complete(call),
+            SettleCall::Fail(call) => task_outcome::Outcome::Fail(call),
+            SettleCall::Release(call) => task_outcome::Outcome::Release(call),
+        }),
     }
 }

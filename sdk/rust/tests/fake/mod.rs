@@ -46,6 +46,10 @@ pub struct State {
     pub settled: BTreeMap<String, Settled>,
     /// All that settled, in order; a task that runs twice is there twice.
     pub history: Vec<Settled>,
+    /// Outcomes in each SettleTasks.
+    pub settle_calls: Vec<usize>,
+    /// It heeds `start` of AcquireTasks.
+    pub starts_on_acquire: bool,
     pub deregistered: bool,
     /// The trace ids of calls about one task.
     pub traces: BTreeSet<(&'static str, String)>,
@@ -396,6 +400,42 @@ impl WorkerService for FakeBroker {
         Ok(Response::new(ReleaseTaskResponse { state: TaskState::Pending.into() }))
     }
 
+    async fn settle_tasks(
+        &self,
+        request: Request<SettleTasksRequest>,
+    ) -> Result<Response<SettleTasksResponse>, Status> {
+        let SettleTasksRequest { session_id, outcomes } = request.into_inner();
+        self.check(&session_id)?;
+        self.change(|state| state.settle_calls.push(outcomes.len()));
+        let results = outcomes.into_iter().map(|outcome| {
+            let (lease, settled, state) = match outcome.outcome.unwrap() {
+                task_outcome::Outcome::Complete(call) => {
+                    (call.lease.clone(), Settled::Completed(call), TaskState::Succeeded)
+                }
+                task_outcome::Outcome::Fail(call) => {
+                    let state =
+                        if call.permanent { TaskState::Failed } else { TaskState::Scheduled };
+                    (call.lease.clone(), Settled::Failed(call), state)
+                }
+                task_outcome::Outcome::Release(call) => {
+                    (call.lease.clone(), Settled::Released(call), TaskState::Pending)
+                }
+            };
+            match self.settle(&session_id, &lease, settled) {
+                Ok(()) => TaskSettled { state: state.into(), error: None },
+                Err(status) => TaskSettled {
+                    state: 0,
+                    error: Some(TaskError {
+                        code: status.code().into(),
+                        message: status.message().to_owned(),
+                        status: status.details().to_vec(),
+                    }),
+                },
+            }
+        });
+        Ok(Response::new(SettleTasksResponse { results: results.collect() }))
+    }
+
     async fn push_task_logs(
         &self,
         request: Request<PushTaskLogsRequest>,
@@ -429,11 +469,14 @@ impl FakeBroker {
             return answered.clone();
         }
         let count = state.queue.len().min(request.max_tasks as usize);
+        let starts_on_acquire = state.starts_on_acquire;
         let tasks: Vec<_> = state
             .queue
             .drain(..count)
             .map(|mut task| {
                 task.attempt += 1;
+                let starts = request.start && starts_on_acquire;
+                task.start_time = starts.then(|| asyncflow_proto::time::timestamp(1));
                 let lease = Lease { task_id: task.id.clone(), attempt: task.attempt };
                 LeasedTask { lease: Some(lease), task: Some(task) }
             })
