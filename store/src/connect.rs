@@ -19,6 +19,7 @@ use crate::{
     options::StoreOptions,
     shard::{ShardCache, Turns},
     sql::Sql,
+    task::Leases,
     task_type::TypeCache,
     wake::Wake,
 };
@@ -62,6 +63,7 @@ struct Inner {
     types: TypeCache,
     shards: ShardCache,
     turns: Turns,
+    leases: Leases,
     wake: Wake,
     locks: Locks,
 }
@@ -97,6 +99,7 @@ impl Store {
             types: TypeCache::new(&wake),
             shards: ShardCache::new(&wake),
             turns: Turns::default(),
+            leases: Leases::default(),
             wake,
             locks,
         })))
@@ -196,6 +199,10 @@ impl Store {
 
     pub(crate) fn shard_cache(&self) -> &ShardCache {
         &self.0.shards
+    }
+
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.0.leases
     }
 
     pub(crate) fn turns(&self) -> &Turns {

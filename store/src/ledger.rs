@@ -52,6 +52,14 @@ impl Ledger {
         self.changes.push(Change::new(task, Some(task.state), None));
     }
 
+    /// Adds what another part of the transaction did.
+    pub fn absorb(&mut self, other: Self) {
+        for (key, by) in other.counts {
+            *self.counts.entry(key).or_default() += by;
+        }
+        self.changes.extend(other.changes);
+    }
+
     /// Counts `by` more tasks like this one in a state, without a word in the change log.
     pub fn count(&mut self, task: &Task, state: TaskState, by: i64) {
         let key = (task.id.shard.clone(), task.user.clone(), state.code());

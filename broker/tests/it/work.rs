@@ -347,8 +347,9 @@ async fn outcomes_of_many_tasks_are_answered_one_by_one() {
             })
             .collect();
         let lost = (Code::Aborted, "LEASE_LOST".to_owned(), vec![]);
-        let bad =
-            |field: &str| (Code::InvalidArgument, "BAD_REQUEST".to_owned(), vec![field.to_owned()]);
+        let bad = |field: &str| {
+            (Code::InvalidArgument, "INVALID_FIELDS".to_owned(), vec![field.to_owned()])
+        };
         let at = refusals.len() - 3;
         assert_eq!(refusals[at..], [lost, bad("outcomes[4].fail.lease"), bad("outcomes[5]")]);
     }

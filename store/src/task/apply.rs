@@ -93,6 +93,8 @@ struct Request<'a> {
     items: &'a [Item],
     places: &'a BTreeMap<ShardId, Place>,
     fence: Option<&'a LeaderFence>,
+    /// The database's time, as far as it is known without asking.
+    now_ms: i64,
     runs: AtomicU32,
 }
 
@@ -116,6 +118,7 @@ impl Store {
             return Vec::new();
         }
         let answers = self.apply_or_split(&items, fence).await;
+        self.leases().note(answers.iter().flatten().map(|applied| &applied.task));
         // A heartbeat is no news; a batch of nothing else must not wake those who watch.
         (items.iter().filter(|item| item.event.revives()))
             .for_each(|item| self.shards_changed(item.id.task_type()));
@@ -167,7 +170,8 @@ impl Store {
                 places.insert(item.id.shard.clone(), self.place(&item.id.shard).await?);
             }
         }
-        let request = Request { items, places: &places, fence, runs: AtomicU32::new(0) };
+        let now_ms = self.now_ms().await?;
+        let request = Request { items, places: &places, fence, now_ms, runs: AtomicU32::new(0) };
         self.transact(&request, |store, tx, request| Box::pin(apply_once(store, tx, request))).await
     }
 }
@@ -199,20 +203,94 @@ async fn apply_once(
             }
             Some(Place::Unknown) | None => continue,
         }
-        let keys = members.iter().map(|&at| request.items[at].id.key).collect();
+        let part = Part { request, shard, members: &members };
+        let known = if locks { None } else { part.by_leases(store, tx).await? };
+        let applied = match known {
+            Some(applied) => applied,
+            None => part.by_rows(store, tx, locks).await?,
+        };
+        last_ms = last_ms.max(applied.now_ms);
+        members.iter().zip(applied.answers).for_each(|(&at, answer)| answers[at] = answer);
+        ledger.absorb(applied.ledger);
+        applied.batch.write(store, tx).await?;
         let revives = members.iter().any(|&at| request.items[at].event.revives());
-        let (mut batch, now_ms) = Batch::read(store, tx, shard, keys, locks).await?;
-        last_ms = last_ms.max(now_ms);
-        for at in members {
-            answers[at] = apply_one(&mut batch, &request.items[at], now_ms, &mut ledger);
-        }
-        batch.write(store, tx).await?;
         if revives && !store.is_off("retry.reopens") {
-            store.reopen(tx, shard, now_ms).await?;
+            store.reopen(tx, shard, applied.now_ms).await?;
         }
     }
     ledger.write(store, tx, last_ms).await?;
     Ok(answers)
+}
+
+/// The events of one shard.
+struct Part<'a> {
+    request: &'a Request<'a>,
+    shard: &'a ShardId,
+    members: &'a [usize],
+}
+
+/// What follows from them, before it is written.
+struct AppliedPart {
+    batch: Batch,
+    answers: Vec<Answer>,
+    ledger: Ledger,
+    now_ms: i64,
+}
+
+impl Part<'_> {
+    fn items(&self) -> impl Iterator<Item = &Item> {
+        self.members.iter().map(|&at| &self.request.items[at])
+    }
+
+    fn apply(&self, mut batch: Batch, now_ms: i64) -> AppliedPart {
+        let mut ledger = Ledger::default();
+        let answers =
+            self.items().map(|item| apply_one(&mut batch, item, now_ms, &mut ledger)).collect();
+        AppliedPart { batch, answers, ledger, now_ms }
+    }
+
+    async fn by_rows(
+        &self,
+        store: &Store,
+        tx: &DatabaseTransaction,
+        locks: bool,
+    ) -> Result<AppliedPart, StoreError> {
+        let keys = self.items().map(|item| item.id.key).collect();
+        let (batch, now_ms) = Batch::read(store, tx, self.shard, keys, locks).await?;
+        Ok(self.apply(batch, now_ms))
+    }
+
+    /// The same without reading the tasks that this process has written last, if that makes a
+    /// change of each of them: nobody is refused by what may be old.
+    async fn by_leases(
+        &self,
+        store: &Store,
+        tx: &DatabaseTransaction,
+    ) -> Result<Option<AppliedPart>, StoreError> {
+        if self.items().any(|item| !matches!(item.guard, Guard::None)) {
+            return Ok(None);
+        }
+        let known = store.leases().known(self.shard, self.items().map(|item| item.id.key));
+        if known.is_empty() {
+            return Ok(None);
+        }
+        let mut batch = Batch::of(self.shard, known);
+        let is_known: Vec<bool> =
+            self.items().map(|item| batch.task(item.id.key).is_some()).collect();
+        let missing = self.items().zip(&is_known).filter(|(_, is_known)| !**is_known);
+        let missing: Vec<i64> = missing.map(|(item, _)| item.id.key).collect();
+        batch.extend(Batch::read(store, tx, self.shard, missing, false).await?.0);
+        let applied = self.apply(batch, self.request.now_ms);
+        let has_changed =
+            |(item, is_known): (&Item, &bool)| !is_known || applied.batch.is_changed(item.id.key);
+        let all_changed = self.items().zip(&is_known).all(has_changed)
+            && applied
+                .answers
+                .iter()
+                .zip(&is_known)
+                .all(|(answer, known)| !known || answer.is_ok());
+        Ok(all_changed.then_some(applied))
+    }
 }
 
 fn apply_one(batch: &mut Batch, item: &Item, now_ms: i64, ledger: &mut Ledger) -> Answer {

@@ -126,6 +126,7 @@ impl Store {
             }
             outcome => outcome?,
         };
+        self.leases().note(claimed.leased.iter().map(|leased| &leased.task.task));
         self.announce(claimed.leased.iter().map(|leased| &leased.task.task));
         Ok(claimed)
     }

@@ -222,10 +222,9 @@ impl Store {
 
     async fn answer(&self, outcomes: Vec<Outcome>) -> Vec<Result<Inserted, InsertError>> {
         let mut answers = Vec::with_capacity(outcomes.len());
-        self.announce(outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Created(made) => Some(&made.full.task),
-            Outcome::Known { .. } => None,
-        }));
+        let tasks = || outcomes.iter().filter_map(Outcome::made).map(|made| &made.full.task);
+        self.leases().note(tasks());
+        self.announce(tasks());
         for outcome in outcomes {
             answers.push(match outcome {
                 Outcome::Created(made) => Ok(created(*made)),

@@ -86,6 +86,16 @@ impl Batch {
         Self { shard: shard.clone(), rows }
     }
 
+    /// Adds the rows of another batch of the same shard.
+    pub fn extend(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+    }
+
+    /// Whether an event has changed this row so far.
+    pub fn is_changed(&self, key: i64) -> bool {
+        self.rows.get(&key).is_some_and(|row| row.before.revision != row.after.revision)
+    }
+
     /// The task as it is after the events applied so far.
     pub fn task(&self, key: i64) -> Option<&Task> {
         self.rows.get(&key).map(|row| &row.after)

@@ -117,6 +117,7 @@ conformance! {
     retention::a_leased_task_is_not_deleted,
     schedule::due_tasks_are_promoted,
     settle::a_life_is_written_as_the_state_machine_says,
+    settle::what_another_process_did_to_a_leased_task_is_seen,
     settle::stale_writes_are_refused_and_replays_known,
     settle::a_batch_takes_several_events_of_one_task,
     settle::cancel_races_complete_and_one_wins,

@@ -4,15 +4,45 @@ use asyncflow_core::{
     event::{Event, TaskPatch},
     reason::FailureReason,
     state::TaskState,
-    task::{AttemptOutcome, Labels, Progress},
+    task::{AttemptOutcome, Labels, Progress, Task},
     transition::Refusal,
 };
-use asyncflow_store::{ApplyError, Store};
+use asyncflow_store::{ApplyError, Store, StoreOptions};
 
 use super::fixture::{
     LEASE_MS, apply, claim, complete, content, fail, fence, get, insert_all, insert_one, new_task,
     running, start,
 };
+
+/// Each process knows the tasks that it leased as it wrote them last. What the other one did to them
+/// meanwhile must show in the answers of both.
+pub async fn what_another_process_did_to_a_leased_task_is_seen(store: Store) {
+    let other = Store::connect(&StoreOptions::new(store.url())).await.unwrap();
+    let first = running(&store, 5).await.task;
+    apply(&other, &first.id, Event::Cancel { message: "enough".into() }).await.unwrap();
+    let beat = |task: &Task| Event::Heartbeat { fence: fence(task), lease_ttl_ms: LEASE_MS };
+    let told = apply(&store, &first.id, beat(&first)).await.unwrap().task;
+    assert_eq!(told.state, TaskState::Cancelling);
+    apply(&other, &first.id, fail(&first, 1)).await.unwrap();
+    apply(&other, &first.id, Event::Retry { from_start: true }).await.unwrap();
+    let second = claim(&other, 6, 1).await.leased.remove(0).task.task;
+    assert_eq!((&second.id, second.attempt), (&first.id, 2));
+    let late = apply(&store, &first.id, complete(&first, 2)).await.unwrap_err();
+    assert!(
+        matches!(late, ApplyError::Refused(Refusal::LeaseLost { .. }, task) if *task == second)
+    );
+    apply(&store, &second.id, start(&second)).await.unwrap();
+    apply(&other, &second.id, beat(&second)).await.unwrap();
+    let (one, two) = tokio::join!(
+        apply(&store, &second.id, complete(&second, 3)),
+        apply(&other, &second.id, complete(&second, 3)),
+    );
+    let answers = [one, two];
+    let replays = answers.iter().filter(|answer| answer.is_err());
+    assert_eq!(replays.count(), 1, "{answers:?}");
+    assert_eq!(get(&store, &second.id).await.task.state, TaskState::Succeeded);
+    other.close().await;
+}
 
 pub async fn a_life_is_written_as_the_state_machine_says(store: Store) {
     let full = running(&store, 5).await;
