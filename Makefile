@@ -67,6 +67,11 @@ bench: setup build ## Measure on this machine; docs/benchmarks.md says what.
 	cargo run --release -p asyncflow-benches
 	cargo bench -p asyncflow-benches --bench core
 
+.PHONY: bench-peers
+bench-peers: setup build ## Measure beside other queues; needs Go, Node and Python. ARGS="--help"
+	cargo build --release -p asyncflow-benches
+	python3 benches/peers/run.py $(ARGS)
+
 .PHONY: bench-shards
 bench-shards: setup build ## Measure at 12 million rows, with rolls and drops. Half an hour, 21 GB of disk.
 	cargo run --release -p asyncflow-benches -- shards --plot docs/bench-shards.svg \
