@@ -12,19 +12,20 @@ use super::{
     rows::Rows,
     sample::{Call, Sample, Samples},
 };
-use crate::{clock::Stopwatch, creates, drain::Worker, error::BenchError, target::Target};
-use asyncflow_proto::v1::{Lease, broker_service_client::BrokerServiceClient};
+use crate::{
+    brokers::Owner, clock::Stopwatch, error::BenchError, load::shape::Shape, target::Target,
+    worker::Worker,
+};
+use asyncflow_proto::v1::Lease;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::task::{JoinHandle, JoinSet};
-use tonic::transport::Channel;
 
 const WORKERS: usize = 4;
 const WORKER_SLOTS: i32 = 5_000;
 const CONNECTIONS: usize = 4;
-const HEARTBEAT: Duration = Duration::from_secs(8);
 /// Failures that are told in full; the others are counted.
 const TOLD_MAX: usize = 5;
 
@@ -60,13 +61,15 @@ impl Stream {
     ) -> Result<Self, BenchError> {
         let log =
             Arc::new(Log { clock, samples: Mutex::default(), rows, failures: Mutex::default() });
-        let owners = creates::owners(target, CONNECTIONS).await?;
+        let owners = target.brokers().owners(CONNECTIONS)?;
         let mut workers = Vec::new();
         for _ in 0..WORKERS {
-            workers.push(Worker::register(target, task_type, WORKER_SLOTS).await?);
+            workers.push(
+                Worker::register(target.brokers().worker(0)?, &[task_type], WORKER_SLOTS).await?,
+            );
         }
         for _ in 0..per_second {
-            owners[0].clone().create_task(creates::request(task_type)).await?;
+            owners[0].clone().create_task(Shape::SMALL.request(task_type)).await?;
             log.rows.add(1);
         }
         let period = Duration::from_secs(1) / per_second.max(1);
@@ -151,12 +154,8 @@ async fn paced<C, F>(
     }
 }
 
-async fn create(
-    mut owner: BrokerServiceClient<Channel>,
-    task_type: &'static str,
-    tick: Tick,
-) -> Result<(), BenchError> {
-    owner.create_task(creates::request(task_type)).await?;
+async fn create(mut owner: Owner, task_type: &'static str, tick: Tick) -> Result<(), BenchError> {
+    owner.create_task(Shape::SMALL.request(task_type)).await?;
     tick.log.rows.add(1);
     tick.answered(Call::Create);
     Ok(())
@@ -166,7 +165,7 @@ async fn create(
 async fn live(worker: Worker, tick: Tick) -> Result<(), BenchError> {
     let leases: Vec<Lease> = worker.acquire(1).await?;
     if leases.is_empty() {
-        return Err(BenchError::Other("a claim waited 10 s and found no task".to_owned()));
+        return Err(BenchError::Other("a claim waited 30 s and found no task".to_owned()));
     }
     tick.answered(Call::Acquire);
     let tick = tick.next();
@@ -182,10 +181,7 @@ async fn live(worker: Worker, tick: Tick) -> Result<(), BenchError> {
 
 /// Keeps a session alive; the leases are too short to be renewed.
 async fn beat(worker: Worker, log: Arc<Log>) {
-    loop {
-        tokio::time::sleep(HEARTBEAT).await;
-        if let Err(error) = worker.beat().await {
-            log.failed(&error);
-        }
+    while let Err(error) = worker.beat().await {
+        log.failed(&error);
     }
 }
