@@ -5,6 +5,8 @@ use serde::Serialize;
 use std::time::Duration;
 
 const DIGITS: u8 = 3;
+/// What takes longer counts as an hour.
+const MICROS_MAX: u64 = 3_600_000_000;
 
 /// How long things took.
 #[derive(Clone, Debug)]
@@ -21,9 +23,10 @@ pub struct Quantiles {
 }
 
 impl Default for Latencies {
-    #[expect(clippy::expect_used, reason = "fails for more than five digits only")]
+    #[expect(clippy::expect_used, reason = "fails for other bounds only")]
     fn default() -> Self {
-        Self(Histogram::new(DIGITS).expect("invariant: three digits are within the bounds"))
+        let histogram = Histogram::new_with_max(MICROS_MAX, DIGITS);
+        Self(histogram.expect("invariant: at most five digits and at least 2 as the largest value"))
     }
 }
 
@@ -51,5 +54,27 @@ impl Latencies {
             p999_ms: self.quantile_ms(0.999),
             max_ms: self.0.max() as f64 / 1_000.0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_and_long_ones_keep_three_digits() {
+        let mut latencies = Latencies::default();
+        for ms in [1, 20, 300, 60_000] {
+            latencies.record(Duration::from_millis(ms));
+        }
+        let near = |share: f64, ms: f64| {
+            let found = latencies.quantile_ms(share);
+            assert!((found / ms - 1.0).abs() < 0.002, "{found} is not {ms}");
+        };
+        near(0.25, 1.0);
+        near(0.5, 20.0);
+        near(0.75, 300.0);
+        near(1.0, 60_000.0);
+        assert!(Latencies::default().quantiles().is_none());
     }
 }

@@ -7,7 +7,6 @@ use super::{
     progress::Progress,
     report::{Measured, Report},
     scenario::Settings,
-    tally::Errors,
     usage::used_since,
 };
 use crate::{brokers::Brokers, clock::Stopwatch, error::BenchError, worker::Worker};
@@ -109,14 +108,8 @@ impl DrainPlan {
         let before = on.usage().await?;
         let drained = self.drain(&on.brokers, types, count).await?;
         let more = used_since(on, before).await?.per_task(drained.count);
-        report.add(Measured {
-            measure: "drain",
-            count: drained.count,
-            elapsed: drained.elapsed,
-            latencies: None,
-            errors: &Errors::default(),
-            more,
-        })
+        let Drained { count, elapsed } = drained;
+        report.add(Measured { more, ..Measured::without_latencies("drain", count, elapsed) })
     }
 
     /// Works off `count` tasks that are there.

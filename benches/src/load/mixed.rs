@@ -11,7 +11,7 @@ use super::{
     scenario::Settings,
     shape::Stamp,
     start::{create, until_as_many},
-    tally::{Counts, Errors, Tally},
+    tally::{Counts, Tally},
 };
 use crate::{clock::Stopwatch, error::BenchError};
 use asyncflow_sdk::v1::LeasedTask;
@@ -168,13 +168,12 @@ fn slices(name: &str, counts: &Counts, report: &mut Report) -> Result<(), BenchE
         let last = number + 1 == counts.slices.len();
         let rest = counts.elapsed.as_secs_f64() - from;
         let seconds = if last { rest } else { SLICE.as_secs_f64() };
+        let elapsed = Duration::from_secs_f64(seconds.max(0.001));
+        let measure = format!("{name}, slice");
         report.add(Measured {
-            measure: &format!("{name}, slice"),
-            count: latencies.count(),
-            elapsed: Duration::from_secs_f64(seconds.max(0.001)),
             latencies: Some(latencies),
-            errors: &Errors::default(),
             more: More::from([("slice_from_seconds", rounded(from).into())]),
+            ..Measured::without_latencies(&measure, latencies.count(), elapsed)
         })?;
     }
     Ok(())

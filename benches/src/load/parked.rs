@@ -8,8 +8,7 @@ use super::{
     progress::Progress,
     report::{Measured, More, Report, rounded},
     scenario::Settings,
-    tally::Errors,
-    usage::{Usage, used_since},
+    usage::{Usage, settle, used_since},
 };
 use crate::{clock::Stopwatch, error::BenchError, process::resident_bytes, worker::Worker};
 use clap::Args;
@@ -83,6 +82,7 @@ impl WorkersArgs {
         report: &mut Report,
     ) -> Result<(), BenchError> {
         let span = self.settings.time.span();
+        settle(on).await;
         tokio::time::sleep(span.from).await;
         let (before, watch) = (on.usage().await?, Stopwatch::start());
         tokio::time::sleep(span.length()).await;
@@ -95,9 +95,8 @@ impl WorkersArgs {
             more.insert("broker_memory_bytes_per_worker", rounded(each).into());
         }
         let count = self.workers as u64;
-        let errors = &Errors::default();
-        let measure = "idle workers";
-        report.add(Measured { measure, count, elapsed, latencies: None, errors, more })
+        let idle = Measured::without_latencies("idle workers", count, elapsed);
+        report.add(Measured { is_rate: false, more, ..idle })
     }
 
     fn shares(&self, used: Usage, elapsed: Duration) -> More {
@@ -140,8 +139,7 @@ impl WorkersArgs {
         }
         let count = progress.done();
         let more = used_since(on, before).await?.per_task(count);
-        let errors = &Errors::default();
-        report.add(Measured { measure: "drain", count, elapsed, latencies: None, errors, more })
+        report.add(Measured { more, ..Measured::without_latencies("drain", count, elapsed) })
     }
 }
 

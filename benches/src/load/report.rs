@@ -28,16 +28,27 @@ pub struct Measured<'a> {
     pub measure: &'a str,
     pub count: u64,
     pub elapsed: Duration,
+    /// Whether things were done, of which there were so many per second.
+    pub is_rate: bool,
     pub latencies: Option<&'a Latencies>,
-    pub errors: &'a Errors,
+    pub errors: Errors,
     pub more: More,
 }
 
 impl<'a> Measured<'a> {
+    /// What a tally has.
     pub fn of(measure: &'a str, counts: &'a Counts) -> Self {
-        let Counts { count, elapsed, latencies, errors, .. } = counts;
-        let latencies = Some(latencies);
-        Self { measure, count: *count, elapsed: *elapsed, latencies, errors, more: More::new() }
+        Self {
+            latencies: Some(&counts.latencies),
+            errors: counts.errors.clone(),
+            ..Self::without_latencies(measure, counts.count, counts.elapsed)
+        }
+    }
+
+    /// A number of things that were done in a time.
+    pub fn without_latencies(measure: &'a str, count: u64, elapsed: Duration) -> Self {
+        let (errors, more) = (Errors::default(), More::new());
+        Self { measure, count, elapsed, is_rate: true, latencies: None, errors, more }
     }
 }
 
@@ -48,7 +59,8 @@ struct Line<'a> {
     measure: &'a str,
     count: u64,
     seconds: f64,
-    per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_second: Option<f64>,
     #[serde(flatten)]
     quantiles: Option<Quantiles>,
     #[serde(flatten)]
@@ -98,14 +110,14 @@ impl Report {
     }
 
     pub fn add(&mut self, measured: Measured<'_>) -> Result<(), BenchError> {
-        let Measured { measure, count, elapsed, latencies, errors, more } = measured;
+        let Measured { measure, count, elapsed, is_rate, latencies, errors, more } = measured;
         let seconds = elapsed.as_secs_f64();
         let line = Line {
             scenario: self.scenario,
             measure,
             count,
             seconds: rounded(seconds),
-            per_second: rounded(count as f64 / seconds.max(f64::EPSILON)),
+            per_second: is_rate.then(|| rounded(count as f64 / seconds.max(f64::EPSILON))),
             quantiles: latencies.and_then(Latencies::quantiles),
             more,
             errors: &errors.by_code,
@@ -119,7 +131,7 @@ impl Report {
         if let Some(file) = &mut self.file {
             writeln!(file, "{line}")?;
         }
-        self.errors.merge(errors);
+        self.errors.merge(&errors);
         Ok(())
     }
 

@@ -52,10 +52,8 @@ impl Usage {
 /// What was used since `before` by a load that has just ended.
 pub async fn used_since(deployment: &Deployment, before: Usage) -> Result<Usage, BenchError> {
     let mut used = deployment.usage().await?.since(before);
-    let postgres = deployment.store().is_some_and(|store| store.backend() == Backend::Postgres);
-    if postgres {
-        // All else is exact at once and would grow by what the server does by itself meanwhile.
-        tokio::time::sleep(STATISTICS_LAG).await;
+    if settle(deployment).await {
+        // All else is exact at once and has grown since by what the server does by itself.
         let late = deployment.usage().await?.since(before).work;
         used.work = used.work.zip(late).map(|(work, late)| ServerWork {
             dead_rows: late.dead_rows,
@@ -64,4 +62,13 @@ pub async fn used_since(deployment: &Deployment, before: Usage) -> Result<Usage,
         });
     }
     Ok(used)
+}
+
+/// Waits until PostgreSQL has the statistics of what was done so far; whether that was needed.
+pub async fn settle(deployment: &Deployment) -> bool {
+    let postgres = deployment.store().is_some_and(|store| store.backend() == Backend::Postgres);
+    if postgres {
+        tokio::time::sleep(STATISTICS_LAG).await;
+    }
+    postgres
 }
