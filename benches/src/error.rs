@@ -8,8 +8,8 @@ use tonic::Code;
 pub enum BenchError {
     Io(io::Error),
     Connect(tonic::transport::Error),
-    Call(Box<tonic::Status>),
-    Sdk(asyncflow_sdk::Error),
+    /// The broker refused a call, or did not answer.
+    Call(asyncflow_sdk::Error),
     /// A call was due, but too many others were not answered.
     NotSent,
     Store(asyncflow_store::StoreError),
@@ -21,10 +21,7 @@ impl std::fmt::Display for BenchError {
         match self {
             Self::Io(error) => write!(f, "{error}"),
             Self::Connect(error) => write!(f, "the broker cannot be reached: {error}"),
-            Self::Call(status) => {
-                write!(f, "a call failed: {:?} {}", status.code(), status.message())
-            }
-            Self::Sdk(error) => write!(f, "{error}"),
+            Self::Call(error) => write!(f, "a call failed: {} {error}", in_capitals(error.code())),
             Self::NotSent => f.write_str("a call was never sent: too many were not answered"),
             Self::Store(error) => write!(f, "{error}"),
             Self::Other(text) => f.write_str(text),
@@ -38,18 +35,16 @@ impl BenchError {
     /// The gRPC code, as the protocol writes it; of other errors a word like one.
     pub fn code(&self) -> String {
         match self {
-            Self::Call(status) => in_capitals(status.code()),
-            Self::Sdk(error) => in_capitals(error.code()),
+            Self::Call(error) => in_capitals(error.code()),
             Self::NotSent => "NOT_SENT".to_owned(),
             Self::Connect(_) => "CONNECT".to_owned(),
             Self::Io(_) | Self::Store(_) | Self::Other(_) => "OTHER".to_owned(),
         }
     }
 
-    /// Whether the call was not answered within its time. tonic calls that CANCELLED.
+    /// Whether the call was not answered within its time.
     pub fn is_late(&self) -> bool {
-        let late = [Code::DeadlineExceeded, Code::Cancelled];
-        matches!(self, Self::Call(status) if late.contains(&status.code()))
+        matches!(self, Self::Call(error) if error.code() == Code::DeadlineExceeded)
     }
 }
 
@@ -79,13 +74,14 @@ impl From<tonic::transport::Error> for BenchError {
 
 impl From<tonic::Status> for BenchError {
     fn from(status: tonic::Status) -> Self {
-        Self::Call(Box::new(status))
+        // It tells a deadline that has passed here from a call that was cancelled.
+        Self::Call(status.into())
     }
 }
 
 impl From<asyncflow_sdk::Error> for BenchError {
     fn from(error: asyncflow_sdk::Error) -> Self {
-        Self::Sdk(error)
+        Self::Call(error)
     }
 }
 

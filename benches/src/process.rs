@@ -69,6 +69,7 @@ fn stat(pid: u32) -> Result<Stat, BenchError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]

@@ -10,6 +10,8 @@ pub struct Span {
 }
 
 impl Span {
+    pub const FOR_EVER: Self = Self { from: Duration::ZERO, to: Duration::MAX };
+
     /// `margin` before and after as well.
     pub fn widened(self, margin: Duration) -> Self {
         Self { from: self.from.saturating_sub(margin), to: self.to + margin }

@@ -1,4 +1,4 @@
-//! A worker that makes the calls of the protocol one after the other, as one in any language may do:
+//! A worker that makes the calls of the protocol one after the other, as one in any language may:
 //! acquire and start in batches, complete one by one.
 
 use crate::{

@@ -1,6 +1,6 @@
-//! Creates at a fixed rate while workers work them off, as in production; on demand under a snapshot
-//! that somebody holds. What a held snapshot costs grows with time, so latencies are also told by
-//! slices of the run, and after it how fast the same workers drain a backlog.
+//! Creates at a fixed rate while workers work them off, as in production; on demand under a
+//! snapshot that somebody holds. What that costs grows with time, so latencies are also told by
+//! slices of the run, and after it how fast as many workers drain a backlog.
 
 use super::{
     deployment::Deployment,

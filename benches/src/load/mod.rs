@@ -19,7 +19,7 @@ mod deployment;
 pub mod drain;
 mod fleet;
 mod mixed;
-mod open_loop;
+pub mod open_loop;
 mod parked;
 mod progress;
 mod report;

@@ -48,7 +48,7 @@ where
         if clock.elapsed() < due {
             clock.until(due).await;
         }
-        let left = (end + PATIENCE).saturating_sub(clock.elapsed());
+        let left = end.saturating_add(PATIENCE).saturating_sub(clock.elapsed());
         let place = Arc::clone(&places).acquire_owned();
         let Ok(Ok(place)) = tokio::time::timeout(left, place).await else {
             never_sent(tally, (number..).map(|n| pace.due(n)).take_while(|due| *due < end));

@@ -86,6 +86,7 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use asyncflow_proto::v1::Task;
 

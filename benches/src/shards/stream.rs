@@ -13,7 +13,16 @@ use super::{
     sample::{Call, Sample, Samples},
 };
 use crate::{
-    brokers::Owner, clock::Stopwatch, error::BenchError, load::shape::Shape, target::Target,
+    brokers::Owner,
+    clock::Stopwatch,
+    error::BenchError,
+    load::{
+        open_loop::{self, Pace},
+        shape::Shape,
+        tally::Tally,
+    },
+    span::Span,
+    target::Target,
     worker::Worker,
 };
 use asyncflow_proto::v1::Lease;
@@ -21,7 +30,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{sync::Semaphore, task::JoinHandle};
 
 const WORKERS: usize = 4;
 const WORKER_SLOTS: i32 = 5_000;
@@ -72,15 +81,17 @@ impl Stream {
             owners[0].clone().create_task(Shape::SMALL.request(task_type)).await?;
             log.rows.add(1);
         }
-        let period = Duration::from_secs(1) / per_second.max(1);
         let mut running = Vec::new();
         for worker in &workers {
             running.push(tokio::spawn(beat(worker.clone(), Arc::clone(&log))));
         }
-        running.push(tokio::spawn(paced(period, Arc::clone(&log), owners, move |owner, tick| {
-            create(owner, task_type, tick)
-        })));
-        running.push(tokio::spawn(paced(period, Arc::clone(&log), workers, live)));
+        running.push(tokio::spawn(paced(
+            per_second,
+            Arc::clone(&log),
+            owners,
+            move |owner, tick| create(owner, task_type, tick),
+        )));
+        running.push(tokio::spawn(paced(per_second, Arc::clone(&log), workers, live)));
         Ok(Self { log, running })
     }
 
@@ -128,9 +139,9 @@ impl Log {
     }
 }
 
-/// Begins one `step` per period, whether or not those before have ended.
+/// Begins `per_second` steps, whether or not those before have ended, until it is dropped.
 async fn paced<C, F>(
-    period: Duration,
+    per_second: u32,
     log: Arc<Log>,
     callers: Vec<C>,
     step: impl Fn(C, Tick) -> F + Send + 'static,
@@ -138,20 +149,19 @@ async fn paced<C, F>(
     C: Clone + Send + 'static,
     F: Future<Output = Result<(), BenchError>> + Send + 'static,
 {
-    let mut running = JoinSet::new();
-    let began = log.clock.elapsed();
-    for (number, caller) in callers.iter().cycle().enumerate() {
-        let due = began + period * u32::try_from(number).unwrap_or(u32::MAX);
-        tokio::time::sleep(due.saturating_sub(log.clock.elapsed())).await;
-        let tick = Tick { due, log: Arc::clone(&log) };
-        let work = step(caller.clone(), tick.clone());
-        running.spawn(async move {
+    let pace = Pace { per_second: per_second.max(1).into(), in_flight_max: Semaphore::MAX_PERMITS };
+    let (began, tally) = (log.clock.elapsed(), Tally::new(Stopwatch::start(), Span::FOR_EVER));
+    let step = |caller, due| {
+        let tick = Tick { due: began + due, log: Arc::clone(&log) };
+        let work = step(caller, tick.clone());
+        async move {
             if let Err(error) = work.await {
                 tick.log.failed(&error);
             }
-        });
-        while running.try_join_next().is_some() {}
-    }
+            Ok(1)
+        }
+    };
+    open_loop::run(pace, &callers, &tally, step).await;
 }
 
 async fn create(mut owner: Owner, task_type: &'static str, tick: Tick) -> Result<(), BenchError> {

@@ -46,8 +46,8 @@ pub struct HeldSnapshot {
 }
 
 /// Reads in a transaction that sees the database as it is now for as long as it is held, as a dump
-/// of it does. The server must keep every version of every row that changes meanwhile. Sessions of a
-/// store read what was committed last and hold nothing up in this way; this one is not of a store's.
+/// of it does. The server must keep every version of every row that changes meanwhile. Sessions of
+/// a store read what was committed last and hold nothing up in this way; this one is none of them.
 ///
 /// # Errors
 /// `Options` on SQLite, where one writer and many readers share a file; those of the database.

@@ -20,8 +20,8 @@ pub struct ServerWork {
     /// PostgreSQL: row versions that an UPDATE or a DELETE has left to the vacuum, in all tables of
     /// this database. 0 elsewhere.
     pub dead_rows: i64,
-    /// MariaDB, MySQL: statements of clients. PostgreSQL: transactions of this database, a statement
-    /// by itself being one.
+    /// MariaDB, MySQL: statements of clients. PostgreSQL: transactions of this database, a
+    /// statement by itself being one.
     pub statements: i64,
 }
 
@@ -74,7 +74,7 @@ fn number(row: &QueryResult) -> Result<i64, StoreError> {
 async fn postgres(store: &Store) -> Result<ServerWork, StoreError> {
     let sql = store.sql(
         "SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT), \
-         CAST(pg_current_wal_lsn() - '0/0' AS BIGINT), \
+         CAST(pg_current_wal_insert_lsn() - '0/0' AS BIGINT), \
          CAST((SELECT COALESCE(SUM(n_tup_upd + n_tup_del), 0) FROM pg_stat_all_tables) AS BIGINT), \
          xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()",
     );
