@@ -79,8 +79,15 @@ impl Worker {
 
     /// Renews the session for ever, or until the broker refuses.
     pub async fn beat(&self) -> Result<(), BenchError> {
+        self.beat_from(1.0).await
+    }
+
+    /// The same, first after this share of the interval.
+    pub async fn beat_from(&self, share: f64) -> Result<(), BenchError> {
+        let mut wait = self.heartbeat_interval.mul_f64(share);
         loop {
-            tokio::time::sleep(self.heartbeat_interval).await;
+            tokio::time::sleep(wait).await;
+            wait = self.heartbeat_interval;
             let session_id = self.session_id.clone();
             let request = HeartbeatRequest { session_id, ..HeartbeatRequest::default() };
             self.client.clone().heartbeat(in_time(request)).await?;

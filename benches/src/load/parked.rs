@@ -53,8 +53,11 @@ impl WorkersArgs {
         let alone = memory(on)?;
         let workers = self.register(on, &types).await?;
         let mut parked = JoinSet::new();
-        for worker in &workers {
-            parked.spawn(park(worker.clone()));
+        for (number, worker) in workers.iter().enumerate() {
+            // They registered all at once, but a window must not meet all of their heartbeats or
+            // none.
+            let share = number as f64 / self.workers as f64;
+            parked.spawn(park(worker.clone(), share));
         }
         tokio::select! {
             measured = self.idle(on, alone, report) => measured?,
@@ -144,7 +147,7 @@ impl WorkersArgs {
 }
 
 /// What a worker of the SDK has open while it has nothing to do.
-async fn park(worker: Worker) -> Result<(), BenchError> {
+async fn park(worker: Worker, share: f64) -> Result<(), BenchError> {
     let acquiring = async {
         loop {
             worker.acquire(1).await?;
@@ -152,7 +155,7 @@ async fn park(worker: Worker) -> Result<(), BenchError> {
     };
     tokio::select! {
         ended = acquiring => ended,
-        ended = worker.beat() => ended,
+        ended = worker.beat_from(share) => ended,
         ended = worker.follow_commands() => ended,
     }
 }
