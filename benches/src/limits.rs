@@ -1,6 +1,13 @@
 //! What the transport and the database alone do on this machine, in the same run.
 
-use crate::{creates, error::BenchError, rate, record::Records, target::Target};
+use crate::{
+    clock::Stopwatch,
+    error::BenchError,
+    load::{closed_loop, create::TASK_TYPE, tally::Tally},
+    record::Records,
+    span::Span,
+    target::Target,
+};
 use asyncflow_core::{
     create::NewTask,
     id::TypeName,
@@ -28,6 +35,21 @@ pub async fn measure(
     insert(target, span, records).await
 }
 
+/// How much `step` does per second with these callers.
+async fn rate<C, F>(
+    callers: Vec<C>,
+    span: Duration,
+    step: impl Fn(C) -> F + Send + Clone + 'static,
+) -> Result<f64, BenchError>
+where
+    C: Clone + Send + 'static,
+    F: Future<Output = Result<u64, BenchError>> + Send,
+{
+    let tally = Tally::new(Stopwatch::start(), Span { from: Duration::ZERO, to: span });
+    closed_loop::run(callers, &tally, step).await;
+    Ok(tally.finish().without_errors()?.per_second())
+}
+
 /// gRPC without anything behind it.
 async fn echo(target: &Target, span: Duration, records: &mut Records) -> Result<(), BenchError> {
     let mut probes = Vec::new();
@@ -35,19 +57,19 @@ async fn echo(target: &Target, span: Duration, records: &mut Records) -> Result<
         let probe = HealthClient::new(target.channel().await?);
         probes.extend(std::iter::repeat_n(probe, 32));
     }
-    let rate = rate::measure(probes, span, |mut probe| async move {
+    let rate = rate(probes, span, |mut probe: HealthClient<_>| async move {
         probe.check(HealthCheckRequest::default()).await?;
         Ok(1)
     });
     let measure = format!("limit: health check, {IN_FLIGHT} in flight");
-    records.add(&measure, "calls/s", rate.await?.per_second())
+    records.add(&measure, "calls/s", rate.await?)
 }
 
 /// gRPC with one read of an index behind it.
 async fn miss(target: &Target, span: Duration, records: &mut Records) -> Result<(), BenchError> {
-    let owners = creates::owners(target, IN_FLIGHT).await?;
-    let rate = rate::measure(owners, span, |mut owner| async move {
-        let task_id = format!("{}-1-0000000000000", creates::TASK_TYPE);
+    let owners = target.brokers().owners(IN_FLIGHT)?;
+    let rate = rate(owners, span, |mut owner| async move {
+        let task_id = format!("{TASK_TYPE}-1-0000000000000");
         let answer = owner.get_task(GetTaskRequest { task_id, ..Default::default() }).await;
         match answer {
             Err(status) if status.code() == Code::NotFound => Ok(1),
@@ -56,7 +78,7 @@ async fn miss(target: &Target, span: Duration, records: &mut Records) -> Result<
         }
     });
     let measure = format!("limit: GetTask of nothing, {IN_FLIGHT} in flight");
-    records.add(&measure, "calls/s", rate.await?.per_second())
+    records.add(&measure, "calls/s", rate.await?)
 }
 
 /// The same rows as a create writes, without gRPC and without waiting for others to join.
@@ -66,7 +88,7 @@ async fn insert(target: &Target, span: Duration, records: &mut Records) -> Resul
         TypeName::new("bench_insert").map_err(|error| BenchError::Other(error.to_string()))?;
     let task_type = Arc::new(store.ensure_type(&name).await?);
     let inserters = vec![(store.clone(), task_type); INSERTERS];
-    let rate = rate::measure(inserters, span, |(store, task_type)| async move {
+    let rate = rate(inserters, span, |(store, task_type)| async move {
         let rows = (0..ROWS).map(|_| row(&task_type)).collect();
         for inserted in store.insert(rows).await {
             inserted.map_err(|error| BenchError::Other(error.to_string()))?;
@@ -76,7 +98,7 @@ async fn insert(target: &Target, span: Duration, records: &mut Records) -> Resul
     let rate = rate.await;
     store.close().await;
     let measure = format!("limit: store inserts of {ROWS} rows, {INSERTERS} at once, no gRPC");
-    records.add(&measure, "tasks/s", rate?.per_second())
+    records.add(&measure, "tasks/s", rate?)
 }
 
 /// A task as an owner makes it, with a request id.

@@ -1,7 +1,7 @@
 //! On what a figure was made.
 
 use serde::Serialize;
-use std::{fs, process::Command};
+use std::fs;
 
 /// Stands beside every figure: without it the figure says nothing.
 #[derive(Clone, Debug, Serialize)]
@@ -10,7 +10,7 @@ pub struct Machine {
     cores: usize,
     memory_gb: u64,
     kernel: String,
-    commit: String,
+    commit: &'static str,
     profile: &'static str,
 }
 
@@ -26,7 +26,7 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_gb: memory_kib.unwrap_or(0_u64) * 1_024 / 1_000_000_000,
             kernel: kernel.trim().to_owned(),
-            commit: commit(),
+            commit: option_env!("ASYNCFLOW_COMMIT").unwrap_or_default(),
             profile: if cfg!(debug_assertions) { "dev" } else { "release" },
         }
     }
@@ -44,10 +44,4 @@ impl Machine {
 fn field<'a>(text: &'a str, name: &str) -> &'a str {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
     value.map_or("", |(_, value)| value.trim())
-}
-
-fn commit() -> String {
-    let output = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
-    let text = output.ok().and_then(|output| String::from_utf8(output.stdout).ok());
-    text.map_or_else(String::new, |text| text.trim().to_owned())
 }

@@ -3,35 +3,43 @@
 //! ```text
 //!  asyncflow-bench ──starts──▶ database (full durability) ◀── asyncflow-broker (a process too)
 //!        │                                                        ▲
-//!        ├── creates.rs, drain.rs, latency.rs, limits.rs, idle.rs ┘ gRPC
+//!        ├── creates.rs, drain.rs, latency.rs, limits.rs, idle.rs ┤ gRPC
+//!        ├── load/: scenarios, also on brokers of yours ──────────┘
 //!        └── claim_shards.rs: the store alone
 //! ```
 //!
 //! Every figure goes as a line of JSON to `--output`, with the machine and the settings that it was
 //! made with, and as a table in Markdown to stdout. `limits.rs` measures in the same run what the
 //! transport and the database alone could do, so that a figure can be read as a share of that.
-//! `asyncflow-bench shards` (`shards/`) measures at millions of rows.
+//! `asyncflow-bench load` (`load/`) measures one scenario with settings of yours, and
+//! `asyncflow-bench shards` (`shards/`) at millions of rows.
 
+mod brokers;
 mod claim_shards;
 mod clock;
 mod creates;
 mod drain;
 mod error;
 mod idle;
+mod latencies;
 mod latency;
 mod limits;
+mod load;
 mod machine;
 mod postgres_storage;
-mod rate;
+mod process;
+mod program;
 mod record;
 mod shards;
+mod span;
 mod target;
+mod worker;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use error::BenchError;
 use record::Records;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
-use target::Target;
+use target::{Plan, Target};
 
 /// Measures brokers on SQLite, MariaDB and PostgreSQL with full durability.
 #[derive(Parser)]
@@ -62,6 +70,7 @@ struct Args {
 /// What is measured instead.
 #[derive(Subcommand)]
 enum Measurement {
+    Load(Box<load::LoadArgs>),
     Shards(shards::ShardsArgs),
     PostgresStorage(postgres_storage::StorageArgs),
 }
@@ -106,6 +115,7 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     let measured = match &args.command {
         None => measure_all(&args).await.map(|table| println!("{table}")),
+        Some(Measurement::Load(args)) => load::measure(args).await,
         Some(Measurement::Shards(args)) => shards::measure_all(args).await,
         Some(Measurement::PostgresStorage(args)) => {
             postgres_storage::measure(args).await.map(|table| println!("{table}"))
@@ -133,7 +143,7 @@ async fn measure_all(args: &Args) -> Result<String, BenchError> {
 /// load, latency on a type of its own.
 async fn measure(kind: DatabaseKind, args: &Args, records: &mut Records) -> Result<(), BenchError> {
     let span = Duration::from_secs(args.seconds.clamp(1, 60));
-    let target = Target::start(kind, args.broker.as_deref()).await?;
+    let target = Target::start(Plan::one_broker(kind, args.broker.as_deref())).await?;
     let wanted = |part| args.only.is_empty() || args.only.contains(&part);
     if wanted(Part::Broker) {
         idle::measure(&target, span, records).await?;

@@ -1,29 +1,28 @@
-//! What is measured: a database with full durability, and a broker on it as a process of its own;
-//! for those who want it a governor too.
+//! What is measured: a database with full durability, and brokers on it as processes of their own;
+//! for those who want it Redis and a governor too.
 
-use crate::{DatabaseKind, clock::Stopwatch, error::BenchError};
-use asyncflow_proto::v1::{
-    broker_service_client::BrokerServiceClient, governor_service_client::GovernorServiceClient,
-    worker_service_client::WorkerServiceClient,
+use crate::{
+    DatabaseKind,
+    brokers::{Brokers, Owner},
+    error::BenchError,
+    program::Program,
 };
+use asyncflow_proto::v1::governor_service_client::GovernorServiceClient;
 use asyncflow_store::testing::{
-    Durability, Server, SqliteFile, Supervised, free_port, fresh_database, start_mariadb,
-    start_postgres,
+    Durability, Server, SqliteFile, fresh_database, start_mariadb, start_postgres, start_redis,
 };
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
-use tonic::transport::{Channel, Endpoint};
+use std::path::{Path, PathBuf};
+use tonic::transport::Channel;
 
-const START_PATIENCE: Duration = Duration::from_secs(30);
-
-/// Dropping it ends governor and broker, then the database.
+/// Dropping it ends governor and brokers, then the servers.
 pub struct Target {
     governor: Option<Program>,
-    broker: Program,
+    programs: Vec<Program>,
+    brokers: Brokers,
     database_url: String,
     database: Database,
+    /// Held so that it ends after those who use it.
+    _redis: Option<Server>,
 }
 
 enum Database {
@@ -31,10 +30,41 @@ enum Database {
     Server(Server),
 }
 
+/// What is started.
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
+    pub kind: DatabaseKind,
+    pub brokers: usize,
+    pub redis: bool,
+    /// The broker's program; else the one beside this program.
+    pub program: Option<&'a Path>,
+}
+
+impl<'a> Plan<'a> {
+    /// One broker and no Redis.
+    pub fn one_broker(kind: DatabaseKind, program: Option<&'a Path>) -> Self {
+        Self { kind, brokers: 1, redis: false, program }
+    }
+
+    /// Several brokers thin out their claims by the lock that they share.
+    fn lock(self) -> &'static str {
+        match (self.redis, self.brokers) {
+            (true, _) => "redis",
+            (false, 2..) => "database",
+            (false, _) => "memory",
+        }
+    }
+}
+
 impl Target {
-    /// Starts database and broker, and returns when the broker answers.
-    pub async fn start(kind: DatabaseKind, broker: Option<&Path>) -> Result<Self, BenchError> {
-        let (database_url, database) = match kind {
+    /// Starts servers and brokers, and returns when the brokers answer.
+    pub async fn start(plan: Plan<'_>) -> Result<Self, BenchError> {
+        let redis = plan.redis.then(start_redis);
+        let (database_url, database) = match plan.kind {
+            DatabaseKind::Sqlite if plan.brokers > 1 => {
+                let text = "SQLite is for one broker; several share a MariaDB or a PostgreSQL";
+                return Err(BenchError::Other(text.to_owned()));
+            }
             DatabaseKind::Sqlite => {
                 let file = SqliteFile::new();
                 (file.url(), Database::File(file))
@@ -42,9 +72,19 @@ impl Target {
             DatabaseKind::Mariadb => served(start_mariadb(Durability::Full)).await,
             DatabaseKind::Postgres => served(start_postgres(Durability::Full)).await,
         };
-        let settings = [("AUTO_CREATE_TASK_TYPES", "true")];
-        let broker = Program::start("asyncflow-broker", broker, &database_url, &settings).await?;
-        Ok(Self { governor: None, broker, database_url, database })
+        let redis_url = redis.as_ref().map(Server::admin_url).unwrap_or_default();
+        let settings = [
+            ("AUTO_CREATE_TASK_TYPES", "true"),
+            ("DISPATCH__LOCK", plan.lock()),
+            ("REDIS__URL", &redis_url),
+        ];
+        let mut programs = Vec::new();
+        for _ in 0..plan.brokers.max(1) {
+            let broker = Program::start("asyncflow-broker", plan.program, &database_url, &settings);
+            programs.push(broker.await?);
+        }
+        let brokers = Brokers::new(programs.iter().map(Program::options).collect());
+        Ok(Self { governor: None, programs, brokers, database_url, database, _redis: redis })
     }
 
     /// Starts a governor with its default settings, and returns when it answers.
@@ -78,13 +118,21 @@ impl Target {
 
     /// What the processes wrote last, for people who look for the reason of a failure.
     pub fn log_tails(&self) -> String {
-        let programs = [Some(&self.broker), self.governor.as_ref()].into_iter().flatten();
-        programs.map(|program| program.process.log_tail()).collect::<Vec<_>>().join("\n")
+        let programs = self.programs.iter().chain(&self.governor);
+        programs.map(Program::log_tail).collect::<Vec<_>>().join("\n")
     }
 
-    /// The broker's process.
-    pub fn broker_pid(&self) -> u32 {
-        self.broker.process.pid()
+    /// The brokers' processes.
+    pub fn broker_pids(&self) -> Vec<u32> {
+        self.programs.iter().map(Program::pid).collect()
+    }
+
+    /// The database server's process; SQLite has none.
+    pub fn database_pid(&self) -> Option<u32> {
+        match &self.database {
+            Database::File(_) => None,
+            Database::Server(server) => Some(server.process().pid()),
+        }
     }
 
     /// For measurements of the store alone.
@@ -92,84 +140,21 @@ impl Target {
         &self.database_url
     }
 
-    /// A connection of its own.
+    pub fn brokers(&self) -> &Brokers {
+        &self.brokers
+    }
+
+    /// A connection of its own to the first broker.
     pub async fn channel(&self) -> Result<Channel, BenchError> {
-        self.broker.channel().await
+        self.programs[0].channel().await
     }
 
-    /// A client on a connection of its own.
-    pub async fn owner(&self) -> Result<BrokerServiceClient<Channel>, BenchError> {
-        Ok(BrokerServiceClient::new(self.channel().await?).max_decoding_message_size(64 << 20))
-    }
-
-    /// A worker's client on a connection of its own.
-    pub async fn worker(&self) -> Result<WorkerServiceClient<Channel>, BenchError> {
-        Ok(WorkerServiceClient::new(self.channel().await?).max_decoding_message_size(64 << 20))
-    }
-}
-
-/// A program of ours as a process of its own.
-struct Program {
-    process: Supervised,
-    address: String,
-}
-
-impl Program {
-    /// Starts `path`, or the program of this name beside us, and returns when it answers.
-    async fn start(
-        name: &str,
-        path: Option<&Path>,
-        database_url: &str,
-        settings: &[(&str, &str)],
-    ) -> Result<Self, BenchError> {
-        let listen = format!("127.0.0.1:{}", free_port());
-        let common = [
-            ("DATABASE__URL", database_url),
-            ("LISTEN__ADDRESS", &listen),
-            ("METRICS__ADDRESS", ""),
-            ("LOG__FILTER", "warn"),
-        ];
-        let prefix = name.to_uppercase().replace('-', "_");
-        let variables: Vec<_> = (common.iter().chain(settings))
-            .map(|(key, value)| (format!("{prefix}__{key}"), (*value).to_owned()))
-            .collect();
-        let path = path.map_or_else(|| beside_this_program(name), |path| Ok(path.to_owned()))?;
-        let dir = tempfile::tempdir()?.keep();
-        let process = Supervised::start(&dir, &[&path], &variables);
-        let program = Self { process, address: format!("http://{listen}") };
-        program.until_it_answers(name).await?;
-        Ok(program)
-    }
-
-    async fn channel(&self) -> Result<Channel, BenchError> {
-        let endpoint = Endpoint::from_shared(self.address.clone())?.tcp_nodelay(true);
-        Ok(endpoint.connect().await?)
-    }
-
-    async fn until_it_answers(&self, name: &str) -> Result<(), BenchError> {
-        let waiting = Stopwatch::start();
-        loop {
-            match self.channel().await {
-                Ok(_) => return Ok(()),
-                Err(error) if waiting.elapsed() > START_PATIENCE || !self.process.is_alive() => {
-                    let log = self.process.log_tail();
-                    return Err(BenchError::Other(format!("{error}; the log of {name}: {log}")));
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
+    /// A client of the first broker on a connection of its own.
+    pub fn owner(&self) -> Result<Owner, BenchError> {
+        self.brokers.owner(0)
     }
 }
 
 async fn served(server: Server) -> (String, Database) {
     (fresh_database(&server).await, Database::Server(server))
-}
-
-fn beside_this_program(name: &str) -> Result<PathBuf, BenchError> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    if path.is_file() {
-        return Ok(path);
-    }
-    let hint = format!("build it with the same profile: cargo build -p {name}");
-    Err(BenchError::Other(format!("{} is missing; {hint}", path.display())))
 }

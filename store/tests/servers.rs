@@ -2,10 +2,17 @@
 //! owner.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use asyncflow_store::testing::{
-    Durability, Server, fresh_database, start_mariadb, start_postgres, start_redis,
+use asyncflow_core::id::TypeName;
+use asyncflow_store::{
+    Store, StoreOptions,
+    testing::{
+        Durability, Server, fresh_database, hold_snapshot, mariadb, postgres, server_work,
+        start_mariadb, start_postgres, start_redis,
+    },
 };
-use sea_orm::{ConnectionTrait, Database};
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
 
 async fn keeps_its_data_over_a_kill(server: &mut Server) {
     let url = fresh_database(server).await;
@@ -38,4 +45,53 @@ async fn redis_listens() {
     let server = start_redis();
     let stream = std::net::TcpStream::connect(("127.0.0.1", server.port()));
     assert!(stream.is_ok());
+}
+
+/// An empty installation, and a connection that looks at the server.
+async fn installed(server: &Server) -> (Store, DatabaseConnection) {
+    let url = fresh_database(server).await;
+    let store = Store::connect(&StoreOptions::new(&url)).await.unwrap();
+    store.migrate().await.unwrap();
+    (store, Database::connect(&url).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_write_is_a_commit_and_bytes_in_the_log() {
+    for server in [mariadb(), postgres()] {
+        let (store, _) = installed(server).await;
+        let before = server_work(&store).await.unwrap().unwrap();
+        store.ensure_type(&TypeName::new("work").unwrap()).await.unwrap();
+        let done = server_work(&store).await.unwrap().unwrap().since(before);
+        assert!(done.commits > 0 && done.log_bytes > 0, "{}: {done:?}", server.program());
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_held_until_it_is_dropped() {
+    let mariadb_holds = "SELECT COUNT(*) FROM information_schema.innodb_trx \
+                         WHERE trx_isolation_level = 'REPEATABLE READ'";
+    let postgres_holds = "SELECT COUNT(*) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL \
+                          AND state = 'idle in transaction' AND datname = current_database()";
+    for (server, sql) in [(mariadb(), mariadb_holds), (postgres(), postgres_holds)] {
+        let (store, looking) = installed(server).await;
+        // MariaDB looks anew only when nobody has asked for 100 ms.
+        let until = async |wanted: i64| {
+            for _ in 0..40 {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                let statement = Statement::from_string(looking.get_database_backend(), sql);
+                let row = looking.query_one_raw(statement).await.unwrap().unwrap();
+                if row.try_get_by_index::<i64>(0).unwrap() == wanted {
+                    return;
+                }
+            }
+            panic!("{} never has {wanted} held snapshots", server.program());
+        };
+        until(0).await;
+        let held = hold_snapshot(&store).await.unwrap();
+        until(1).await;
+        drop(held);
+        until(0).await;
+        store.close().await;
+    }
 }

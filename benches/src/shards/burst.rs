@@ -2,15 +2,15 @@
 
 use super::rows::Rows;
 use crate::{
+    brokers::Owner,
     clock::Stopwatch,
-    creates,
-    drain::{ACQUIRE, Worker},
     error::BenchError,
+    load::shape::Shape,
     target::Target,
+    worker::{SLOTS, Worker},
 };
-use asyncflow_proto::v1::{BatchCreateTasksRequest, broker_service_client::BrokerServiceClient};
+use asyncflow_proto::v1::BatchCreateTasksRequest;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 
 const WORKERS: usize = 4;
 const BATCHES: u64 = 10;
@@ -19,7 +19,8 @@ const BATCH: u64 = 500;
 /// Workers with many slots, registered once.
 pub struct Burst {
     workers: Vec<Worker>,
-    owner: BrokerServiceClient<Channel>,
+    owner: Owner,
+    task_type: &'static str,
     rows: Rows,
 }
 
@@ -31,16 +32,16 @@ impl Burst {
     ) -> Result<Self, BenchError> {
         let mut workers = Vec::new();
         for _ in 0..WORKERS {
-            workers.push(Worker::register(target, task_type, ACQUIRE).await?);
+            workers.push(Worker::register(target.brokers().worker(0)?, &[task_type], SLOTS).await?);
         }
-        Ok(Self { workers, owner: target.owner().await?, rows })
+        Ok(Self { workers, owner: target.owner()?, task_type, rows })
     }
 
     /// Creates the pile, then acquires, starts and completes as many tasks; how many per second.
     pub async fn per_second(&mut self) -> Result<f64, BenchError> {
-        let task_type = self.workers[0].task_type;
+        let task_type = self.task_type;
         for _ in 0..BATCHES {
-            let requests = (0..BATCH).map(|_| creates::request(task_type)).collect();
+            let requests = (0..BATCH).map(|_| Shape::SMALL.request(task_type)).collect();
             self.owner.batch_create_tasks(BatchCreateTasksRequest { requests }).await?;
             self.rows.add(BATCH);
         }
@@ -53,7 +54,7 @@ impl Burst {
                 let mut done = 0;
                 while done < share {
                     // No more than its share, or the stream would run out of tasks.
-                    let most = i32::try_from(share - done).unwrap_or(ACQUIRE).min(ACQUIRE);
+                    let most = i32::try_from(share - done).unwrap_or(SLOTS).min(SLOTS);
                     done += worker.clone().work_off(most).await?;
                 }
                 Ok::<u64, BenchError>(done)

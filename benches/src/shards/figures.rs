@@ -4,9 +4,10 @@ use super::{
     Plan,
     reads::Read,
     registry::{Change, Event},
-    sample::{Call, Samples, Span, quantile},
+    sample::{Call, Samples, quantile},
     stream::Failures,
 };
+use crate::span::Span;
 use std::time::Duration;
 
 /// Around a roll or a drop.

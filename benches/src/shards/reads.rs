@@ -1,14 +1,14 @@
 //! First pages and counts at size, while only the stream runs.
 
 use super::{report::thousands, sample::quantile};
-use crate::{clock::Stopwatch, error::BenchError, target::Target};
+use crate::{brokers::Owner, clock::Stopwatch, error::BenchError, target::Target};
 use asyncflow_core::{
     id::{ShardId, TypeName},
     task::Labels,
 };
 use asyncflow_proto::v1::{
     CountTasksRequest, ListShardsRequest, ListTasksRequest, TaskState,
-    broker_service_client::BrokerServiceClient, governor_service_client::GovernorServiceClient,
+    governor_service_client::GovernorServiceClient,
 };
 use asyncflow_store::{CompareLimits, Compared, Store, StoreOptions};
 use std::time::Duration;
@@ -72,7 +72,7 @@ pub struct Took {
 
 /// Times every list and every count, and the look at the counts of the type's first shard.
 pub async fn measure(target: &Target, task_type: &TypeName) -> Result<Vec<Read>, BenchError> {
-    let owner = target.owner().await?;
+    let owner = target.owner()?;
     let mut reads = Vec::new();
     for filter in FILTERS {
         let what = format!("ListTasks, `{filter}`").replace(", ``", "");
@@ -113,17 +113,11 @@ async fn compare_counts(target: &Target, task_type: &TypeName) -> Result<Read, B
     Ok(Read { what, took: Some(Took { p50: took, longest: took }) })
 }
 
-async fn list(
-    mut owner: BrokerServiceClient<Channel>,
-    request: ListTasksRequest,
-) -> Result<(), Status> {
+async fn list(mut owner: Owner, request: ListTasksRequest) -> Result<(), Status> {
     owner.list_tasks(request).await.map(drop)
 }
 
-async fn count(
-    mut owner: BrokerServiceClient<Channel>,
-    request: CountTasksRequest,
-) -> Result<(), Status> {
+async fn count(mut owner: Owner, request: CountTasksRequest) -> Result<(), Status> {
     owner.count_tasks(request).await.map(drop)
 }
 

@@ -1,7 +1,7 @@
 //! Watches the registry, so that rolls and drops are known with their time in the run.
 
-use super::{rows::Rows, sample::Span};
-use crate::{clock::Stopwatch, error::BenchError};
+use super::rows::Rows;
+use crate::{clock::Stopwatch, error::BenchError, span::Span};
 use asyncflow_core::{id::TypeName, shard::ShardState};
 use asyncflow_store::{Store, StoreOptions};
 use std::{

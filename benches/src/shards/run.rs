@@ -10,10 +10,14 @@ use super::{
     reads,
     registry::Registry,
     rows::Rows,
-    sample::Span,
     stream::Stream,
 };
-use crate::{clock::Stopwatch, error::BenchError, target::Target};
+use crate::{
+    clock::Stopwatch,
+    error::BenchError,
+    span::Span,
+    target::{Plan as Servers, Target},
+};
 use asyncflow_core::id::TypeName;
 use asyncflow_proto::v1::{CreateTaskTypeRequest, TaskType};
 use std::{
@@ -73,7 +77,7 @@ pub async fn run(plan: &Plan) -> Result<Figures, BenchError> {
 
 impl<'a> Run<'a> {
     async fn start(plan: &'a Plan) -> Result<Self, BenchError> {
-        let mut target = Target::start(plan.kind, None).await?;
+        let mut target = Target::start(Servers::one_broker(plan.kind, None)).await?;
         target.start_governor().await?;
         let task_type = TaskType {
             name: TASK_TYPE.to_owned(),
@@ -81,7 +85,7 @@ impl<'a> Run<'a> {
             ..TaskType::default()
         };
         let request = CreateTaskTypeRequest { task_type: Some(task_type) };
-        target.owner().await?.create_task_type(request).await?;
+        target.owner()?.create_task_type(request).await?;
         let name = TypeName::new(TASK_TYPE).map_err(|e| BenchError::Other(e.to_string()))?;
         let (clock, rows) = (Stopwatch::start(), Rows::default());
         let url = target.database_url().to_owned();

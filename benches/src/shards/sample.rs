@@ -1,6 +1,7 @@
 //! What the stream measured: every call with its intended start, kept whole, so that a window or
 //! the time around an event can be looked at afterwards.
 
+use crate::span::Span;
 use std::time::Duration;
 
 /// The calls of a task's life that are timed.
@@ -22,32 +23,6 @@ impl Call {
             Self::Start => "start",
             Self::Complete => "complete",
         }
-    }
-}
-
-/// A part of the run, from its beginning.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Span {
-    pub from: Duration,
-    pub to: Duration,
-}
-
-impl Span {
-    /// `margin` before and after as well.
-    pub fn widened(self, margin: Duration) -> Self {
-        Self { from: self.from.saturating_sub(margin), to: self.to + margin }
-    }
-
-    pub fn contains(self, at: Duration) -> bool {
-        self.from <= at && at < self.to
-    }
-
-    pub fn meets(self, other: Self) -> bool {
-        self.from < other.to && other.from < self.to
-    }
-
-    pub fn length(self) -> Duration {
-        self.to.saturating_sub(self.from)
     }
 }
 

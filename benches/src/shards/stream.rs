@@ -12,19 +12,29 @@ use super::{
     rows::Rows,
     sample::{Call, Sample, Samples},
 };
-use crate::{clock::Stopwatch, creates, drain::Worker, error::BenchError, target::Target};
-use asyncflow_proto::v1::{Lease, broker_service_client::BrokerServiceClient};
+use crate::{
+    brokers::Owner,
+    clock::Stopwatch,
+    error::BenchError,
+    load::{
+        open_loop::{self, Pace},
+        shape::Shape,
+        tally::Tally,
+    },
+    span::Span,
+    target::Target,
+    worker::Worker,
+};
+use asyncflow_proto::v1::Lease;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::task::{JoinHandle, JoinSet};
-use tonic::transport::Channel;
+use tokio::{sync::Semaphore, task::JoinHandle};
 
 const WORKERS: usize = 4;
 const WORKER_SLOTS: i32 = 5_000;
 const CONNECTIONS: usize = 4;
-const HEARTBEAT: Duration = Duration::from_secs(8);
 /// Failures that are told in full; the others are counted.
 const TOLD_MAX: usize = 5;
 
@@ -60,24 +70,28 @@ impl Stream {
     ) -> Result<Self, BenchError> {
         let log =
             Arc::new(Log { clock, samples: Mutex::default(), rows, failures: Mutex::default() });
-        let owners = creates::owners(target, CONNECTIONS).await?;
+        let owners = target.brokers().owners(CONNECTIONS)?;
         let mut workers = Vec::new();
         for _ in 0..WORKERS {
-            workers.push(Worker::register(target, task_type, WORKER_SLOTS).await?);
+            workers.push(
+                Worker::register(target.brokers().worker(0)?, &[task_type], WORKER_SLOTS).await?,
+            );
         }
         for _ in 0..per_second {
-            owners[0].clone().create_task(creates::request(task_type)).await?;
+            owners[0].clone().create_task(Shape::SMALL.request(task_type)).await?;
             log.rows.add(1);
         }
-        let period = Duration::from_secs(1) / per_second.max(1);
         let mut running = Vec::new();
         for worker in &workers {
             running.push(tokio::spawn(beat(worker.clone(), Arc::clone(&log))));
         }
-        running.push(tokio::spawn(paced(period, Arc::clone(&log), owners, move |owner, tick| {
-            create(owner, task_type, tick)
-        })));
-        running.push(tokio::spawn(paced(period, Arc::clone(&log), workers, live)));
+        running.push(tokio::spawn(paced(
+            per_second,
+            Arc::clone(&log),
+            owners,
+            move |owner, tick| create(owner, task_type, tick),
+        )));
+        running.push(tokio::spawn(paced(per_second, Arc::clone(&log), workers, live)));
         Ok(Self { log, running })
     }
 
@@ -125,9 +139,9 @@ impl Log {
     }
 }
 
-/// Begins one `step` per period, whether or not those before have ended.
+/// Begins `per_second` steps, whether or not those before have ended, until it is dropped.
 async fn paced<C, F>(
-    period: Duration,
+    per_second: u32,
     log: Arc<Log>,
     callers: Vec<C>,
     step: impl Fn(C, Tick) -> F + Send + 'static,
@@ -135,28 +149,23 @@ async fn paced<C, F>(
     C: Clone + Send + 'static,
     F: Future<Output = Result<(), BenchError>> + Send + 'static,
 {
-    let mut running = JoinSet::new();
-    let began = log.clock.elapsed();
-    for (number, caller) in callers.iter().cycle().enumerate() {
-        let due = began + period * u32::try_from(number).unwrap_or(u32::MAX);
-        tokio::time::sleep(due.saturating_sub(log.clock.elapsed())).await;
-        let tick = Tick { due, log: Arc::clone(&log) };
-        let work = step(caller.clone(), tick.clone());
-        running.spawn(async move {
+    let pace = Pace { per_second: per_second.max(1).into(), in_flight_max: Semaphore::MAX_PERMITS };
+    let (began, tally) = (log.clock.elapsed(), Tally::new(Stopwatch::start(), Span::FOR_EVER));
+    let step = |caller, due| {
+        let tick = Tick { due: began + due, log: Arc::clone(&log) };
+        let work = step(caller, tick.clone());
+        async move {
             if let Err(error) = work.await {
                 tick.log.failed(&error);
             }
-        });
-        while running.try_join_next().is_some() {}
-    }
+            Ok(1)
+        }
+    };
+    open_loop::run(pace, &callers, &tally, step).await;
 }
 
-async fn create(
-    mut owner: BrokerServiceClient<Channel>,
-    task_type: &'static str,
-    tick: Tick,
-) -> Result<(), BenchError> {
-    owner.create_task(creates::request(task_type)).await?;
+async fn create(mut owner: Owner, task_type: &'static str, tick: Tick) -> Result<(), BenchError> {
+    owner.create_task(Shape::SMALL.request(task_type)).await?;
     tick.log.rows.add(1);
     tick.answered(Call::Create);
     Ok(())
@@ -166,7 +175,7 @@ async fn create(
 async fn live(worker: Worker, tick: Tick) -> Result<(), BenchError> {
     let leases: Vec<Lease> = worker.acquire(1).await?;
     if leases.is_empty() {
-        return Err(BenchError::Other("a claim waited 10 s and found no task".to_owned()));
+        return Err(BenchError::Other("a claim waited 30 s and found no task".to_owned()));
     }
     tick.answered(Call::Acquire);
     let tick = tick.next();
@@ -182,10 +191,7 @@ async fn live(worker: Worker, tick: Tick) -> Result<(), BenchError> {
 
 /// Keeps a session alive; the leases are too short to be renewed.
 async fn beat(worker: Worker, log: Arc<Log>) {
-    loop {
-        tokio::time::sleep(HEARTBEAT).await;
-        if let Err(error) = worker.beat().await {
-            log.failed(&error);
-        }
+    while let Err(error) = worker.beat().await {
+        log.failed(&error);
     }
 }

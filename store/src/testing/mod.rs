@@ -17,9 +17,10 @@ mod redis;
 mod server;
 mod sqlite;
 mod supervised;
+mod work;
 
 pub use fill::fill_finished;
-pub use hold::HeldRead;
+pub use hold::{HeldRead, HeldSnapshot, hold_snapshot};
 pub use mariadb::{mariadb, start_mariadb};
 pub use postgres::{postgres, start_postgres};
 pub use postgres_storage::{
@@ -30,6 +31,7 @@ pub use redis::start_redis;
 pub use server::{Durability, Server, free_port};
 pub use sqlite::SqliteFile;
 pub use supervised::Supervised;
+pub use work::{STATISTICS_LAG, ServerWork, server_work};
 
 use asyncflow_core::{id::ShardId, state::TaskState};
 use sea_orm::{ConnectionTrait, Database};
