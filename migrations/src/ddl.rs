@@ -33,6 +33,9 @@ pub enum Kind {
     Small,
     /// At most so many characters; can be indexed.
     Chars(u16),
+    /// At most so many ASCII characters without spaces at their end, which always take their full
+    /// room on MySQL: a value that comes later finds it in the row.
+    Room(u16),
     /// Up to 64 KiB of text.
     Text,
     /// Bytes, up to a gigabyte.
@@ -52,7 +55,11 @@ impl Kind {
             (Self::Int, Postgres) => "INTEGER".into(),
             (Self::Small, _) => "SMALLINT".into(),
             (Self::Chars(length), Mysql | Postgres) => format!("VARCHAR({length})"),
-            (Self::Chars(_), Sqlite) | (Self::Text, _) => "TEXT".into(),
+            (Self::Room(length), Mysql) => {
+                format!("CHAR({length}) CHARACTER SET ascii COLLATE ascii_bin")
+            }
+            (Self::Room(length), Postgres) => format!("VARCHAR({length})"),
+            (Self::Chars(_) | Self::Room(_), Sqlite) | (Self::Text, _) => "TEXT".into(),
             (Self::Blob, Sqlite) => "BLOB".into(),
             (Self::Blob, Mysql) => "LONGBLOB".into(),
             (Self::Blob, Postgres) => "BYTEA".into(),

@@ -5,8 +5,8 @@
 
 use crate::ddl::{
     Backend, Column, EVERYWHERE, Index,
-    Kind::{Big, Blob, Chars, Int, Small, Text},
-    Table, not_null, null,
+    Kind::{Big, Blob, Chars, Int, Room, Small, Text},
+    Table, not_null, null, with_default,
 };
 
 /// The stored number of PENDING, which the partial indexes name.
@@ -67,6 +67,9 @@ fn tasks(name: &str) -> Table {
     }
 }
 
+/// What a claim and an end set has its room in the row from the start, times as 0 and the worker as
+/// blanks: on MySQL a row that grows makes its page be written anew, which took most of the time of
+/// a claim (`docs/adr/0014-rows-that-do-not-grow.md`).
 const TASK_COLUMNS: [Column; 41] = [
     not_null("id", Big),
     not_null("user_name", Chars(64)),
@@ -93,15 +96,15 @@ const TASK_COLUMNS: [Column; 41] = [
     null("progress", Text),
     null("failure_reason", Small),
     null("failure_message", Text),
-    not_null("worker_id", Chars(64)),
+    not_null("worker_id", Room(64)),
     not_null("session_id", Big),
     not_null("beats", Big),
     not_null("settle_digest", Big),
     not_null("create_time_ms", Big),
     not_null("update_time_ms", Big),
-    null("claim_time_ms", Big),
-    null("start_time_ms", Big),
-    null("finish_time_ms", Big),
+    with_default("claim_time_ms", Big),
+    with_default("start_time_ms", Big),
+    with_default("finish_time_ms", Big),
     not_null("payload", Blob),
     not_null("payload_type", Chars(128)),
     not_null("context", Blob),

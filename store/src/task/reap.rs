@@ -10,6 +10,7 @@ use asyncflow_core::{
 use super::{
     Applied, ApplyError,
     apply::{Guard, Item},
+    row,
 };
 use crate::{Store, backend::now_sql, error::StoreError, leader::LeaderFence};
 
@@ -48,7 +49,7 @@ impl Store {
                     id: TaskId { shard: shard.clone(), key: row.try_get_by_index(0)? },
                     attempt: row.try_get_by_index(1)?,
                     beats: row.try_get_by_index(2)?,
-                    started: row.try_get_by_index::<Option<i64>>(3)?.is_some(),
+                    started: row::time_ms(row.try_get_by_index(3)?).is_some(),
                 });
             }
         }

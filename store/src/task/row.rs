@@ -137,9 +137,9 @@ pub(crate) fn head_values(task: &Task) -> Vec<Value> {
         holder.settle_digest.into(),
         task.create_time_ms.into(),
         task.update_time_ms.into(),
-        task.claim_time_ms.into(),
-        task.start_time_ms.into(),
-        task.finish_time_ms.into(),
+        task.claim_time_ms.unwrap_or(0).into(),
+        task.start_time_ms.unwrap_or(0).into(),
+        task.finish_time_ms.unwrap_or(0).into(),
     ]
 }
 
@@ -238,10 +238,15 @@ fn read_head(reader: &mut Reader<'_>, shard: &ShardId) -> Result<Task, StoreErro
         },
         create_time_ms: reader.next()?,
         update_time_ms: reader.next()?,
-        claim_time_ms: reader.next()?,
-        start_time_ms: reader.next()?,
-        finish_time_ms: reader.next()?,
+        claim_time_ms: time_ms(reader.next()?),
+        start_time_ms: time_ms(reader.next()?),
+        finish_time_ms: time_ms(reader.next()?),
     })
+}
+
+/// A time that may not have come: 0 is none, and so is the NULL of a shard made by an older version.
+pub(crate) fn time_ms(stored: Option<i64>) -> Option<i64> {
+    stored.filter(|time_ms| *time_ms != 0)
 }
 
 /// A result whose bytes are gone while its type is there has expired.
