@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::BrokerConfig, dispatch::Dispatch, error::RpcError, feed::Feed, ingest::Ingest,
-    session::Sessions, settle::Settle, touch::Touches,
+    lookups::Lookups, session::Sessions, settle::Settle, touch::Touches,
 };
 
 /// A running broker, without its server.
@@ -19,6 +19,7 @@ pub struct Broker {
     pub touches: Touches,
     pub sessions: Sessions,
     pub feed: Feed,
+    pub lookups: Lookups,
     /// Cancelled when long polls are to be answered and streams are to end.
     pub draining: CancellationToken,
     tracker: TaskTracker,
@@ -38,8 +39,21 @@ impl Broker {
             tracker.clone(),
             draining.clone(),
         );
-        let sessions = Sessions::new(store.clone());
-        Self { config, store, dispatch, ingest, settle, touches, sessions, feed, draining, tracker }
+        let lookups = Lookups::default();
+        let sessions = Sessions::new(store.clone(), lookups.clone());
+        Self {
+            config,
+            store,
+            dispatch,
+            ingest,
+            settle,
+            touches,
+            sessions,
+            feed,
+            lookups,
+            draining,
+            tracker,
+        }
     }
 
     /// Runs the producer of a stream; it must end when `draining` is cancelled.

@@ -19,6 +19,7 @@ mod dispatch;
 mod error;
 mod feed;
 mod ingest;
+mod lookups;
 mod principal;
 mod rpc;
 mod run;

@@ -10,7 +10,7 @@ use asyncflow_core::{event::Fence, id::TypeName};
 use asyncflow_store::{Store, WorkerRow};
 use tokio::time::Instant;
 
-use crate::{clock, dispatch::Types, error::RpcError};
+use crate::{clock, dispatch::Types, error::RpcError, lookups::Lookups};
 
 /// A session that was read is trusted this long; writes are fenced by the database anyway.
 const CACHE_MAX_AGE: Duration = Duration::from_secs(5);
@@ -48,12 +48,13 @@ impl Session {
 /// Knows sessions by the text that workers give.
 pub struct Sessions {
     store: Store,
+    lookups: Lookups,
     cache: Mutex<HashMap<i64, (Instant, Arc<Session>)>>,
 }
 
 impl Sessions {
-    pub fn new(store: Store) -> Self {
-        Self { store, cache: Mutex::default() }
+    pub fn new(store: Store, lookups: Lookups) -> Self {
+        Self { store, lookups, cache: Mutex::default() }
     }
 
     /// The session behind a text.
@@ -65,7 +66,11 @@ impl Sessions {
         if let Some(session) = self.cached(id) {
             return Ok(session);
         }
-        let row = self.store.get_session(id).await?.ok_or(RpcError::UnknownSession)?;
+        let row = self
+            .lookups
+            .take_turn(self.store.get_session(id))
+            .await?
+            .ok_or(RpcError::UnknownSession)?;
         let session = Arc::new(Session::new(row));
         let now = clock::now();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);

@@ -30,7 +30,8 @@ pub async fn acquire_tasks(
     let types = types(&session, names)?;
 
     // A repeated call gets what the first one got, also when that was on another broker.
-    if let Some(tasks) = broker.store.acquired(session.id, &request.acquire_id).await? {
+    let acquired = broker.store.acquired(session.id, &request.acquire_id);
+    if let Some(tasks) = broker.lookups.take_turn(acquired).await? {
         return Ok(response(tasks));
     }
     let wish = Wish {

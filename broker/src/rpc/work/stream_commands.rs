@@ -27,10 +27,11 @@ pub async fn stream_commands(
     let (sender, receiver) = mpsc::channel(BUFFER);
     let mut rung = broker.store.wake().subscribe(&commands_topic(session.id));
     let (store, draining) = (broker.store.clone(), broker.draining.clone());
+    let lookups = broker.lookups.clone();
     broker.spawn(async move {
         let mut sent = HashSet::new();
         loop {
-            let cancels = match cancelling(&store, &session).await {
+            let cancels = match lookups.take_turn(cancelling(&store, &session)).await {
                 Ok(cancels) => cancels,
                 Err(error) => {
                     let _ = sender.send(Err(RpcError::Store(error).into())).await;
