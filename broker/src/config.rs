@@ -58,6 +58,8 @@ pub struct DatabaseConfig {
     pub url: String,
     pub max_connections: u32,
     pub call_timeout_ms: i64,
+    /// Refuse to start on a server that does not keep what it has acknowledged.
+    pub strict_durability: bool,
 }
 
 /// `[redis]`.

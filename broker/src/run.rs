@@ -34,6 +34,8 @@ const EXIT_CONFIG: u8 = 2;
 pub enum BrokerError {
     #[error("the database: {0}")]
     Store(#[from] StoreError),
+    #[error("strict_durability is set and the database may lose tasks: {0}")]
+    NotDurable(String),
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error("the HTTP side: {0}")]
@@ -61,9 +63,20 @@ pub async fn execute(args: Args) -> ExitCode {
     }
 }
 
+/// Says what the server's settings may lose, or refuses to run on it.
+async fn check_durability(store: &Store, strict: bool) -> Result<(), BrokerError> {
+    let gaps = store.durability_gaps().await?;
+    if strict && !gaps.is_empty() {
+        return Err(BrokerError::NotDurable(gaps.join("; ")));
+    }
+    gaps.iter().for_each(|gap| tracing::warn!("the database may lose tasks: {gap}"));
+    Ok(())
+}
+
 async fn serve_until_signal(config: BrokerConfig) -> Result<(), BrokerError> {
     let store = Store::connect(&config.store_options()).await?;
     store.migrate().await?;
+    check_durability(&store, config.database.strict_durability).await?;
     let listener = server::bind(config.listen.address).await?;
     let http = match config.metrics.address {
         Some(address) => Some(server::bind(address).await?),

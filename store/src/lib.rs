@@ -16,6 +16,7 @@ mod backend;
 mod change;
 mod clock;
 mod connect;
+mod durability;
 mod duty;
 mod error;
 pub mod fault;

@@ -7,6 +7,7 @@ mod dispatch;
 mod expired;
 mod harness;
 mod life;
+mod process;
 mod registry;
 mod stream_create_tasks;
 mod trace;
