@@ -16,11 +16,14 @@ pub struct Shape {
     /// Bytes of context per task
     #[arg(long, default_value_t = 0)]
     pub context_bytes: usize,
+    #[arg(skip)]
+    #[serde(skip)]
+    pub priority: i32,
 }
 
 impl Shape {
     /// That of the table in the documentation.
-    pub const SMALL: Self = Self { payload_bytes: 200, context_bytes: 0 };
+    pub const SMALL: Self = Self { payload_bytes: 200, context_bytes: 0, priority: 0 };
 
     /// A request as an SDK sends it: with a request id.
     pub fn request(self, task_type: &str) -> CreateTaskRequest {
@@ -43,6 +46,7 @@ impl Shape {
             task_type: task_type.to_owned(),
             payload: content(payload),
             context: content(vec![b'c'; self.context_bytes]),
+            priority: (self.priority != 0).then_some(self.priority),
             ..TaskSpec::default()
         };
         CreateTaskRequest {
@@ -94,7 +98,7 @@ mod tests {
     fn a_handler_reads_when_its_task_was_due_and_ignores_those_of_other_runs() {
         let due = Duration::from_micros(1_234_567);
         for payload_bytes in [0, 16, 300] {
-            let shape = Shape { payload_bytes, context_bytes: 0 };
+            let shape = Shape { payload_bytes, ..Shape::SMALL };
             let spec = shape.stamped("load", Stamp { run: 7, due }).task.unwrap();
             let bytes = spec.payload.as_ref().unwrap().data.len();
             assert_eq!(bytes, payload_bytes.max(16));

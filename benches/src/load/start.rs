@@ -17,7 +17,13 @@ use crate::{
 use asyncflow_sdk::v1::LeasedTask;
 use clap::Args;
 use serde::Serialize;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 const TASK_TYPE: &str = "load_start";
 /// Creates that are not answered at most; at low load there are two at once.
@@ -36,6 +42,9 @@ pub struct StartArgs {
     /// Tasks that the worker runs at once
     #[arg(long, value_name = "S", default_value_t = 10)]
     slots: usize,
+    /// Priority of every second task: it stands ahead of all that was claimed before
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    urgent: i32,
     #[command(flatten)]
     #[serde(flatten)]
     settings: Settings,
@@ -71,8 +80,13 @@ impl StartArgs {
         let mut fleet = Fleet::start(&on.brokers, 1, self.slots, &types, &begins);
         let owners = on.brokers.owners(1)?;
         let pace = Pace { per_second: self.rate, in_flight_max: IN_FLIGHT_MAX };
+        let count = AtomicU64::new(0);
         let working = async {
-            let step = |owner, due| create(owner, TASK_TYPE, shape, Stamp { run, due });
+            let step = |owner, due| {
+                let is_second = count.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+                let priority = if is_second { self.urgent } else { 0 };
+                create(owner, TASK_TYPE, Shape { priority, ..shape }, Stamp { run, due })
+            };
             open_loop::run(pace, &owners, &creates, step).await;
             until_as_many(&begins.tally, creates.count()).await;
             Ok(())

@@ -228,6 +228,9 @@ impl Lane {
         let is_full = got >= wanted.min(limit as usize);
         {
             let mut state = self.lock();
+            if full {
+                state.marks.end_full_look(clock::now());
+            }
             state.marks.advance(claimed.marks.clone());
             state.is_exhausted = !is_full;
             state.fruitless = if got > 0 { 0 } else { state.fruitless.saturating_add(1) };

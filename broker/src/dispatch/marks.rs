@@ -2,8 +2,9 @@
 //!
 //! Claiming from the front of the index walks over everything that an open snapshot keeps alive
 //! there, so a claim begins behind the last task that was claimed. Tasks that appear further ahead
-//! lower the mark; those that nobody told this broker of are found by a full look: at most once a
-//! second when a claim comes back short, and every ten seconds while all of them come back full.
+//! lower the mark; those that nobody told this broker of are found by a full look: when a claim
+//! comes back short, for at most a twentieth of the time, and every ten seconds while all claims
+//! come back full. So it comes at once while it is cheap, and seldom while a snapshot is held.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,9 +12,12 @@ use asyncflow_core::{id::ShardId, task::Task};
 use asyncflow_store::Mark;
 use tokio::time::Instant;
 
-/// Between two full looks at least, when claims come back short.
-const FULL_LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// And at most, however full the claims are: no task waits behind an endless stream of others.
+/// Between two full looks at least, when claims come back short: so often what the last one took,
+const FULL_LOOK_SHARE: u32 = 20;
+/// and not less than this.
+const FULL_LOOK_INTERVAL_MIN: Duration = Duration::from_millis(20);
+/// Between two full looks at most, however full the claims are and whatever they take: no task waits
+/// behind an endless stream of others.
 const FULL_LOOK_INTERVAL_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
@@ -21,7 +25,14 @@ pub struct Marks {
     marks: BTreeMap<ShardId, Mark>,
     /// Tasks that became ready since the last claim began.
     lowered: BTreeMap<ShardId, Mark>,
-    full_look: Option<Instant>,
+    full_look: Option<FullLook>,
+}
+
+/// The last full look; it took no time until it has ended.
+#[derive(Clone, Copy, Debug)]
+struct FullLook {
+    begun: Instant,
+    took: Duration,
 }
 
 impl Marks {
@@ -44,7 +55,7 @@ impl Marks {
     pub fn begin(&mut self, full: bool, now: Instant) -> BTreeMap<ShardId, Mark> {
         let lowered = std::mem::take(&mut self.lowered);
         if full {
-            self.full_look = Some(now);
+            self.full_look = Some(FullLook { begun: now, took: Duration::ZERO });
             self.marks.clear();
             return BTreeMap::new();
         }
@@ -56,6 +67,14 @@ impl Marks {
         self.marks.clone()
     }
 
+    /// The full look that was begun has ended.
+    pub fn end_full_look(&mut self, now: Instant) {
+        if let Some(look) = &mut self.full_look {
+            look.took = now - look.begun;
+            metrics::histogram!("asyncflow_full_look_seconds").record(look.took.as_secs_f64());
+        }
+    }
+
     /// The claim took everything up to these marks.
     pub fn advance(&mut self, taken: BTreeMap<ShardId, Mark>) {
         self.marks.extend(taken);
@@ -63,12 +82,15 @@ impl Marks {
 
     /// Whether a full look is allowed now.
     pub fn may_look_fully(&self, now: Instant) -> bool {
-        self.full_look.is_none_or(|last| now - last >= FULL_LOOK_INTERVAL_MIN)
+        self.full_look.is_none_or(|last| {
+            let pause = (last.took * FULL_LOOK_SHARE).max(FULL_LOOK_INTERVAL_MIN);
+            now - last.begun >= pause.min(FULL_LOOK_INTERVAL_MAX)
+        })
     }
 
     /// Whether the next claim has to be a full look. The first one is.
     pub fn must_look_fully(&self, now: Instant) -> bool {
-        self.full_look.is_none_or(|last| now - last >= FULL_LOOK_INTERVAL_MAX)
+        self.full_look.is_none_or(|last| now - last.begun >= FULL_LOOK_INTERVAL_MAX)
     }
 }
 
@@ -102,10 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn a_short_claim_looks_fully_once_a_second() {
+    fn a_short_claim_looks_fully_the_more_seldom_the_longer_that_takes() {
         let (mut marks, start) = (Marks::default(), clock::now());
-        marks.begin(true, start);
-        assert!(!marks.may_look_fully(start + Duration::from_millis(999)));
-        assert!(marks.may_look_fully(start + Duration::from_secs(1)));
+        for (took_ms, pause_ms) in [(0, 20), (1, 20), (5, 100), (100, 2_000), (60_000, 10_000)] {
+            marks.begin(true, start);
+            marks.end_full_look(start + Duration::from_millis(took_ms));
+            assert!(!marks.may_look_fully(start + Duration::from_millis(pause_ms - 1)));
+            assert!(marks.may_look_fully(start + Duration::from_millis(pause_ms)), "{took_ms}");
+        }
     }
 }
