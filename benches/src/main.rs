@@ -5,7 +5,7 @@
 //!        │                                                        ▲
 //!        ├── creates.rs, drain.rs, latency.rs, limits.rs, idle.rs ┤ gRPC
 //!        ├── load/: scenarios, also on brokers of yours ──────────┘
-//!        └── claim_shards.rs: the store alone
+//!        └── claim_shards.rs, claim_strategies.rs: the store alone
 //! ```
 //!
 //! Every figure goes as a line of JSON to `--output`, with the machine and the settings that it was
@@ -16,6 +16,7 @@
 
 mod brokers;
 mod claim_shards;
+mod claim_strategies;
 mod clock;
 mod creates;
 mod drain;
@@ -90,6 +91,8 @@ enum Part {
     Broker,
     /// Claims over 1, 3 and 10 active shards.
     ClaimShards,
+    /// Ways to claim, by several claimers.
+    ClaimStrategies,
 }
 
 impl DatabaseKind {
@@ -154,6 +157,9 @@ async fn measure(kind: DatabaseKind, args: &Args, records: &mut Records) -> Resu
     }
     if wanted(Part::ClaimShards) {
         claim_shards::measure(&target, records).await?;
+    }
+    if wanted(Part::ClaimStrategies) {
+        claim_strategies::measure(&target, records).await?;
     }
     Ok(())
 }

@@ -211,7 +211,7 @@ async fn watch_database(
 fn classify(path: &str) -> CallClass {
     match path.rsplit('/').next().unwrap_or_default() {
         "Heartbeat" | "StartTasks" | "SaveContext" | "CompleteTask" | "FailTask"
-        | "ReleaseTask" => CallClass::Vital,
+        | "ReleaseTask" | "SettleTasks" => CallClass::Vital,
         "AcquireTasks" | "WaitTask" | "WatchTasks" | "StreamCommands" | "StreamTaskLogs" => {
             CallClass::Parked
         }

@@ -32,8 +32,13 @@ use crate::{
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Calls under way at the same time.
 const CALLS_MAX: usize = 2;
-/// Outcomes per call; fewer than the protocol allows, because each may have a result of 64 KiB.
+/// Outcomes per call; the protocol allows 1,000.
 const OUTCOMES_MAX: usize = 200;
+/// What a call may weigh, unless one outcome alone weighs more: half of the smallest limit that a
+/// broker can be given for its messages.
+const CALL_BYTES_MAX: usize = 512 * 1024;
+/// What an outcome weighs besides its result.
+const OUTCOME_BYTES: usize = 2 * 1024;
 
 /// What became of an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,16 @@ struct Waiting {
     call: SettleCall,
     traceparent: Arc<str>,
     answer: oneshot::Sender<Result<TaskState, Error>>,
+}
+
+impl Waiting {
+    fn weight(&self) -> usize {
+        let result = match &self.call {
+            SettleCall::Complete(call) => call.result.as_ref(),
+            SettleCall::Fail(_) | SettleCall::Release(_) => None,
+        };
+        OUTCOME_BYTES + result.map_or(0, |result| result.data.len())
+    }
 }
 
 /// Where outcomes wait for the next call.
@@ -71,9 +86,9 @@ impl Settler {
         let batches = stream::unfold(waiting, |mut waiting| async {
             let mut batch = Vec::new();
             let count = waiting.recv_many(&mut batch, OUTCOMES_MAX).await;
-            (count > 0).then_some((batch, waiting))
+            (count > 0).then(|| (stream::iter(by_weight(batch)), waiting))
         });
-        batches.for_each_concurrent(CALLS_MAX, |batch| send(link, batch)).await;
+        batches.flatten().for_each_concurrent(CALLS_MAX, |batch| send(link, batch)).await;
     }
 
     /// Delivers an outcome that is in the journal already. Cancel safe: it stays there.
@@ -119,6 +134,24 @@ impl Settler {
             Err(_) => std::future::pending().await,
         }
     }
+}
+
+/// Cuts a batch into calls that a broker takes.
+fn by_weight(batch: Vec<Waiting>) -> Vec<Vec<Waiting>> {
+    let mut calls: Vec<Vec<Waiting>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for waiting in batch {
+        let weight = waiting.weight();
+        bytes = bytes.saturating_add(weight);
+        match calls.last_mut() {
+            Some(call) if bytes <= CALL_BYTES_MAX => call.push(waiting),
+            _ => {
+                bytes = weight;
+                calls.push(vec![waiting]);
+            }
+        }
+    }
+    calls
 }
 
 async fn send(link: &Link, mut batch: Vec<Waiting>) {
@@ -200,5 +233,29 @@ fn outcome(call: SettleCall) -> TaskOutcome {
             SettleCall::Fail(call) => task_outcome::Outcome::Fail(call),
             SettleCall::Release(call) => task_outcome::Outcome::Release(call),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::Content;
+
+    fn waiting(bytes: usize) -> Waiting {
+        let result = Some(Content { data: vec![0; bytes].into(), ..Content::default() });
+        let call = SettleCall::Complete(CompleteTaskRequest { result, ..Default::default() });
+        Waiting { call, traceparent: "".into(), answer: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn a_call_weighs_no_more_than_a_broker_takes() {
+        let counts = |sizes: Vec<usize>| -> Vec<usize> {
+            let batch = sizes.into_iter().map(waiting).collect();
+            by_weight(batch).iter().map(Vec::len).collect()
+        };
+        assert_eq!(counts(vec![]), [0; 0]);
+        assert_eq!(counts(vec![0; 200]), [200]);
+        assert_eq!(counts(vec![64 * 1024; 20]), [7, 7, 6]);
+        assert_eq!(counts(vec![0, CALL_BYTES_MAX, 0]), [1, 1, 1]);
     }
 }
