@@ -95,6 +95,7 @@ async fn claim(store: &Store, subject: &mut Subject, batch: usize) -> Result<Cla
         limit: want,
         takers: vec![taker],
         is_alone: true,
+        bytes_max: usize::MAX,
         after: subject.marks.clone(),
         handout_ttl_ms: 60_000,
     };

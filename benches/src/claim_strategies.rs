@@ -1,5 +1,5 @@
-//! Ways to claim, against each other: the store alone, without gRPC. Several claimers take a backlog
-//! of one type in claims of 100, each behind its own marks, as brokers do.
+//! Ways to claim, against each other: the store alone, without gRPC. Several claimers take a
+//! backlog of one type in claims of 100, each behind its own marks, as brokers do.
 //!
 //! - *locked*: candidates are locked when they are read, those of others are passed over,
 //! - *compared*: they are read without locks, and the write is compared with what was read,
@@ -112,6 +112,7 @@ impl Claimer {
                 limit: CLAIM,
                 takers: vec![taker],
                 is_alone: self.way != Way::Locked,
+                bytes_max: usize::MAX,
                 after: std::mem::take(&mut marks),
                 handout_ttl_ms: 600_000,
             };

@@ -16,7 +16,10 @@ use asyncflow_core::{
     task_type::TaskType,
 };
 use asyncflow_proto::v1::GetTaskRequest;
-use asyncflow_store::{Create, Store, StoreOptions};
+use asyncflow_store::{
+    Create, Store, StoreOptions,
+    testing::{insert_raw, make_raw},
+};
 use std::{sync::Arc, time::Duration};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -24,6 +27,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 const IN_FLIGHT: usize = 256;
 const ROWS: usize = 500;
 const INSERTERS: usize = 4;
+const RAW_BYTES: usize = 200;
 
 pub async fn measure(
     target: &Target,
@@ -32,6 +36,7 @@ pub async fn measure(
 ) -> Result<(), BenchError> {
     echo(target, span, records).await?;
     miss(target, span, records).await?;
+    raw(target, span, records).await?;
     insert(target, span, records).await
 }
 
@@ -79,6 +84,20 @@ async fn miss(target: &Target, span: Duration, records: &mut Records) -> Result<
     });
     let measure = format!("limit: GetTask of nothing, {IN_FLIGHT} in flight");
     records.add(&measure, "calls/s", rate.await?)
+}
+
+/// Rows with a payload, an index and nothing else.
+async fn raw(target: &Target, span: Duration, records: &mut Records) -> Result<(), BenchError> {
+    let store = Store::connect(&StoreOptions::new(target.database_url())).await?;
+    make_raw(&store).await?;
+    let rate = rate(vec![store.clone(); INSERTERS], span, |store| async move {
+        insert_raw(&store, ROWS, RAW_BYTES).await?;
+        Ok(ROWS as u64)
+    });
+    let rate = rate.await;
+    store.close().await;
+    let measure = format!("limit: plain inserts of {ROWS} rows, {INSERTERS} at once");
+    records.add(&measure, "rows/s", rate?)
 }
 
 /// The same rows as a create writes, without gRPC and without waiting for others to join.

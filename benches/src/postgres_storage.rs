@@ -139,6 +139,7 @@ async fn live(store: &Store, of: &Arc<TaskType>, session_id: i64) -> Result<(), 
         limit: BATCH as u32,
         takers: vec![taker],
         is_alone: true,
+        bytes_max: usize::MAX,
         after: BTreeMap::new(),
         handout_ttl_ms: LEASE_TTL_MS,
     };

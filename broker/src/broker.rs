@@ -40,7 +40,7 @@ impl Broker {
             draining.clone(),
         );
         let lookups = Lookups::default();
-        let sessions = Sessions::new(store.clone(), lookups.clone());
+        let sessions = Sessions::new(store.clone());
         Self {
             config,
             store,

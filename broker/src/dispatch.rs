@@ -65,6 +65,7 @@ struct Shared {
 struct Settings {
     handout_ttl_ms: i64,
     lease_ttl_ms: i64,
+    answer_bytes_max: usize,
     poll_interval: Duration,
     lock_ttl: Duration,
     /// Other brokers may claim from the same database.
@@ -82,6 +83,8 @@ impl Dispatch {
         let settings = Settings {
             handout_ttl_ms: config.lease.handout_ttl_ms,
             lease_ttl_ms: config.lease.ttl_ms,
+            // The other half is for what a task has besides.
+            answer_bytes_max: config.limits.message_bytes_max / 2,
             poll_interval: millis(config.dispatch.poll_interval_ms),
             lock_ttl: millis(config.dispatch.lock_ttl_ms),
             shared_database: config.dispatch.lock != LockChoice::Memory,

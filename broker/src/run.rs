@@ -65,10 +65,14 @@ pub async fn execute(args: Args) -> ExitCode {
 
 /// Says what the server's settings may lose, or refuses to run on it.
 async fn check_durability(store: &Store, strict: bool) -> Result<(), BrokerError> {
-    let gaps = store.durability_gaps().await?;
-    if strict && !gaps.is_empty() {
-        return Err(BrokerError::NotDurable(gaps.join("; ")));
-    }
+    let gaps = match store.durability_gaps().await {
+        Ok(gaps) if strict && !gaps.is_empty() => {
+            return Err(BrokerError::NotDurable(gaps.join("; ")));
+        }
+        Err(error) if strict => return Err(error.into()),
+        Err(error) => vec![format!("its settings could not be read: {error}")],
+        Ok(gaps) => gaps,
+    };
     gaps.iter().for_each(|gap| tracing::warn!("the database may lose tasks: {gap}"));
     Ok(())
 }

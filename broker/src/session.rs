@@ -48,13 +48,14 @@ impl Session {
 /// Knows sessions by the text that workers give.
 pub struct Sessions {
     store: Store,
+    /// Turns of their own: heartbeats must not wait behind looks at many tasks.
     lookups: Lookups,
     cache: Mutex<HashMap<i64, (Instant, Arc<Session>)>>,
 }
 
 impl Sessions {
-    pub fn new(store: Store, lookups: Lookups) -> Self {
-        Self { store, lookups, cache: Mutex::default() }
+    pub fn new(store: Store) -> Self {
+        Self { store, lookups: Lookups::default(), cache: Mutex::default() }
     }
 
     /// The session behind a text.

@@ -129,6 +129,13 @@ pub struct FullTask {
     pub body: TaskBody,
 }
 
+impl FullTask {
+    /// What payload and context weigh.
+    pub fn bytes(&self) -> usize {
+        self.body.payload.data.len() + self.body.context.data.len()
+    }
+}
+
 /// One ended attempt, as kept in the history table of its shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {

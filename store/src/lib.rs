@@ -48,8 +48,8 @@ pub use shard::{
     DropTerms, ShardCount, ShardPage, ShardRow,
 };
 pub use task::{
-    Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, ExpiredResults,
-    GetError, Handed, Handover, InsertError, InsertRefusal, Inserted, Leased, Mark, Page, Parts,
-    ResultMarks, Taker,
+    Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, Departure,
+    ExpiredResults, GetError, Handed, Handover, InsertError, InsertRefusal, Inserted, Leased, Mark,
+    Page, Parts, ResultMarks, Taker,
 };
 pub use worker::{Registered, Registration, Touch, WorkerRow};

@@ -67,6 +67,7 @@ fn claim_of(limit: u32, after: BTreeMap<ShardId, Mark>) -> ClaimRequest {
         limit,
         takers: vec![taker],
         is_alone: false,
+        bytes_max: usize::MAX,
         after,
         handout_ttl_ms: 10_000,
     }

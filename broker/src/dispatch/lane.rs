@@ -24,6 +24,9 @@ const UNLOCKED_DELAY_MS_MAX: u64 = 20;
 /// After a claim that brought something, when nothing tells this broker what others create; twice
 /// as long after each that brought nothing, up to the slow poll.
 const SHORT_POLL: Duration = Duration::from_millis(20);
+/// After a claim that somebody got in the way of. One who waits for the rows of a process that stands
+/// still must not wait for them again and again.
+const CROWDED: Duration = Duration::from_secs(10);
 /// After an error of the database.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -39,6 +42,8 @@ struct State {
     marks: Marks,
     /// The last claim took all that it found and was not given as much as was wanted.
     is_exhausted: bool,
+    /// Until then it takes others for claimers too, whatever the lock says.
+    crowded_until: Option<Instant>,
     /// Claims without a task since the last that brought one.
     fruitless: u32,
     /// When the next SCHEDULED task is due, in the database's time; as far as we know.
@@ -53,6 +58,10 @@ impl Lane {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.lock().crowded_until.is_some_and(|until| clock::now() < until)
     }
 
     /// Somebody has begun to wait, or has to be looked after again.
@@ -114,7 +123,7 @@ impl Lane {
                 lock = None;
                 continue;
             }
-            let is_alone = self.thin_out(&dispatch, &mut lock).await;
+            let is_alone = self.thin_out(&dispatch, &mut lock).await && !self.is_crowded();
             next_look = Some(match self.look(&dispatch, is_alone).await {
                 Ok(next_look) => next_look,
                 Err(error) => {
@@ -213,6 +222,7 @@ impl Lane {
             takers,
             is_alone,
             after,
+            bytes_max: shared.settings.answer_bytes_max,
             handout_ttl_ms: shared.settings.handout_ttl_ms,
         };
         let claimed = match shared.store.claim(&request).await {
@@ -225,7 +235,7 @@ impl Lane {
         let got = claimed.leased.len();
         metrics::counter!("asyncflow_claims_total").increment(1);
         metrics::counter!("asyncflow_claimed_tasks_total").increment(got as u64);
-        let is_full = got >= wanted.min(limit as usize);
+        let is_full = claimed.is_cut || got >= wanted.min(limit as usize);
         {
             let mut state = self.lock();
             if full {
@@ -233,6 +243,9 @@ impl Lane {
             }
             state.marks.advance(claimed.marks.clone());
             state.is_exhausted = !is_full;
+            if claimed.was_contended {
+                state.crowded_until = Some(clock::now() + CROWDED);
+            }
             state.fruitless = if got > 0 { 0 } else { state.fruitless.saturating_add(1) };
         }
         let brought = self.brought(dispatch, &request, claimed).await;

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 const FULL_LOOK_SHARE: u32 = 20;
 /// and not less than this.
 const FULL_LOOK_INTERVAL_MIN: Duration = Duration::from_millis(20);
-/// Between two full looks at most, however full the claims are and whatever they take: no task waits
-/// behind an endless stream of others.
+/// Between two full looks at most, however full the claims are and whatever they take: no task
+/// waits behind an endless stream of others.
 const FULL_LOOK_INTERVAL_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]

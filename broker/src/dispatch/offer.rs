@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use asyncflow_core::{id::TypeName, task::FullTask};
 use asyncflow_store::{Create, Handed, Handover};
 
-use super::{Dispatch, parking::Reserved};
+use super::{Dispatch, Settings, parking::Reserved};
 
 /// Workers that are reserved until the tasks that they are offered are created. Dropped before it
 /// is closed, it lets them wait on.
@@ -44,7 +44,8 @@ impl Dispatch {
                 }
             }
         }
-        let handover = Handover { takers, handout_ttl_ms: self.shared.settings.handout_ttl_ms };
+        let Settings { handout_ttl_ms, answer_bytes_max: bytes_max, .. } = self.shared.settings;
+        let handover = Handover { takers, bytes_max, handout_ttl_ms };
         Offer { dispatch: self.clone(), reserved, handover }
     }
 }

@@ -76,7 +76,8 @@ async fn a_deregistered_worker_gives_back_what_it_holds_and_is_unknown() {
     let leased = t.start_one(&session, "1").await;
     let leave = v1::DeregisterWorkerRequest { session_id: session.clone() };
     t.worker.deregister_worker(leave.clone()).await.unwrap();
-    assert_eq!(t.get(&task.id).await.state(), TaskState::Pending);
+    let back = t.get(&task.id).await;
+    assert_eq!((back.state(), back.crashes), (TaskState::Pending, 0), "leaving is no crash");
 
     let unknown = (Code::FailedPrecondition, "UNKNOWN_SESSION".to_owned(), vec![]);
     let heartbeat = v1::HeartbeatRequest {

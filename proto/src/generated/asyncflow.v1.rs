@@ -319,8 +319,8 @@ pub struct TaskType {
     #[prost(bool, tag = "17")]
     pub archive: bool,
 }
-/// Why a call about many tasks did not do its work for one of them: the answer that a call about that
-/// task alone would have given.
+/// Why a call about many tasks did not do its work for one of them: the answer that a call about
+/// that task alone would have given.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TaskError {
     /// A code of gRPC, e.g. 3 for INVALID_ARGUMENT.

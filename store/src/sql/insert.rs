@@ -1,8 +1,8 @@
 //! Inserts many rows with few texts.
 //!
-//! A text that a server has not seen costs it more than the rows that come with it: it is parsed and
-//! planned, and takes memory for every value (`docs/adr/0012-few-texts.md`). So rows that lack the
-//! same columns go together, and
+//! A text that a server has not seen costs it more than the rows that come with it: it is parsed
+//! and planned, and takes memory for every value (`docs/adr/0012-few-texts.md`). So rows that lack
+//! the same columns go together, and
 //!
 //! - on PostgreSQL as one array a column: one text for any number of rows but one, which is planned
 //!   faster by itself,

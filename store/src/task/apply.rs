@@ -142,6 +142,9 @@ impl Store {
             }
             Err(error) => error,
         };
+        if matches!(error, StoreError::Unavailable { .. }) {
+            self.leases().forget_all();
+        }
         // A shard that is being dropped must not keep the others' tasks waiting.
         let is_shard = matches!(error, StoreError::NoSuchTable(_));
         if !(is_shard || error.may_be_one_row()) || items.len() == 1 {

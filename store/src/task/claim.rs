@@ -75,6 +75,9 @@ pub struct ClaimRequest {
     pub is_alone: bool,
     /// Claim only behind these marks. A shard without a mark is claimed from its start.
     pub after: BTreeMap<ShardId, Mark>,
+    /// Most bytes of payloads and contexts, unless the first task alone has more: the tasks have to
+    /// fit into the answers.
+    pub bytes_max: usize,
     /// How long a taker has to say that it started, in milliseconds.
     pub handout_ttl_ms: i64,
 }
@@ -96,6 +99,10 @@ pub struct Claimed {
     pub marks: BTreeMap<ShardId, Mark>,
     /// Takers whose acquire id was used before; they got nothing, see [`Store::acquired`].
     pub replays: Vec<usize>,
+    /// There was more, and too large to be claimed with the rest.
+    pub is_cut: bool,
+    /// Somebody else wrote what it had read, or the same acquire.
+    pub was_contended: bool,
 }
 
 struct Work<'a> {
@@ -183,6 +190,7 @@ async fn claim_once(
     let request = work.request;
     let mut claimed = Claimed::default();
     let is_repeated = work.runs.fetch_add(1, Ordering::Relaxed) > 0;
+    claimed.was_contended = is_repeated;
     // Only a duplicate key tells that an acquire id was used before, so only a repetition looks.
     if is_repeated {
         claimed.replays = acquires::replays(store, tx, request.takers.iter()).await?;
@@ -197,20 +205,28 @@ async fn claim_once(
     let mut takers = queue.into_iter();
     let mut ledger = Ledger::default();
     let mut last_ms = 0;
+    let mut bytes = 0;
     for shard in &work.shards {
         let limit = takers.len();
-        if limit == 0 {
+        if limit == 0 || claimed.is_cut {
             break;
         }
         let locks = is_repeated || !request.is_alone;
         let after = request.after.get(shard);
         let (found, now_ms) = select(store, tx, shard, after, limit, locks).await?;
-        let Some(last) = found.last() else { continue };
+        if found.is_empty() {
+            continue;
+        }
         last_ms = last_ms.max(now_ms);
-        claimed.marks.insert(shard.clone(), (last.task.order_time_ms, last.task.id.key));
         let mut batch = Batch::of(shard, found.iter().map(|full| full.task.clone()));
         for mut full in found {
+            bytes += full.bytes();
+            claimed.is_cut = bytes > request.bytes_max && !claimed.leased.is_empty();
+            if claimed.is_cut {
+                break;
+            }
             let Some(at) = takers.next() else { break };
+            claimed.marks.insert(shard.clone(), (full.task.order_time_ms, full.task.id.key));
             let taker = &request.takers[at];
             let key = full.task.id.key;
             let event = taker.claims(request.handout_ttl_ms);
@@ -244,8 +260,8 @@ fn push_behind(sql: &mut Sql, (order_ms, key): &Mark) {
 
 /// The state is written out, so that PostgreSQL may use its partial index on PENDING.
 ///
-/// To lock rows found by an index of many recent changes, InnoDB looks for older versions of each of
-/// them, which took seven times as long as the rest of the read (`docs/adr/0013-claims.md`).
+/// To lock rows found by an index of many recent changes, InnoDB looks for older versions of each
+/// of them, which took seven times as long as the rest of the read (`docs/adr/0013-claims.md`).
 async fn select(
     store: &Store,
     tx: &DatabaseTransaction,

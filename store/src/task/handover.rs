@@ -21,6 +21,8 @@ use crate::ledger::Ledger;
 pub struct Handover {
     /// Served in this order, each with tasks of its type.
     pub takers: Vec<(TypeName, Taker)>,
+    /// Most bytes of payloads and contexts that are handed over, unless the first task has more.
+    pub bytes_max: usize,
     /// How long a taker has to say that it started, in milliseconds.
     pub handout_ttl_ms: i64,
 }
@@ -51,7 +53,12 @@ impl Handover {
         let mut ready: Vec<&mut Made> =
             made.filter(|made| made.full.task.state == TaskState::Pending).collect();
         ready.sort_by_key(|made| (made.full.task.order_time_ms, made.full.task.id.key));
+        let (mut bytes, mut count) = (0, 0);
         for made in ready {
+            bytes += made.full.bytes();
+            if bytes > self.bytes_max && count > 0 {
+                break;
+            }
             let task = &mut made.full.task;
             let Some(takers) = waiting.get_mut(task.id.task_type()) else { continue };
             while takers.front().is_some_and(|(_, want)| *want == 0) {
@@ -65,6 +72,7 @@ impl Handover {
                 }
                 made.taker = Some(*at);
                 *want -= 1;
+                count += 1;
             }
         }
     }

@@ -16,8 +16,8 @@ use asyncflow_core::{
     task::Task,
 };
 
-/// Tasks of a generation. Two are kept, so this is at most 16 MB.
-const GENERATION_MAX: usize = 8_192;
+/// Tasks of a generation. Two are kept: some 5 MB, of tasks that report as much as they may 60 MB.
+const GENERATION_MAX: usize = 4_096;
 
 /// The tasks, by their ids.
 #[derive(Default)]
@@ -42,6 +42,12 @@ impl Leases {
             generations.young.get(&id).or_else(|| generations.old.get(&id)).cloned()
         };
         keys.into_iter().filter_map(find).collect()
+    }
+
+    /// Knows nothing any more: a server that was away may have lost what it had acknowledged, and
+    /// counted up the same revisions anew.
+    pub fn forget_all(&self) {
+        *self.lock() = Generations::default();
     }
 
     /// Tasks as they were just committed. Those of two commits may come in either order.

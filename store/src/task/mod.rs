@@ -31,6 +31,7 @@ pub use handover::Handover;
 pub use insert::{Create, Handed, InsertError, InsertRefusal, Inserted};
 pub(crate) use leases::Leases;
 pub use list::Page;
+pub use release::Departure;
 pub use row::Parts;
 pub(crate) use row::{columns, read_task, state};
 #[cfg(feature = "testing")]

@@ -1,12 +1,42 @@
-//! Gives back what a former incarnation of a worker held.
+//! Gives back what a session of a worker held that is over.
 
-use asyncflow_core::{event::Event, id::TaskId, state::TaskState};
+use asyncflow_core::{
+    digest,
+    event::{Event, Fence, Settle},
+    id::TaskId,
+    reason::FailureReason,
+    state::TaskState,
+};
 
 use super::{
     Applied, ApplyError,
     apply::{Guard, Item},
 };
 use crate::{Store, error::StoreError};
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// The worker came back as a new process: what the old one ran was lost with it.
+    Restarted,
+    /// The worker has taken its leave: what it holds it has not begun, or given up.
+    Left,
+}
+
+impl Departure {
+    fn event(self, state: TaskState, fence: Fence) -> Event {
+        if self == Self::Restarted || state == TaskState::Cancelling {
+            return Event::WorkerRestarted;
+        }
+        let settle = Settle::Release {
+            reason: FailureReason::Drained,
+            message: "its worker left".to_owned(),
+            delay_ms: 0,
+        };
+        let digest = digest::settle(&settle, None);
+        Event::Settle { fence, settle, digest, exit_code: None }
+    }
+}
 
 impl Store {
     /// Gives back at once every task that `old_session_id` of a worker holds, except those in
@@ -20,6 +50,7 @@ impl Store {
         worker_id: &str,
         old_session_id: i64,
         keep: &[(TaskId, i32)],
+        departure: Departure,
     ) -> Result<Vec<Result<Applied, ApplyError>>, StoreError> {
         let mut items = Vec::new();
         for shard in self.readable_shards(None).await? {
@@ -35,7 +66,8 @@ impl Store {
                     let attempt = row.try_get_by_index(1)?;
                     if !keep.iter().any(|(kept, of)| *kept == id && *of == attempt) {
                         let guard = Guard::Attempt(attempt);
-                        items.push(Item { id, event: Event::WorkerRestarted, guard });
+                        let fence = Fence { attempt, session_id: old_session_id };
+                        items.push(Item { id, event: departure.event(state, fence), guard });
                     }
                 }
             }

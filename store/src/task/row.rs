@@ -244,7 +244,8 @@ fn read_head(reader: &mut Reader<'_>, shard: &ShardId) -> Result<Task, StoreErro
     })
 }
 
-/// A time that may not have come: 0 is none, and so is the NULL of a shard made by an older version.
+/// A time that may not have come: 0 is none, and so is the NULL of a shard made by an older
+/// version.
 pub(crate) fn time_ms(stored: Option<i64>) -> Option<i64> {
     stored.filter(|time_ms| *time_ms != 0)
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Store,
-    backend::Backend,
+    backend::{Backend, for_update},
     error::StoreError,
     sql::{Arrays, Sql},
 };
@@ -48,6 +48,9 @@ pub(super) async fn write(
         let (shape, update) = changes(row)?;
         groups.entry(shape).or_default().push(update);
     }
+    if groups.len() > 1 && store.backend() == Backend::Postgres {
+        lock_in_order(store, tx, shard, rows).await?;
+    }
     for (shape, updates) in &groups {
         let has_case = store.backend() != Backend::Postgres && varying(updates).contains(&true);
         for chunk in updates.chunks(if has_case { CASE_ROWS_MAX } else { ROWS_MAX }) {
@@ -68,6 +71,21 @@ pub(super) async fn write(
             }
         }
     }
+    Ok(())
+}
+
+/// Groups come in the order of what they change, not of their keys. Two transactions that wrote the
+/// same tasks so could wait for each other, and PostgreSQL looks for that only after a second.
+async fn lock_in_order(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    shard: &ShardId,
+    rows: &[Row],
+) -> Result<(), StoreError> {
+    let keys: Vec<i64> = rows.iter().map(|row| row.before.id.key).collect();
+    let mut sql = store.sql(&format!("SELECT id FROM {} WHERE ", shard.task_table()));
+    sql.is_in("id", &keys).push(" ORDER BY id").push(for_update(store.backend()));
+    sql.all(tx).await?;
     Ok(())
 }
 
@@ -168,12 +186,18 @@ fn push_cases(
     updates: &[Update],
 ) {
     let width = updates.len().next_power_of_two();
+    let padding = width - updates.len();
     let padded = || updates.iter().chain(updates.last().into_iter().cycle()).take(width);
     for (at, column) in push_sets(sql, columns, varies, &updates[0]) {
         sql.push(", ").push(column).push(" = CASE t.id");
-        for update in padded() {
+        for update in updates {
             sql.push(" WHEN ").bind(update.key);
             sql.push(" THEN ").bind(update.values[at].clone());
+        }
+        // Never reached, so the last one's value, which may be large, is not sent again.
+        for _ in 0..padding {
+            let Update { key, values, .. } = &updates[0];
+            sql.push(" WHEN ").bind(*key).push(" THEN ").bind(values[at].as_null());
         }
         sql.push(" END");
     }

@@ -51,8 +51,8 @@ impl Row {
 }
 
 impl Batch {
-    /// The rows with these keys, and the database's time. With locks they are locked in the order of
-    /// the keys. Keys without a row are passed over.
+    /// The rows with these keys, and the database's time. With locks they are locked in the order
+    /// of the keys. Keys without a row are passed over.
     pub async fn read(
         store: &Store,
         tx: &DatabaseTransaction,

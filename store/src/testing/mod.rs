@@ -13,6 +13,7 @@ mod hold;
 mod mariadb;
 mod postgres;
 mod postgres_storage;
+mod raw;
 mod redis;
 mod server;
 mod sqlite;
@@ -27,6 +28,7 @@ pub use postgres_storage::{
     PostgresStorage, hurry_autovacuum, postgres_storage, set_postgres_storage,
     vacuum_and_checkpoint,
 };
+pub use raw::{insert_raw, make_raw};
 pub use redis::start_redis;
 pub use server::{Durability, Server, free_port};
 pub use sqlite::SqliteFile;

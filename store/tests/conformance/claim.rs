@@ -188,3 +188,26 @@ pub async fn marks_of_several_shards_hide_and_show(store: Store) {
     request.after.remove(&first.shard);
     assert_eq!(next(&request).await.0, "one");
 }
+
+/// What is leased together has to fit into an answer.
+pub async fn large_tasks_are_leased_a_few_at_a_time(store: Store) {
+    let with_bytes = |count: usize| {
+        let mut new = new_task("large");
+        new.payload.data = vec![b'x'; count].into();
+        new
+    };
+    insert_all(&store, [100, 100, 100, 900, 100].map(with_bytes)).await;
+    let mut request = claim_request(vec![taker(1, "", 3), taker(2, "", 3)]);
+    request.bytes_max = 250 + 2 * content("context").data.len();
+    let mut got = Vec::new();
+    loop {
+        let claimed = store.claim(&request).await.unwrap();
+        if claimed.leased.is_empty() {
+            break;
+        }
+        got.push((claimed.leased.len(), claimed.is_cut));
+        // Behind the mark of what was taken there is the rest.
+        request.after.extend(claimed.marks);
+    }
+    assert_eq!(got, [(2, true), (1, true), (1, true), (1, false)]);
+}

@@ -75,6 +75,7 @@ pub fn claim_request(takers: Vec<Taker>) -> ClaimRequest {
         limit: 1_000,
         takers,
         is_alone: true,
+        bytes_max: usize::MAX,
         after: BTreeMap::new(),
         handout_ttl_ms: LEASE_MS,
     }

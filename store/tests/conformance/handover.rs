@@ -10,7 +10,8 @@ use super::fixture::{
 
 fn handover(takers: Vec<Taker>) -> Handover {
     let of_type = |taker| (type_name("work"), taker);
-    Handover { takers: takers.into_iter().map(of_type).collect(), handout_ttl_ms: LEASE_MS }
+    let takers = takers.into_iter().map(of_type).collect();
+    Handover { takers, bytes_max: usize::MAX, handout_ttl_ms: LEASE_MS }
 }
 
 pub async fn ready_tasks_go_to_who_waits_in_their_order(store: Store) {

@@ -72,6 +72,7 @@ conformance! {
     claim::a_mark_starts_behind_what_was_claimed,
     claim::a_repeated_acquire_finds_the_same_tasks,
     claim::an_acquire_id_is_served_once,
+    claim::large_tasks_are_leased_a_few_at_a_time,
     claim::two_claimers_never_get_the_same_task,
     claim::a_paused_type_gives_nothing,
     claim::old_shards_come_first,

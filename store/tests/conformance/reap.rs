@@ -1,7 +1,7 @@
 //! Taking tasks back.
 
 use asyncflow_core::{event::Event, lease::Suspect, state::TaskState};
-use asyncflow_store::{ApplyError, Store, StoreError};
+use asyncflow_store::{ApplyError, Departure, Store, StoreError};
 
 use super::fixture::{
     apply, claim, claim_request, fence, get, insert_all, new_task, running, taker,
@@ -40,7 +40,7 @@ pub async fn a_restarted_worker_gives_back(store: Store) {
     let kept = running(&store, 5).await.task;
     let others = running(&store, 6).await.task;
     let keep = [(kept.id.clone(), kept.attempt)];
-    let released = store.release_session("worker-5", 5, &keep).await.unwrap();
+    let released = store.release_session("worker-5", 5, &keep, Departure::Restarted).await.unwrap();
     assert_eq!(released.len(), 1);
     assert_eq!(released[0].as_ref().unwrap().task.id, first.id);
     assert_eq!(get(&store, &first.id).await.task.state, TaskState::Pending);

@@ -14,8 +14,8 @@ use super::fixture::{
     running, start,
 };
 
-/// Each process knows the tasks that it leased as it wrote them last. What the other one did to them
-/// meanwhile must show in the answers of both.
+/// Each process knows the tasks that it leased as it wrote them last. What the other one did to
+/// them meanwhile must show in the answers of both.
 pub async fn what_another_process_did_to_a_leased_task_is_seen(store: Store) {
     let other = Store::connect(&StoreOptions::new(store.url())).await.unwrap();
     let first = running(&store, 5).await.task;

@@ -442,6 +442,7 @@ async fn claim(store: &Store, want: u32) -> Result<(), String> {
         limit: want,
         takers: vec![taker],
         is_alone: true,
+        bytes_max: usize::MAX,
         after: BTreeMap::new(),
         handout_ttl_ms: LEASE_MS,
     };

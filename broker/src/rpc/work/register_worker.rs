@@ -10,6 +10,7 @@ use asyncflow_core::{
     violation::Violations,
 };
 use asyncflow_proto::{time::duration, v1};
+use asyncflow_store::Departure;
 use asyncflow_store::{ApplyError, Registered};
 
 use crate::{
@@ -38,7 +39,10 @@ pub async fn register_worker(
         let keep: Vec<(TaskId, i32)> =
             kept.iter().map(|lease| (lease.id.clone(), lease.attempt)).collect();
         let worker_id = &registration.worker_id;
-        let answers = broker.store.release_session(worker_id, former_session_id, &keep).await?;
+        let answers = broker
+            .store
+            .release_session(worker_id, former_session_id, &keep, Departure::Restarted)
+            .await?;
         broker.dispatch.note(answers.iter().flatten().map(|applied| &applied.task));
     }
     let lease = &broker.config.lease;

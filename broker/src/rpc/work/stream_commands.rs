@@ -12,7 +12,9 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::{broker::Broker, convert, error::RpcError, rpc::BoxStream, session::Session};
+use crate::{
+    broker::Broker, convert, error::RpcError, lookups::Lookups, rpc::BoxStream, session::Session,
+};
 
 /// CANCELLING tasks per page of the look.
 const PAGE: u32 = 500;
@@ -31,7 +33,12 @@ pub async fn stream_commands(
     broker.spawn(async move {
         let mut sent = HashSet::new();
         loop {
-            let cancels = match lookups.take_turn(cancelling(&store, &session)).await {
+            let looked = tokio::select! {
+                looked = cancelling(&store, &lookups, &session) => looked,
+                () = sender.closed() => return,
+                () = draining.cancelled() => return,
+            };
+            let cancels = match looked {
                 Ok(cancels) => cancels,
                 Err(error) => {
                     let _ = sender.send(Err(RpcError::Store(error).into())).await;
@@ -62,13 +69,15 @@ pub async fn stream_commands(
 /// The attempts of a session that are to be stopped. Few tasks are CANCELLING at any time.
 async fn cancelling(
     store: &Store,
+    lookups: &Lookups,
     session: &Arc<Session>,
 ) -> Result<HashSet<(TaskId, i32)>, StoreError> {
     let filter = Filter { states: vec![TaskState::Cancelling], ..Filter::default() };
     let mut found = HashSet::new();
     let mut after = None;
     loop {
-        let page = store.list(&filter, after.as_ref(), PAGE, Parts::NONE).await?;
+        let page = store.list(&filter, after.as_ref(), PAGE, Parts::NONE);
+        let page = lookups.take_turn(page).await?;
         let own = page.tasks.into_iter().map(|full| full.task);
         let own = own.filter(|task| task.holder.session_id == session.id);
         found.extend(own.map(|task| (task.id, task.attempt)));

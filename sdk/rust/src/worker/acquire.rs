@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     Error, clock,
-    v1::{AcquireTasksRequest, Lease, LeaseStatus, LeaseVerdict, LeasedTask, StartTasksRequest},
+    v1::{
+        AcquireTasksRequest, Lease, LeaseStatus, LeaseVerdict, LeasedTask, StartTasksRequest,
+        TaskState,
+    },
 };
 
 /// What one AcquireTasks may ask for.
@@ -84,6 +87,9 @@ fn take(runtime: &Arc<Runtime>, tasks: Vec<LeasedTask>) {
     for task in tasks {
         let Some(lease) = task.lease.clone() else { continue };
         let Some(stop) = runtime.held.add(&lease, true) else { continue };
+        if task.task.as_ref().is_some_and(|task| task.state() == TaskState::Cancelling) {
+            stop.raise(StopReason::Cancelled);
+        }
         if task.task.as_ref().is_some_and(|task| task.start_time.is_some()) {
             let runner = runtime.clone();
             runtime.attempts.spawn(async move { runner.run_attempt(lease, task, stop).await });

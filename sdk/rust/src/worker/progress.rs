@@ -1,7 +1,7 @@
 //! Progress: the latest word of each attempt, sent at most once per interval for all together.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -23,16 +23,38 @@ const METRIC_NAME_BYTES_MAX: usize = 64;
 const MESSAGE_BYTES_MAX: usize = 1_024;
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
+type Key = (String, i32);
+
 /// What is to be sent.
 #[derive(Default)]
 pub(super) struct ProgressBoard {
-    pending: Mutex<HashMap<(String, i32), Progress>>,
+    pending: Mutex<HashMap<Key, Progress>>,
     changed: Notify,
+    /// Whose words are in the call of [`Self::run`].
+    under_way: Mutex<HashSet<Key>>,
+    landed: Notify,
 }
 
 impl ProgressBoard {
-    fn with<T>(&self, run: impl FnOnce(&mut HashMap<(String, i32), Progress>) -> T) -> T {
+    fn with<T>(&self, run: impl FnOnce(&mut HashMap<Key, Progress>) -> T) -> T {
         run(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_under_way(&self, keys: HashSet<Key>) {
+        *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.landed.notify_waiters();
+    }
+
+    /// Waits while words of this attempt are in a call: they would come after its end.
+    async fn has_landed(&self, key: &Key) {
+        loop {
+            let landed = self.landed.notified();
+            let waits = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).contains(key);
+            if !waits {
+                return;
+            }
+            landed.await;
+        }
     }
 
     /// Puts news over what is still to be sent. What a broker would refuse is left out.
@@ -48,12 +70,14 @@ impl ProgressBoard {
             self.changed.notified().await;
             let taken: Vec<_> = self.with(|pending| {
                 let keys: Vec<_> = pending.keys().take(REPORTS_MAX).cloned().collect();
+                self.set_under_way(keys.iter().cloned().collect());
                 keys.into_iter().filter_map(|key| pending.remove_entry(&key)).collect()
             });
             if let Err(error) = send(link.calls(), held, &taken).await {
                 tracing::debug!(%error, "progress not sent");
                 self.put_back(taken);
             }
+            self.set_under_way(HashSet::new());
             tokio::time::sleep(interval).await;
             if self.with(|pending| !pending.is_empty()) {
                 self.changed.notify_one();
@@ -64,9 +88,13 @@ impl ProgressBoard {
     /// Sends what one attempt said last, once, before it is settled.
     pub async fn flush(&self, calls: Calls<'_>, held: &Held, lease: &Lease) {
         let key = (lease.task_id.clone(), lease.attempt);
-        if let Some(last) = self.with(|pending| pending.remove_entry(&key)) {
-            let _ = tokio::time::timeout(CALL_TIMEOUT, send(calls, held, &[last])).await;
-        }
+        let sending = async {
+            self.has_landed(&key).await;
+            if let Some(last) = self.with(|pending| pending.remove_entry(&key)) {
+                let _ = send(calls, held, &[last]).await;
+            }
+        };
+        let _ = tokio::time::timeout(CALL_TIMEOUT, sending).await;
     }
 
     fn put_back(&self, taken: Vec<((String, i32), Progress)>) {

@@ -25,7 +25,7 @@ use crate::{
     Error, status,
     v1::{
         CompleteTaskRequest, FailTaskRequest, Lease, ReleaseTaskRequest, SettleTasksRequest,
-        TaskOutcome, TaskState, task_outcome,
+        TaskOutcome, TaskSettled, TaskState, task_outcome,
     },
 };
 
@@ -57,6 +57,11 @@ struct Waiting {
 }
 
 impl Waiting {
+    /// Whoever has gone away finds the outcome in its journal.
+    fn answer(self, answer: Result<TaskState, Error>) {
+        let _ = self.answer.send(answer);
+    }
+
     fn weight(&self) -> usize {
         let result = match &self.call {
             SettleCall::Complete(call) => call.result.as_ref(),
@@ -156,12 +161,15 @@ fn by_weight(batch: Vec<Waiting>) -> Vec<Vec<Waiting>> {
 
 async fn send(link: &Link, mut batch: Vec<Waiting>) {
     if batch.len() > 1 {
-        return send_many(link, batch).await;
+        send_many(link, batch).await;
+    } else if let Some(waiting) = batch.pop() {
+        send_alone(link, waiting).await;
     }
-    if let Some(Waiting { call, traceparent, answer }) = batch.pop() {
-        // Whoever has gone away finds the outcome in its journal.
-        let _ = answer.send(send_one(link, &traceparent, call).await);
-    }
+}
+
+async fn send_alone(link: &Link, waiting: Waiting) {
+    let answer = send_one(link, &waiting.traceparent, waiting.call.clone()).await;
+    waiting.answer(answer);
 }
 
 /// In the trace of its task.
@@ -199,9 +207,7 @@ async fn send_one(link: &Link, traceparent: &str, call: SettleCall) -> Result<Ta
 }
 
 async fn send_many(link: &Link, batch: Vec<Waiting>) {
-    let (calls, answers): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|waiting| (waiting.call, waiting.answer)).unzip();
-    let outcomes = calls.into_iter().map(outcome).collect();
+    let outcomes = batch.iter().map(|waiting| outcome(waiting.call.clone())).collect();
     let answered = link
         .calls()
         .call(
@@ -210,19 +216,27 @@ async fn send_many(link: &Link, batch: Vec<Waiting>) {
             |mut broker, request| async move { broker.settle_tasks(request).await },
         )
         .await;
-    let mut results = answered.map(|answer| answer.results.into_iter());
-    for answer in answers {
-        let result = match &mut results {
-            Ok(results) => match results.next() {
-                Some(result) => match result.error {
-                    Some(error) => Err(error.into()),
-                    None => Ok(result.state()),
-                },
-                None => Err(status::incomplete("result for each outcome").into()),
-            },
-            Err(error) => Err(error.clone()),
-        };
-        let _ = answer.send(result);
+    let mut results = match answered {
+        Ok(answer) => answer.results.into_iter(),
+        // Outcomes are refused one by one only, never for what is wrong with the call: a broker may
+        // be older than it.
+        Err(error) if !is_worth_repeating(&error) => {
+            for waiting in batch {
+                send_alone(link, waiting).await;
+            }
+            return;
+        }
+        Err(error) => {
+            batch.into_iter().for_each(|waiting| waiting.answer(Err(error.clone())));
+            return;
+        }
+    };
+    for waiting in batch {
+        waiting.answer(match results.next() {
+            Some(TaskSettled { error: Some(error), .. }) => Err(error.into()),
+            Some(settled) => Ok(settled.state()),
+            None => Err(status::incomplete("result for each outcome").into()),
+        });
     }
 }
 

@@ -46,6 +46,8 @@ pub struct State {
     pub settled: BTreeMap<String, Settled>,
     /// All that settled, in order; a task that runs twice is there twice.
     pub history: Vec<Settled>,
+    /// It knows no SettleTasks.
+    pub is_older: bool,
     /// Outcomes in each SettleTasks.
     pub settle_calls: Vec<usize>,
     /// It heeds `start` of AcquireTasks.
@@ -404,6 +406,9 @@ impl WorkerService for FakeBroker {
         &self,
         request: Request<SettleTasksRequest>,
     ) -> Result<Response<SettleTasksResponse>, Status> {
+        if self.state().is_older {
+            return Err(Status::unimplemented("what is that?"));
+        }
         let SettleTasksRequest { session_id, outcomes } = request.into_inner();
         self.check(&session_id)?;
         self.change(|state| state.settle_calls.push(outcomes.len()));
