@@ -65,6 +65,7 @@ deny: ## Check licences and sources; builds cargo-deny into target/tools the fir
 .PHONY: bench
 bench: setup build ## Measure on this machine; docs/benchmarks.md says what.
 	cargo run --release -p asyncflow-benches
+	benches/load.sh
 	cargo bench -p asyncflow-benches --bench core
 
 .PHONY: bench-peers

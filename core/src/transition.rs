@@ -16,7 +16,7 @@
 //!          PAUSED ⇄ PENDING, SCHEDULED, BLOCKED       (Complete in CANCELLING → SUCCEEDED)
 //! ```
 //!
-//! It is pure: the store locks the row, asks here, and writes what comes back on the condition that
+//! It is pure: the store reads the row, asks here, and writes what comes back on the condition that
 //! the row's revision is still the one that was read. Time is an argument: the database's.
 
 mod hold;
