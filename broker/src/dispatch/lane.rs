@@ -24,8 +24,8 @@ const UNLOCKED_DELAY_MS_MAX: u64 = 20;
 /// After a claim that brought something, when nothing tells this broker what others create; twice
 /// as long after each that brought nothing, up to the slow poll.
 const SHORT_POLL: Duration = Duration::from_millis(20);
-/// After a claim that somebody got in the way of. One who waits for the rows of a process that stands
-/// still must not wait for them again and again.
+/// After a claim that somebody got in the way of. One who waits for the rows of a process that
+/// stands still must not wait for them again and again.
 const CROWDED: Duration = Duration::from_secs(10);
 /// After an error of the database.
 const PAUSE: Duration = Duration::from_millis(250);
