@@ -284,14 +284,10 @@ impl Part<'_> {
         let missing: Vec<i64> = missing.map(|(item, _)| item.id.key).collect();
         batch.extend(Batch::read(store, tx, self.shard, missing, false).await?.0);
         let applied = self.apply(batch, self.request.now_ms);
-        let has_changed =
-            |(item, is_known): (&Item, &bool)| !is_known || applied.batch.is_changed(item.id.key);
-        let all_changed = self.items().zip(&is_known).all(has_changed)
-            && applied
-                .answers
-                .iter()
-                .zip(&is_known)
-                .all(|(answer, known)| !known || answer.is_ok());
+        let mut of_known = self.items().zip(&applied.answers).zip(&is_known);
+        let all_changed = of_known.all(|((item, answer), is_known)| {
+            !is_known || answer.is_ok() && applied.batch.is_changed(item.id.key)
+        });
         Ok(all_changed.then_some(applied))
     }
 }

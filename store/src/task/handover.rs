@@ -53,18 +53,18 @@ impl Handover {
         let mut ready: Vec<&mut Made> =
             made.filter(|made| made.full.task.state == TaskState::Pending).collect();
         ready.sort_by_key(|made| (made.full.task.order_time_ms, made.full.task.id.key));
-        let (mut bytes, mut count) = (0, 0);
+        let mut bytes = None;
         for made in ready {
-            bytes += made.full.bytes();
-            if bytes > self.bytes_max && count > 0 {
-                break;
-            }
+            let with_this = bytes.unwrap_or(0) + made.full.bytes();
             let task = &mut made.full.task;
             let Some(takers) = waiting.get_mut(task.id.task_type()) else { continue };
             while takers.front().is_some_and(|(_, want)| *want == 0) {
                 takers.pop_front();
             }
             let Some((at, want)) = takers.front_mut() else { continue };
+            if bytes.is_some() && with_this > self.bytes_max {
+                break;
+            }
             let taker = &self.takers[*at].1;
             if step(task, &taker.claims(self.handout_ttl_ms), now_ms, ledger) {
                 if let Some(event) = taker.starts(task) {
@@ -72,7 +72,7 @@ impl Handover {
                 }
                 made.taker = Some(*at);
                 *want -= 1;
-                count += 1;
+                bytes = Some(with_this);
             }
         }
     }

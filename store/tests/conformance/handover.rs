@@ -78,3 +78,22 @@ pub async fn who_begins_at_once_need_not_say_so(store: Store) {
         apply(&store, &task.id, complete(task, 1)).await.unwrap();
     }
 }
+
+/// Only what is handed over counts against the bytes of an answer.
+pub async fn what_nobody_takes_leaves_room_for_the_rest(store: Store) {
+    let large = |name: &str| {
+        let mut new = new_task(name);
+        new.payload.data = vec![b'x'; 900].into();
+        new
+    };
+    let mut foreign = large("foreign");
+    foreign.task_type = type_name("other");
+    let batch = [new_task("one"), foreign, new_task("two"), large("large"), new_task("behind")];
+    let mut offered = handover(vec![taker(1, "a", 9)]);
+    offered.bytes_max = 100;
+    let mut creates: Vec<_> = batch.map(create).into();
+    creates[1].task_type = store.ensure_type(&type_name("other")).await.unwrap().into();
+    let answers = store.insert_for(creates, &offered).await;
+    let states: Vec<_> = answers.into_iter().map(|new| new.unwrap().task.state).collect();
+    assert_eq!(states, [Running, Pending, Running, Pending, Pending], "nothing is overtaken");
+}

@@ -80,6 +80,7 @@ conformance! {
     handover::ready_tasks_go_to_who_waits_in_their_order,
     handover::what_was_used_before_is_handed_nothing,
     handover::who_begins_at_once_need_not_say_so,
+    handover::what_nobody_takes_leaves_room_for_the_rest,
     insert::a_batch_is_created_in_order,
     insert::a_request_id_makes_one_task,
     insert::a_request_raced_by_many_makes_one_task,
