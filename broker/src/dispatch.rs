@@ -13,6 +13,7 @@ mod lane;
 mod marks;
 mod offer;
 mod parking;
+mod turns;
 
 use std::{
     collections::HashMap,

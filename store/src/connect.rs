@@ -16,6 +16,7 @@ use crate::{
     clock::DatabaseClock,
     error::{StoreError, TimedOut},
     lock::Locks,
+    nodelay,
     options::StoreOptions,
     shard::{ShardCache, Turns},
     sql::Sql,
@@ -304,6 +305,7 @@ pub(crate) fn mysql_with(options: &StoreOptions, settings: &str) -> ConnectOptio
         pool.after_connect(move |connection, _| {
             let settings = Arc::clone(&settings);
             Box::pin(async move {
+                nodelay::switch_on();
                 connection
                     .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     .await?;
@@ -335,6 +337,12 @@ fn postgres(options: &StoreOptions) -> ConnectOptions {
                 ("jit", "off".to_owned()),
             ])
             .statement_cache_capacity(STATEMENTS_MAX)
+    });
+    pool.map_sqlx_postgres_pool_opts(|pool| {
+        pool.after_connect(|_, _| {
+            nodelay::switch_on();
+            Box::pin(async { Ok(()) })
+        })
     });
     pool
 }

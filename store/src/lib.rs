@@ -24,6 +24,7 @@ mod leader;
 mod ledger;
 pub mod lock;
 mod log;
+mod nodelay;
 mod options;
 mod shard;
 mod sql;

@@ -95,3 +95,16 @@ async fn a_snapshot_is_held_until_it_is_dropped() {
         store.close().await;
     }
 }
+
+/// sqlx keeps its sockets to itself, so another connection of this process stands for them.
+#[tokio::test]
+async fn connections_do_not_wait_for_acknowledgements() {
+    for server in [mariadb(), postgres()] {
+        let beside = std::net::TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        beside.set_nodelay(false).unwrap();
+        let url = fresh_database(server).await;
+        let store = Store::connect(&StoreOptions::new(url)).await.unwrap();
+        assert!(beside.nodelay().unwrap(), "{}", server.program());
+        store.close().await;
+    }
+}

@@ -1,26 +1,23 @@
 //! The claimer of one task type.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use asyncflow_core::{
-    id::TypeName,
+    id::{ShardId, TypeName},
     task::{FullTask, Task},
 };
-use asyncflow_store::{
-    ClaimRequest, Claimed, StoreError, Taker, lock::LockGuard, wake::WakeReceiver,
-};
+use asyncflow_store::{ClaimRequest, Claimed, Mark, StoreError, Taker, wake::WakeReceiver};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Dispatch, marks::Marks};
+use super::{Dispatch, marks::Marks, parking::Waiting, turns::Turns};
 use crate::{clock, config::millis};
 
 /// Most tasks promoted at once.
 const PROMOTE_MAX: u32 = 500;
-/// Without the type's lock a broker claims after a random delay of at most this.
-const UNLOCKED_DELAY_MS_MAX: u64 = 20;
 /// After a claim that brought something, when nothing tells this broker what others create; twice
 /// as long after each that brought nothing, up to the slow poll.
 const SHORT_POLL: Duration = Duration::from_millis(20);
@@ -42,8 +39,12 @@ struct State {
     marks: Marks,
     /// The last claim took all that it found and was not given as much as was wanted.
     is_exhausted: bool,
+    /// Something was told since the last look began.
+    has_news: bool,
     /// Until then it takes others for claimers too, whatever the lock says.
     crowded_until: Option<Instant>,
+    /// A short claim has yet to be followed by a look back.
+    owes_look_back: bool,
     /// Claims without a task since the last that brought one.
     fruitless: u32,
     /// When the next SCHEDULED task is due, in the database's time; as far as we know.
@@ -72,7 +73,12 @@ impl Lane {
     /// A task can be claimed. If it stands ahead of the mark, the look that the store's wake-up
     /// began may have passed it over.
     pub fn lower(&self, task: &Task) {
-        if self.lock().marks.lower(task) {
+        let is_passed = {
+            let mut state = self.lock();
+            state.has_news = true;
+            state.marks.lower(task)
+        };
+        if is_passed {
             self.called.notify_one();
         }
     }
@@ -84,6 +90,11 @@ impl Lane {
         state.is_exhausted && !state.marks.is_lowered()
     }
 
+    /// Whether a look would find nothing, as far as this broker was told.
+    fn is_quiet(&self) -> bool {
+        self.has_nothing_left() && !self.lock().has_news
+    }
+
     /// A task of this type is due then; the timer is set anew if that is earlier than all others.
     pub fn expect_due(&self, due_ms: i64) {
         let is_earlier = {
@@ -91,6 +102,7 @@ impl Lane {
             let is_earlier = state.due_ms.is_none_or(|known| due_ms < known);
             if is_earlier {
                 state.due_ms = Some(due_ms);
+                state.has_news = true;
             }
             is_earlier
         };
@@ -99,14 +111,16 @@ impl Lane {
         }
     }
 
-    /// Looks when called, rung, when a task is due, or slowly; never when nobody waits.
+    /// Looks when rung, when a task is due, or slowly; when called, unless it knows that there is
+    /// nothing: those who wait are then left to the other lanes. Never when nobody waits.
     pub async fn run(self: Arc<Self>, dispatch: Dispatch, mut rung: WakeReceiver) {
         let shared = Arc::clone(&dispatch.shared);
-        let mut next_look = None;
-        let mut lock = None;
+        let mut turns = Turns::new(self.name.as_str());
+        let mut next_look: Option<Instant> = None;
         loop {
+            let next = [next_look, turns.release_at()].into_iter().flatten().min();
             let timer = async {
-                match next_look {
+                match next {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
@@ -115,50 +129,43 @@ impl Lane {
                 biased;
                 () = shared.draining.cancelled() => return,
                 () = self.called.notified() => {}
-                () = rung.rung() => {}
+                () = rung.rung() => self.lock().has_news = true,
                 () = timer => {}
             }
-            next_look = None;
-            if !shared.parking.wants(&self.name) {
-                lock = None;
+            let now = clock::now();
+            turns.end(now);
+            next_look = next_look.filter(|at| *at > now);
+            if next_look.is_some() && self.is_quiet() {
                 continue;
             }
-            let is_alone = self.thin_out(&dispatch, &mut lock).await && !self.is_crowded();
-            next_look = Some(match self.look(&dispatch, is_alone).await {
-                Ok(next_look) => next_look,
-                Err(error) => {
-                    tracing::warn!(task_type = %self.name, %error, "claiming failed");
-                    clock::now() + PAUSE
+            match shared.parking.waiting(&self.name) {
+                Waiting::Nobody => turns.rest(now),
+                Waiting::Reserved => {}
+                Waiting::Free => {
+                    let is_alone = turns.take(&shared).await && !self.is_crowded();
+                    next_look = Some(match self.look(&dispatch, is_alone).await {
+                        Ok(next_look) => next_look,
+                        Err(error) => {
+                            tracing::warn!(task_type = %self.name, %error, "claiming failed");
+                            self.lock().has_news = true;
+                            clock::now() + PAUSE
+                        }
+                    });
                 }
-            });
+            }
         }
     }
 
     /// Promotes and claims until there is nothing left to claim or nobody left who waits.
-    async fn look(&self, dispatch: &Dispatch, is_alone: bool) -> Result<Instant, StoreError> {
+    async fn look(
+        self: &Arc<Self>,
+        dispatch: &Dispatch,
+        is_alone: bool,
+    ) -> Result<Instant, StoreError> {
+        self.lock().has_news = false;
         self.promote(dispatch).await?;
-        let mut full = false;
-        while let Some(more) = self.claim(dispatch, full, is_alone).await? {
-            full = more;
-        }
+        while self.claim(dispatch, is_alone).await? {}
         self.next_look(dispatch).await
-    }
-
-    /// Brokers that share a database keep out of each other's way: one holds the type's lock as
-    /// long as somebody waits there. Whether this one does; being wrong costs time only.
-    async fn thin_out(&self, dispatch: &Dispatch, lock: &mut Option<LockGuard>) -> bool {
-        let shared = &dispatch.shared;
-        if !shared.settings.shared_database || lock.as_ref().is_some_and(LockGuard::is_held) {
-            return true;
-        }
-        let name = format!("claim:{}", self.name);
-        let taken = shared.store.locks().try_acquire(&name, shared.settings.lock_ttl).await;
-        *lock = taken.ok().flatten();
-        if lock.is_none() {
-            let delay_ms = rand::random_range(0..=UNLOCKED_DELAY_MS_MAX);
-            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
-        }
-        lock.is_some()
     }
 
     async fn promote(&self, dispatch: &Dispatch) -> Result<(), StoreError> {
@@ -192,36 +199,29 @@ impl Lane {
         Ok(due_ms)
     }
 
-    /// One claim for everybody who waits, fully if it is asked for or overdue. `Some(full)` = claim
-    /// again, fully or not.
+    /// One claim for everybody who waits. Whether there may be more to claim for them.
     async fn claim(
-        &self,
+        self: &Arc<Self>,
         dispatch: &Dispatch,
-        full: bool,
         is_alone: bool,
-    ) -> Result<Option<bool>, StoreError> {
+    ) -> Result<bool, StoreError> {
         let shared = &dispatch.shared;
         let limit = match shared.store.get_type(&self.name).await? {
             Some(task_type) if !task_type.paused => task_type.schedule_limit.unsigned_abs(),
-            _ => return Ok(None),
+            _ => return Ok(false),
         };
         let reserved = shared.parking.reserve(&self.name, u32::MAX);
         if reserved.is_empty() {
-            return Ok(None);
+            return Ok(false);
         }
         let takers: Vec<Taker> = reserved.iter().map(|one| dispatch.taker(one)).collect();
         let wanted = takers.iter().map(|taker| taker.want as usize).sum::<usize>();
-        let (full, after) = {
-            let (marks, now) = (&mut self.lock().marks, clock::now());
-            let full = full || marks.must_look_fully(now);
-            (full, marks.begin(full, now))
-        };
         let request = ClaimRequest {
             task_type: self.name.clone(),
             limit,
             takers,
             is_alone,
-            after,
+            after: self.lock().marks.begin(),
             bytes_max: shared.settings.answer_bytes_max,
             handout_ttl_ms: shared.settings.handout_ttl_ms,
         };
@@ -238,9 +238,6 @@ impl Lane {
         let is_full = claimed.is_cut || got >= wanted.min(limit as usize);
         {
             let mut state = self.lock();
-            if full {
-                state.marks.end_full_look(clock::now());
-            }
             state.marks.advance(claimed.marks.clone());
             state.is_exhausted = !is_full;
             if claimed.was_contended {
@@ -250,11 +247,45 @@ impl Lane {
         }
         let brought = self.brought(dispatch, &request, claimed).await;
         dispatch.deal(&reserved, brought);
-        if is_full {
-            return Ok(Some(false));
+        self.look_back(dispatch, is_full);
+        Ok(is_full)
+    }
+
+    /// Begins to look for tasks ahead of the marks that nobody told of, if it is time to. It goes
+    /// on beside the claims, which would otherwise wait while it walks over what a snapshot keeps.
+    fn look_back(self: &Arc<Self>, dispatch: &Dispatch, is_full: bool) {
+        let marks = {
+            let (mut state, now) = (self.lock(), clock::now());
+            let may = state.marks.next_look_back(now).is_some_and(|at| at <= now);
+            let is_time = if is_full { state.marks.must_look_back(now) } else { may };
+            state.owes_look_back = !is_full && !is_time;
+            if !is_time {
+                return;
+            }
+            state.marks.begin_look_back(now)
+        };
+        let (lane, dispatch) = (Arc::clone(self), dispatch.clone());
+        let tracker = dispatch.shared.tracker.clone();
+        tracker.spawn(async move {
+            let found = dispatch.shared.store.look_back(&lane.name, &marks).await;
+            lane.looked_back(found);
+        });
+    }
+
+    fn looked_back(&self, found: Result<BTreeMap<ShardId, Mark>, StoreError>) {
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!(task_type = %self.name, %error, "looking back failed");
+            BTreeMap::new()
+        });
+        let mut state = self.lock();
+        state.marks.end_look_back(clock::now());
+        for (shard, mark) in &found {
+            state.marks.lower_to(shard, *mark);
         }
-        let may_look_fully = !full && self.lock().marks.may_look_fully(clock::now());
-        Ok(may_look_fully.then_some(true))
+        if !found.is_empty() {
+            state.has_news = true;
+            self.called.notify_one();
+        }
     }
 
     /// What each taker got; one whose acquire id was used before gets what it got then.
@@ -287,10 +318,16 @@ impl Lane {
         doubled.min(settings.poll_interval)
     }
 
-    /// The slow poll with some jitter, or the moment when the next task is due.
+    /// The slow poll with some jitter, the next look back if a short claim has yet to be followed
+    /// by one, or the moment when the next task is due.
     async fn next_look(&self, dispatch: &Dispatch) -> Result<Instant, StoreError> {
-        let poll = self.poll_interval(dispatch);
-        let poll = poll.mul_f64(rand::random_range(0.8..1.2));
+        let poll = self.poll_interval(dispatch).mul_f64(rand::random_range(0.8..1.2));
+        let look_back = {
+            let (state, now) = (self.lock(), clock::now());
+            let next = state.marks.next_look_back(now).filter(|_| state.owes_look_back);
+            next.map(|at| at - now)
+        };
+        let poll = look_back.map_or(poll, |wait| poll.min(wait));
         let Some(due_ms) = self.due_ms(dispatch).await? else { return Ok(clock::now() + poll) };
         // One more millisecond, because the database compares with its own clock.
         let wait_ms = (due_ms - dispatch.shared.store.now_ms().await?).max(0) + 1;

@@ -2,9 +2,10 @@
 //!
 //! Claiming from the front of the index walks over everything that an open snapshot keeps alive
 //! there, so a claim begins behind the last task that was claimed. Tasks that appear further ahead
-//! lower the mark; those that nobody told this broker of are found by a full look: when a claim
-//! comes back short, for at most a twentieth of the time, and every ten seconds while all claims
-//! come back full. So it comes at once while it is cheap, and seldom while a snapshot is held.
+//! lower the mark. Those that nobody told this broker of are found by looking back, beside the
+//! claims: when one comes back short, for at most a twentieth of the time, and every ten seconds
+//! while all come back full. So it comes at once while it is cheap, and seldom while a snapshot is
+//! held.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,35 +13,38 @@ use asyncflow_core::{id::ShardId, task::Task};
 use asyncflow_store::Mark;
 use tokio::time::Instant;
 
-/// Between two full looks at least, when claims come back short: so often what the last one took,
-const FULL_LOOK_SHARE: u32 = 20;
+/// Between two looks back at least, when claims come back short: so often what the last one took,
+const LOOK_BACK_SHARE: u32 = 20;
 /// and not less than this.
-const FULL_LOOK_INTERVAL_MIN: Duration = Duration::from_millis(20);
-/// Between two full looks at most, however full the claims are and whatever they take: no task
+const LOOK_BACK_INTERVAL_MIN: Duration = Duration::from_millis(20);
+/// Between two looks back at most, however full the claims are and whatever they take: no task
 /// waits behind an endless stream of others.
-const FULL_LOOK_INTERVAL_MAX: Duration = Duration::from_secs(10);
+const LOOK_BACK_INTERVAL_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub struct Marks {
     marks: BTreeMap<ShardId, Mark>,
     /// Tasks that became ready since the last claim began.
     lowered: BTreeMap<ShardId, Mark>,
-    full_look: Option<FullLook>,
+    look_back: Option<LookBack>,
 }
 
-/// The last full look; it took no time until it has ended.
+/// The last look back; it took no time until it has ended.
 #[derive(Clone, Copy, Debug)]
-struct FullLook {
+struct LookBack {
     begun: Instant,
-    took: Duration,
+    took: Option<Duration>,
 }
 
 impl Marks {
     /// A task can be claimed: no claim that begins from now on may miss it. Says whether one that
     /// began before may have.
     pub fn lower(&mut self, task: &Task) -> bool {
-        let before: Mark = (task.order_time_ms, task.id.key - 1);
-        let shard = &task.id.shard;
+        self.lower_to(&task.id.shard, (task.order_time_ms, task.id.key - 1))
+    }
+
+    /// Behind this mark something can be claimed, as far as is known.
+    pub fn lower_to(&mut self, shard: &ShardId, before: Mark) -> bool {
         let lowest = self.lowered.get(shard).map_or(before, |known| before.min(*known));
         self.lowered.insert(shard.clone(), lowest);
         self.marks.get(shard).is_some_and(|mark| before < *mark)
@@ -51,15 +55,9 @@ impl Marks {
         !self.lowered.is_empty()
     }
 
-    /// Where the next claim begins; `full` = everywhere from the start.
-    pub fn begin(&mut self, full: bool, now: Instant) -> BTreeMap<ShardId, Mark> {
-        let lowered = std::mem::take(&mut self.lowered);
-        if full {
-            self.full_look = Some(FullLook { begun: now, took: Duration::ZERO });
-            self.marks.clear();
-            return BTreeMap::new();
-        }
-        for (shard, low) in lowered {
+    /// Where the next claim begins; in a shard without a mark, at its start.
+    pub fn begin(&mut self) -> BTreeMap<ShardId, Mark> {
+        for (shard, low) in std::mem::take(&mut self.lowered) {
             if let Some(mark) = self.marks.get_mut(&shard) {
                 *mark = low.min(*mark);
             }
@@ -67,30 +65,37 @@ impl Marks {
         self.marks.clone()
     }
 
-    /// The full look that was begun has ended.
-    pub fn end_full_look(&mut self, now: Instant) {
-        if let Some(look) = &mut self.full_look {
-            look.took = now - look.begun;
-            metrics::histogram!("asyncflow_full_look_seconds").record(look.took.as_secs_f64());
-        }
-    }
-
     /// The claim took everything up to these marks.
     pub fn advance(&mut self, taken: BTreeMap<ShardId, Mark>) {
         self.marks.extend(taken);
     }
 
-    /// Whether a full look is allowed now.
-    pub fn may_look_fully(&self, now: Instant) -> bool {
-        self.full_look.is_none_or(|last| {
-            let pause = (last.took * FULL_LOOK_SHARE).max(FULL_LOOK_INTERVAL_MIN);
-            now - last.begun >= pause.min(FULL_LOOK_INTERVAL_MAX)
-        })
+    /// Begins to look for tasks ahead of these marks.
+    pub fn begin_look_back(&mut self, now: Instant) -> BTreeMap<ShardId, Mark> {
+        self.look_back = Some(LookBack { begun: now, took: None });
+        self.marks.clone()
     }
 
-    /// Whether the next claim has to be a full look. The first one is.
-    pub fn must_look_fully(&self, now: Instant) -> bool {
-        self.full_look.is_none_or(|last| now - last.begun >= FULL_LOOK_INTERVAL_MAX)
+    /// The look back that was begun has ended.
+    pub fn end_look_back(&mut self, now: Instant) {
+        if let Some(last) = &mut self.look_back {
+            let took = now - last.begun;
+            last.took = Some(took);
+            metrics::histogram!("asyncflow_look_back_seconds").record(took.as_secs_f64());
+        }
+    }
+
+    /// When one may be begun after a claim that came back short; `None` while one is under way.
+    pub fn next_look_back(&self, now: Instant) -> Option<Instant> {
+        let Some(last) = self.look_back else { return Some(now) };
+        let pause = (last.took? * LOOK_BACK_SHARE).max(LOOK_BACK_INTERVAL_MIN);
+        Some(last.begun + pause.min(LOOK_BACK_INTERVAL_MAX))
+    }
+
+    /// Whether one has to be begun, however full the claims are.
+    pub fn must_look_back(&self, now: Instant) -> bool {
+        self.look_back
+            .is_none_or(|last| last.took.is_some() && now - last.begun >= LOOK_BACK_INTERVAL_MAX)
     }
 }
 
@@ -106,31 +111,44 @@ mod tests {
     }
 
     #[test]
-    fn a_full_look_comes_regularly_while_claims_are_full() {
+    fn a_look_back_comes_regularly_while_claims_are_full() {
         let (mut marks, start) = (Marks::default(), clock::now());
-        let mut full_looks = Vec::new();
+        let mut looks = Vec::new();
         // Every claim is full and moves the mark on, for half a minute.
         for second in 0..30 {
             let now = start + Duration::from_secs(second);
-            let full = marks.must_look_fully(now);
-            let after = marks.begin(full, now);
-            assert_eq!(after.is_empty(), full, "a full look begins at the start of every shard");
-            if full {
-                full_looks.push(second);
-            }
+            marks.begin();
             marks.advance(BTreeMap::from([(shard(), (second as i64, 0))]));
+            if marks.must_look_back(now) {
+                assert_eq!(marks.begin_look_back(now)[&shard()], (second as i64, 0));
+                assert!(!marks.must_look_back(now + LOOK_BACK_INTERVAL_MAX), "one at a time");
+                marks.end_look_back(now);
+                looks.push(second);
+            }
         }
-        assert_eq!(full_looks, [0, 10, 20]);
+        assert_eq!(looks, [0, 10, 20]);
     }
 
     #[test]
-    fn a_short_claim_looks_fully_the_more_seldom_the_longer_that_takes() {
+    fn short_claims_look_back_the_more_seldom_the_longer_that_takes() {
         let (mut marks, start) = (Marks::default(), clock::now());
+        assert_eq!(marks.next_look_back(start), Some(start));
         for (took_ms, pause_ms) in [(0, 20), (1, 20), (5, 100), (100, 2_000), (60_000, 10_000)] {
-            marks.begin(true, start);
-            marks.end_full_look(start + Duration::from_millis(took_ms));
-            assert!(!marks.may_look_fully(start + Duration::from_millis(pause_ms - 1)));
-            assert!(marks.may_look_fully(start + Duration::from_millis(pause_ms)), "{took_ms}");
+            marks.begin_look_back(start);
+            assert_eq!(marks.next_look_back(start), None, "one is under way");
+            marks.end_look_back(start + Duration::from_millis(took_ms));
+            let next = start + Duration::from_millis(pause_ms);
+            assert_eq!(marks.next_look_back(start), Some(next), "{took_ms}");
         }
+    }
+
+    #[test]
+    fn a_mark_is_lowered_by_what_appears_ahead_of_it() {
+        let mut marks = Marks::default();
+        marks.advance(BTreeMap::from([(shard(), (100, 7))]));
+        assert!(!marks.lower_to(&shard(), (100, 8)), "behind the mark");
+        assert!(marks.lower_to(&shard(), (50, 0)) && marks.is_lowered());
+        assert_eq!(marks.begin()[&shard()], (50, 0));
+        assert!(!marks.is_lowered());
     }
 }

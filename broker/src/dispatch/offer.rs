@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 use asyncflow_core::{id::TypeName, task::FullTask};
 use asyncflow_store::{Create, Handed, Handover};
 
-use super::{Dispatch, Settings, parking::Reserved};
+use super::{
+    Dispatch, Settings,
+    parking::{Reserved, Waiting},
+};
 
 /// Workers that are reserved until the tasks that they are offered are created. Dropped before it
 /// is closed, it lets them wait on.
@@ -37,7 +40,9 @@ impl Dispatch {
         }
         let (mut reserved, mut takers) = (Vec::new(), Vec::new());
         for (name, count) in wanted {
-            if self.shared.parking.wants(name) && self.lane(name).has_nothing_left() {
+            if self.shared.parking.waiting(name) == Waiting::Free
+                && self.lane(name).has_nothing_left()
+            {
                 for one in self.shared.parking.reserve(name, count) {
                     takers.push((name.clone(), self.taker(&one)));
                     reserved.push(one);

@@ -64,6 +64,16 @@ pub struct Dealt {
     pub look_again: HashSet<TypeName>,
 }
 
+/// Who waits for a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    Nobody,
+    /// Only those for whom a claim is under way.
+    Reserved,
+    /// At least one for whom none is.
+    Free,
+}
+
 /// Everybody who waits, in the order in which they came.
 #[derive(Default)]
 pub struct Parking(Mutex<Lot>);
@@ -105,9 +115,21 @@ impl Parking {
         metrics::gauge!("asyncflow_acquirers_waiting").set(lot.waiters.len() as f64);
     }
 
-    /// Whether anybody waits for this type.
-    pub fn wants(&self, name: &TypeName) -> bool {
-        self.lock().waiters.values().any(|waiter| waiter.wish.types.contain(name))
+    /// Who waits for this type. Unless somebody is free, all are passed over.
+    pub fn waiting(&self, name: &TypeName) -> Waiting {
+        let mut lot = self.lock();
+        let waiting = lot.waiters.values_mut().filter(|one| one.wish.types.contain(name));
+        let waiting: Vec<_> = waiting.collect();
+        if waiting.is_empty() {
+            return Waiting::Nobody;
+        }
+        if waiting.iter().any(|waiter| !waiter.reserved) {
+            return Waiting::Free;
+        }
+        for waiter in waiting {
+            waiter.passed_over.insert(name.clone());
+        }
+        Waiting::Reserved
     }
 
     /// Takes those who wait for this type and for whom no claim is under way, until they want
@@ -208,6 +230,7 @@ mod tests {
         let mut ticket = parking.park(wish(&["train", "render"], 2));
         let by_train = parking.reserve(&name("train"), u32::MAX);
         assert_eq!(by_train.len(), 1);
+        assert_eq!(parking.waiting(&name("render")), Waiting::Reserved);
         assert!(parking.reserve(&name("render"), u32::MAX).is_empty());
 
         let dealt = parking.deal(&by_train, vec![None]);
@@ -217,7 +240,7 @@ mod tests {
         let dealt = parking.deal(&by_render, vec![Some(vec![task()])]);
         assert!(dealt.look_again.is_empty() && dealt.orphans.is_empty());
         assert_eq!(ticket.tasks.try_recv().unwrap().len(), 1);
-        assert!(!parking.wants(&name("train")));
+        assert_eq!(parking.waiting(&name("train")), Waiting::Nobody);
     }
 
     #[test]

@@ -1,10 +1,22 @@
-//! The program itself: what it refuses to run on.
+//! The program itself: what it refuses to run on, and what its metrics tell.
 
-use asyncflow_store::testing::{fresh_database, mariadb};
 use std::{
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
 };
+
+use asyncflow_proto::{
+    time,
+    v1::{
+        self, broker_service_client::BrokerServiceClient,
+        worker_service_client::WorkerServiceClient,
+    },
+};
+use asyncflow_store::testing::{free_port, fresh_database, mariadb};
+use tonic::transport::Channel;
+
+use crate::harness::{acquire, registration};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_asyncflow-broker");
 const GAP: &str = "innodb_flush_log_at_trx_commit is 2";
@@ -25,12 +37,72 @@ async fn a_server_that_may_lose_tasks_is_named_and_refused_where_that_is_wanted(
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains(GAP) && text.contains("strict_durability"), "{text}");
 
-    let mut child = on_a_forgetful_server(&url).spawn().unwrap();
-    let log = BufReader::new(child.stderr.take().unwrap());
+    let mut child = Running(on_a_forgetful_server(&url).spawn().unwrap());
+    let log = BufReader::new(child.0.stderr.take().unwrap());
     // It goes on after the warning: its next line, if any, is no error.
     let named = log.lines().map(Result::unwrap).find(|line| line.contains(GAP));
     assert!(named.is_some_and(|line| line.contains("WARN")));
-    assert_eq!(child.try_wait().unwrap(), None);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    assert_eq!(child.0.try_wait().unwrap(), None);
+}
+
+/// Ends with its test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What `/metrics` says of one counter.
+fn counter(port: u16, name: &str) -> u64 {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(0, |value| value.trim().parse().unwrap())
+}
+
+/// Each lane that has nothing would otherwise make a claim of its own whenever a worker begins to
+/// wait, one after the other, before one that has something gets its turn.
+#[tokio::test]
+async fn types_without_tasks_are_not_asked_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, metrics_port) = (free_port(), free_port());
+    let settings = [
+        format!("database.url=sqlite://{}/test.db", folder.path().display()),
+        format!("listen.address=127.0.0.1:{port}"),
+        format!("metrics.address=127.0.0.1:{metrics_port}"),
+        "auto_create_task_types=true".to_owned(),
+        "dispatch.poll_interval_ms=60000".to_owned(),
+    ];
+    let arguments = settings.iter().flat_map(|setting| ["--set", setting]);
+    let mut child = Running(Command::new(PROGRAM).args(arguments).spawn().unwrap());
+    let address = Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+    let channel = loop {
+        match address.connect().await {
+            Ok(channel) => break channel,
+            Err(_) => assert_eq!(child.0.try_wait().unwrap(), None),
+        }
+    };
+    let mut broker = BrokerServiceClient::new(channel.clone());
+    let mut worker = WorkerServiceClient::new(channel);
+    let session =
+        worker.register_worker(registration("w1", "a")).await.unwrap().into_inner().session_id;
+    for number in 0..20 {
+        let task = v1::TaskSpec { task_type: format!("type_{number}"), ..Default::default() };
+        let request = v1::CreateTaskRequest { task: Some(task), ..Default::default() };
+        broker.create_task(request).await.unwrap();
+    }
+    let mut taken = 0;
+    for number in 0..50 {
+        let wait = Some(time::duration(if taken < 20 { 10_000 } else { 10 }));
+        let request = v1::AcquireTasksRequest { wait, ..acquire(&session, &number.to_string(), 1) };
+        taken += worker.acquire_tasks(request).await.unwrap().into_inner().tasks.len();
+    }
+    assert_eq!(taken, 20);
+    let claims = counter(metrics_port, "asyncflow_claims_total");
+    assert!((20..200).contains(&claims), "{claims} claims for 20 tasks");
 }

@@ -32,7 +32,7 @@ pub type Mark = (i64, i64);
 
 /// Behind every task: the mark of a shard that held nothing to claim and gets no new tasks. Such a
 /// shard costs a claim nothing until its mark is lowered or forgotten.
-const END: Mark = (i64::MAX, i64::MAX);
+pub(super) const END: Mark = (i64::MAX, i64::MAX);
 
 /// A worker's session that waits for tasks.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ mod handover;
 mod insert;
 mod leases;
 mod list;
+mod look_back;
 mod promote;
 mod reap;
 mod release;

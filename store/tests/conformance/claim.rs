@@ -43,11 +43,18 @@ pub async fn a_mark_starts_behind_what_was_claimed(store: Store) {
     let second = store.claim(&request).await.unwrap();
     let names: Vec<_> = second.leased.iter().map(|l| l.task.task.name.as_str()).collect();
     assert_eq!(names, ["2", "3"]);
-    // A mark behind everything hides what is before it; without marks it is found.
+    let name = type_name("work");
+    let nothing = BTreeMap::new();
+    assert_eq!(store.look_back(&name, &second.marks).await.unwrap(), nothing);
+    // A mark behind everything hides what is before it; without marks, or looking back, it is
+    // found.
     request.after = first.marks.keys().map(|shard| (shard.clone(), (i64::MAX, 0))).collect();
     assert!(store.claim(&request).await.unwrap().leased.is_empty());
-    request.after = BTreeMap::new();
+    let found = store.look_back(&name, &request.after).await.unwrap();
+    assert!(second.marks.iter().all(|(shard, mark)| found[shard] >= (mark.0 - 1, i64::MAX)));
+    request.after = found;
     assert_eq!(store.claim(&request).await.unwrap().leased.len(), 1);
+    assert_eq!(store.look_back(&name, &request.after).await.unwrap(), nothing);
 }
 
 pub async fn a_repeated_acquire_finds_the_same_tasks(store: Store) {
@@ -185,7 +192,9 @@ pub async fn marks_of_several_shards_hide_and_show(store: Store) {
     };
     apply(&store, &first, released).await.unwrap();
     assert_eq!(next(&request).await.0, "", "behind its mark");
-    request.after.remove(&first.shard);
+    let found = store.look_back(&name, &request.after).await.unwrap();
+    assert_eq!(found.keys().collect::<Vec<_>>(), [&first.shard]);
+    request.after.extend(found);
     assert_eq!(next(&request).await.0, "one");
 }
 

@@ -61,11 +61,12 @@ pub fn check_panics(file: &SourceFile) -> Vec<Violation> {
             found.push(file.violation(line, "expect() must read \"invariant: …\""));
         }
     }
-    let process = file.path.starts_with("worker/src/process");
-    for line in if process { Vec::new() } else { file.find(&["unsafe"], true) } {
+    let may = ["worker/src/process", "store/src/nodelay.rs"];
+    let may = may.iter().any(|path| file.path.starts_with(path));
+    for line in if may { Vec::new() } else { file.find(&["unsafe"], true) } {
         let lint = file.text.lines().nth(line - 1).is_some_and(|l| l.contains("unsafe_code"));
         if !lint {
-            found.push(file.violation(line, "unsafe outside the worker's process module"));
+            found.push(file.violation(line, "unsafe outside its two places"));
         }
     }
     found
