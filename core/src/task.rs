@@ -129,6 +129,28 @@ pub struct FullTask {
     pub body: TaskBody,
 }
 
+impl Task {
+    /// The attempt that completed the task, as far as its row tells: it says nothing of an exit
+    /// code. `None` unless the task is SUCCEEDED, for any other end may have come without an
+    /// attempt.
+    pub fn completing_attempt(&self) -> Option<Attempt> {
+        let end_time_ms = self.finish_time_ms.filter(|_| self.state == TaskState::Succeeded)?;
+        Some(Attempt {
+            attempt: self.attempt,
+            run: self.run,
+            worker_id: self.holder.worker_id.clone(),
+            session_id: self.holder.session_id,
+            stage: self.stage.clone(),
+            claim_time_ms: self.claim_time_ms.unwrap_or(end_time_ms),
+            start_time_ms: self.start_time_ms,
+            end_time_ms,
+            outcome: AttemptOutcome::Succeeded,
+            failure: None,
+            exit_code: None,
+        })
+    }
+}
+
 impl FullTask {
     /// What payload and context weigh.
     pub fn bytes(&self) -> usize {

@@ -11,7 +11,7 @@ use crate::{
     Store,
     backend::to_bigint,
     error::StoreError,
-    task::{ATTEMPT_COLUMNS, Parts, columns, read_attempt, read_task},
+    task::{ATTEMPT_COLUMNS, Parts, columns, complete, read_attempt, read_task},
 };
 
 /// A task with its ended attempts.
@@ -56,7 +56,8 @@ impl Store {
         let full = rows.iter().map(|row| read_task(row, 0, shard, Parts::ALL));
         full.map(|full| {
             let full = full?;
-            let attempts = attempts.remove(&full.task.id.key).unwrap_or_default();
+            let mut attempts = attempts.remove(&full.task.id.key).unwrap_or_default();
+            complete(&mut attempts, &full.task);
             Ok(ShardRow { full, attempts })
         })
         .collect()

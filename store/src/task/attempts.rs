@@ -1,13 +1,23 @@
-//! Reads a task's ended attempts.
+//! A task's ended attempts.
+//!
+//! Each has a row of its own in the history, but for the one that completed the task, unless it had
+//! an exit code: the task's own row tells that one until the task leaves SUCCEEDED, which writes
+//! it. Most tasks succeed at once and so have no other row (`docs/adr/0016-history.md`).
 
 use asyncflow_core::{
-    id::TaskId,
-    task::{Attempt, AttemptOutcome},
+    id::{ShardId, TaskId},
+    task::{Attempt, AttemptOutcome, Task},
 };
-use sea_orm::QueryResult;
+use sea_orm::{DatabaseTransaction, QueryResult, Value};
 
-use super::{GetError, row::read_failure};
-use crate::{Store, error::StoreError, shard::Place};
+use super::{GetError, Parts, row::read_failure, write::Row};
+use crate::{
+    Store,
+    backend::or_ignore,
+    error::StoreError,
+    shard::Place,
+    sql::{InsertInto, insert_rows},
+};
 
 /// The columns of an ended attempt, the key of its task first.
 pub(crate) const COLUMNS: [&str; 13] = [
@@ -43,14 +53,83 @@ impl Store {
             Place::Gone { archive } => return Err(GetError::Expired { archive }),
             Place::Here => {}
         }
+        // The task first: what completes meanwhile is in neither, what is repeated in both.
+        let task = self.get_many(std::slice::from_ref(id), Parts::NONE).await?.pop().flatten();
         let table = id.shard.attempt_table();
         let mut sql =
             self.sql(&format!("SELECT {} FROM {table} WHERE task_key = ", COLUMNS.join(", ")));
         sql.bind(id.key).push(" AND attempt > ").bind(after);
         sql.push(" ORDER BY attempt LIMIT ").bind(i64::from(limit));
         let rows = sql.all(self.reader()).await?;
-        Ok(rows.iter().map(|row| read(row, 1)).collect::<Result<_, _>>()?)
+        let mut attempts = rows.iter().map(|row| read(row, 1)).collect::<Result<_, _>>()?;
+        if let Some(full) = task {
+            complete(&mut attempts, &full.task);
+        }
+        attempts.retain(|one| one.attempt > after);
+        attempts.truncate(limit as usize);
+        Ok(attempts)
     }
+}
+
+/// Adds the attempt that only the task's row tells, if there is one, to those of the history.
+pub(crate) fn complete(attempts: &mut Vec<Attempt>, task: &Task) {
+    let Some(last) = task.completing_attempt() else { return };
+    if attempts.last().is_none_or(|known| known.attempt < last.attempt) {
+        attempts.push(last);
+    }
+}
+
+/// Writes the attempts that ended, but for those that their task's row tells, and those that it has
+/// told until now.
+pub(super) async fn write_ended(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    shard: &ShardId,
+    rows: &[Row],
+) -> Result<(), StoreError> {
+    let (mut ended, mut left) = (Vec::new(), Vec::new());
+    for row in rows {
+        let key = row.after.id.key;
+        let told = row.after.completing_attempt();
+        ended.extend(row.ended.iter().filter(|one| Some(*one) != told.as_ref()).map(|a| (key, a)));
+        let before = row.before.completing_attempt().filter(|_| told.is_none());
+        left.extend(before.map(|before| (key, before)));
+    }
+    insert(store, tx, shard, &ended, "").await?;
+    let left: Vec<_> = left.iter().map(|(key, attempt)| (*key, attempt)).collect();
+    let or = or_ignore(store.backend(), "task_key, attempt", "task_key");
+    insert(store, tx, shard, &left, &or).await
+}
+
+/// Inserts ended attempts, each with the key of its task.
+pub(crate) async fn insert(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    shard: &ShardId,
+    ended: &[(i64, &Attempt)],
+    or: &str,
+) -> Result<(), StoreError> {
+    let table = shard.attempt_table();
+    let rows = ended.iter().map(|(key, ended)| values(*key, ended));
+    insert_rows(store, tx, InsertInto { table: &table, columns: &COLUMNS, or }, rows).await
+}
+
+fn values(key: i64, ended: &Attempt) -> Vec<Value> {
+    vec![
+        key.into(),
+        ended.attempt.into(),
+        ended.run.into(),
+        ended.worker_id.as_str().into(),
+        ended.session_id.into(),
+        ended.stage.as_str().into(),
+        ended.claim_time_ms.into(),
+        ended.start_time_ms.into(),
+        ended.end_time_ms.into(),
+        ended.outcome.code().into(),
+        ended.failure.as_ref().map(|failure| failure.reason.code()).into(),
+        ended.failure.as_ref().map(|failure| failure.message.clone()).into(),
+        ended.exit_code.into(),
+    ]
 }
 
 /// An attempt from [`COLUMNS`]; `at` is where the second of them stands.

@@ -23,7 +23,7 @@ mod update;
 mod write;
 
 pub use apply::{Applied, ApplyError};
-pub(crate) use attempts::{COLUMNS as ATTEMPT_COLUMNS, read as read_attempt};
+pub(crate) use attempts::{COLUMNS as ATTEMPT_COLUMNS, complete, read as read_attempt};
 pub use claim::{ClaimRequest, Claimed, Leased, Mark, Taker};
 pub use count::{Count, CountFilter};
 pub use expire_results::{ExpiredResults, ResultMarks};
@@ -36,4 +36,4 @@ pub use release::Departure;
 pub use row::Parts;
 pub(crate) use row::{columns, read_task, state};
 #[cfg(feature = "testing")]
-pub(crate) use write::{insert_attempts, insert_tasks};
+pub(crate) use write::insert_tasks;

@@ -14,50 +14,72 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 
-/// The columns of a [`Task`], in the order of [`head_values`] and [`read_head`].
-pub(crate) const HEAD: [&str; 34] = [
-    "id",
-    "user_name",
-    "name",
-    "trace_id",
-    "state",
-    "order_time",
-    "priority",
-    "revision",
-    "run",
-    "attempt",
-    "failures",
-    "crashes",
-    "max_crashes",
-    "max_retries",
-    "retry_interval_ms",
-    "retry_max_interval_ms",
-    "max_running_ms",
-    "not_before_ms",
-    "paused_from_state",
-    "paused_order_ms",
-    "stage",
-    "context_version",
-    "progress",
-    "failure_reason",
-    "failure_message",
-    "worker_id",
-    "session_id",
-    "beats",
-    "settle_digest",
-    "create_time_ms",
-    "update_time_ms",
-    "claim_time_ms",
-    "start_time_ms",
-    "finish_time_ms",
-];
+/// A task's columns, each with its value.
+macro_rules! head {
+    ($($name:literal: $task:ident => $value:expr,)*) => {
+        /// The columns of a [`Task`], in the order of [`head_values`] and [`read_head`].
+        pub(crate) const HEAD: [&str; 34] = [$($name),*];
+
+        pub(crate) fn head_values(task: &Task) -> Vec<Value> {
+            vec![$({ let $task = task; $value.into() }),*]
+        }
+
+        /// The columns in which two tasks differ, with the values of the second. Only those are
+        /// made: nearly every write of a task changes a few of its columns.
+        pub(crate) fn changed_values(before: &Task, after: &Task) -> Vec<(&'static str, Value)> {
+            let mut changed = Vec::with_capacity(16);
+            $({
+                let old = { let $task = before; $value };
+                let new = { let $task = after; $value };
+                if old != new {
+                    changed.push(($name, new.into()));
+                }
+            })*
+            changed
+        }
+    };
+}
+
+head! {
+    "id": task => task.id.key,
+    "user_name": task => task.user.as_str(),
+    "name": task => task.name.as_str(),
+    "trace_id": task => task.trace_id.as_str(),
+    "state": task => task.state.code(),
+    "order_time": task => task.order_time_ms,
+    "priority": task => task.priority,
+    "revision": task => task.revision,
+    "run": task => task.run,
+    "attempt": task => task.attempt,
+    "failures": task => task.failures,
+    "crashes": task => task.crashes,
+    "max_crashes": task => task.max_crashes,
+    "max_retries": task => task.retry.max_retries,
+    "retry_interval_ms": task => task.retry.interval_ms,
+    "retry_max_interval_ms": task => task.retry.max_interval_ms,
+    "max_running_ms": task => task.max_running_ms,
+    "not_before_ms": task => task.not_before_ms,
+    "paused_from_state": task => task.paused_from.map(|(state, _)| state.code()),
+    "paused_order_ms": task => task.paused_from.map(|(_, order_ms)| order_ms),
+    "stage": task => task.stage.as_str(),
+    "context_version": task => task.context_version,
+    "progress": task => encode_progress(&task.progress),
+    "failure_reason": task => task.failure.as_ref().map(|failure| failure.reason.code()),
+    "failure_message": task => task.failure.as_ref().map(|failure| failure.message.as_str()),
+    "worker_id": task => task.holder.worker_id.as_str(),
+    "session_id": task => task.holder.session_id,
+    "beats": task => task.holder.beats,
+    "settle_digest": task => task.holder.settle_digest,
+    "create_time_ms": task => task.create_time_ms,
+    "update_time_ms": task => task.update_time_ms,
+    "claim_time_ms": task => task.claim_time_ms.unwrap_or(0),
+    "start_time_ms": task => task.start_time_ms.unwrap_or(0),
+    "finish_time_ms": task => task.finish_time_ms.unwrap_or(0),
+}
 
 /// The columns of a [`TaskBody`], in the order of [`body_values`].
 pub(crate) const BODY: [&str; 7] =
     ["payload", "payload_type", "context", "context_type", "result", "result_type", "labels"];
-
-/// Where `revision` stands in [`HEAD`].
-pub(crate) const REVISION: usize = 7;
 
 /// Which of a task's large values are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,46 +123,6 @@ fn body_columns(parts: Parts) -> impl Iterator<Item = &'static &'static str> {
         parts.labels,
     ];
     BODY.iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(name, _)| name)
-}
-
-pub(crate) fn head_values(task: &Task) -> Vec<Value> {
-    let Task { retry, holder, failure, .. } = task;
-    vec![
-        task.id.key.into(),
-        task.user.as_str().into(),
-        task.name.as_str().into(),
-        task.trace_id.as_str().into(),
-        task.state.code().into(),
-        task.order_time_ms.into(),
-        task.priority.into(),
-        task.revision.into(),
-        task.run.into(),
-        task.attempt.into(),
-        task.failures.into(),
-        task.crashes.into(),
-        task.max_crashes.into(),
-        retry.max_retries.into(),
-        retry.interval_ms.into(),
-        retry.max_interval_ms.into(),
-        task.max_running_ms.into(),
-        task.not_before_ms.into(),
-        task.paused_from.map(|(state, _)| state.code()).into(),
-        task.paused_from.map(|(_, order_ms)| order_ms).into(),
-        task.stage.as_str().into(),
-        task.context_version.into(),
-        encode_progress(&task.progress).into(),
-        failure.as_ref().map(|failure| failure.reason.code()).into(),
-        failure.as_ref().map(|failure| failure.message.clone()).into(),
-        holder.worker_id.as_str().into(),
-        holder.session_id.into(),
-        holder.beats.into(),
-        holder.settle_digest.into(),
-        task.create_time_ms.into(),
-        task.update_time_ms.into(),
-        task.claim_time_ms.unwrap_or(0).into(),
-        task.start_time_ms.unwrap_or(0).into(),
-        task.finish_time_ms.unwrap_or(0).into(),
-    ]
 }
 
 pub(crate) fn body_values(body: &TaskBody) -> Result<Vec<Value>, StoreError> {

@@ -10,10 +10,7 @@ use std::collections::BTreeMap;
 use asyncflow_core::{id::ShardId, task::ResultChange};
 use sea_orm::{DatabaseTransaction, Value};
 
-use super::{
-    row::{self, REVISION},
-    write::Row,
-};
+use super::{row, write::Row};
 use crate::{
     Store,
     backend::{Backend, for_update},
@@ -25,6 +22,8 @@ use crate::{
 const ROWS_MAX: usize = 256;
 /// Where a column has a CASE, which is searched from its start for every row.
 const CASE_ROWS_MAX: usize = 64;
+/// Neighbours that get the same values go without a CASE if they are so many on average.
+const RUN_MIN: usize = 8;
 
 /// What an UPDATE does, whatever the values: the columns, whether each becomes NULL, and by how
 /// much the revision grows.
@@ -52,8 +51,7 @@ pub(super) async fn write(
         lock_in_order(store, tx, shard, rows).await?;
     }
     for (shape, updates) in &groups {
-        let has_case = store.backend() != Backend::Postgres && varying(updates).contains(&true);
-        for chunk in updates.chunks(if has_case { CASE_ROWS_MAX } else { ROWS_MAX }) {
+        for chunk in chunks(store.backend(), updates) {
             let varies = varying(chunk);
             let mut sql = store.sql("UPDATE ");
             sql.push(&shard.task_table()).push(" AS t SET revision = t.revision + ").bind(shape.1);
@@ -72,6 +70,18 @@ pub(super) async fn write(
         }
     }
     Ok(())
+}
+
+/// What goes into a statement each.
+fn chunks(backend: Backend, updates: &[Update]) -> Vec<&[Update]> {
+    if backend == Backend::Postgres || !varying(updates).contains(&true) {
+        return updates.chunks(ROWS_MAX).collect();
+    }
+    let runs: Vec<&[Update]> = updates.chunk_by(|a, b| a.values == b.values).collect();
+    if runs.len() * RUN_MIN > updates.len() {
+        return updates.chunks(CASE_ROWS_MAX).collect();
+    }
+    runs.into_iter().flat_map(|run| run.chunks(ROWS_MAX)).collect()
 }
 
 /// Groups come in the order of what they change, not of their keys. Two transactions that wrote the
@@ -97,12 +107,8 @@ fn varying(updates: &[Update]) -> Vec<bool> {
 }
 
 fn changes(row: &Row) -> Result<(Shape, Update), StoreError> {
-    let (before, after) = (row::head_values(&row.before), row::head_values(&row.after));
-    let mut changes: Vec<(&'static str, Value)> = (row::HEAD.into_iter())
-        .zip(before.into_iter().zip(after))
-        .filter(|(column, (before, after))| before != after && *column != row::HEAD[REVISION])
-        .map(|(column, (_, after))| (column, after))
-        .collect();
+    let mut changes = row::changed_values(&row.before, &row.after);
+    changes.retain(|(column, _)| *column != "revision");
     if let Some(context) = &row.context {
         let values = row::content_values(Some(context));
         changes.extend(["context", "context_type"].into_iter().zip(values));
@@ -202,7 +208,13 @@ fn push_cases(
         sql.push(" END");
     }
     let keys: Vec<i64> = updates.iter().map(|update| update.key).collect();
-    sql.push(" WHERE ").is_in("t.id", &keys).push(" AND (t.id, t.revision) IN (");
+    sql.push(" WHERE ").is_in("t.id", &keys);
+    let revision = updates[0].revision;
+    if updates.iter().all(|update| update.revision == revision) {
+        sql.push(" AND t.revision = ").bind(revision);
+        return;
+    }
+    sql.push(" AND (t.id, t.revision) IN (");
     // A list of rows is a table of values to SQLite.
     sql.push(if backend == Backend::Sqlite { "VALUES " } else { "" });
     for (at, update) in padded().enumerate() {

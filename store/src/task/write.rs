@@ -10,9 +10,10 @@ use asyncflow_core::{
     task::{Attempt, Content, FullTask, Labels, ResultChange, Task},
     transition::{Refusal, transition},
 };
-use sea_orm::{DatabaseTransaction, Value};
+use sea_orm::DatabaseTransaction;
 
 use super::{
+    attempts,
     row::{self, Parts},
     update,
 };
@@ -127,7 +128,7 @@ impl Batch {
             .filter(|row| row.before.revision != row.after.revision)
             .collect();
         update::write(store, tx, &self.shard, &rows).await?;
-        write_attempts(store, tx, &self.shard, &rows).await?;
+        attempts::write_ended(store, tx, &self.shard, &rows).await?;
         let labelled = rows.iter().filter_map(|row| Some((row.after.id.key, row.labels.as_ref()?)));
         let labelled: Vec<_> = labelled.collect();
         if !labelled.is_empty() {
@@ -137,46 +138,6 @@ impl Batch {
         }
         Ok(())
     }
-}
-
-async fn write_attempts(
-    store: &Store,
-    tx: &DatabaseTransaction,
-    shard: &ShardId,
-    rows: &[Row],
-) -> Result<(), StoreError> {
-    let ended = rows.iter().flat_map(|row| row.ended.iter().map(|ended| (row.after.id.key, ended)));
-    insert_attempts(store, tx, shard, &ended.collect::<Vec<_>>()).await
-}
-
-/// Inserts ended attempts, each with the key of its task.
-pub(crate) async fn insert_attempts(
-    store: &Store,
-    tx: &DatabaseTransaction,
-    shard: &ShardId,
-    ended: &[(i64, &Attempt)],
-) -> Result<(), StoreError> {
-    let (table, columns) = (shard.attempt_table(), super::attempts::COLUMNS);
-    let rows = ended.iter().map(|(key, ended)| attempt_values(*key, ended));
-    insert_rows(store, tx, InsertInto { table: &table, columns: &columns, or: "" }, rows).await
-}
-
-fn attempt_values(key: i64, ended: &Attempt) -> Vec<Value> {
-    vec![
-        key.into(),
-        ended.attempt.into(),
-        ended.run.into(),
-        ended.worker_id.as_str().into(),
-        ended.session_id.into(),
-        ended.stage.as_str().into(),
-        ended.claim_time_ms.into(),
-        ended.start_time_ms.into(),
-        ended.end_time_ms.into(),
-        ended.outcome.code().into(),
-        ended.failure.as_ref().map(|failure| failure.reason.code()).into(),
-        ended.failure.as_ref().map(|failure| failure.message.clone()).into(),
-        ended.exit_code.into(),
-    ]
 }
 
 /// Inserts the rows of new tasks and their labels.

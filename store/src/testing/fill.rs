@@ -7,36 +7,28 @@ use asyncflow_core::{
     event::{Event, Fence, Settle},
     id::{ShardId, TaskId, TypeName},
     retry::RetryPatch,
-    task::{Attempt, Content, FullTask, Labels, ResultChange},
+    task::{Content, FullTask, Labels, ResultChange},
     task_type::TaskType,
     transition::transition,
 };
 use sea_orm::DatabaseTransaction;
 
-use crate::{
-    Store,
-    error::StoreError,
-    ledger::Ledger,
-    task::{insert_attempts, insert_tasks},
-};
+use crate::{Store, error::StoreError, ledger::Ledger, task::insert_tasks};
 
 const PAYLOAD_BYTES: usize = 200;
 const RESULT_BYTES: usize = 50;
 const SESSION_ID: i64 = 1;
 const LEASE_TTL_MS: i64 = 30_000;
 
-/// A task after its life, and the attempt that ended it.
-type Finished = (FullTask, Attempt);
-
 /// What one transaction inserts.
 struct Request {
     shard: ShardId,
-    tasks: Vec<Finished>,
+    tasks: Vec<FullTask>,
     now_ms: i64,
 }
 
 /// Inserts `rows` tasks of a user with these labels as they stand after create, claim, start and
-/// complete: SUCCEEDED, with payload, result and an ended attempt, made by the state machine and
+/// complete: SUCCEEDED, with payload and result, made by the state machine and
 /// written by the writer of the verbs, with their counts, in one transaction, into the shard that
 /// is open. They were never PENDING, so no claim has seen them; they have no request id and no row
 /// in the change log.
@@ -56,9 +48,9 @@ pub async fn fill_finished(
     let first = finished(&of_type, &shard, (user, labels), now_ms)?;
     let tasks = {
         let mut keys = store.keys().lock().unwrap_or_else(PoisonError::into_inner);
-        let with_key = |(mut full, attempt): Finished| {
+        let with_key = |mut full: FullTask| {
             full.task.id.key = keys.next_key(now_ms);
-            (full, attempt)
+            full
         };
         std::iter::repeat_n(first, rows).map(with_key).collect()
     };
@@ -73,14 +65,11 @@ async fn fill_once(
     request: &Request,
 ) -> Result<(), StoreError> {
     let Request { shard, tasks, now_ms } = request;
-    let (mut ledger, mut rows, mut attempts) = (Ledger::default(), Vec::new(), Vec::new());
-    for (full, attempt) in tasks {
+    let mut ledger = Ledger::default();
+    for full in tasks {
         ledger.count(&full.task, full.task.state, 1);
-        rows.push(full);
-        attempts.push((full.task.id.key, attempt));
     }
-    insert_tasks(store, tx, shard, &rows).await?;
-    insert_attempts(store, tx, shard, &attempts).await?;
+    insert_tasks(store, tx, shard, &tasks.iter().collect::<Vec<_>>()).await?;
     ledger.write(store, tx, *now_ms).await
 }
 
@@ -90,7 +79,7 @@ fn finished(
     shard: &ShardId,
     (user, labels): (&str, &Labels),
     now_ms: i64,
-) -> Result<Finished, StoreError> {
+) -> Result<FullTask, StoreError> {
     let new = NewTask {
         task_type: shard.task_type.clone(),
         user: user.to_owned(),
@@ -118,7 +107,6 @@ fn finished(
         Event::Start { fence, lease_ttl_ms: LEASE_TTL_MS },
         Event::Settle { fence, settle, digest: 1, exit_code: None },
     ];
-    let mut ended = None;
     for event in life {
         let step = transition(&full.task, &event, now_ms)
             .map_err(|refusal| StoreError::Corrupt(refusal.to_string()))?;
@@ -126,10 +114,8 @@ fn finished(
         if let Some(ResultChange::Keep(result)) = step.result {
             full.body.result = Some(result);
         }
-        ended = step.ended.or(ended);
     }
-    let ended = ended.ok_or_else(|| StoreError::Corrupt("a life without an attempt".into()))?;
-    Ok((full, ended))
+    Ok(full)
 }
 
 fn content(bytes: usize) -> Content {

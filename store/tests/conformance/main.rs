@@ -121,6 +121,7 @@ conformance! {
     settle::a_life_is_written_as_the_state_machine_says,
     settle::what_another_process_did_to_a_leased_task_is_seen,
     settle::stale_writes_are_refused_and_replays_known,
+    settle::the_history_is_whole_whatever_row_tells_it,
     settle::a_batch_takes_several_events_of_one_task,
     settle::cancel_races_complete_and_one_wins,
     settle::a_big_batch_of_different_changes,

@@ -7,7 +7,7 @@ use asyncflow_core::{
     task::{AttemptOutcome, Labels, Progress, Task},
     transition::Refusal,
 };
-use asyncflow_store::{ApplyError, Store, StoreOptions};
+use asyncflow_store::{ApplyError, ShardPage, Store, StoreOptions};
 
 use super::fixture::{
     LEASE_MS, apply, claim, complete, content, fail, fence, get, insert_all, insert_one, new_task,
@@ -90,6 +90,38 @@ pub async fn a_life_is_written_as_the_state_machine_says(store: Store) {
     );
     assert_eq!(attempts[0].worker_id, "worker-5");
     assert_eq!(store.list_attempts(&id, 1, 10).await.unwrap().len(), 1);
+}
+
+/// What completed a task without an exit code stands in the task's row, as long as that is so.
+pub async fn the_history_is_whole_whatever_row_tells_it(store: Store) {
+    let id = running(&store, 5).await.task.id;
+    let mut task = get(&store, &id).await.task;
+    let codes = [None, Some(0), None];
+    for (round, exit_code) in (0..).zip(codes) {
+        let Event::Settle { fence, settle, digest, .. } = complete(&task, round) else { panic!() };
+        apply(&store, &id, Event::Settle { fence, settle, digest, exit_code }).await.unwrap();
+        let attempts = store.list_attempts(&id, 0, 10).await.unwrap();
+        let told: Vec<_> = attempts.iter().map(|one| (one.attempt, one.exit_code)).collect();
+        let wanted: Vec<_> = (1..).zip(codes).take(round as usize + 1).collect();
+        assert_eq!(told, wanted);
+        let last = attempts.last().unwrap();
+        assert_eq!((last.outcome, &*last.worker_id), (AttemptOutcome::Succeeded, "worker-5"));
+        assert_eq!((last.session_id, last.start_time_ms), (5, task.start_time_ms));
+        let page = ShardPage { rows_max: 9, bytes_max: 9_999 };
+        let row = store.shard_rows(&id.shard, None, page).await.unwrap().remove(0);
+        assert_eq!(row.attempts, attempts);
+        // Page by page, too.
+        for (at, attempt) in attempts.iter().enumerate() {
+            let page = store.list_attempts(&id, at as i32, 1).await.unwrap();
+            assert_eq!(page, std::slice::from_ref(attempt));
+        }
+        assert!(store.list_attempts(&id, round as i32 + 1, 10).await.unwrap().is_empty());
+
+        apply(&store, &id, Event::Retry { from_start: true }).await.unwrap();
+        assert_eq!(store.list_attempts(&id, 0, 10).await.unwrap(), attempts);
+        task = claim(&store, 5, 1).await.leased.remove(0).task.task;
+        task = apply(&store, &id, start(&task)).await.unwrap().task;
+    }
 }
 
 pub async fn stale_writes_are_refused_and_replays_known(store: Store) {
