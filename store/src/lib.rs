@@ -49,7 +49,7 @@ pub use shard::{
     DropTerms, ShardCount, ShardPage, ShardRow,
 };
 pub use task::{
-    Applied, ApplyError, ClaimRequest, Claimed, Count, CountFilter, Create, Departure,
+    Applied, ApplyError, Candidates, ClaimRequest, Claimed, Count, CountFilter, Create, Departure,
     ExpiredResults, GetError, Handed, Handover, InsertError, InsertRefusal, Inserted, Leased, Mark,
     Page, Parts, ResultMarks, Taker,
 };

@@ -1,17 +1,18 @@
 //! The claimer of one task type.
 
+mod claim;
+
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use asyncflow_core::{
-    id::{ShardId, TypeName},
-    task::{FullTask, Task},
+use asyncflow_core::{id::TypeName, task::Task};
+use asyncflow_store::{StoreError, wake::WakeReceiver};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
 };
-use asyncflow_store::{ClaimRequest, Claimed, Mark, StoreError, Taker, wake::WakeReceiver};
-use tokio::{sync::Notify, time::Instant};
 
 use super::{Dispatch, marks::Marks, parking::Waiting, turns::Turns};
 use crate::{clock, config::millis};
@@ -24,6 +25,8 @@ const SHORT_POLL: Duration = Duration::from_millis(20);
 /// After a claim that somebody got in the way of. One who waits for the rows of a process that
 /// stands still must not wait for them again and again.
 const CROWDED: Duration = Duration::from_secs(10);
+/// Claims of a type at once: while one is written, the next one reads.
+const CLAIMS_MAX: usize = 2;
 /// After an error of the database.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -31,6 +34,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub struct Lane {
     name: TypeName,
     called: Notify,
+    claims: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -54,7 +58,8 @@ struct State {
 
 impl Lane {
     pub fn new(name: TypeName) -> Self {
-        Self { name, called: Notify::new(), state: Mutex::default() }
+        let claims = Arc::new(Semaphore::new(CLAIMS_MAX));
+        Self { name, called: Notify::new(), claims, state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -197,114 +202,6 @@ impl Lane {
         let mut state = self.lock();
         (state.due_ms, state.due_read) = (due_ms, Some(now));
         Ok(due_ms)
-    }
-
-    /// One claim for everybody who waits. Whether there may be more to claim for them.
-    async fn claim(
-        self: &Arc<Self>,
-        dispatch: &Dispatch,
-        is_alone: bool,
-    ) -> Result<bool, StoreError> {
-        let shared = &dispatch.shared;
-        let limit = match shared.store.get_type(&self.name).await? {
-            Some(task_type) if !task_type.paused => task_type.schedule_limit.unsigned_abs(),
-            _ => return Ok(false),
-        };
-        let reserved = shared.parking.reserve(&self.name, u32::MAX);
-        if reserved.is_empty() {
-            return Ok(false);
-        }
-        let takers: Vec<Taker> = reserved.iter().map(|one| dispatch.taker(one)).collect();
-        let wanted = takers.iter().map(|taker| taker.want as usize).sum::<usize>();
-        let request = ClaimRequest {
-            task_type: self.name.clone(),
-            limit,
-            takers,
-            is_alone,
-            after: self.lock().marks.begin(),
-            bytes_max: shared.settings.answer_bytes_max,
-            handout_ttl_ms: shared.settings.handout_ttl_ms,
-        };
-        let claimed = match shared.store.claim(&request).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                dispatch.deal(&reserved, Vec::new());
-                return Err(error);
-            }
-        };
-        let got = claimed.leased.len();
-        metrics::counter!("asyncflow_claims_total").increment(1);
-        metrics::counter!("asyncflow_claimed_tasks_total").increment(got as u64);
-        let is_full = claimed.is_cut || got >= wanted.min(limit as usize);
-        {
-            let mut state = self.lock();
-            state.marks.advance(claimed.marks.clone());
-            state.is_exhausted = !is_full;
-            if claimed.was_contended {
-                state.crowded_until = Some(clock::now() + CROWDED);
-            }
-            state.fruitless = if got > 0 { 0 } else { state.fruitless.saturating_add(1) };
-        }
-        let brought = self.brought(dispatch, &request, claimed).await;
-        dispatch.deal(&reserved, brought);
-        self.look_back(dispatch, is_full);
-        Ok(is_full)
-    }
-
-    /// Begins to look for tasks ahead of the marks that nobody told of, if it is time to. It goes
-    /// on beside the claims, which would otherwise wait while it walks over what a snapshot keeps.
-    fn look_back(self: &Arc<Self>, dispatch: &Dispatch, is_full: bool) {
-        let marks = {
-            let (mut state, now) = (self.lock(), clock::now());
-            let may = state.marks.next_look_back(now).is_some_and(|at| at <= now);
-            let is_time = if is_full { state.marks.must_look_back(now) } else { may };
-            state.owes_look_back = !is_full && !is_time;
-            if !is_time {
-                return;
-            }
-            state.marks.begin_look_back(now)
-        };
-        let (lane, dispatch) = (Arc::clone(self), dispatch.clone());
-        let tracker = dispatch.shared.tracker.clone();
-        tracker.spawn(async move {
-            let found = dispatch.shared.store.look_back(&lane.name, &marks).await;
-            lane.looked_back(found);
-        });
-    }
-
-    fn looked_back(&self, found: Result<BTreeMap<ShardId, Mark>, StoreError>) {
-        let found = found.unwrap_or_else(|error| {
-            tracing::warn!(task_type = %self.name, %error, "looking back failed");
-            BTreeMap::new()
-        });
-        let mut state = self.lock();
-        state.marks.end_look_back(clock::now());
-        for (shard, mark) in &found {
-            state.marks.lower_to(shard, *mark);
-        }
-        if !found.is_empty() {
-            state.has_news = true;
-            self.called.notify_one();
-        }
-    }
-
-    /// What each taker got; one whose acquire id was used before gets what it got then.
-    async fn brought(
-        &self,
-        dispatch: &Dispatch,
-        request: &ClaimRequest,
-        claimed: Claimed,
-    ) -> Vec<Option<Vec<FullTask>>> {
-        let mut brought: Vec<Option<Vec<FullTask>>> = vec![None; request.takers.len()];
-        for leased in claimed.leased {
-            brought[leased.taker].get_or_insert_default().push(leased.task);
-        }
-        for at in claimed.replays {
-            let Taker { session_id, acquire_id, .. } = &request.takers[at];
-            let again = dispatch.shared.store.acquired(*session_id, acquire_id).await;
-            brought[at] = Some(again.ok().flatten().unwrap_or_default());
-        }
-        brought
     }
 
     /// How long nobody looks, if nobody is told anything.

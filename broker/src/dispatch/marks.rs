@@ -26,6 +26,9 @@ pub struct Marks {
     marks: BTreeMap<ShardId, Mark>,
     /// Tasks that became ready since the last claim began.
     lowered: BTreeMap<ShardId, Mark>,
+    /// Where the claims begin whose tasks were found and are not written yet.
+    pending: BTreeMap<u64, BTreeMap<ShardId, Mark>>,
+    last_claim: u64,
     look_back: Option<LookBack>,
 }
 
@@ -70,19 +73,49 @@ impl Marks {
         self.marks.extend(taken);
     }
 
-    /// Begins to look for tasks ahead of these marks.
-    pub fn begin_look_back(&mut self, now: Instant) -> BTreeMap<ShardId, Mark> {
-        self.look_back = Some(LookBack { begun: now, took: None });
-        self.marks.clone()
+    /// Tasks behind these marks are going to be claimed: nobody looks for them until
+    /// [`Self::end_claim`].
+    pub fn begin_claim(&mut self, starts: BTreeMap<ShardId, Mark>) -> u64 {
+        self.last_claim += 1;
+        self.pending.insert(self.last_claim, starts);
+        self.last_claim
     }
 
-    /// The look back that was begun has ended.
-    pub fn end_look_back(&mut self, now: Instant) {
+    pub fn end_claim(&mut self, claim: u64) {
+        self.pending.remove(&claim);
+    }
+
+    /// The first of the tasks of a shard that are being claimed is behind this mark.
+    fn first_pending(&self, shard: &ShardId) -> Option<Mark> {
+        self.pending.values().filter_map(|starts| starts.get(shard).copied()).min()
+    }
+
+    /// Begins to look for tasks ahead of these marks, and of those that are being claimed.
+    pub fn begin_look_back(&mut self, now: Instant) -> BTreeMap<ShardId, Mark> {
+        self.look_back = Some(LookBack { begun: now, took: None });
+        let known = self.marks.iter().map(|(shard, mark)| {
+            let first = self.first_pending(shard).unwrap_or(*mark);
+            (shard.clone(), first.min(*mark))
+        });
+        known.collect()
+    }
+
+    /// The look back that was begun has ended, and found something behind these marks. What is
+    /// being claimed by now is left out.
+    pub fn end_look_back(
+        &mut self,
+        mut found: BTreeMap<ShardId, Mark>,
+        now: Instant,
+    ) -> BTreeMap<ShardId, Mark> {
+        found.retain(|shard, (order_ms, _)| {
+            self.first_pending(shard).is_none_or(|first| (*order_ms + 1, i64::MAX) < first)
+        });
         if let Some(last) = &mut self.look_back {
             let took = now - last.begun;
             last.took = Some(took);
             metrics::histogram!("asyncflow_look_back_seconds").record(took.as_secs_f64());
         }
+        found
     }
 
     /// When one may be begun after a claim that came back short; `None` while one is under way.
@@ -122,7 +155,7 @@ mod tests {
             if marks.must_look_back(now) {
                 assert_eq!(marks.begin_look_back(now)[&shard()], (second as i64, 0));
                 assert!(!marks.must_look_back(now + LOOK_BACK_INTERVAL_MAX), "one at a time");
-                marks.end_look_back(now);
+                marks.end_look_back(BTreeMap::new(), now);
                 looks.push(second);
             }
         }
@@ -136,7 +169,7 @@ mod tests {
         for (took_ms, pause_ms) in [(0, 20), (1, 20), (5, 100), (100, 2_000), (60_000, 10_000)] {
             marks.begin_look_back(start);
             assert_eq!(marks.next_look_back(start), None, "one is under way");
-            marks.end_look_back(start + Duration::from_millis(took_ms));
+            marks.end_look_back(BTreeMap::new(), start + Duration::from_millis(took_ms));
             let next = start + Duration::from_millis(pause_ms);
             assert_eq!(marks.next_look_back(start), Some(next), "{took_ms}");
         }
@@ -150,5 +183,21 @@ mod tests {
         assert!(marks.lower_to(&shard(), (50, 0)) && marks.is_lowered());
         assert_eq!(marks.begin()[&shard()], (50, 0));
         assert!(!marks.is_lowered());
+    }
+
+    #[test]
+    fn what_is_being_claimed_is_not_looked_for() {
+        let (mut marks, now) = (Marks::default(), clock::now());
+        let at = |order_ms, key| BTreeMap::from([(shard(), (order_ms, key))]);
+        marks.advance(at(100, 7));
+        let claim = marks.begin_claim(at(60, 3));
+        assert_eq!(marks.begin_look_back(now), at(60, 3));
+        // Found at 70 and at 50; the first of them is one that another claim has in hand by now.
+        assert_eq!(marks.end_look_back(at(69, i64::MAX), now), BTreeMap::new());
+        marks.begin_look_back(now);
+        assert_eq!(marks.end_look_back(at(49, i64::MAX), now), at(49, i64::MAX));
+        marks.end_claim(claim);
+        assert_eq!(marks.begin_look_back(now), at(100, 7));
+        assert_eq!(marks.end_look_back(at(69, i64::MAX), now), at(69, i64::MAX));
     }
 }

@@ -2,37 +2,25 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use asyncflow_core::{
     event::{Event, Fence},
     id::{ShardId, TypeName},
-    shard::{Shard, ShardState},
-    state::TaskState,
     task::{FullTask, Task},
 };
 use sea_orm::DatabaseTransaction;
 
 use super::{
     acquires,
-    row::{self, Parts},
+    candidates::{Candidates, Mark, find},
     write::Batch,
 };
-use crate::{
-    Store,
-    backend::{for_update_skip, now_sql},
-    error::StoreError,
-    ledger::Ledger,
-    sql::Sql,
-};
-
-/// A place in the queue of a shard: order_time and key of the last task that was claimed there.
-pub type Mark = (i64, i64);
-
-/// Behind every task: the mark of a shard that held nothing to claim and gets no new tasks. Such a
-/// shard costs a claim nothing until its mark is lowered or forgotten.
-pub(super) const END: Mark = (i64::MAX, i64::MAX);
+use crate::{Store, error::StoreError, ledger::Ledger};
 
 /// A worker's session that waits for tasks.
 #[derive(Clone, Debug)]
@@ -82,6 +70,14 @@ pub struct ClaimRequest {
     pub handout_ttl_ms: i64,
 }
 
+impl ClaimRequest {
+    /// Most tasks that it takes.
+    pub fn wanted(&self) -> usize {
+        let wanted = self.takers.iter().map(|taker| taker.want as usize).sum::<usize>();
+        wanted.min(self.limit as usize)
+    }
+}
+
 /// A task that was claimed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leased {
@@ -107,6 +103,8 @@ pub struct Claimed {
 
 struct Work<'a> {
     request: &'a ClaimRequest,
+    /// For the first run, if it does not look itself.
+    candidates: Mutex<Option<Candidates>>,
     shards: Vec<ShardId>,
     runs: AtomicU32,
 }
@@ -121,15 +119,48 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
-        let wanted: u32 = request.takers.iter().map(|taker| taker.want).sum();
-        let paused = self.get_type(&request.task_type).await?.is_some_and(|t| t.paused);
-        if paused || wanted == 0 || request.limit == 0 {
+        if request.is_alone {
+            let candidates = self.candidates(request).await?;
+            return self.claim_candidates(request, candidates).await;
+        }
+        if self.gives_none(request).await? {
             return Ok(Claimed::default());
         }
-        let claimed = match self.claim_shards(request).await {
+        self.claim_shards(request, None).await
+    }
+
+    /// Claims what was found for the same request; what somebody else has changed since is left
+    /// to them, and the rest is looked for anew. As [`Store::claim`] otherwise.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn claim_candidates(
+        &self,
+        request: &ClaimRequest,
+        candidates: Candidates,
+    ) -> Result<Claimed, StoreError> {
+        if candidates.count() == 0 {
+            let Candidates { marks, is_cut, .. } = candidates;
+            return Ok(Claimed { marks, is_cut, ..Claimed::default() });
+        }
+        self.claim_shards(request, Some(candidates)).await
+    }
+
+    /// Whether there is nothing to ask the shards for.
+    pub(super) async fn gives_none(&self, request: &ClaimRequest) -> Result<bool, StoreError> {
+        let paused = self.get_type(&request.task_type).await?.is_some_and(|t| t.paused);
+        Ok(paused || request.wanted() == 0)
+    }
+
+    async fn claim_shards(
+        &self,
+        request: &ClaimRequest,
+        candidates: Option<Candidates>,
+    ) -> Result<Claimed, StoreError> {
+        let claimed = match self.claim_once(request, candidates).await {
             Err(StoreError::NoSuchTable(_)) => {
                 self.shard_cache().forget(&request.task_type);
-                self.claim_shards(request).await.map_err(StoreError::exhausted)?
+                self.claim_once(request, None).await.map_err(StoreError::exhausted)?
             }
             outcome => outcome?,
         };
@@ -138,59 +169,43 @@ impl Store {
         Ok(claimed)
     }
 
-    async fn claim_shards(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
-        let shards = self.shards_of(&request.task_type).await?;
-        let mut shards: Vec<&Shard> = (self.active(&shards))
-            .filter(|shard| request.after.get(&shard.id) != Some(&END))
-            .collect();
-        let mut idle = BTreeMap::new();
-        if shards.len() > 1 {
-            let first = self.first_pending(&shards, &request.after).await?;
-            let nothing = first.iter().zip(&shards).filter(|(first, _)| first.is_none());
-            let closed = nothing.filter(|(_, shard)| shard.state == ShardState::Closed);
-            idle.extend(closed.map(|(_, shard)| (shard.id.clone(), END)));
-            let found = first.iter().zip(shards).filter(|(first, _)| first.is_some());
-            shards = found.map(|(_, shard)| shard).collect();
-        }
+    async fn claim_once(
+        &self,
+        request: &ClaimRequest,
+        candidates: Option<Candidates>,
+    ) -> Result<Claimed, StoreError> {
+        let (shards, idle) = match &candidates {
+            Some(Candidates { found, marks, .. }) => {
+                (found.iter().map(|(shard, ..)| shard.clone()).collect(), marks.clone())
+            }
+            None => self.shards_to_claim(request).await?,
+        };
         let mut claimed = Claimed::default();
         if !shards.is_empty() {
-            let shards = shards.into_iter().map(|shard| shard.id.clone()).collect();
-            let work = Work { request, shards, runs: AtomicU32::new(0) };
-            claimed = self
-                .transact(&work, |store, tx, work| Box::pin(claim_once(store, tx, work)))
-                .await?;
+            let work = Work {
+                request,
+                candidates: Mutex::new(candidates),
+                shards,
+                runs: AtomicU32::new(0),
+            };
+            claimed =
+                self.transact(&work, |store, tx, work| Box::pin(take(store, tx, work))).await?;
         }
-        claimed.marks.append(&mut idle);
+        for (shard, mark) in idle {
+            claimed.marks.entry(shard).or_insert(mark);
+        }
         Ok(claimed)
-    }
-
-    /// The first task to claim behind the mark of each shard. One statement finds them outside the
-    /// transaction, so that idle shards cost neither a round trip each nor any lock; what comes
-    /// later rings the wake-up of its type.
-    async fn first_pending(
-        &self,
-        shards: &[&Shard],
-        after: &BTreeMap<ShardId, Mark>,
-    ) -> Result<Vec<Option<i64>>, StoreError> {
-        self.first_of_each(shards, |sql, shard| {
-            let (table, pending) = (shard.id.task_table(), TaskState::Pending.code());
-            sql.push(&format!("SELECT order_time FROM {table} WHERE state = {pending}"));
-            push_behind(sql, after.get(&shard.id).unwrap_or(&(i64::MIN, i64::MIN)));
-            sql.push(" ORDER BY order_time, id");
-        })
-        .await
     }
 }
 
-async fn claim_once(
+async fn take(
     store: &Store,
     tx: &DatabaseTransaction,
     work: &Work<'_>,
 ) -> Result<Claimed, StoreError> {
     let request = work.request;
-    let mut claimed = Claimed::default();
     let is_repeated = work.runs.fetch_add(1, Ordering::Relaxed) > 0;
-    claimed.was_contended = is_repeated;
+    let mut claimed = Claimed { was_contended: is_repeated, ..Claimed::default() };
     // Only a duplicate key tells that an acquire id was used before, so only a repetition looks.
     if is_repeated {
         claimed.replays = acquires::replays(store, tx, request.takers.iter()).await?;
@@ -202,31 +217,19 @@ async fn claim_once(
         }
     }
     queue.truncate(request.limit as usize);
+    let known = work.candidates.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let candidates = match known {
+        Some(candidates) if !is_repeated => candidates,
+        _ => find(store, tx, request, (&work.shards, queue.len()), true).await?,
+    };
+    (claimed.marks, claimed.is_cut) = (candidates.marks, candidates.is_cut);
     let mut takers = queue.into_iter();
     let mut ledger = Ledger::default();
     let mut last_ms = 0;
-    let mut bytes = 0;
-    for shard in &work.shards {
-        let limit = takers.len();
-        if limit == 0 || claimed.is_cut {
-            break;
-        }
-        let locks = is_repeated || !request.is_alone;
-        let after = request.after.get(shard);
-        let (found, now_ms) = select(store, tx, shard, after, limit, locks).await?;
-        if found.is_empty() {
-            continue;
-        }
+    for (shard, found, now_ms) in candidates.found {
         last_ms = last_ms.max(now_ms);
-        let mut batch = Batch::of(shard, found.iter().map(|full| full.task.clone()));
-        for mut full in found {
-            bytes += full.bytes();
-            claimed.is_cut = bytes > request.bytes_max && !claimed.leased.is_empty();
-            if claimed.is_cut {
-                break;
-            }
-            let Some(at) = takers.next() else { break };
-            claimed.marks.insert(shard.clone(), (full.task.order_time_ms, full.task.id.key));
+        let mut batch = Batch::of(&shard, found.iter().map(|full| full.task.clone()));
+        for (mut full, at) in found.into_iter().zip(&mut takers) {
             let taker = &request.takers[at];
             let key = full.task.id.key;
             let event = taker.claims(request.handout_ttl_ms);
@@ -249,41 +252,4 @@ async fn claim_once(
         ledger.write(store, tx, last_ms).await?;
     }
     Ok(claimed)
-}
-
-/// The mark is not compared as a tuple, which MySQL would not turn into a range of the index.
-fn push_behind(sql: &mut Sql, (order_ms, key): &Mark) {
-    sql.push(" AND order_time >= ").bind(*order_ms);
-    sql.push(" AND (order_time > ").bind(*order_ms);
-    sql.push(" OR id > ").bind(*key).push(")");
-}
-
-/// The state is written out, so that PostgreSQL may use its partial index on PENDING.
-///
-/// To lock rows found by an index of many recent changes, InnoDB looks for older versions of each
-/// of them, which took seven times as long as the rest of the read (`docs/adr/0013-claims.md`).
-async fn select(
-    store: &Store,
-    tx: &DatabaseTransaction,
-    shard: &ShardId,
-    after: Option<&Mark>,
-    limit: usize,
-    locks: bool,
-) -> Result<(Vec<FullTask>, i64), StoreError> {
-    let (now, columns) = (now_sql(store.backend()), row::columns("", Parts::CLAIM));
-    let (table, pending) = (shard.task_table(), TaskState::Pending.code());
-    let mut sql =
-        store.sql(&format!("SELECT {now}, {columns} FROM {table} WHERE state = {pending}"));
-    if let Some(mark) = after {
-        push_behind(&mut sql, mark);
-    }
-    sql.push(" ORDER BY order_time, id LIMIT ").bind(limit as i64);
-    sql.push(if locks { for_update_skip(store.backend()) } else { "" });
-    let mut now_ms = 0;
-    let mut tasks = Vec::new();
-    for found in sql.all(tx).await? {
-        now_ms = found.try_get_by_index(0)?;
-        tasks.push(row::read_task(&found, 1, shard, Parts::CLAIM)?);
-    }
-    Ok((tasks, now_ms))
 }

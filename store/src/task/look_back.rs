@@ -7,7 +7,7 @@ use asyncflow_core::{
     state::TaskState,
 };
 
-use super::claim::{END, Mark};
+use super::candidates::{END, Mark};
 use crate::{Store, error::StoreError};
 
 impl Store {

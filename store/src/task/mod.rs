@@ -4,6 +4,7 @@ mod acquires;
 mod announce;
 mod apply;
 mod attempts;
+mod candidates;
 mod claim;
 mod count;
 mod delete;
@@ -24,7 +25,8 @@ mod write;
 
 pub use apply::{Applied, ApplyError};
 pub(crate) use attempts::{COLUMNS as ATTEMPT_COLUMNS, complete, read as read_attempt};
-pub use claim::{ClaimRequest, Claimed, Leased, Mark, Taker};
+pub use candidates::{Candidates, Mark};
+pub use claim::{ClaimRequest, Claimed, Leased, Taker};
 pub use count::{Count, CountFilter};
 pub use expire_results::{ExpiredResults, ResultMarks};
 pub use get::GetError;

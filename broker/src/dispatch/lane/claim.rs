@@ -1,0 +1,199 @@
+//! One claim of a lane, and the look back beside it.
+//!
+//! ```text
+//!  reserve ─▶ candidates ─▶ marks ─▶ the next claim
+//!              (reads)        └────▶ claim_candidates ─▶ deal      in a task of its own
+//! ```
+//!
+//! So that neither the database nor the broker waits for the other, the next claim reads behind the
+//! marks of one that is still being written. Where other brokers claim too, reading and claiming
+//! are one statement's locks apart and go one after the other.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use asyncflow_core::{id::ShardId, task::FullTask};
+use asyncflow_store::{ClaimRequest, Claimed, Mark, StoreError, Taker};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{CROWDED, Lane, PAUSE};
+use crate::{
+    clock,
+    dispatch::{Dispatch, parking::Reserved},
+};
+
+impl Lane {
+    /// One claim for everybody who waits. Whether there may be more to claim for them.
+    pub(super) async fn claim(
+        self: &Arc<Self>,
+        dispatch: &Dispatch,
+        is_alone: bool,
+    ) -> Result<bool, StoreError> {
+        let shared = &dispatch.shared;
+        let limit = match shared.store.get_type(&self.name).await? {
+            Some(task_type) if !task_type.paused => task_type.schedule_limit.unsigned_abs(),
+            _ => return Ok(false),
+        };
+        let Ok(permit) = Arc::clone(&self.claims).acquire_owned().await else { return Ok(false) };
+        let reserved = shared.parking.reserve(&self.name, u32::MAX);
+        if reserved.is_empty() {
+            return Ok(false);
+        }
+        let request = ClaimRequest {
+            task_type: self.name.clone(),
+            limit,
+            takers: reserved.iter().map(|one| dispatch.taker(one)).collect(),
+            is_alone,
+            after: self.lock().marks.begin(),
+            bytes_max: shared.settings.answer_bytes_max,
+            handout_ttl_ms: shared.settings.handout_ttl_ms,
+        };
+        let is_full = if is_alone {
+            self.claim_apart(dispatch, reserved, request, permit).await?
+        } else {
+            match shared.store.claim(&request).await {
+                Ok(claimed) => {
+                    let is_full = claimed.is_cut || claimed.leased.len() >= request.wanted();
+                    self.advance(claimed.marks.clone(), is_full);
+                    self.deal(dispatch, &reserved, &request, claimed).await;
+                    is_full
+                }
+                Err(error) => {
+                    dispatch.deal(&reserved, Vec::new());
+                    return Err(error);
+                }
+            }
+        };
+        self.look_back(dispatch, is_full);
+        Ok(is_full)
+    }
+
+    /// Finds the tasks, and leaves it to a task of its own to claim and deal them. When that fails
+    /// they are ahead of the marks, which are lowered again.
+    async fn claim_apart(
+        self: &Arc<Self>,
+        dispatch: &Dispatch,
+        reserved: Vec<Reserved>,
+        request: ClaimRequest,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<bool, StoreError> {
+        let candidates = match dispatch.shared.store.candidates(&request).await {
+            Ok(candidates) => candidates,
+            Err(error) => {
+                dispatch.deal(&reserved, Vec::new());
+                return Err(error);
+            }
+        };
+        let is_full = candidates.is_cut || candidates.count() >= request.wanted();
+        self.advance(candidates.marks.clone(), is_full);
+        let starts = candidates.starts();
+        let number = self.lock().marks.begin_claim(starts.clone());
+        let (lane, dispatch) = (Arc::clone(self), dispatch.clone());
+        let tracker = dispatch.shared.tracker.clone();
+        tracker.spawn(async move {
+            let store = &dispatch.shared.store;
+            let claimed = store.claim_candidates(&request, candidates).await;
+            lane.lock().marks.end_claim(number);
+            match claimed {
+                Ok(claimed) => lane.deal(&dispatch, &reserved, &request, claimed).await,
+                Err(error) => {
+                    tracing::warn!(task_type = %lane.name, %error, "claiming failed");
+                    dispatch.deal(&reserved, Vec::new());
+                    tokio::time::sleep(PAUSE).await;
+                    lane.tell(&starts);
+                }
+            }
+            drop(permit);
+        });
+        Ok(is_full)
+    }
+
+    /// A claim takes everything up to these marks; unless it is full, nothing is left.
+    fn advance(&self, marks: BTreeMap<ShardId, Mark>, is_full: bool) {
+        let mut state = self.lock();
+        state.marks.advance(marks);
+        state.is_exhausted = !is_full;
+    }
+
+    /// There is something behind these marks.
+    fn tell(&self, before: &BTreeMap<ShardId, Mark>) {
+        if before.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        for (shard, mark) in before {
+            state.marks.lower_to(shard, *mark);
+        }
+        state.has_news = true;
+        self.called.notify_one();
+    }
+
+    async fn deal(
+        &self,
+        dispatch: &Dispatch,
+        reserved: &[Reserved],
+        request: &ClaimRequest,
+        claimed: Claimed,
+    ) {
+        let got = claimed.leased.len();
+        metrics::counter!("asyncflow_claims_total").increment(1);
+        metrics::counter!("asyncflow_claimed_tasks_total").increment(got as u64);
+        {
+            let mut state = self.lock();
+            state.fruitless = if got > 0 { 0 } else { state.fruitless.saturating_add(1) };
+            if claimed.was_contended {
+                state.crowded_until = Some(clock::now() + CROWDED);
+            }
+        }
+        let brought = self.brought(dispatch, request, claimed).await;
+        dispatch.deal(reserved, brought);
+    }
+
+    /// Begins to look for tasks ahead of the marks that nobody told of, if it is time to. It goes
+    /// on beside the claims, which would otherwise wait while it walks over what a snapshot keeps.
+    fn look_back(self: &Arc<Self>, dispatch: &Dispatch, is_full: bool) {
+        let marks = {
+            let (mut state, now) = (self.lock(), clock::now());
+            let may = state.marks.next_look_back(now).is_some_and(|at| at <= now);
+            let is_time = if is_full { state.marks.must_look_back(now) } else { may };
+            state.owes_look_back = !is_full && !is_time;
+            if !is_time {
+                return;
+            }
+            state.marks.begin_look_back(now)
+        };
+        let (lane, dispatch) = (Arc::clone(self), dispatch.clone());
+        let tracker = dispatch.shared.tracker.clone();
+        tracker.spawn(async move {
+            let found = dispatch.shared.store.look_back(&lane.name, &marks).await;
+            lane.looked_back(found);
+        });
+    }
+
+    fn looked_back(&self, found: Result<BTreeMap<ShardId, Mark>, StoreError>) {
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!(task_type = %self.name, %error, "looking back failed");
+            BTreeMap::new()
+        });
+        let found = self.lock().marks.end_look_back(found, clock::now());
+        self.tell(&found);
+    }
+
+    /// What each taker got; one whose acquire id was used before gets what it got then.
+    async fn brought(
+        &self,
+        dispatch: &Dispatch,
+        request: &ClaimRequest,
+        claimed: Claimed,
+    ) -> Vec<Option<Vec<FullTask>>> {
+        let mut brought: Vec<Option<Vec<FullTask>>> = vec![None; request.takers.len()];
+        for leased in claimed.leased {
+            brought[leased.taker].get_or_insert_default().push(leased.task);
+        }
+        for at in claimed.replays {
+            let Taker { session_id, acquire_id, .. } = &request.takers[at];
+            let again = dispatch.shared.store.acquired(*session_id, acquire_id).await;
+            brought[at] = Some(again.ok().flatten().unwrap_or_default());
+        }
+        brought
+    }
+}
