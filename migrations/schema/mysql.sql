@@ -175,7 +175,7 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   labels TEXT NOT NULL,
   PRIMARY KEY (id),
   KEY t_example_1_state (state, order_time, id),
-  KEY t_example_1_user (user_name, state, id)
+  KEY t_example_1_owner (user_name, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS a_example_1 (

@@ -186,7 +186,7 @@ CREATE INDEX IF NOT EXISTS t_example_1_ready ON t_example_1 (order_time, id) WHE
 
 CREATE INDEX IF NOT EXISTS t_example_1_state ON t_example_1 (state, order_time, id) WHERE state <> 9;
 
-CREATE INDEX IF NOT EXISTS t_example_1_user ON t_example_1 (user_name, state, id);
+CREATE INDEX IF NOT EXISTS t_example_1_owner ON t_example_1 (user_name, id);
 
 CREATE TABLE IF NOT EXISTS a_example_1 (
   task_key BIGINT NOT NULL,

@@ -184,7 +184,7 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
 
 CREATE INDEX IF NOT EXISTS t_example_1_state ON t_example_1 (state, order_time, id);
 
-CREATE INDEX IF NOT EXISTS t_example_1_user ON t_example_1 (user_name, state, id);
+CREATE INDEX IF NOT EXISTS t_example_1_owner ON t_example_1 (user_name, id);
 
 CREATE TABLE IF NOT EXISTS a_example_1 (
   task_key INTEGER NOT NULL,

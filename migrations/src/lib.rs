@@ -7,6 +7,7 @@
 pub mod ddl;
 mod m0001_registry;
 mod m0002_shard_life;
+mod m0003_owner_index;
 pub mod shard;
 
 use std::time::Duration;
@@ -22,7 +23,11 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_registry::Migration), Box::new(m0002_shard_life::Migration)]
+        vec![
+            Box::new(m0001_registry::Migration),
+            Box::new(m0002_shard_life::Migration),
+            Box::new(m0003_owner_index::Migration),
+        ]
     }
 }
 

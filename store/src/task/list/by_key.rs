@@ -14,12 +14,14 @@ use crate::{error::StoreError, sql::Sql, task::row};
 /// Keys per SELECT; MariaDB makes a table of a list of 1,000.
 const KEYS_MAX: usize = 512;
 
+/// Tasks in some states that are more than this do not drive a list.
+const FEW_MAX: usize = 256;
+
 /// What an index can be asked for.
 #[derive(Clone, Copy, Debug)]
 enum Condition<'a> {
     Label(&'a str, &'a str),
-    /// The tasks of a user in these states.
-    Owner(&'a str, &'a [TaskState]),
+    Owner(&'a str),
     /// The tasks in these states, when they are few: the state index does not know the order.
     States(&'a [TaskState]),
     Every,
@@ -63,13 +65,11 @@ impl Merge<'_> {
         range: Range,
     ) -> Result<Found, StoreError> {
         let filter = self.filter;
-        let states =
-            if self.states.is_empty() { TaskState::ALL.to_vec() } else { self.states.clone() };
+        let states = self.states.clone();
         let mut conditions: Vec<Condition<'_>> = Vec::new();
-        match &filter.user {
-            Some(user) => conditions.push(Condition::Owner(user, &states)),
-            None if !self.states.is_empty() => conditions.push(Condition::States(&states)),
-            None => {}
+        conditions.extend(filter.user.as_deref().map(Condition::Owner));
+        if !states.is_empty() {
+            conditions.push(Condition::States(&states));
         }
         conditions.extend(filter.labels.iter().map(|(name, value)| Condition::Label(name, value)));
         if !conditions.iter().any(|one| matches!(one, Condition::Label(..) | Condition::Owner(..)))
@@ -140,10 +140,10 @@ impl Merge<'_> {
         }
         let holds = match reach.condition {
             Condition::Label(name, value) => self.labelled(shard, (name, value), &unknown).await?,
-            Condition::Owner(user, states) => {
-                self.in_states(shard, Some(user), states, &unknown).await?
+            Condition::Owner(user) => self.rows(shard, &unknown, |_, owner| owner == user).await?,
+            Condition::States(states) => {
+                self.rows(shard, &unknown, |state, _| states.contains(&state)).await?
             }
-            Condition::States(states) => self.in_states(shard, None, states, &unknown).await?,
             Condition::Every => unknown.into_iter().collect(),
         };
         keys.retain(|key| reach.covers(*key) || holds.contains(key));
@@ -174,12 +174,11 @@ impl Merge<'_> {
 
     /// Compared here, as labels are: asked by its key alone the database cannot but find the row by
     /// its key, where more conditions have made it walk all rows of a user or a label.
-    async fn in_states(
+    async fn rows(
         &self,
         shard: &ShardId,
-        user: Option<&str>,
-        states: &[TaskState],
         keys: &[i64],
+        holds: impl Fn(TaskState, &str) -> bool,
     ) -> Result<HashSet<i64>, StoreError> {
         let table = shard.task_table();
         let mut found = HashSet::new();
@@ -187,9 +186,8 @@ impl Merge<'_> {
             let mut sql = self.store.sql(&format!("SELECT id, state, user_name FROM {table}"));
             sql.push(" WHERE ").is_in("id", chunk);
             for task in sql.all(self.store.reader()).await? {
-                let state = row::state(task.try_get_by_index(1)?)?;
                 let owner: String = task.try_get_by_index(2)?;
-                if states.contains(&state) && user.is_none_or(|user| user == owner) {
+                if holds(row::state(task.try_get_by_index(1)?)?, &owner) {
                     found.insert(task.try_get_by_index(0)?);
                 }
             }
@@ -206,8 +204,12 @@ impl Merge<'_> {
         limit: usize,
     ) -> Result<Reach<'a>, StoreError> {
         let looks = match condition {
-            Condition::Owner(_, states) | Condition::States(states) => states,
-            Condition::Label(..) | Condition::Every => &[TaskState::Pending],
+            Condition::States(states) => states,
+            Condition::Label(..) | Condition::Owner(_) | Condition::Every => &[TaskState::Pending],
+        };
+        let limit = match condition {
+            Condition::States(_) => limit.min(FEW_MAX),
+            _ => limit,
         };
         let mut sql = self.store.sql("");
         for (at, state) in looks.iter().enumerate() {
@@ -260,9 +262,8 @@ fn push_look(
             push_range(sql, "task_key", range);
             sql.push(" ORDER BY task_key DESC");
         }
-        Condition::Owner(user, _) => {
+        Condition::Owner(user) => {
             sql.push(&format!("id AS task_key FROM {tasks} WHERE user_name = ")).bind(user);
-            sql.push(&format!(" AND state = {state}"));
             push_range(sql, "id", range);
             sql.push(" ORDER BY id DESC");
         }
