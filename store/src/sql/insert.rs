@@ -5,7 +5,7 @@
 //! the same columns go together, and
 //!
 //! - on PostgreSQL as one array a column: one text for any number of rows but one, which is planned
-//!   faster by itself,
+//!   faster by itself. What many rows have in common, such as their user, is bound once,
 //! - elsewhere as `VALUES` of 256, 128, 64 … 1 rows: nine texts for any number of rows.
 
 use std::collections::BTreeMap;
@@ -19,6 +19,10 @@ use crate::{Store, backend::Backend, error::StoreError};
 const WIDTH_MAX: usize = 256;
 /// Most rows of a statement with arrays.
 const ARRAY_MAX: usize = 1_000;
+
+/// Fewer rows have nothing bound once: what they have in common changes from batch to batch, and each
+/// choice is a text.
+const SHARED_ROWS_MIN: usize = 32;
 
 /// Rows that are NULL in the same columns.
 type Alike = Vec<Vec<Value>>;
@@ -61,9 +65,15 @@ async fn insert_alike(
     nulls: &[bool],
     rows: Alike,
 ) -> Result<(), StoreError> {
-    let fills: Vec<Fill> = (0..columns.len())
-        .map(|at| if nulls[at] { Fill::Omitted } else { Fill::of(&rows, at) })
+    let mut fills: Vec<Fill> = (0..columns.len())
+        .map(|at| if nulls[at] { Fill::Omitted } else { Fill::of(store.backend(), &rows, at) })
         .collect();
+    // Something has to tell how many rows there are.
+    if !fills.contains(&Fill::Bound)
+        && let Some(shared) = fills.iter_mut().find(|fill| matches!(fill, Fill::Shared(_)))
+    {
+        *shared = Fill::Bound;
+    }
     let named = columns.iter().zip(&fills).filter(|(_, fill)| **fill != Fill::Omitted);
     let names: Vec<&str> = named.map(|(name, _)| *name).collect();
     let head = format!("INSERT INTO {table} ({}) ", names.join(", "));
@@ -86,21 +96,27 @@ fn width(count: usize) -> usize {
 }
 
 /// How the values of a column are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Fill {
     /// NULL everywhere.
     Omitted,
     /// The same blank everywhere, a part of the text.
     Blank(&'static str),
+    /// The same everywhere, bound once; only on PostgreSQL.
+    Shared(Value),
     Bound,
 }
 
 impl Fill {
     /// A column without a NULL.
-    fn of(rows: &[Vec<Value>], at: usize) -> Self {
-        let blank = rows.first().and_then(|row| blank(&row[at]));
-        match blank {
-            Some((blank, text)) if rows.iter().all(|row| row[at] == blank) => Self::Blank(text),
+    fn of(backend: Backend, rows: &[Vec<Value>], at: usize) -> Self {
+        let Some(first) = rows.first().map(|row| &row[at]) else { return Self::Bound };
+        let is_shared = rows.iter().all(|row| row[at] == *first);
+        match blank(first) {
+            Some((blank, text)) if is_shared && *first == blank => Self::Blank(text),
+            _ if is_shared && rows.len() >= SHARED_ROWS_MIN && backend == Backend::Postgres => {
+                Self::Shared(first.clone())
+            }
             _ => Self::Bound,
         }
     }
@@ -131,7 +147,7 @@ fn push_values(
             match fill {
                 Fill::Omitted => continue,
                 Fill::Blank(text) => sql.push(before).push(text),
-                Fill::Bound => sql.push(before).bind(value),
+                Fill::Shared(_) | Fill::Bound => sql.push(before).bind(value),
             };
             before = ", ";
         }
@@ -157,6 +173,9 @@ fn push_arrays(
             Fill::Blank(text) => {
                 sql.push(before).push(text);
             }
+            Fill::Shared(value) => {
+                sql.push(before).bind(value.clone());
+            }
             Fill::Bound => {
                 sql.push(before).push("v.").push(&Arrays::name(column));
                 column += 1;
@@ -181,7 +200,8 @@ mod tests {
     }
 
     fn fills(rows: &[Vec<Value>]) -> Vec<Fill> {
-        (0..3).map(|at| Fill::of(rows, at)).chain([Fill::Omitted]).collect()
+        let fill = |at| Fill::of(Backend::Postgres, rows, at);
+        (0..3).map(fill).chain([Fill::Omitted]).collect()
     }
 
     #[test]
@@ -202,6 +222,19 @@ mod tests {
             sql.text(),
             "SELECT v.c0, v.c1, 0 FROM UNNEST($1::BIGINT[], $2::TEXT[]) AS v (c0, c1)"
         );
+    }
+
+    #[test]
+    fn what_many_rows_have_in_common_is_bound_once() {
+        let row = |n: i64| vec![n.into(), "ana".into(), 9_i16.into(), None::<i64>.into()];
+        let rows: Vec<Vec<Value>> = (0..SHARED_ROWS_MIN as i64).map(row).collect();
+        let shared = fills(&rows);
+        let mut sql = Sql::new(Backend::Postgres, "", Duration::ZERO);
+        assert!(push_arrays(&mut sql, &shared, rows.clone().into_iter()).is_ok());
+        assert_eq!(sql.text(), "SELECT v.c0, $1, $2 FROM UNNEST($3::BIGINT[]) AS v (c0)");
+        // Few rows, and any number elsewhere, have one text whatever they have in common.
+        assert_eq!(Fill::of(Backend::Mysql, &rows, 1), Fill::Bound);
+        assert_eq!(Fill::of(Backend::Postgres, &rows[1..], 1), Fill::Bound);
     }
 
     #[test]
