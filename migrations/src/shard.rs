@@ -12,10 +12,6 @@ use crate::ddl::{
 /// The stored number of PENDING, which the partial indexes name.
 pub const PENDING: i16 = 9;
 
-/// Of the index on a task's user. Without the state, which changes with every step of a task's life
-/// and took a sixth of the time of a drain (`docs/adr/0017-user-index.md`).
-pub(crate) const OWNER_COLUMNS: &str = "user_name, id";
-
 /// A task is updated five times and more in its life. With room on its page, reports and saved
 /// contexts leave the indexes alone, and what is written into the log shrinks by a fifth; a vacuum
 /// at a twentieth of dead rows instead of a fifth keeps a table of millions small. Measured in
@@ -65,7 +61,9 @@ fn tasks(name: &str) -> Table {
                 Some(format!(" WHERE state <> {PENDING}")),
                 PARTS,
             ),
-            index("owner", OWNER_COLUMNS, None, EVERYWHERE),
+            // Without the state, which changes with every step of a task's life and took a sixth of
+            // the time of a drain (`docs/adr/0017-user-index.md`).
+            index("owner", "user_name, id", None, EVERYWHERE),
         ],
         postgres_storage: POSTGRES_STORAGE,
     }

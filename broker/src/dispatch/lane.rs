@@ -27,6 +27,9 @@ const SHORT_POLL: Duration = Duration::from_millis(20);
 const CROWDED: Duration = Duration::from_secs(10);
 /// Claims of a type at once: while one is written, the next one reads.
 const CLAIMS_MAX: usize = 2;
+/// A look that always finds more is ended after this long: tasks may have become due, and others
+/// may claim by now.
+const LOOK_MAX: Duration = Duration::from_millis(500);
 /// After an error of the database.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -43,7 +46,7 @@ struct State {
     marks: Marks,
     /// The last claim took all that it found and was not given as much as was wanted.
     is_exhausted: bool,
-    /// Something was told since the last look began.
+    /// Something was told since the last claim began.
     has_news: bool,
     /// Until then it takes others for claimers too, whatever the lock says.
     crowded_until: Option<Instant>,
@@ -54,6 +57,14 @@ struct State {
     /// When the next SCHEDULED task is due, in the database's time; as far as we know.
     due_ms: Option<i64>,
     due_read: Option<Instant>,
+}
+
+impl State {
+    /// A claim found so many tasks; unless it is full, nothing is left.
+    fn found(&mut self, count: usize, is_full: bool) {
+        self.is_exhausted = !is_full;
+        self.fruitless = if count > 0 { 0 } else { self.fruitless.saturating_add(1) };
+    }
 }
 
 impl Lane {
@@ -161,15 +172,21 @@ impl Lane {
         }
     }
 
-    /// Promotes and claims until there is nothing left to claim or nobody left who waits.
+    /// Promotes and claims until there is nothing left to claim or nobody left who waits, or for a
+    /// while.
     async fn look(
         self: &Arc<Self>,
         dispatch: &Dispatch,
         is_alone: bool,
     ) -> Result<Instant, StoreError> {
-        self.lock().has_news = false;
+        self.lock().owes_look_back = false;
         self.promote(dispatch).await?;
-        while self.claim(dispatch, is_alone).await? {}
+        let end = clock::now() + LOOK_MAX;
+        while self.claim(dispatch, is_alone).await? {
+            if clock::now() >= end || (is_alone && self.is_crowded()) {
+                return Ok(clock::now());
+            }
+        }
         self.next_look(dispatch).await
     }
 

@@ -26,8 +26,9 @@ pub struct Marks {
     marks: BTreeMap<ShardId, Mark>,
     /// Tasks that became ready since the last claim began.
     lowered: BTreeMap<ShardId, Mark>,
-    /// Where the claims begin whose tasks were found and are not written yet.
-    pending: BTreeMap<u64, BTreeMap<ShardId, Mark>>,
+    /// The claims whose tasks were found and are not written yet: what stands before their first
+    /// task of a shard, and their last one.
+    pending: BTreeMap<u64, BTreeMap<ShardId, (Mark, Mark)>>,
     last_claim: u64,
     look_back: Option<LookBack>,
 }
@@ -73,11 +74,20 @@ impl Marks {
         self.marks.extend(taken);
     }
 
-    /// Tasks behind these marks are going to be claimed: nobody looks for them until
-    /// [`Self::end_claim`].
-    pub fn begin_claim(&mut self, starts: BTreeMap<ShardId, Mark>) -> u64 {
+    /// A claim has found tasks from behind `starts` up to `taken`, and is going to write them:
+    /// nobody looks for them until [`Self::end_claim`]. As [`Self::advance`] otherwise.
+    pub fn begin_claim(
+        &mut self,
+        starts: BTreeMap<ShardId, Mark>,
+        taken: BTreeMap<ShardId, Mark>,
+    ) -> u64 {
+        let range = |(shard, start)| {
+            let end = *taken.get(&shard)?;
+            Some((shard, (start, end)))
+        };
         self.last_claim += 1;
-        self.pending.insert(self.last_claim, starts);
+        self.pending.insert(self.last_claim, starts.into_iter().filter_map(range).collect());
+        self.advance(taken);
         self.last_claim
     }
 
@@ -85,9 +95,19 @@ impl Marks {
         self.pending.remove(&claim);
     }
 
+    /// Whether a claim that begins now would find tasks which another one is writing.
+    pub fn meet_a_claim(&self) -> bool {
+        let first = |shard: &ShardId| {
+            let marks = [self.marks.get(shard).copied(), self.lowered.get(shard).copied()];
+            marks.into_iter().flatten().min()
+        };
+        let mut ranges = self.pending.values().flatten();
+        ranges.any(|(shard, (_, end))| first(shard).is_none_or(|first| first < *end))
+    }
+
     /// The first of the tasks of a shard that are being claimed is behind this mark.
     fn first_pending(&self, shard: &ShardId) -> Option<Mark> {
-        self.pending.values().filter_map(|starts| starts.get(shard).copied()).min()
+        self.pending.values().filter_map(|ranges| Some(ranges.get(shard)?.0)).min()
     }
 
     /// Begins to look for tasks ahead of these marks, and of those that are being claimed.
@@ -189,8 +209,7 @@ mod tests {
     fn what_is_being_claimed_is_not_looked_for() {
         let (mut marks, now) = (Marks::default(), clock::now());
         let at = |order_ms, key| BTreeMap::from([(shard(), (order_ms, key))]);
-        marks.advance(at(100, 7));
-        let claim = marks.begin_claim(at(60, 3));
+        let claim = marks.begin_claim(at(60, 3), at(100, 7));
         assert_eq!(marks.begin_look_back(now), at(60, 3));
         // Found at 70 and at 50; the first of them is one that another claim has in hand by now.
         assert_eq!(marks.end_look_back(at(69, i64::MAX), now), BTreeMap::new());
@@ -199,5 +218,20 @@ mod tests {
         marks.end_claim(claim);
         assert_eq!(marks.begin_look_back(now), at(100, 7));
         assert_eq!(marks.end_look_back(at(69, i64::MAX), now), at(69, i64::MAX));
+    }
+
+    #[test]
+    fn a_claim_meets_one_that_is_written_when_something_appears_ahead_of_its_end() {
+        let mut marks = Marks::default();
+        let at = |order_ms| BTreeMap::from([(shard(), (order_ms, 0))]);
+        let claim = marks.begin_claim(at(60), at(100));
+        assert!(!marks.meet_a_claim());
+        assert_eq!(marks.begin(), at(100));
+        marks.lower_to(&shard(), (100, 0));
+        assert!(!marks.meet_a_claim(), "right behind it");
+        marks.lower_to(&shard(), (99, 0));
+        assert!(marks.meet_a_claim());
+        marks.end_claim(claim);
+        assert!(!marks.meet_a_claim());
     }
 }

@@ -4,6 +4,10 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use asyncflow_proto::{
@@ -14,6 +18,7 @@ use asyncflow_proto::{
     },
 };
 use asyncflow_store::testing::{free_port, fresh_database, mariadb};
+use tempfile::TempDir;
 use tonic::transport::Channel;
 
 use crate::harness::{acquire, registration};
@@ -65,44 +70,102 @@ fn counter(port: u16, name: &str) -> u64 {
     line.map_or(0, |value| value.trim().parse().unwrap())
 }
 
+/// A broker on a database file of its own that looks for nothing by itself, and its clients.
+struct Metered {
+    broker: BrokerServiceClient<Channel>,
+    worker: WorkerServiceClient<Channel>,
+    metrics_port: u16,
+    _running: Running,
+    _folder: TempDir,
+}
+
+impl Metered {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (port, metrics_port) = (free_port(), free_port());
+        let settings = [
+            format!("database.url=sqlite://{}/test.db", folder.path().display()),
+            format!("listen.address=127.0.0.1:{port}"),
+            format!("metrics.address=127.0.0.1:{metrics_port}"),
+            "auto_create_task_types=true".to_owned(),
+            "dispatch.poll_interval_ms=60000".to_owned(),
+        ];
+        let arguments = settings.iter().flat_map(|setting| ["--set", setting]);
+        let mut running = Running(Command::new(PROGRAM).args(arguments).spawn().unwrap());
+        let address = Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        let channel = loop {
+            match address.connect().await {
+                Ok(channel) => break channel,
+                Err(_) => assert_eq!(running.0.try_wait().unwrap(), None),
+            }
+        };
+        let broker = BrokerServiceClient::new(channel.clone());
+        let worker = WorkerServiceClient::new(channel);
+        Self { broker, worker, metrics_port, _running: running, _folder: folder }
+    }
+
+    async fn register(&mut self, worker_id: &str) -> String {
+        let request = registration(worker_id, "a");
+        self.worker.register_worker(request).await.unwrap().into_inner().session_id
+    }
+
+    async fn create(&mut self, task: v1::TaskSpec) {
+        let request = v1::CreateTaskRequest { task: Some(task), ..Default::default() };
+        self.broker.create_task(request).await.unwrap();
+    }
+}
+
 /// Each lane that has nothing would otherwise make a claim of its own whenever a worker begins to
 /// wait, one after the other, before one that has something gets its turn.
 #[tokio::test]
 async fn types_without_tasks_are_not_asked_again_and_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let (port, metrics_port) = (free_port(), free_port());
-    let settings = [
-        format!("database.url=sqlite://{}/test.db", folder.path().display()),
-        format!("listen.address=127.0.0.1:{port}"),
-        format!("metrics.address=127.0.0.1:{metrics_port}"),
-        "auto_create_task_types=true".to_owned(),
-        "dispatch.poll_interval_ms=60000".to_owned(),
-    ];
-    let arguments = settings.iter().flat_map(|setting| ["--set", setting]);
-    let mut child = Running(Command::new(PROGRAM).args(arguments).spawn().unwrap());
-    let address = Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
-    let channel = loop {
-        match address.connect().await {
-            Ok(channel) => break channel,
-            Err(_) => assert_eq!(child.0.try_wait().unwrap(), None),
-        }
-    };
-    let mut broker = BrokerServiceClient::new(channel.clone());
-    let mut worker = WorkerServiceClient::new(channel);
-    let session =
-        worker.register_worker(registration("w1", "a")).await.unwrap().into_inner().session_id;
+    let mut t = Metered::start().await;
+    let session = t.register("w1").await;
     for number in 0..20 {
-        let task = v1::TaskSpec { task_type: format!("type_{number}"), ..Default::default() };
-        let request = v1::CreateTaskRequest { task: Some(task), ..Default::default() };
-        broker.create_task(request).await.unwrap();
+        let task_type = format!("type_{number}");
+        t.create(v1::TaskSpec { task_type, ..Default::default() }).await;
     }
     let mut taken = 0;
     for number in 0..50 {
         let wait = Some(time::duration(if taken < 20 { 10_000 } else { 10 }));
         let request = v1::AcquireTasksRequest { wait, ..acquire(&session, &number.to_string(), 1) };
-        taken += worker.acquire_tasks(request).await.unwrap().into_inner().tasks.len();
+        taken += t.worker.acquire_tasks(request).await.unwrap().into_inner().tasks.len();
     }
     assert_eq!(taken, 20);
-    let claims = counter(metrics_port, "asyncflow_claims_total");
+    let claims = counter(t.metrics_port, "asyncflow_claims_total");
     assert!((20..200).contains(&claims), "{claims} claims for 20 tasks");
+}
+
+/// A claim begins to read while the one before it is written. What appears ahead of both must not
+/// make the second one read what the first one writes.
+#[tokio::test]
+async fn claims_of_one_broker_are_not_in_each_others_way() {
+    const TASKS: usize = 400;
+    let mut t = Metered::start().await;
+    let mut acquirers = tokio::task::JoinSet::new();
+    let taken = Arc::new(AtomicUsize::new(0));
+    for name in ["w1", "w2", "w3", "w4"] {
+        let (session, mut worker) = (t.register(name).await, t.worker.clone());
+        let taken = Arc::clone(&taken);
+        acquirers.spawn(async move {
+            for number in 0.. {
+                if taken.load(Ordering::Relaxed) >= TASKS {
+                    return;
+                }
+                let wait = Some(time::duration(50));
+                let request =
+                    v1::AcquireTasksRequest { wait, ..acquire(&session, &number.to_string(), 3) };
+                let tasks = worker.acquire_tasks(request).await.unwrap().into_inner().tasks;
+                taken.fetch_add(tasks.len(), Ordering::Relaxed);
+            }
+        });
+    }
+    // Every other task is ahead of all that were made within the last seconds.
+    for number in 0..TASKS {
+        let priority = Some(if number % 2 == 0 { 0 } else { number as i32 });
+        t.create(v1::TaskSpec { task_type: "work".into(), priority, ..Default::default() }).await;
+    }
+    acquirers.join_all().await;
+    assert_eq!(taken.load(Ordering::Relaxed), TASKS);
+    assert_eq!(counter(t.metrics_port, "asyncflow_store_retries_total"), 0);
 }

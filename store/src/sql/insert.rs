@@ -100,8 +100,8 @@ fn width(count: usize) -> usize {
 enum Fill {
     /// NULL everywhere.
     Omitted,
-    /// The same blank everywhere, a part of the text.
-    Blank(&'static str),
+    /// The same everywhere, a part of the text.
+    Literal(&'static str),
     /// The same everywhere, bound once; only on PostgreSQL.
     Shared(Value),
     Bound,
@@ -111,26 +111,29 @@ impl Fill {
     /// A column without a NULL.
     fn of(backend: Backend, rows: &[Vec<Value>], at: usize) -> Self {
         let Some(first) = rows.first().map(|row| &row[at]) else { return Self::Bound };
-        let is_shared = rows.iter().all(|row| row[at] == *first);
-        match blank(first) {
-            Some((blank, text)) if is_shared && *first == blank => Self::Blank(text),
-            _ if is_shared && rows.len() >= SHARED_ROWS_MIN && backend == Backend::Postgres => {
-                Self::Shared(first.clone())
-            }
-            _ => Self::Bound,
+        if rows.iter().any(|row| row[at] != *first) {
+            return Self::Bound;
+        }
+        let is_many = rows.len() >= SHARED_ROWS_MIN;
+        match literal(first, if is_many { 9 } else { 0 }) {
+            Some(text) => Self::Literal(text),
+            None if is_many && backend == Backend::Postgres => Self::Shared(first.clone()),
+            None => Self::Bound,
         }
     }
 }
 
-/// What is blank among the values of this kind, and its text.
-fn blank(value: &Value) -> Option<(Value, &'static str)> {
-    match value {
-        Value::SmallInt(_) => Some((0_i16.into(), "0")),
-        Value::Int(_) => Some((0_i32.into(), "0")),
-        Value::BigInt(_) => Some((0_i64.into(), "0")),
-        Value::String(_) => Some(("".into(), "''")),
-        _ => None,
-    }
+/// The text of an empty string, and of an integer from 0 to `most`, at most 9.
+fn literal(value: &Value, most: usize) -> Option<&'static str> {
+    const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let number = match value {
+        Value::SmallInt(Some(number)) => i64::from(*number),
+        Value::Int(Some(number)) => i64::from(*number),
+        Value::BigInt(Some(number)) => *number,
+        Value::String(Some(text)) if text.is_empty() => return Some("''"),
+        _ => return None,
+    };
+    DIGITS[..=most].get(usize::try_from(number).ok()?).copied()
 }
 
 fn push_values(
@@ -146,7 +149,7 @@ fn push_values(
         for (value, fill) in row.into_iter().zip(fills) {
             match fill {
                 Fill::Omitted => continue,
-                Fill::Blank(text) => sql.push(before).push(text),
+                Fill::Literal(text) => sql.push(before).push(text),
                 Fill::Shared(_) | Fill::Bound => sql.push(before).bind(value),
             };
             before = ", ";
@@ -170,7 +173,7 @@ fn push_arrays(
     for fill in fills {
         match fill {
             Fill::Omitted => continue,
-            Fill::Blank(text) => {
+            Fill::Literal(text) => {
                 sql.push(before).push(text);
             }
             Fill::Shared(value) => {
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_are_left_out_and_blanks_are_part_of_the_text() {
+    fn nulls_are_left_out_and_zeros_are_part_of_the_text() {
         let mut sql = Sql::new(Backend::Mysql, "", Duration::ZERO);
         let rows = rows();
         push_values(&mut sql, &fills(&rows), 2, &mut rows.into_iter());
@@ -231,9 +234,11 @@ mod tests {
         let shared = fills(&rows);
         let mut sql = Sql::new(Backend::Postgres, "", Duration::ZERO);
         assert!(push_arrays(&mut sql, &shared, rows.clone().into_iter()).is_ok());
-        assert_eq!(sql.text(), "SELECT v.c0, $1, $2 FROM UNNEST($3::BIGINT[]) AS v (c0)");
-        // Few rows, and any number elsewhere, have one text whatever they have in common.
+        assert_eq!(sql.text(), "SELECT v.c0, $1, 9 FROM UNNEST($2::BIGINT[]) AS v (c0)");
+        // Elsewhere small numbers only. Few rows have one text whatever they have in common.
         assert_eq!(Fill::of(Backend::Mysql, &rows, 1), Fill::Bound);
+        assert_eq!(Fill::of(Backend::Mysql, &rows, 2), Fill::Literal("9"));
+        assert_eq!(Fill::of(Backend::Mysql, &rows[1..], 2), Fill::Bound);
         assert_eq!(Fill::of(Backend::Postgres, &rows[1..], 1), Fill::Bound);
     }
 

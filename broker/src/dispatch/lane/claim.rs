@@ -15,11 +15,23 @@ use asyncflow_core::{id::ShardId, task::FullTask};
 use asyncflow_store::{ClaimRequest, Claimed, Mark, StoreError, Taker};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{CROWDED, Lane, PAUSE};
+use super::{CLAIMS_MAX, CROWDED, Lane, PAUSE};
 use crate::{
     clock,
     dispatch::{Dispatch, parking::Reserved},
 };
+
+/// A claim that is being written, until that has ended, however.
+struct Writing {
+    lane: Arc<Lane>,
+    number: u64,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.lane.lock().marks.end_claim(self.number);
+    }
+}
 
 impl Lane {
     /// One claim for everybody who waits. Whether there may be more to claim for them.
@@ -33,48 +45,88 @@ impl Lane {
             Some(task_type) if !task_type.paused => task_type.schedule_limit.unsigned_abs(),
             _ => return Ok(false),
         };
-        let Ok(permit) = Arc::clone(&self.claims).acquire_owned().await else { return Ok(false) };
+        let permit = self.permit().await;
         let reserved = shared.parking.reserve(&self.name, u32::MAX);
         if reserved.is_empty() {
             return Ok(false);
         }
+        let (after, permits) = self.begin(permit).await;
         let request = ClaimRequest {
             task_type: self.name.clone(),
             limit,
             takers: reserved.iter().map(|one| dispatch.taker(one)).collect(),
             is_alone,
-            after: self.lock().marks.begin(),
+            after,
             bytes_max: shared.settings.answer_bytes_max,
             handout_ttl_ms: shared.settings.handout_ttl_ms,
         };
         let is_full = if is_alone {
-            self.claim_apart(dispatch, reserved, request, permit).await?
+            self.claim_apart(dispatch, reserved, request, permits).await?
         } else {
-            match shared.store.claim(&request).await {
-                Ok(claimed) => {
-                    let is_full = claimed.is_cut || claimed.leased.len() >= request.wanted();
-                    self.advance(claimed.marks.clone(), is_full);
-                    self.deal(dispatch, &reserved, &request, claimed).await;
-                    is_full
-                }
-                Err(error) => {
-                    dispatch.deal(&reserved, Vec::new());
-                    return Err(error);
-                }
-            }
+            self.claim_here(dispatch, reserved, request).await?
         };
         self.look_back(dispatch, is_full);
         Ok(is_full)
     }
 
-    /// Finds the tasks, and leaves it to a task of its own to claim and deal them. When that fails
-    /// they are ahead of the marks, which are lowered again.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.claims).acquire_owned().await.ok()
+    }
+
+    /// Where a claim begins. If another one is writing tasks behind that, it has to end first: the
+    /// two would be in each other's way, as if there were another broker.
+    async fn begin(
+        &self,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> (BTreeMap<ShardId, Mark>, Vec<OwnedSemaphorePermit>) {
+        let mut permits = Vec::from_iter(permit);
+        loop {
+            {
+                let mut state = self.lock();
+                if permits.len() >= CLAIMS_MAX || !state.marks.meet_a_claim() {
+                    state.has_news = false;
+                    return (state.marks.begin(), permits);
+                }
+            }
+            permits.extend(self.permit().await);
+        }
+    }
+
+    /// Claims and deals before anything else happens in this lane.
+    async fn claim_here(
+        &self,
+        dispatch: &Dispatch,
+        reserved: Vec<Reserved>,
+        request: ClaimRequest,
+    ) -> Result<bool, StoreError> {
+        let claimed = match dispatch.shared.store.claim(&request).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                dispatch.deal(&reserved, Vec::new());
+                return Err(error);
+            }
+        };
+        let got = claimed.leased.len();
+        // What a repeated acquire does not get again is left.
+        let is_full = claimed.is_cut || got >= request.wanted() || !claimed.replays.is_empty();
+        {
+            let mut state = self.lock();
+            state.marks.advance(claimed.marks.clone());
+            state.found(got, is_full);
+        }
+        self.deal(dispatch, &reserved, &request, claimed).await;
+        Ok(is_full)
+    }
+
+    /// Finds the tasks, and leaves it to a task of its own to claim and deal them. Those that it
+    /// does not get are ahead of the marks, which are lowered again.
     async fn claim_apart(
         self: &Arc<Self>,
         dispatch: &Dispatch,
         reserved: Vec<Reserved>,
         request: ClaimRequest,
-        permit: OwnedSemaphorePermit,
+        permits: Vec<OwnedSemaphorePermit>,
     ) -> Result<bool, StoreError> {
         let candidates = match dispatch.shared.store.candidates(&request).await {
             Ok(candidates) => candidates,
@@ -83,18 +135,26 @@ impl Lane {
                 return Err(error);
             }
         };
-        let is_full = candidates.is_cut || candidates.count() >= request.wanted();
-        self.advance(candidates.marks.clone(), is_full);
-        let starts = candidates.starts();
-        let number = self.lock().marks.begin_claim(starts.clone());
+        let (count, starts) = (candidates.count(), candidates.starts());
+        let is_full = candidates.is_cut || count >= request.wanted();
+        let writing = {
+            let mut state = self.lock();
+            state.found(count, is_full);
+            let number = state.marks.begin_claim(starts.clone(), candidates.marks.clone());
+            Writing { lane: Arc::clone(self), number }
+        };
         let (lane, dispatch) = (Arc::clone(self), dispatch.clone());
         let tracker = dispatch.shared.tracker.clone();
         tracker.spawn(async move {
-            let store = &dispatch.shared.store;
-            let claimed = store.claim_candidates(&request, candidates).await;
-            lane.lock().marks.end_claim(number);
+            let claimed = dispatch.shared.store.claim_candidates(&request, candidates).await;
+            drop(writing);
             match claimed {
-                Ok(claimed) => lane.deal(&dispatch, &reserved, &request, claimed).await,
+                Ok(claimed) => {
+                    if claimed.was_contended || claimed.leased.len() < count {
+                        lane.tell(&starts);
+                    }
+                    lane.deal(&dispatch, &reserved, &request, claimed).await;
+                }
                 Err(error) => {
                     tracing::warn!(task_type = %lane.name, %error, "claiming failed");
                     dispatch.deal(&reserved, Vec::new());
@@ -102,16 +162,9 @@ impl Lane {
                     lane.tell(&starts);
                 }
             }
-            drop(permit);
+            drop(permits);
         });
         Ok(is_full)
-    }
-
-    /// A claim takes everything up to these marks; unless it is full, nothing is left.
-    fn advance(&self, marks: BTreeMap<ShardId, Mark>, is_full: bool) {
-        let mut state = self.lock();
-        state.marks.advance(marks);
-        state.is_exhausted = !is_full;
     }
 
     /// There is something behind these marks.
@@ -137,12 +190,8 @@ impl Lane {
         let got = claimed.leased.len();
         metrics::counter!("asyncflow_claims_total").increment(1);
         metrics::counter!("asyncflow_claimed_tasks_total").increment(got as u64);
-        {
-            let mut state = self.lock();
-            state.fruitless = if got > 0 { 0 } else { state.fruitless.saturating_add(1) };
-            if claimed.was_contended {
-                state.crowded_until = Some(clock::now() + CROWDED);
-            }
+        if claimed.was_contended {
+            self.lock().crowded_until = Some(clock::now() + CROWDED);
         }
         let brought = self.brought(dispatch, request, claimed).await;
         dispatch.deal(reserved, brought);

@@ -14,7 +14,7 @@ use crate::{error::StoreError, sql::Sql, task::row};
 /// Keys per SELECT; MariaDB makes a table of a list of 1,000.
 const KEYS_MAX: usize = 512;
 
-/// Tasks in some states that are more than this do not drive a list.
+/// Tasks in some states that are more than this do not drive a list of a user's tasks.
 const FEW_MAX: usize = 256;
 
 /// What an index can be asked for.
@@ -208,7 +208,7 @@ impl Merge<'_> {
             Condition::Label(..) | Condition::Owner(_) | Condition::Every => &[TaskState::Pending],
         };
         let limit = match condition {
-            Condition::States(_) => limit.min(FEW_MAX),
+            Condition::States(_) if self.filter.user.is_some() => limit.min(FEW_MAX),
             _ => limit,
         };
         let mut sql = self.store.sql("");
