@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts load on a broker of each database, scenario by scenario; every figure is a line of JSON in
-# target/bench/load.jsonl, and one that a person reads on stdout.
+# target/bench/load.jsonl, and one that a person reads on stdout. Some are drawn in the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p target/bench
@@ -38,3 +38,4 @@ for database in mariadb postgres; do
         load drain --database "$database" --brokers "$brokers" --count 30000
     done
 done
+target/release/asyncflow-bench plot --lines "$lines" --output docs/bench-load.svg

@@ -1,17 +1,17 @@
 //! On what a figure was made.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 
 /// Stands beside every figure: without it the figure says nothing.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     cpu: String,
     cores: usize,
     memory_gb: u64,
     kernel: String,
-    commit: &'static str,
-    profile: &'static str,
+    commit: String,
+    profile: String,
 }
 
 impl Machine {
@@ -26,8 +26,8 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_gb: memory_kib.unwrap_or(0_u64) * 1_024 / 1_000_000_000,
             kernel: kernel.trim().to_owned(),
-            commit: option_env!("ASYNCFLOW_COMMIT").unwrap_or_default(),
-            profile: if cfg!(debug_assertions) { "dev" } else { "release" },
+            commit: option_env!("ASYNCFLOW_COMMIT").unwrap_or_default().to_owned(),
+            profile: if cfg!(debug_assertions) { "dev" } else { "release" }.to_owned(),
         }
     }
 

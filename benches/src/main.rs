@@ -12,7 +12,8 @@
 //! made with, and as a table in Markdown to stdout. `limits.rs` measures in the same run what the
 //! transport and the database alone could do, so that a figure can be read as a share of that.
 //! `asyncflow-bench load` (`load/`) measures one scenario with settings of yours, and
-//! `asyncflow-bench shards` (`shards/`) at millions of rows.
+//! `asyncflow-bench shards` (`shards/`) at millions of rows. `asyncflow-bench plot` draws what
+//! `benches/load.sh` has measured.
 
 mod brokers;
 mod claim_shards;
@@ -33,6 +34,7 @@ mod program;
 mod record;
 mod shards;
 mod span;
+mod svg;
 mod target;
 mod worker;
 
@@ -68,10 +70,11 @@ struct Args {
     output: PathBuf,
 }
 
-/// What is measured instead.
+/// What is measured, or done with figures, instead.
 #[derive(Subcommand)]
 enum Measurement {
     Load(Box<load::LoadArgs>),
+    Plot(load::plot::PlotArgs),
     Shards(shards::ShardsArgs),
     PostgresStorage(postgres_storage::StorageArgs),
 }
@@ -119,6 +122,7 @@ async fn main() -> ExitCode {
     let measured = match &args.command {
         None => measure_all(&args).await.map(|table| println!("{table}")),
         Some(Measurement::Load(args)) => load::measure(args).await,
+        Some(Measurement::Plot(args)) => load::plot::draw(args),
         Some(Measurement::Shards(args)) => shards::measure_all(args).await,
         Some(Measurement::PostgresStorage(args)) => {
             postgres_storage::measure(args).await.map(|table| println!("{table}"))

@@ -113,3 +113,16 @@ pub fn shown(value: f64) -> String {
         _ => format!("{value:.2}"),
     }
 }
+
+/// With commas, as people read it.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

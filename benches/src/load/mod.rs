@@ -7,7 +7,7 @@
 //!   workers ───────────────┘  parked.rs
 //!            │ tally.rs: what was answered in the span     usage.rs: what it has cost
 //!            ▼
-//!         report.rs: a line of JSON for each measurement
+//!         report.rs: a line of JSON for each measurement ──▶ plot.rs: bars
 //! ```
 //!
 //! `deployment.rs` says on what: brokers that run somewhere, or some that are started for it.
@@ -21,6 +21,7 @@ mod fleet;
 mod mixed;
 pub mod open_loop;
 mod parked;
+pub mod plot;
 mod progress;
 mod report;
 pub mod scenario;

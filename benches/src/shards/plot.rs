@@ -1,9 +1,8 @@
-//! Latency over rows as an SVG, a panel per database, written by hand: a few lines and texts are
-//! all that there is.
+//! Latency over rows as an SVG, a panel per database.
 
-use super::{figures::Figures, registry::Change, report::thousands, sample::Call};
-use crate::error::BenchError;
-use std::{fmt::Write as _, fs, path::Path, time::Duration};
+use super::{figures::Figures, registry::Change, sample::Call};
+use crate::{error::BenchError, record::thousands, svg};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 const WIDTH: f64 = 860.0;
 const PANEL: f64 = 260.0;
@@ -13,8 +12,7 @@ const TOP: f64 = 50.0;
 const BOTTOM: f64 = 40.0;
 /// Grid lines per axis.
 const LINES: u32 = 4;
-const STYLE: &str = "text{font:12px sans-serif;fill:#333}.t{font-weight:bold}\
-    .g{stroke:#ddd}.r{stroke:#999;stroke-dasharray:4 4}polyline{fill:none;stroke-width:2}";
+const STYLE: &str = ".r{stroke:#999;stroke-dasharray:4 4}polyline{fill:none;stroke-width:2}";
 
 /// A curve: a call, and whether it is the p99 or the p50.
 struct Curve {
@@ -51,23 +49,11 @@ impl Axes {
 
 /// Writes the plot, with its folder if it is not there.
 pub fn write(outcomes: &[Figures], path: &Path) -> Result<(), BenchError> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    Ok(fs::write(path, svg(outcomes))?)
-}
-
-fn svg(outcomes: &[Figures]) -> String {
-    let height = PANEL * outcomes.len() as f64;
-    let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\">\n\
-         <style>{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
-    );
+    let mut text = String::new();
     for (number, figures) in outcomes.iter().enumerate() {
         panel(&mut text, figures, number as f64 * PANEL);
     }
-    text.push_str("</svg>\n");
-    text
+    svg::write(&svg::page(WIDTH, PANEL * outcomes.len() as f64, STYLE, &text), path)
 }
 
 // Writing into a String cannot fail, so the results of `write!` are dropped here.

@@ -1,7 +1,9 @@
 //! First pages and counts at size, while only the stream runs.
 
-use super::{report::thousands, sample::quantile};
-use crate::{brokers::Owner, clock::Stopwatch, error::BenchError, target::Target};
+use super::sample::quantile;
+use crate::{
+    brokers::Owner, clock::Stopwatch, error::BenchError, record::thousands, target::Target,
+};
 use asyncflow_core::{
     id::{ShardId, TypeName},
     task::Labels,

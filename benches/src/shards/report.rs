@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::BenchError,
-    record::{Records, shown},
+    record::{Records, shown, thousands},
 };
 use std::{fmt::Write as _, time::Duration};
 
@@ -179,17 +179,4 @@ fn ms(time: Duration) -> f64 {
 
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
-}
-
-/// With commas, as people read it.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
