@@ -24,7 +24,7 @@ for database in sqlite mariadb postgres; do
     load batch --database "$database"
     load stream --database "$database"
     load start --database "$database" --rate 200
-    load drain --database "$database" --count 60000
+    load drain --database "$database" --count 100000
     # What scale costs.
     load drain --database "$database" --count 30000 --context-bytes 8192
     load types --database "$database" --count 30000 --types 1

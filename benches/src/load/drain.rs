@@ -54,7 +54,7 @@ pub struct DrainPlan {
     #[arg(long, value_name = "W", default_value_t = 4)]
     pub workers: usize,
     /// Tasks that a worker runs at once
-    #[arg(long, value_name = "S", default_value_t = 100)]
+    #[arg(long, value_name = "S", default_value_t = 250)]
     pub slots: u16,
     /// What the workers are
     #[arg(long, value_enum, default_value = "sdk")]

@@ -141,7 +141,7 @@ mod tests {
     /// A line with plain settings, and some more.
     fn line(scenario: &str, database: &str, settings: Value, figures: Value) -> String {
         let plain = json!({"broker": [], "brokers": 1, "redis": false, "payload_bytes": 256,
-            "context_bytes": 0, "by": "sdk", "workers": 4, "slots": 100});
+            "context_bytes": 0, "by": "sdk", "workers": 4, "slots": 250});
         let mut line = json!({"scenario": scenario, "database": database, "settings": plain,
             "machine": {"cpu": "Abacus & Sons", "cores": 2, "memory_gb": 25, "kernel": "6",
                 "commit": "abc1234", "profile": "release"}});

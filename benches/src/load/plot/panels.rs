@@ -52,23 +52,23 @@ pub const PANELS: [Panel; 8] = [
     },
     Panel {
         title: "Drain",
-        about: "4 workers of 100 slots; tasks/s",
+        about: "4 workers of 250 slots; tasks/s",
         scenario: "drain",
-        settings: &[("by", "\"sdk\""), ("workers", "4"), ("slots", "100")],
+        settings: &[("by", "\"sdk\""), ("workers", "4"), ("slots", "250")],
         field: "per_second",
     },
     Panel {
         title: "Drain of 1 type",
         about: "as many workers; tasks/s",
         scenario: "types",
-        settings: &[("types", "1"), ("by", "\"sdk\""), ("workers", "4"), ("slots", "100")],
+        settings: &[("types", "1"), ("by", "\"sdk\""), ("workers", "4"), ("slots", "250")],
         field: "per_second",
     },
     Panel {
         title: "Drain of 100 types",
         about: "as many workers; tasks/s",
         scenario: "types",
-        settings: &[("types", "100"), ("by", "\"sdk\""), ("workers", "4"), ("slots", "100")],
+        settings: &[("types", "100"), ("by", "\"sdk\""), ("workers", "4"), ("slots", "250")],
         field: "per_second",
     },
     Panel {
