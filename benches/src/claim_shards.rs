@@ -1,6 +1,6 @@
 //! What a claim costs over 1, 3 and 10 active shards of which only the newest holds pending work:
 //! the store alone, without gRPC. With the marks that a broker keeps, as nearly every claim of it,
-//! and without, as its full look, which comes at most once a second.
+//! and without, as its first one after a start.
 
 use crate::{clock::Stopwatch, error::BenchError, limits, record::Records, target::Target};
 use asyncflow_core::{
@@ -30,7 +30,7 @@ pub async fn measure(target: &Target, records: &mut Records) -> Result<(), Bench
         subjects.push(prepare(&store, shards).await?);
     }
     for (batch, full) in [(1, false), (1, true), (100, false), (100, true)] {
-        let kind = if full { "full look and claim" } else { "claim" };
+        let kind = if full { "claim without marks" } else { "claim" };
         // Turn by turn, so that what else the machine does meets all of them alike.
         for _ in 0..ROUNDS {
             for subject in &mut subjects {

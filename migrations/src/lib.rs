@@ -33,8 +33,8 @@ impl MigratorTrait for Migrator {
 
 /// Brings the database to the newest schema; a no-op when it is there already.
 ///
-/// Two processes may do so at once: every statement is `IF NOT EXISTS`, and whoever loses the race
-/// for a step's row in the migrations table looks again.
+/// Two processes may do so at once: what is there is not made again, and whoever loses a race looks
+/// again.
 ///
 /// # Errors
 /// The last error of the database when it fails again and again.

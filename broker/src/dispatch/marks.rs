@@ -3,9 +3,9 @@
 //! Claiming from the front of the index walks over everything that an open snapshot keeps alive
 //! there, so a claim begins behind the last task that was claimed. Tasks that appear further ahead
 //! lower the mark. Those that nobody told this broker of are found by looking back, beside the
-//! claims: when one comes back short, for at most a twentieth of the time, and every ten seconds
-//! while all come back full. So it comes at once while it is cheap, and seldom while a snapshot is
-//! held.
+//! claims: when one comes back short, for at most a twentieth of the time unless it takes half a
+//! second and more, and every ten seconds while all come back full. So it comes at once while it is
+//! cheap, and seldom while a snapshot is held.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -93,6 +93,10 @@ impl Marks {
 
     pub fn end_claim(&mut self, claim: u64) {
         self.pending.remove(&claim);
+    }
+
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// Whether a claim that begins now would find tasks which another one is writing.

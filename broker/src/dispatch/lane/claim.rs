@@ -45,12 +45,13 @@ impl Lane {
             Some(task_type) if !task_type.paused => task_type.schedule_limit.unsigned_abs(),
             _ => return Ok(false),
         };
-        let permit = self.permit().await;
+        let mut permits = Vec::new();
+        self.await_turn(&mut permits).await;
         let reserved = shared.parking.reserve(&self.name, u32::MAX);
         if reserved.is_empty() {
             return Ok(false);
         }
-        let (after, permits) = self.begin(permit).await;
+        let after = self.begin(&mut permits).await;
         let request = ClaimRequest {
             task_type: self.name.clone(),
             limit,
@@ -69,27 +70,27 @@ impl Lane {
         Ok(is_full)
     }
 
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        // It is never closed.
-        Arc::clone(&self.claims).acquire_owned().await.ok()
+    /// Waits until few enough claims are under way, and none that writes tasks which one that began
+    /// now would read: the two would be in each other's way, as if there were another broker.
+    async fn await_turn(&self, permits: &mut Vec<OwnedSemaphorePermit>) {
+        while permits.is_empty() || (permits.len() < CLAIMS_MAX && self.lock().marks.meet_a_claim())
+        {
+            // The semaphore is never closed.
+            permits.extend(Arc::clone(&self.claims).acquire_owned().await.ok());
+        }
     }
 
-    /// Where a claim begins. If another one is writing tasks behind that, it has to end first: the
-    /// two would be in each other's way, as if there were another broker.
-    async fn begin(
-        &self,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> (BTreeMap<ShardId, Mark>, Vec<OwnedSemaphorePermit>) {
-        let mut permits = Vec::from_iter(permit);
+    /// Where a claim begins. Seldom something was told since its turn came, and it waits again.
+    async fn begin(&self, permits: &mut Vec<OwnedSemaphorePermit>) -> BTreeMap<ShardId, Mark> {
         loop {
             {
                 let mut state = self.lock();
                 if permits.len() >= CLAIMS_MAX || !state.marks.meet_a_claim() {
                     state.has_news = false;
-                    return (state.marks.begin(), permits);
+                    return state.marks.begin();
                 }
             }
-            permits.extend(self.permit().await);
+            self.await_turn(permits).await;
         }
     }
 
@@ -150,10 +151,11 @@ impl Lane {
             drop(writing);
             match claimed {
                 Ok(claimed) => {
-                    if claimed.was_contended || claimed.leased.len() < count {
+                    let is_short = claimed.was_contended || claimed.leased.len() < count;
+                    lane.deal(&dispatch, &reserved, &request, claimed).await;
+                    if is_short {
                         lane.tell(&starts);
                     }
-                    lane.deal(&dispatch, &reserved, &request, claimed).await;
                 }
                 Err(error) => {
                     tracing::warn!(task_type = %lane.name, %error, "claiming failed");
@@ -204,7 +206,8 @@ impl Lane {
             let (mut state, now) = (self.lock(), clock::now());
             let may = state.marks.next_look_back(now).is_some_and(|at| at <= now);
             let is_time = if is_full { state.marks.must_look_back(now) } else { may };
-            state.owes_look_back = !is_full && !is_time;
+            // It leaves out what is being written, and what appears beside that.
+            state.owes_look_back = !is_full && (!is_time || state.marks.has_pending());
             if !is_time {
                 return;
             }
@@ -223,7 +226,18 @@ impl Lane {
             tracing::warn!(task_type = %self.name, %error, "looking back failed");
             BTreeMap::new()
         });
-        let found = self.lock().marks.end_look_back(found, clock::now());
+        let count = found.len();
+        let found = {
+            let mut state = self.lock();
+            let found = state.marks.end_look_back(found, clock::now());
+            // One that was left out, or that was due while this one was under way, is still to come.
+            state.owes_look_back |= found.len() < count;
+            if state.owes_look_back {
+                state.has_news = true;
+                self.called.notify_one();
+            }
+            found
+        };
         self.tell(&found);
     }
 
