@@ -1,6 +1,7 @@
 //! The claimer of one task type.
 
 mod claim;
+mod look_back;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -38,6 +39,8 @@ pub struct Lane {
     name: TypeName,
     called: Notify,
     claims: Arc<Semaphore>,
+    /// One look back at a time.
+    looks: Semaphore,
     state: Mutex<State>,
 }
 
@@ -50,7 +53,7 @@ struct State {
     has_news: bool,
     /// Until then it takes others for claimers too, whatever the lock says.
     crowded_until: Option<Instant>,
-    /// A short claim has yet to be followed by a look back.
+    /// A claim has yet to be followed by a look back, or a look by another.
     owes_look_back: bool,
     /// Claims without a task since the last that brought one.
     fruitless: u32,
@@ -70,7 +73,8 @@ impl State {
 impl Lane {
     pub fn new(name: TypeName) -> Self {
         let claims = Arc::new(Semaphore::new(CLAIMS_MAX));
-        Self { name, called: Notify::new(), claims, state: Mutex::default() }
+        let looks = Semaphore::new(1);
+        Self { name, called: Notify::new(), claims, looks, state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -179,7 +183,6 @@ impl Lane {
         dispatch: &Dispatch,
         is_alone: bool,
     ) -> Result<Instant, StoreError> {
-        self.lock().owes_look_back = false;
         self.promote(dispatch).await?;
         let end = clock::now() + LOOK_MAX;
         while self.claim(dispatch, is_alone).await? {
@@ -232,16 +235,9 @@ impl Lane {
         doubled.min(settings.poll_interval)
     }
 
-    /// The slow poll with some jitter, the next look back if a short claim has yet to be followed
-    /// by one, or the moment when the next task is due.
+    /// The slow poll with some jitter, or the moment when the next task is due.
     async fn next_look(&self, dispatch: &Dispatch) -> Result<Instant, StoreError> {
         let poll = self.poll_interval(dispatch).mul_f64(rand::random_range(0.8..1.2));
-        let look_back = {
-            let (state, now) = (self.lock(), clock::now());
-            let next = state.marks.next_look_back(now).filter(|_| state.owes_look_back);
-            next.map(|at| at - now)
-        };
-        let poll = look_back.map_or(poll, |wait| poll.min(wait));
         let Some(due_ms) = self.due_ms(dispatch).await? else { return Ok(clock::now() + poll) };
         // One more millisecond, because the database compares with its own clock.
         let wait_ms = (due_ms - dispatch.shared.store.now_ms().await?).max(0) + 1;

@@ -95,8 +95,9 @@ impl Marks {
         self.pending.remove(&claim);
     }
 
+    /// Whether a claim is writing tasks.
     pub fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+        self.pending.values().any(|ranges| !ranges.is_empty())
     }
 
     /// Whether a claim that begins now would find tasks which another one is writing.

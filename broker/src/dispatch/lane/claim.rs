@@ -1,4 +1,4 @@
-//! One claim of a lane, and the look back beside it.
+//! One claim of a lane.
 //!
 //! ```text
 //!  reserve ─▶ candidates ─▶ marks ─▶ the next claim
@@ -61,13 +61,11 @@ impl Lane {
             bytes_max: shared.settings.answer_bytes_max,
             handout_ttl_ms: shared.settings.handout_ttl_ms,
         };
-        let is_full = if is_alone {
-            self.claim_apart(dispatch, reserved, request, permits).await?
+        if is_alone {
+            self.claim_apart(dispatch, reserved, request, permits).await
         } else {
-            self.claim_here(dispatch, reserved, request).await?
-        };
-        self.look_back(dispatch, is_full);
-        Ok(is_full)
+            self.claim_here(dispatch, reserved, request).await
+        }
     }
 
     /// Waits until few enough claims are under way, and none that writes tasks which one that began
@@ -96,7 +94,7 @@ impl Lane {
 
     /// Claims and deals before anything else happens in this lane.
     async fn claim_here(
-        &self,
+        self: &Arc<Self>,
         dispatch: &Dispatch,
         reserved: Vec<Reserved>,
         request: ClaimRequest,
@@ -117,6 +115,7 @@ impl Lane {
             state.found(got, is_full);
         }
         self.deal(dispatch, &reserved, &request, claimed).await;
+        self.look_back_after(dispatch, is_full);
         Ok(is_full)
     }
 
@@ -156,6 +155,7 @@ impl Lane {
                     if is_short {
                         lane.tell(&starts);
                     }
+                    lane.look_back_after(&dispatch, is_full);
                 }
                 Err(error) => {
                     tracing::warn!(task_type = %lane.name, %error, "claiming failed");
@@ -170,7 +170,7 @@ impl Lane {
     }
 
     /// There is something behind these marks.
-    fn tell(&self, before: &BTreeMap<ShardId, Mark>) {
+    pub(super) fn tell(&self, before: &BTreeMap<ShardId, Mark>) {
         if before.is_empty() {
             return;
         }
@@ -197,48 +197,6 @@ impl Lane {
         }
         let brought = self.brought(dispatch, request, claimed).await;
         dispatch.deal(reserved, brought);
-    }
-
-    /// Begins to look for tasks ahead of the marks that nobody told of, if it is time to. It goes
-    /// on beside the claims, which would otherwise wait while it walks over what a snapshot keeps.
-    fn look_back(self: &Arc<Self>, dispatch: &Dispatch, is_full: bool) {
-        let marks = {
-            let (mut state, now) = (self.lock(), clock::now());
-            let may = state.marks.next_look_back(now).is_some_and(|at| at <= now);
-            let is_time = if is_full { state.marks.must_look_back(now) } else { may };
-            // It leaves out what is being written, and what appears beside that.
-            state.owes_look_back = !is_full && (!is_time || state.marks.has_pending());
-            if !is_time {
-                return;
-            }
-            state.marks.begin_look_back(now)
-        };
-        let (lane, dispatch) = (Arc::clone(self), dispatch.clone());
-        let tracker = dispatch.shared.tracker.clone();
-        tracker.spawn(async move {
-            let found = dispatch.shared.store.look_back(&lane.name, &marks).await;
-            lane.looked_back(found);
-        });
-    }
-
-    fn looked_back(&self, found: Result<BTreeMap<ShardId, Mark>, StoreError>) {
-        let found = found.unwrap_or_else(|error| {
-            tracing::warn!(task_type = %self.name, %error, "looking back failed");
-            BTreeMap::new()
-        });
-        let count = found.len();
-        let found = {
-            let mut state = self.lock();
-            let found = state.marks.end_look_back(found, clock::now());
-            // One that was left out, or that was due while this one was under way, is still to come.
-            state.owes_look_back |= found.len() < count;
-            if state.owes_look_back {
-                state.has_news = true;
-                self.called.notify_one();
-            }
-            found
-        };
-        self.tell(&found);
     }
 
     /// What each taker got; one whose acquire id was used before gets what it got then.
