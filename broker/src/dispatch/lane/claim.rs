@@ -6,8 +6,8 @@
 //! ```
 //!
 //! So that neither the database nor the broker waits for the other, the next claim reads behind the
-//! marks of one that is still being written. Where other brokers claim too, reading and claiming
-//! are one statement's locks apart and go one after the other.
+//! marks of one that is still being written. Where other brokers claim too, tasks are locked as
+//! they are read, and one claim follows the other.
 
 use std::{collections::BTreeMap, sync::Arc};
 
