@@ -20,8 +20,8 @@ const WIDTH_MAX: usize = 256;
 /// Most rows of a statement with arrays.
 const ARRAY_MAX: usize = 1_000;
 
-/// Fewer rows have nothing bound once: what they have in common changes from batch to batch, and each
-/// choice is a text.
+/// Fewer rows have nothing bound once: what they have in common changes from batch to batch, and
+/// each choice is a text.
 const SHARED_ROWS_MIN: usize = 32;
 
 /// Rows that are NULL in the same columns.

@@ -9,7 +9,7 @@ use super::Lane;
 use crate::{clock, dispatch::Dispatch};
 
 impl Lane {
-    /// A claim has ended. One that was not full is followed by a look back, the others now and then.
+    /// A claim has ended. One that was not full is followed by a look back, others now and then.
     pub(super) fn look_back_after(self: &Arc<Self>, dispatch: &Dispatch, is_full: bool) {
         {
             let mut state = self.lock();
