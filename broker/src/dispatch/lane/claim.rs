@@ -99,13 +99,8 @@ impl Lane {
         reserved: Vec<Reserved>,
         request: ClaimRequest,
     ) -> Result<bool, StoreError> {
-        let claimed = match dispatch.shared.store.claim(&request).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                dispatch.deal(&reserved, Vec::new());
-                return Err(error);
-            }
-        };
+        let claimed = dispatch.shared.store.claim(&request).await;
+        let claimed = claimed.inspect_err(|_| dispatch.deal(&reserved, Vec::new()))?;
         let got = claimed.leased.len();
         // What a repeated acquire does not get again is left.
         let is_full = claimed.is_cut || got >= request.wanted() || !claimed.replays.is_empty();
@@ -128,13 +123,8 @@ impl Lane {
         request: ClaimRequest,
         permits: Vec<OwnedSemaphorePermit>,
     ) -> Result<bool, StoreError> {
-        let candidates = match dispatch.shared.store.candidates(&request).await {
-            Ok(candidates) => candidates,
-            Err(error) => {
-                dispatch.deal(&reserved, Vec::new());
-                return Err(error);
-            }
-        };
+        let candidates = dispatch.shared.store.candidates(&request).await;
+        let candidates = candidates.inspect_err(|_| dispatch.deal(&reserved, Vec::new()))?;
         let (count, starts) = (candidates.count(), candidates.starts());
         let is_full = candidates.is_cut || count >= request.wanted();
         let writing = {

@@ -10,8 +10,7 @@ use asyncflow_core::{
     violation::Violations,
 };
 use asyncflow_proto::{time::duration, v1};
-use asyncflow_store::Departure;
-use asyncflow_store::{ApplyError, Registered};
+use asyncflow_store::{ApplyError, Departure, Registered};
 
 use crate::{
     broker::Broker,
