@@ -28,3 +28,4 @@ pub mod task_type;
 pub mod transition;
 pub mod validate;
 pub mod violation;
+pub mod workflow;
