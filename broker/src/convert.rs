@@ -9,3 +9,4 @@ pub mod task;
 pub mod task_type;
 pub mod time;
 pub mod work;
+pub mod workflow;

@@ -2,7 +2,7 @@
 
 use asyncflow_core::{
     access::Denied,
-    id::{TaskId, TypeName},
+    id::{TaskId, TypeName, WorkflowId},
     transition::Refusal,
     violation::{Violation, Violations},
 };
@@ -30,6 +30,11 @@ pub enum RpcError {
     Deleted(TaskId),
     #[error("the request id was used for another request, which created {0}")]
     RequestIdReused(TaskId),
+    /// One text for an unknown workflow and for one that the caller may not see.
+    #[error("there is no workflow {0}")]
+    WorkflowNotFound(WorkflowId),
+    #[error("the request id was used for another request, which created {0}")]
+    WorkflowRequestIdReused(WorkflowId),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the session is not known, register again")]

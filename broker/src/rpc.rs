@@ -6,6 +6,7 @@ pub mod task_type;
 pub mod work;
 pub mod worker;
 pub mod worker_service;
+pub mod workflow;
 
 use std::pin::Pin;
 

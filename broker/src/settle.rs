@@ -1,5 +1,7 @@
 //! Group commit out: everything that happens to tasks, from workers and from owners.
 
+use std::iter;
+
 use asyncflow_core::{
     event::{Event, Settle as Ending},
     id::TaskId,
@@ -47,7 +49,10 @@ impl Settle {
             let (store, dispatch) = (store.clone(), dispatch.clone());
             Box::pin(async move {
                 let answers = store.apply(events).await;
-                dispatch.note(answers.iter().flatten().map(|applied| &applied.task));
+                let applied = answers.iter().flatten();
+                dispatch.note(
+                    applied.flat_map(|applied| iter::once(&applied.task).chain(&applied.made)),
+                );
                 answers
             }) as _
         });

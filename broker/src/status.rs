@@ -68,6 +68,14 @@ impl From<RpcError> for Status {
                 let metadata = HashMap::from([("task_id".to_owned(), id.to_string())]);
                 with_metadata(ErrorReason::RequestIdReused, message, metadata)
             }
+            RpcError::WorkflowNotFound(id) => {
+                let (reason, id) = (ErrorReason::WorkflowNotFound, id.to_string());
+                not_found(reason, "workflow", &id, message, HashMap::new())
+            }
+            RpcError::WorkflowRequestIdReused(id) => {
+                let metadata = HashMap::from([("workflow_id".to_owned(), id.to_string())]);
+                with_metadata(ErrorReason::RequestIdReused, message, metadata)
+            }
             RpcError::Refused(refusal) => refused(&refusal, message),
             RpcError::UnknownSession => plain(ErrorReason::UnknownSession, message),
             RpcError::Forbidden(_) | RpcError::NotItsType(_) => {
@@ -155,7 +163,7 @@ fn refused(refusal: &Refusal, message: String) -> Status {
         Refusal::LeaseLost { .. } => plain(ErrorReason::LeaseLost, message),
         Refusal::NotYourLease => plain(ErrorReason::NotYourLease, message),
         // `AlreadyDone` is answered with OK where it can happen; elsewhere nothing can be changed.
-        Refusal::IllegalState { .. } | Refusal::AlreadyDone => {
+        Refusal::IllegalState { .. } | Refusal::OfWorkflow(..) | Refusal::AlreadyDone => {
             plain(ErrorReason::IllegalState, message)
         }
         Refusal::Revision { current } => {

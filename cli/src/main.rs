@@ -2,7 +2,7 @@
 //!
 //! | half | commands | may import |
 //! |---|---|---|
-//! | client | `run`, `task`, `type`, `shard`, `worker list`, `governor status` … | sdk, proto |
+//! | client | `run`, `task`, `workflow`, `type`, `shard`, `worker list` … | sdk, proto |
 //! | archive | `archive`, which asks no server | archive |
 //! | programs | `dev`, `broker`, `worker`, `governor`, `config` | the programs' crates |
 //!
@@ -32,6 +32,7 @@ mod time;
 mod view;
 mod waiting;
 mod worker;
+mod workflow;
 
 use clap::{Parser, Subcommand};
 use error::{CliError, Outcome};
@@ -57,6 +58,7 @@ enum Command {
     Run(Box<run::Args>),
     Task(Box<task::Args>),
     Type(Box<task_type::Args>),
+    Workflow(workflow::Args),
     Shard(shard::Args),
     Archive(archive::Args),
     /// Run a broker
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Run(args) => client(run::execute(*args)),
         Command::Task(args) => client(task::execute(*args)),
         Command::Type(args) => client(task_type::execute(*args)),
+        Command::Workflow(args) => client(workflow::execute(args)),
         Command::Shard(args) => client(shard::execute(args)),
         Command::Archive(args) => client(archive::execute(args)),
         Command::Dev(args) => serve::program(dev::execute(args)),

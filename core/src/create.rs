@@ -1,5 +1,7 @@
 //! How a task begins.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     id::{TaskId, TypeName},
     order::pending_order_ms,
@@ -12,23 +14,38 @@ use crate::{
 };
 
 /// A checked request for a task; what it leaves open comes from the task type.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewTask {
     pub task_type: TypeName,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub user: String,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub name: String,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub priority: Option<i32>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub labels: Labels,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub payload: Content,
     /// What it starts from; empty for most.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub context: Content,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub retry: RetryPatch,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub max_running_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub not_before_ms: Option<i64>,
     /// Unique per user; `None` = the client does not mind duplicates.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub request_id: Option<String>,
     /// Of the call that creates it; 32 hexadecimal digits, or empty.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub trace_id: String,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl NewTask {
@@ -79,6 +96,7 @@ impl NewTask {
             claim_time_ms: None,
             start_time_ms: None,
             finish_time_ms: None,
+            member: None,
         };
         let body = TaskBody {
             payload: self.payload,

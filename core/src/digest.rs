@@ -11,6 +11,7 @@ use crate::{
     event::{RetryHint, Settle},
     filter::Filter,
     task::{Content, Labels},
+    workflow::definition::NewWorkflow,
 };
 
 /// The digest of the call that ends an attempt. Never 0, which stands for "not ended by a call".
@@ -52,6 +53,18 @@ pub fn new_task(new: &NewTask) -> i64 {
         .int(new.retry.max_interval_ms)
         .int(new.max_running_ms)
         .int(new.not_before_ms)
+        .finish()
+}
+
+/// The digest of a request for a workflow, without its user and request id.
+pub fn new_workflow(new: &NewWorkflow) -> i64 {
+    // Texts, lists and maps with text keys always encode.
+    let flow = serde_json::to_string(&new.flow).unwrap_or_default();
+    Fields::of("new workflow")
+        .text(&new.name)
+        .labels(&new.labels)
+        .content(&new.input)
+        .text(&flow)
         .finish()
 }
 

@@ -97,6 +97,8 @@ reasons! {
     UnknownTaskType "UNKNOWN_TASK_TYPE" NotFound Pointless,
     /// There is no such task, or the caller may not see it.
     TaskNotFound "TASK_NOT_FOUND" NotFound Pointless,
+    /// There is no such workflow, or the caller may not see it.
+    WorkflowNotFound "WORKFLOW_NOT_FOUND" NotFound Pointless,
     /// The table that held the task was dropped when its retention was over.
     Expired "EXPIRED" NotFound Pointless,
     /// A task type of this name is already registered.

@@ -7,6 +7,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// 2024-01-01T00:00:00Z in Unix milliseconds, where the time part of a key starts.
 pub const EPOCH_MS: i64 = 1_704_067_200_000;
 const NODE_BITS: u32 = 10;
@@ -18,7 +20,8 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 pub const TYPE_NAME_BYTES_MAX: usize = 40;
 
 /// A checked name of a task type: `[a-z][a-z0-9_]{0,39}`. Table names are built from nothing else.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct TypeName(std::sync::Arc<str>);
 
 /// A text that is not a task type's name or not a task id.
@@ -30,6 +33,8 @@ pub enum IdError {
     TypeName,
     #[error("a task id is <type>-<shard>-<13 characters>, e.g. train-1-0c5wzq8a7r2kd")]
     TaskId,
+    #[error("a workflow id is wf-<13 characters>, e.g. wf-0c5wzq8a7r2kd")]
+    WorkflowId,
 }
 
 impl TypeName {
@@ -56,6 +61,19 @@ impl TypeName {
 impl fmt::Display for TypeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl From<TypeName> for String {
+    fn from(name: TypeName) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
+impl TryFrom<String> for TypeName {
+    type Error = IdError;
+    fn try_from(name: String) -> Result<Self, IdError> {
+        Self::new(&name)
     }
 }
 
@@ -90,14 +108,40 @@ impl TaskId {
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [b'0'; KEY_CHARS];
-        let mut rest = self.key as u64;
-        for slot in text.iter_mut().rev() {
-            *slot = ALPHABET[(rest & 31) as usize];
-            rest >>= 5;
-        }
         write!(f, "{}-{}-", self.shard.task_type, self.shard.number)?;
-        text.iter().try_for_each(|&byte| fmt::Write::write_char(f, byte as char))
+        write_key(self.key, f)
+    }
+}
+
+fn write_key(key: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut text = [b'0'; KEY_CHARS];
+    let mut rest = key as u64;
+    for slot in text.iter_mut().rev() {
+        *slot = ALPHABET[(rest & 31) as usize];
+        rest >>= 5;
+    }
+    text.iter().try_for_each(|&byte| fmt::Write::write_char(f, byte as char))
+}
+
+/// A workflow's id, `wf-<13 characters>`: a key like those of tasks, so ids order by time of
+/// creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkflowId(pub i64);
+
+impl fmt::Display for WorkflowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wf-")?;
+        write_key(self.0, f)
+    }
+}
+
+impl FromStr for WorkflowId {
+    type Err = IdError;
+
+    /// Accepts exactly what `Display` prints.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let key = text.strip_prefix("wf-").and_then(parse_key);
+        key.map(Self).ok_or(IdError::WorkflowId)
     }
 }
 

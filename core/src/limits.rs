@@ -26,6 +26,15 @@ pub const RETRIES_MAX: i32 = 1_000;
 pub const DURATION_MS_MAX: i64 = 365 * 24 * 3_600 * 1_000;
 /// `not_before` may lie at most this far ahead: ten years.
 pub const NOT_BEFORE_AHEAD_MS_MAX: i64 = 10 * DURATION_MS_MAX;
+/// Nodes of a workflow, members of its groups counted.
+pub const FLOW_NODES_MAX: usize = 10_000;
+/// Nodes of a workflow that wait for each other in a row.
+pub const FLOW_DEPTH_MAX: usize = 1_000;
+/// Workflows within workflows.
+pub const FLOW_NESTING_MAX: usize = 16;
+/// What a workflow is created with.
+pub const FLOW_INPUT_BYTES_MAX: usize = 1_024 * 1_024;
+pub const NODE_NAME_BYTES_MAX: usize = 64;
 pub const BATCH_TASKS_MAX: usize = 1_000;
 pub const PAGE_SIZE_DEFAULT: i32 = 50;
 pub const PAGE_SIZE_MAX: i32 = 1_000;

@@ -1,5 +1,7 @@
 //! Retry budgets and back-off: 1, 2, 4, 8 … times the interval, capped.
 
+use serde::{Deserialize, Serialize};
+
 /// How often and how soon a failed task is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -12,10 +14,13 @@ pub struct RetryPolicy {
 }
 
 /// A change of some fields of a policy; `None` leaves a field as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryPatch {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_interval_ms: Option<i64>,
 }
 

@@ -6,15 +6,22 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use crate::{id::TaskId, reason::FailureReason, retry::RetryPolicy, state::TaskState};
+use crate::{
+    id::{TaskId, WorkflowId},
+    reason::FailureReason,
+    retry::RetryPolicy,
+    state::TaskState,
+};
 
 /// Labels of a task: at most `limits::LABELS_MAX`, ordered so that equal sets encode equally.
 pub type Labels = BTreeMap<String, String>;
 
 /// Bytes that asyncflow carries but never looks into, with their media type.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
+    #[serde(with = "crate::text_or_base64")]
     pub data: Bytes,
     /// A media type, e.g. `application/json`; empty when the client gave none.
     pub content_type: String,
@@ -97,6 +104,30 @@ pub struct Task {
     /// task is only handed out.
     pub start_time_ms: Option<i64>,
     pub finish_time_ms: Option<i64>,
+    /// The workflow that it is a part of. Never changes.
+    pub member: Option<Member>,
+}
+
+/// Where in a workflow a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub workflow: WorkflowId,
+    pub node: u32,
+    /// Which of the node's items, from 0.
+    pub item: u32,
+}
+
+impl Member {
+    /// Node and item in one number, as they are stored.
+    pub fn place(&self) -> i64 {
+        (i64::from(self.node) << 32) | i64::from(self.item)
+    }
+
+    /// The member with this stored place; `None` for key 0, which is no workflow's.
+    pub fn at(workflow: i64, place: i64) -> Option<Self> {
+        let (node, item) = ((place >> 32) as u32, place as u32);
+        (workflow != 0).then_some(Self { workflow: WorkflowId(workflow), node, item })
+    }
 }
 
 /// The large values of a task.

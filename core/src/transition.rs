@@ -26,6 +26,7 @@ mod settle;
 
 use crate::{
     event::Event,
+    id::WorkflowId,
     reason::FailureReason,
     state::TaskState,
     task::{Attempt, Content, Labels, ResultChange, Task},
@@ -61,6 +62,9 @@ pub enum Refusal {
     /// The state has no edge for this event.
     #[error("a task in state {state} cannot be {verb}")]
     IllegalState { state: TaskState, verb: &'static str },
+    /// It is up to the workflow that the task is a part of.
+    #[error("the task is a part of workflow {0} and cannot be {1} by itself")]
+    OfWorkflow(WorkflowId, &'static str),
     /// The context was saved by somebody else since it was read.
     #[error("the context's version is {current}")]
     ContextVersion { current: i64 },

@@ -17,3 +17,4 @@ pub mod task_type;
 pub mod text;
 pub mod time;
 pub mod work;
+pub mod workflow;

@@ -129,6 +129,63 @@ ALTER TABLE task_types ADD COLUMN result_retention_ms BIGINT NOT NULL DEFAULT 0;
 
 ALTER TABLE task_types ADD COLUMN archive SMALLINT NOT NULL DEFAULT 0;
 
+CREATE TABLE IF NOT EXISTS workflows (
+  id BIGINT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  name VARCHAR(128) NOT NULL,
+  trace_id VARCHAR(32) NOT NULL,
+  state SMALLINT NOT NULL,
+  revision BIGINT NOT NULL,
+  nodes INT NOT NULL,
+  succeeded INT NOT NULL,
+  failed INT NOT NULL,
+  cancelled INT NOT NULL,
+  skipped INT NOT NULL,
+  parent_key BIGINT NOT NULL,
+  parent_place BIGINT NOT NULL,
+  request_id VARCHAR(128),
+  digest BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  finish_time_ms BIGINT NOT NULL,
+  message TEXT,
+  definition LONGBLOB NOT NULL,
+  input LONGBLOB NOT NULL,
+  input_type VARCHAR(128) NOT NULL,
+  labels TEXT NOT NULL,
+  PRIMARY KEY (id),
+  UNIQUE KEY workflows_request (user_name, request_id),
+  KEY workflows_owner (user_name, parent_key, id),
+  KEY workflows_top (parent_key, id),
+  KEY workflows_finish (finish_time_ms)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
+CREATE TABLE IF NOT EXISTS workflow_nodes (
+  workflow_key BIGINT NOT NULL,
+  node INT NOT NULL,
+  state SMALLINT NOT NULL,
+  items INT NOT NULL,
+  started INT NOT NULL,
+  need_succeeded INT NOT NULL,
+  need_failed INT NOT NULL,
+  need_cancelled INT NOT NULL,
+  need_skipped INT NOT NULL,
+  succeeded INT NOT NULL,
+  failed INT NOT NULL,
+  cancelled INT NOT NULL,
+  skipped INT NOT NULL,
+  message TEXT,
+  PRIMARY KEY (workflow_key, node)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
+CREATE TABLE IF NOT EXISTS workflow_items (
+  workflow_key BIGINT NOT NULL,
+  place BIGINT NOT NULL,
+  task_id VARCHAR(80) NOT NULL,
+  child_key BIGINT NOT NULL,
+  PRIMARY KEY (workflow_key, place)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (
@@ -166,6 +223,8 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   claim_time_ms BIGINT NOT NULL DEFAULT 0,
   start_time_ms BIGINT NOT NULL DEFAULT 0,
   finish_time_ms BIGINT NOT NULL DEFAULT 0,
+  workflow_key BIGINT NOT NULL DEFAULT 0,
+  workflow_place BIGINT NOT NULL DEFAULT 0,
   payload LONGBLOB NOT NULL,
   payload_type VARCHAR(128) NOT NULL,
   context LONGBLOB NOT NULL,

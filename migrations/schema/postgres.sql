@@ -135,6 +135,67 @@ ALTER TABLE task_types ADD COLUMN result_retention_ms BIGINT NOT NULL DEFAULT 0;
 
 ALTER TABLE task_types ADD COLUMN archive SMALLINT NOT NULL DEFAULT 0;
 
+CREATE TABLE IF NOT EXISTS workflows (
+  id BIGINT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  name VARCHAR(128) NOT NULL,
+  trace_id VARCHAR(32) NOT NULL,
+  state SMALLINT NOT NULL,
+  revision BIGINT NOT NULL,
+  nodes INTEGER NOT NULL,
+  succeeded INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  cancelled INTEGER NOT NULL,
+  skipped INTEGER NOT NULL,
+  parent_key BIGINT NOT NULL,
+  parent_place BIGINT NOT NULL,
+  request_id VARCHAR(128),
+  digest BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  finish_time_ms BIGINT NOT NULL,
+  message TEXT,
+  definition BYTEA NOT NULL,
+  input BYTEA NOT NULL,
+  input_type VARCHAR(128) NOT NULL,
+  labels TEXT NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS workflows_request ON workflows (user_name, request_id);
+
+CREATE INDEX IF NOT EXISTS workflows_owner ON workflows (user_name, parent_key, id);
+
+CREATE INDEX IF NOT EXISTS workflows_top ON workflows (parent_key, id);
+
+CREATE INDEX IF NOT EXISTS workflows_finish ON workflows (finish_time_ms);
+
+CREATE TABLE IF NOT EXISTS workflow_nodes (
+  workflow_key BIGINT NOT NULL,
+  node INTEGER NOT NULL,
+  state SMALLINT NOT NULL,
+  items INTEGER NOT NULL,
+  started INTEGER NOT NULL,
+  need_succeeded INTEGER NOT NULL,
+  need_failed INTEGER NOT NULL,
+  need_cancelled INTEGER NOT NULL,
+  need_skipped INTEGER NOT NULL,
+  succeeded INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  cancelled INTEGER NOT NULL,
+  skipped INTEGER NOT NULL,
+  message TEXT,
+  PRIMARY KEY (workflow_key, node)
+);
+
+CREATE TABLE IF NOT EXISTS workflow_items (
+  workflow_key BIGINT NOT NULL,
+  place BIGINT NOT NULL,
+  task_id VARCHAR(80) NOT NULL,
+  child_key BIGINT NOT NULL,
+  PRIMARY KEY (workflow_key, place)
+);
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (
@@ -172,6 +233,8 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   claim_time_ms BIGINT NOT NULL DEFAULT 0,
   start_time_ms BIGINT NOT NULL DEFAULT 0,
   finish_time_ms BIGINT NOT NULL DEFAULT 0,
+  workflow_key BIGINT NOT NULL DEFAULT 0,
+  workflow_place BIGINT NOT NULL DEFAULT 0,
   payload BYTEA NOT NULL,
   payload_type VARCHAR(128) NOT NULL,
   context BYTEA NOT NULL,

@@ -135,6 +135,67 @@ ALTER TABLE task_types ADD COLUMN result_retention_ms INTEGER NOT NULL DEFAULT 0
 
 ALTER TABLE task_types ADD COLUMN archive INTEGER NOT NULL DEFAULT 0;
 
+CREATE TABLE IF NOT EXISTS workflows (
+  id INTEGER NOT NULL,
+  user_name TEXT NOT NULL,
+  name TEXT NOT NULL,
+  trace_id TEXT NOT NULL,
+  state INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  nodes INTEGER NOT NULL,
+  succeeded INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  cancelled INTEGER NOT NULL,
+  skipped INTEGER NOT NULL,
+  parent_key INTEGER NOT NULL,
+  parent_place INTEGER NOT NULL,
+  request_id TEXT,
+  digest INTEGER NOT NULL,
+  create_time_ms INTEGER NOT NULL,
+  update_time_ms INTEGER NOT NULL,
+  finish_time_ms INTEGER NOT NULL,
+  message TEXT,
+  definition BLOB NOT NULL,
+  input BLOB NOT NULL,
+  input_type TEXT NOT NULL,
+  labels TEXT NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS workflows_request ON workflows (user_name, request_id);
+
+CREATE INDEX IF NOT EXISTS workflows_owner ON workflows (user_name, parent_key, id);
+
+CREATE INDEX IF NOT EXISTS workflows_top ON workflows (parent_key, id);
+
+CREATE INDEX IF NOT EXISTS workflows_finish ON workflows (finish_time_ms);
+
+CREATE TABLE IF NOT EXISTS workflow_nodes (
+  workflow_key INTEGER NOT NULL,
+  node INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  items INTEGER NOT NULL,
+  started INTEGER NOT NULL,
+  need_succeeded INTEGER NOT NULL,
+  need_failed INTEGER NOT NULL,
+  need_cancelled INTEGER NOT NULL,
+  need_skipped INTEGER NOT NULL,
+  succeeded INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  cancelled INTEGER NOT NULL,
+  skipped INTEGER NOT NULL,
+  message TEXT,
+  PRIMARY KEY (workflow_key, node)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS workflow_items (
+  workflow_key INTEGER NOT NULL,
+  place INTEGER NOT NULL,
+  task_id TEXT NOT NULL,
+  child_key INTEGER NOT NULL,
+  PRIMARY KEY (workflow_key, place)
+) WITHOUT ROWID;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (
@@ -172,6 +233,8 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   claim_time_ms INTEGER NOT NULL DEFAULT 0,
   start_time_ms INTEGER NOT NULL DEFAULT 0,
   finish_time_ms INTEGER NOT NULL DEFAULT 0,
+  workflow_key INTEGER NOT NULL DEFAULT 0,
+  workflow_place INTEGER NOT NULL DEFAULT 0,
   payload BLOB NOT NULL,
   payload_type TEXT NOT NULL,
   context BLOB NOT NULL,

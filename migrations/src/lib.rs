@@ -8,6 +8,7 @@ pub mod ddl;
 mod m0001_registry;
 mod m0002_shard_life;
 mod m0003_owner_index;
+mod m0004_workflows;
 pub mod shard;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_registry::Migration),
             Box::new(m0002_shard_life::Migration),
             Box::new(m0003_owner_index::Migration),
+            Box::new(m0004_workflows::Migration),
         ]
     }
 }
@@ -54,5 +56,6 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
 pub fn schema(backend: ddl::Backend) -> Vec<String> {
     let tables = m0001_registry::tables();
     let tables = tables.iter().flat_map(|table| table.statements(backend));
-    tables.chain(m0002_shard_life::statements(backend)).collect()
+    let tables = tables.chain(m0002_shard_life::statements(backend));
+    tables.chain(m0004_workflows::statements(backend)).collect()
 }

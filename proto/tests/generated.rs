@@ -6,8 +6,9 @@ use std::{fs, path::Path};
 
 use prost::Message;
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 6] = [
     "asyncflow/v1/task.proto",
+    "asyncflow/v1/workflow.proto",
     "asyncflow/v1/broker_service.proto",
     "asyncflow/v1/worker_service.proto",
     "asyncflow/v1/attempt_service.proto",

@@ -23,6 +23,7 @@ use crate::{
     task::Leases,
     task_type::TypeCache,
     wake::Wake,
+    workflow::KnownFlows,
 };
 
 /// A lock wait ends after this long; the transaction is then repeated.
@@ -65,6 +66,7 @@ struct Inner {
     shards: ShardCache,
     turns: Turns,
     leases: Leases,
+    flows: KnownFlows,
     wake: Wake,
     locks: Locks,
 }
@@ -101,6 +103,7 @@ impl Store {
             shards: ShardCache::new(&wake),
             turns: Turns::default(),
             leases: Leases::default(),
+            flows: KnownFlows::default(),
             wake,
             locks,
         })))
@@ -204,6 +207,10 @@ impl Store {
 
     pub(crate) fn leases(&self) -> &Leases {
         &self.0.leases
+    }
+
+    pub(crate) fn flows(&self) -> &KnownFlows {
+        &self.0.flows
     }
 
     pub(crate) fn turns(&self) -> &Turns {

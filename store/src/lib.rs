@@ -35,6 +35,7 @@ pub mod testing;
 mod txn;
 pub mod wake;
 mod worker;
+mod workflow;
 
 pub use backend::Backend;
 pub use change::{Change, ChangeRow, ChangeTail};
@@ -54,3 +55,7 @@ pub use task::{
     Page, Parts, ResultMarks, Taker,
 };
 pub use worker::{Registered, Registration, Touch, WorkerRow};
+pub use workflow::{
+    CreateWorkflowError, CreatedWorkflow, ItemIs, Workflow, WorkflowItem, WorkflowNode,
+    WorkflowView,
+};

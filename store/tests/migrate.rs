@@ -1,9 +1,11 @@
 //! Databases of older versions become like new ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use asyncflow_core::id::TypeName;
+use std::sync::Arc;
+
+use asyncflow_core::{create::NewTask, id::TypeName, retry::RetryPatch, task::Content};
 use asyncflow_store::{
-    Store, StoreOptions,
+    Create, Parts, Store, StoreOptions,
     testing::{SqliteFile, fresh_database, mariadb, postgres},
 };
 use sea_orm::{ConnectionTrait, Database, DbBackend};
@@ -33,17 +35,60 @@ async fn the_index_on_the_user_is_made_anew(url: &str) {
     store.close().await;
 }
 
+/// As a version before the step `m0004` left it: a task knew of no workflow.
+async fn tasks_of_before_are_parts_of_no_workflow(url: &str) {
+    let store = Store::connect(&StoreOptions::new(url)).await.unwrap();
+    store.migrate().await.unwrap();
+    let name: TypeName = "work".parse().unwrap();
+    let task_type = Arc::new(store.ensure_type(&name).await.unwrap());
+    let new = NewTask {
+        task_type: name,
+        user: "ann".into(),
+        name: "old".into(),
+        priority: None,
+        labels: Default::default(),
+        payload: Content::default(),
+        context: Content::default(),
+        retry: RetryPatch::default(),
+        max_running_ms: None,
+        not_before_ms: None,
+        request_id: None,
+        trace_id: String::new(),
+    };
+    let created = store.insert(vec![Create { new, task_type }]).await.remove(0).unwrap();
+    let db = Database::connect(url).await.unwrap();
+    for statement in [
+        "ALTER TABLE t_work_1 DROP COLUMN workflow_key",
+        "ALTER TABLE t_work_1 DROP COLUMN workflow_place",
+        "DROP TABLE workflows",
+        "DELETE FROM seaql_migrations WHERE version = 'm0004_workflows'",
+    ] {
+        db.execute_unprepared(statement).await.unwrap();
+    }
+    store.migrate().await.unwrap();
+    // What a connection had prepared before is of the other table.
+    store.close().await;
+    let store = Store::connect(&StoreOptions::new(url)).await.unwrap();
+    let task = store.get(&created.task.id, Parts::NONE).await.unwrap().task;
+    assert_eq!((task.name.as_str(), task.member), ("old", None));
+    assert!(store.list_workflows(None, None, 10).await.unwrap().is_empty());
+    store.close().await;
+}
+
 #[tokio::test]
 async fn on_sqlite() {
     the_index_on_the_user_is_made_anew(&SqliteFile::new().url()).await;
+    tasks_of_before_are_parts_of_no_workflow(&SqliteFile::new().url()).await;
 }
 
 #[tokio::test]
 async fn on_mariadb() {
     the_index_on_the_user_is_made_anew(&fresh_database(mariadb()).await).await;
+    tasks_of_before_are_parts_of_no_workflow(&fresh_database(mariadb()).await).await;
 }
 
 #[tokio::test]
 async fn on_postgres() {
     the_index_on_the_user_is_made_anew(&fresh_database(postgres()).await).await;
+    tasks_of_before_are_parts_of_no_workflow(&fresh_database(postgres()).await).await;
 }

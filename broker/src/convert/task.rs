@@ -47,6 +47,7 @@ pub fn basic(task: Task) -> v1::Task {
         due_time: due_ms.map(timestamp),
         etag: etag::of(task.revision),
         trace_id: task.trace_id,
+        workflow_id: task.member.map(|member| member.workflow.to_string()).unwrap_or_default(),
         ..v1::Task::default()
     }
 }

@@ -6,7 +6,7 @@ use asyncflow_core::access::{Principal, Verb};
 use asyncflow_proto::v1::{self, broker_service_server::BrokerService};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{BoxStream, admit, task, task_type, trace_id, worker};
+use super::{BoxStream, admit, task, task_type, trace_id, worker, workflow};
 use crate::{broker::Broker, error::RpcError};
 
 /// What owners of tasks call.
@@ -196,6 +196,48 @@ impl BrokerService for BrokerApi {
     ) -> Answer<v1::UpdateTaskTypeResponse> {
         let (_, request) = configure(request)?;
         answer(task_type::update_task_type::update_task_type(&self.0, request).await)
+    }
+
+    async fn create_workflow(
+        &self,
+        request: Request<v1::CreateWorkflowRequest>,
+    ) -> Answer<v1::CreateWorkflowResponse> {
+        let trace_id = trace_id(&request);
+        let (caller, request) = write(request)?;
+        let verb = workflow::create_workflow::create_workflow;
+        answer(verb(&self.0, &caller, &trace_id, request).await)
+    }
+
+    async fn get_workflow(
+        &self,
+        request: Request<v1::GetWorkflowRequest>,
+    ) -> Answer<v1::GetWorkflowResponse> {
+        let (_, request) = read(request)?;
+        answer(workflow::get_workflow::get_workflow(&self.0, request).await)
+    }
+
+    async fn list_workflows(
+        &self,
+        request: Request<v1::ListWorkflowsRequest>,
+    ) -> Answer<v1::ListWorkflowsResponse> {
+        let (_, request) = read(request)?;
+        answer(workflow::list_workflows::list_workflows(&self.0, request).await)
+    }
+
+    async fn list_workflow_items(
+        &self,
+        request: Request<v1::ListWorkflowItemsRequest>,
+    ) -> Answer<v1::ListWorkflowItemsResponse> {
+        let (_, request) = read(request)?;
+        answer(workflow::list_workflow_items::list_workflow_items(&self.0, request).await)
+    }
+
+    async fn cancel_workflow(
+        &self,
+        request: Request<v1::CancelWorkflowRequest>,
+    ) -> Answer<v1::CancelWorkflowResponse> {
+        let (_, request) = write(request)?;
+        answer(workflow::cancel_workflow::cancel_workflow(&self.0, request).await)
     }
 
     async fn list_workers(

@@ -13,3 +13,4 @@ mod stream_create_tasks;
 mod trace;
 mod watch;
 mod work;
+mod workflow;

@@ -14,6 +14,7 @@ pub mod shard;
 pub mod task;
 pub mod task_type;
 pub mod worker;
+pub mod workflow;
 
 /// `TASK_STATE_RUNNING` → `RUNNING`; a number that this program does not know stays a number.
 fn enum_name(known: Result<&'static str, i32>, prefix: &str) -> String {

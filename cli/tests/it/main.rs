@@ -12,3 +12,4 @@ mod task;
 mod task_type;
 mod usage;
 mod worker;
+mod workflow;

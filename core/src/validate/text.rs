@@ -1,8 +1,10 @@
 //! Texts: bounded in bytes, without control characters, sometimes of one alphabet.
 
+use std::str::FromStr;
+
 use super::at::At;
 use crate::{
-    id::{TaskId, TypeName},
+    id::{IdError, TaskId, TypeName, WorkflowId},
     violation::{Violations, shown},
 };
 
@@ -72,6 +74,19 @@ pub fn type_name(value: &str, at: At<'_>, violations: &mut Violations) -> Option
 
 /// The id of a task.
 pub fn task_id(value: &str, at: At<'_>, violations: &mut Violations) -> Option<TaskId> {
+    id(value, at, violations)
+}
+
+/// The id of a workflow.
+pub fn workflow_id(value: &str, at: At<'_>, violations: &mut Violations) -> Option<WorkflowId> {
+    id(value, at, violations)
+}
+
+fn id<T: FromStr<Err = IdError>>(
+    value: &str,
+    at: At<'_>,
+    violations: &mut Violations,
+) -> Option<T> {
     match value.parse() {
         Ok(id) => Some(id),
         Err(error) => {

@@ -112,6 +112,11 @@ impl<W> Graph<W> {
         Ok(Self { nodes, successors, depth, policy })
     }
 
+    /// Its nodes, in the order of their numbers.
+    pub fn into_nodes(self) -> Vec<Node<W>> {
+        self.nodes
+    }
+
     /// The node with this number.
     pub fn node(&self, at: u32) -> &Node<W> {
         &self.nodes[at as usize]

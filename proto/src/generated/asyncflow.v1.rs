@@ -224,6 +224,9 @@ pub struct Task {
     /// itself would be.
     #[prost(bool, tag = "32")]
     pub result_expired: bool,
+    /// The workflow that it is an item of; empty for most.
+    #[prost(string, tag = "33")]
+    pub workflow_id: ::prost::alloc::string::String,
 }
 /// One attempt to run a task.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -533,6 +536,546 @@ impl AttemptOutcome {
             "ATTEMPT_OUTCOME_CANCELLED" => Some(Self::Cancelled),
             "ATTEMPT_OUTCOME_RELEASED" => Some(Self::Released),
             "ATTEMPT_OUTCOME_LOST" => Some(Self::Lost),
+            _ => None,
+        }
+    }
+}
+/// What becomes of a workflow, or of a node with several items, when a part of it does not succeed.
+/// Without any field: the rest is cancelled at once, and the whole fails.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FailurePolicy {
+    /// What else.
+    #[prost(oneof = "failure_policy::Policy", tags = "1, 2")]
+    pub policy: ::core::option::Option<failure_policy::Policy>,
+}
+/// Nested message and enum types in `FailurePolicy`.
+pub mod failure_policy {
+    /// What else.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Policy {
+        /// The rest goes on where it can; the whole fails when all has ended.
+        #[prost(bool, tag = "1")]
+        Continue(bool),
+        /// The whole succeeds if so many parts do; as soon as that cannot be any more the rest is
+        /// cancelled. 1 to 10,000, for a map to 100,000.
+        #[prost(uint32, tag = "2")]
+        AtLeast(u32),
+    }
+}
+/// One step of a workflow: a task, or what is made of several.
+///
+/// `run_if` and `input` are expressions in CEL, at most 4,096 bytes. They may name `input` (that of
+/// the workflow), `prev` (the result of the node that this one depends on; of several, a map by
+/// their names; of none, `input`) and `nodes` (a map by their names, with `state`, `result`,
+/// `message` and the counts `succeeded`, `failed`, `cancelled`). Results are read as JSON where they
+/// are JSON, else as text.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WorkflowNode {
+    /// 1 to 64 characters of A-Z a-z 0-9 . _ -, unique among its neighbours. May be empty in a chain,
+    /// group, chord or map, which count their parts.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Names of other nodes of the same list. Must be empty for parts of a chain, group, chord or map.
+    #[prost(string, repeated, tag = "2")]
+    pub depends_on: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Default ALL_SUCCEEDED.
+    #[prost(enumeration = "EdgeCondition", tag = "3")]
+    pub when: i32,
+    /// A condition that must hold when the node's turn has come; otherwise it is SKIPPED. One that
+    /// cannot be evaluated fails the node.
+    #[prost(string, tag = "4")]
+    pub run_if: ::prost::alloc::string::String,
+    /// The input: the payload of a task; for a command, a map of `args` (which takes the place of its
+    /// own) and `environment` (which is added to its own). It may name `payload` too, the task's own,
+    /// and in a map `item` and `index`. Without it, a task that has a payload keeps it; one without
+    /// gets what came before as its payload, and a command as the variable `ASYNCFLOW_INPUT`, if it is
+    /// text of at most 32 KiB.
+    #[prost(string, tag = "5")]
+    pub input: ::prost::alloc::string::String,
+    /// What it does. Required.
+    #[prost(oneof = "workflow_node::Work", tags = "6, 7, 8, 9, 10, 11")]
+    pub work: ::core::option::Option<workflow_node::Work>,
+}
+/// Nested message and enum types in `WorkflowNode`.
+pub mod workflow_node {
+    /// What it does. Required.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Work {
+        /// One task. `user` and `request_id` are those of the workflow.
+        #[prost(message, tag = "6")]
+        Task(super::TaskSpec),
+        /// One after the other.
+        #[prost(message, tag = "7")]
+        Chain(super::WorkflowChain),
+        /// Side by side. The result is the list of their results.
+        #[prost(message, tag = "8")]
+        Group(super::WorkflowGroup),
+        /// Side by side, and when all have ended well, one more, exactly once.
+        #[prost(message, tag = "9")]
+        Chord(::prost::alloc::boxed::Box<super::WorkflowChord>),
+        /// The same for each item of a list.
+        #[prost(message, tag = "10")]
+        Map(::prost::alloc::boxed::Box<super::WorkflowMap>),
+        /// A workflow of its own.
+        #[prost(message, tag = "11")]
+        Flow(super::WorkflowFlow),
+    }
+}
+/// Nodes one after the other: each gets the result of the one before it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WorkflowChain {
+    /// At least one.
+    #[prost(message, repeated, tag = "1")]
+    pub steps: ::prost::alloc::vec::Vec<WorkflowNode>,
+}
+/// Nodes side by side.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WorkflowGroup {
+    /// At least one.
+    #[prost(message, repeated, tag = "1")]
+    pub members: ::prost::alloc::vec::Vec<WorkflowNode>,
+    /// Most of them that run at once; 0 = any number.
+    #[prost(int32, tag = "2")]
+    pub max_parallel: i32,
+    /// Default: the others are cancelled when one does not succeed.
+    #[prost(message, optional, tag = "3")]
+    pub policy: ::core::option::Option<FailurePolicy>,
+}
+/// A group, and one node behind it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WorkflowChord {
+    /// At least one.
+    #[prost(message, repeated, tag = "1")]
+    pub members: ::prost::alloc::vec::Vec<WorkflowNode>,
+    /// Gets the list of their results; starts by its own `when`.
+    #[prost(message, optional, boxed, tag = "2")]
+    pub callback: ::core::option::Option<::prost::alloc::boxed::Box<WorkflowNode>>,
+    /// Most of the members that run at once; 0 = any number.
+    #[prost(int32, tag = "3")]
+    pub max_parallel: i32,
+    /// Default: the others are cancelled when one does not succeed.
+    #[prost(message, optional, tag = "4")]
+    pub policy: ::core::option::Option<FailurePolicy>,
+}
+/// The same for each item of a list.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WorkflowMap {
+    /// An expression for the list, e.g. `input.files` or `prev`. At most 100,000 items.
+    #[prost(string, tag = "1")]
+    pub over: ::prost::alloc::string::String,
+    /// What is done for each; without an `input` of its own it gets the item. Required.
+    #[prost(message, optional, boxed, tag = "2")]
+    pub each: ::core::option::Option<::prost::alloc::boxed::Box<WorkflowNode>>,
+    /// What is done when all have ended well, with the list of their results.
+    #[prost(message, optional, boxed, tag = "3")]
+    pub reduce: ::core::option::Option<::prost::alloc::boxed::Box<WorkflowNode>>,
+    /// Most of the items that run at once; 0 = any number.
+    #[prost(int32, tag = "4")]
+    pub max_parallel: i32,
+    /// Default: the others are cancelled when one does not succeed.
+    #[prost(message, optional, tag = "5")]
+    pub policy: ::core::option::Option<FailurePolicy>,
+}
+/// Nodes that wait for each other.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WorkflowFlow {
+    /// At least one; 10,000 in a workflow, members of groups counted, and at most 1,000 in a row.
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<WorkflowNode>,
+    /// Default: the rest is cancelled when one does not succeed.
+    #[prost(message, optional, tag = "2")]
+    pub policy: ::core::option::Option<FailurePolicy>,
+}
+/// What a client asks for when it creates a workflow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WorkflowSpec {
+    /// What people call it; at most 128 bytes.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Who owns it; at most 64 bytes. Default: the caller; only administrators may name another.
+    #[prost(string, tag = "2")]
+    pub user: ::prost::alloc::string::String,
+    /// At most 32; keys `\[a-z0-9_./-\]` up to 63 bytes, values up to 255 bytes.
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// What its first nodes get; at most 1 MiB.
+    #[prost(message, optional, tag = "4")]
+    pub input: ::core::option::Option<Content>,
+    /// At least one; 10,000 in a workflow, members of groups counted, and at most 1,000 in a row.
+    #[prost(message, repeated, tag = "5")]
+    pub nodes: ::prost::alloc::vec::Vec<WorkflowNode>,
+    /// Default: the rest is cancelled when one does not succeed.
+    #[prost(message, optional, tag = "6")]
+    pub policy: ::core::option::Option<FailurePolicy>,
+}
+/// How many ended, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkflowTally {
+    /// Ended well.
+    #[prost(int32, tag = "1")]
+    pub succeeded: i32,
+    /// Failed.
+    #[prost(int32, tag = "2")]
+    pub failed: i32,
+    /// Were cancelled.
+    #[prost(int32, tag = "3")]
+    pub cancelled: i32,
+    /// Were not needed.
+    #[prost(int32, tag = "4")]
+    pub skipped: i32,
+}
+/// A workflow. All fields are set by the server.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Workflow {
+    /// `wf-<13 characters>`.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// What people call it.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Who owns it.
+    #[prost(string, tag = "3")]
+    pub user: ::prost::alloc::string::String,
+    /// Labels.
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The state.
+    #[prost(enumeration = "WorkflowState", tag = "5")]
+    pub state: i32,
+    /// How many nodes it has: chains, chords and maps are several.
+    #[prost(int32, tag = "6")]
+    pub node_count: i32,
+    /// How many of its nodes ended, and how.
+    #[prost(message, optional, tag = "7")]
+    pub ended: ::core::option::Option<WorkflowTally>,
+    /// Why it failed, where a node could not be started.
+    #[prost(string, tag = "8")]
+    pub message: ::prost::alloc::string::String,
+    /// The workflow of which it is an item; empty for most.
+    #[prost(string, tag = "9")]
+    pub parent_workflow_id: ::prost::alloc::string::String,
+    /// When it was created.
+    #[prost(message, optional, tag = "10")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it last changed.
+    #[prost(message, optional, tag = "11")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it ended.
+    #[prost(message, optional, tag = "12")]
+    pub finish_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The trace id of the call that created it.
+    #[prost(string, tag = "13")]
+    pub trace_id: ::prost::alloc::string::String,
+}
+/// A node of a workflow as it is now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkflowNodeStatus {
+    /// Its name; the parts of a chain, chord or map have names behind that of the whole, such as
+    /// `train/members`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The names of those that it depends on.
+    #[prost(string, repeated, tag = "2")]
+    pub depends_on: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When it starts.
+    #[prost(enumeration = "EdgeCondition", tag = "3")]
+    pub when: i32,
+    /// The state.
+    #[prost(enumeration = "WorkflowNodeState", tag = "4")]
+    pub state: i32,
+    /// How many items it has: 1 for a single task, 0 before it is started.
+    #[prost(int32, tag = "5")]
+    pub item_count: i32,
+    /// How many of them were started.
+    #[prost(int32, tag = "6")]
+    pub started_count: i32,
+    /// How many of them ended, and how.
+    #[prost(message, optional, tag = "7")]
+    pub ended: ::core::option::Option<WorkflowTally>,
+    /// Why it, or an item of it, could not be started.
+    #[prost(string, tag = "8")]
+    pub message: ::prost::alloc::string::String,
+}
+/// An item of a node that was started.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WorkflowItem {
+    /// The name of the node.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// Which of its items, from 0.
+    #[prost(int32, tag = "2")]
+    pub index: i32,
+    /// What it is.
+    #[prost(oneof = "workflow_item::Item", tags = "3, 4")]
+    pub item: ::core::option::Option<workflow_item::Item>,
+}
+/// Nested message and enum types in `WorkflowItem`.
+pub mod workflow_item {
+    /// What it is.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Item {
+        /// A task, in the BASIC view; only its id where the task was removed.
+        #[prost(message, tag = "3")]
+        Task(super::Task),
+        /// The id of a workflow.
+        #[prost(string, tag = "4")]
+        WorkflowId(::prost::alloc::string::String),
+    }
+}
+/// See CreateWorkflow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateWorkflowRequest {
+    /// What to create.
+    #[prost(message, optional, tag = "1")]
+    pub workflow: ::core::option::Option<WorkflowSpec>,
+    /// 1 to 128 printable characters, unique per user among workflows; makes repeating safe.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Only check; the answer is empty.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+}
+/// See CreateWorkflow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateWorkflowResponse {
+    /// The workflow.
+    #[prost(message, optional, tag = "1")]
+    pub workflow: ::core::option::Option<Workflow>,
+    /// It had already been created by an earlier call with this request_id.
+    #[prost(bool, tag = "2")]
+    pub deduplicated: bool,
+}
+/// See GetWorkflow.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetWorkflowRequest {
+    /// The workflow's id.
+    #[prost(string, tag = "1")]
+    pub workflow_id: ::prost::alloc::string::String,
+}
+/// See GetWorkflow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetWorkflowResponse {
+    /// The workflow.
+    #[prost(message, optional, tag = "1")]
+    pub workflow: ::core::option::Option<Workflow>,
+    /// Its nodes.
+    #[prost(message, repeated, tag = "2")]
+    pub nodes: ::prost::alloc::vec::Vec<WorkflowNodeStatus>,
+}
+/// See ListWorkflows.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListWorkflowsRequest {
+    /// 0 = 50; more than 1,000 is clamped to 1,000; negative is refused.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before, with the same user.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only those of this user; empty = all.
+    #[prost(string, tag = "3")]
+    pub user: ::prost::alloc::string::String,
+}
+/// See ListWorkflows.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListWorkflowsResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub workflows: ::prost::alloc::vec::Vec<Workflow>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// See ListWorkflowItems.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListWorkflowItemsRequest {
+    /// The workflow's id.
+    #[prost(string, tag = "1")]
+    pub workflow_id: ::prost::alloc::string::String,
+    /// Only those of this node; empty = all.
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    /// 0 = 50; more than 1,000 is clamped to 1,000; negative is refused.
+    #[prost(int32, tag = "3")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before, with the same node.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// See ListWorkflowItems.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListWorkflowItemsResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<WorkflowItem>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// See CancelWorkflow.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelWorkflowRequest {
+    /// The workflow's id.
+    #[prost(string, tag = "1")]
+    pub workflow_id: ::prost::alloc::string::String,
+}
+/// See CancelWorkflow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CancelWorkflowResponse {
+    /// The workflow after it.
+    #[prost(message, optional, tag = "1")]
+    pub workflow: ::core::option::Option<Workflow>,
+}
+/// When a node starts, by what has become of the nodes that it depends on. One that depends on
+/// nothing starts at once. A node that cannot start any more is SKIPPED.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EdgeCondition {
+    /// As ALL_SUCCEEDED.
+    Unspecified = 0,
+    /// All of them succeeded.
+    AllSucceeded = 1,
+    /// All of them ended, however. Such a node starts also when the rest of the workflow was given up
+    /// or cancelled; so do those of the two last kinds.
+    AllDone = 2,
+    /// One of them succeeded; it does not wait for the others.
+    AnySucceeded = 3,
+    /// One of them failed; it does not wait for the others.
+    AnyFailed = 4,
+    /// One of them was cancelled; it does not wait for the others.
+    AnyCancelled = 5,
+}
+impl EdgeCondition {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EDGE_CONDITION_UNSPECIFIED",
+            Self::AllSucceeded => "EDGE_CONDITION_ALL_SUCCEEDED",
+            Self::AllDone => "EDGE_CONDITION_ALL_DONE",
+            Self::AnySucceeded => "EDGE_CONDITION_ANY_SUCCEEDED",
+            Self::AnyFailed => "EDGE_CONDITION_ANY_FAILED",
+            Self::AnyCancelled => "EDGE_CONDITION_ANY_CANCELLED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EDGE_CONDITION_UNSPECIFIED" => Some(Self::Unspecified),
+            "EDGE_CONDITION_ALL_SUCCEEDED" => Some(Self::AllSucceeded),
+            "EDGE_CONDITION_ALL_DONE" => Some(Self::AllDone),
+            "EDGE_CONDITION_ANY_SUCCEEDED" => Some(Self::AnySucceeded),
+            "EDGE_CONDITION_ANY_FAILED" => Some(Self::AnyFailed),
+            "EDGE_CONDITION_ANY_CANCELLED" => Some(Self::AnyCancelled),
+            _ => None,
+        }
+    }
+}
+/// The state of a workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WorkflowState {
+    /// Never sent by a server; in a request it means "not given".
+    Unspecified = 0,
+    /// Some of it has not ended.
+    Running = 1,
+    /// A part did not succeed; the rest is being stopped.
+    Failing = 2,
+    /// Somebody cancelled it; what runs is being stopped.
+    Cancelling = 3,
+    /// Ended well.
+    Succeeded = 4,
+    /// Ended, and not as its policy asks for.
+    Failed = 5,
+    /// Ended because somebody cancelled it.
+    Cancelled = 6,
+}
+impl WorkflowState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WORKFLOW_STATE_UNSPECIFIED",
+            Self::Running => "WORKFLOW_STATE_RUNNING",
+            Self::Failing => "WORKFLOW_STATE_FAILING",
+            Self::Cancelling => "WORKFLOW_STATE_CANCELLING",
+            Self::Succeeded => "WORKFLOW_STATE_SUCCEEDED",
+            Self::Failed => "WORKFLOW_STATE_FAILED",
+            Self::Cancelled => "WORKFLOW_STATE_CANCELLED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WORKFLOW_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "WORKFLOW_STATE_RUNNING" => Some(Self::Running),
+            "WORKFLOW_STATE_FAILING" => Some(Self::Failing),
+            "WORKFLOW_STATE_CANCELLING" => Some(Self::Cancelling),
+            "WORKFLOW_STATE_SUCCEEDED" => Some(Self::Succeeded),
+            "WORKFLOW_STATE_FAILED" => Some(Self::Failed),
+            "WORKFLOW_STATE_CANCELLED" => Some(Self::Cancelled),
+            _ => None,
+        }
+    }
+}
+/// The state of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WorkflowNodeState {
+    /// Never sent by a server.
+    Unspecified = 0,
+    /// What it depends on has not ended.
+    Waiting = 1,
+    /// It was started.
+    Running = 2,
+    /// The rest of its items is being stopped.
+    Stopping = 3,
+    /// Ended well.
+    Succeeded = 4,
+    /// Ended, and not as its policy asks for; or its input could not be made.
+    Failed = 5,
+    /// It was cancelled, or the workflow was over before its turn.
+    Cancelled = 6,
+    /// It was not needed: its condition did not hold, or what it depends on went another way.
+    Skipped = 7,
+}
+impl WorkflowNodeState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WORKFLOW_NODE_STATE_UNSPECIFIED",
+            Self::Waiting => "WORKFLOW_NODE_STATE_WAITING",
+            Self::Running => "WORKFLOW_NODE_STATE_RUNNING",
+            Self::Stopping => "WORKFLOW_NODE_STATE_STOPPING",
+            Self::Succeeded => "WORKFLOW_NODE_STATE_SUCCEEDED",
+            Self::Failed => "WORKFLOW_NODE_STATE_FAILED",
+            Self::Cancelled => "WORKFLOW_NODE_STATE_CANCELLED",
+            Self::Skipped => "WORKFLOW_NODE_STATE_SKIPPED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WORKFLOW_NODE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "WORKFLOW_NODE_STATE_WAITING" => Some(Self::Waiting),
+            "WORKFLOW_NODE_STATE_RUNNING" => Some(Self::Running),
+            "WORKFLOW_NODE_STATE_STOPPING" => Some(Self::Stopping),
+            "WORKFLOW_NODE_STATE_SUCCEEDED" => Some(Self::Succeeded),
+            "WORKFLOW_NODE_STATE_FAILED" => Some(Self::Failed),
+            "WORKFLOW_NODE_STATE_CANCELLED" => Some(Self::Cancelled),
+            "WORKFLOW_NODE_STATE_SKIPPED" => Some(Self::Skipped),
             _ => None,
         }
     }
@@ -1711,6 +2254,138 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "UpdateTaskType"));
             self.inner.unary(req, path, codec).await
         }
+        /// Creates a workflow and the tasks that it begins with. With a `request_id` it may be repeated
+        /// safely. Errors: INVALID_ARGUMENT (all violations, a cycle with its path); NOT_FOUND (unknown
+        /// task type); ALREADY_EXISTS (same request_id, other request).
+        pub async fn create_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateWorkflowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.BrokerService/CreateWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "CreateWorkflow"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gets a workflow with its nodes. Errors: NOT_FOUND.
+        pub async fn get_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetWorkflowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.BrokerService/GetWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "GetWorkflow"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists workflows, newest first. Those that are items of others are left out.
+        pub async fn list_workflows(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListWorkflowsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListWorkflowsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.BrokerService/ListWorkflows",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "ListWorkflows"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the tasks and workflows that are items of a workflow, by node and index. Errors:
+        /// NOT_FOUND.
+        pub async fn list_workflow_items(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListWorkflowItemsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListWorkflowItemsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.BrokerService/ListWorkflowItems",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.BrokerService", "ListWorkflowItems"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Cancels a workflow: nothing more starts, but what waits for the end or the trouble of others,
+        /// and what runs is stopped. Repeating it is OK, and so is cancelling one that is over. Errors:
+        /// NOT_FOUND.
+        pub async fn cancel_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelWorkflowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.BrokerService/CancelWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "CancelWorkflow"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists the workers that registered lately.
         pub async fn list_workers(
             &mut self,
@@ -1946,6 +2621,51 @@ pub mod broker_service_server {
             request: tonic::Request<super::UpdateTaskTypeRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UpdateTaskTypeResponse>,
+            tonic::Status,
+        >;
+        /// Creates a workflow and the tasks that it begins with. With a `request_id` it may be repeated
+        /// safely. Errors: INVALID_ARGUMENT (all violations, a cycle with its path); NOT_FOUND (unknown
+        /// task type); ALREADY_EXISTS (same request_id, other request).
+        async fn create_workflow(
+            &self,
+            request: tonic::Request<super::CreateWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateWorkflowResponse>,
+            tonic::Status,
+        >;
+        /// Gets a workflow with its nodes. Errors: NOT_FOUND.
+        async fn get_workflow(
+            &self,
+            request: tonic::Request<super::GetWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetWorkflowResponse>,
+            tonic::Status,
+        >;
+        /// Lists workflows, newest first. Those that are items of others are left out.
+        async fn list_workflows(
+            &self,
+            request: tonic::Request<super::ListWorkflowsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListWorkflowsResponse>,
+            tonic::Status,
+        >;
+        /// Lists the tasks and workflows that are items of a workflow, by node and index. Errors:
+        /// NOT_FOUND.
+        async fn list_workflow_items(
+            &self,
+            request: tonic::Request<super::ListWorkflowItemsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListWorkflowItemsResponse>,
+            tonic::Status,
+        >;
+        /// Cancels a workflow: nothing more starts, but what waits for the end or the trouble of others,
+        /// and what runs is stopped. Repeating it is OK, and so is cancelling one that is over. Errors:
+        /// NOT_FOUND.
+        async fn cancel_workflow(
+            &self,
+            request: tonic::Request<super::CancelWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelWorkflowResponse>,
             tonic::Status,
         >;
         /// Lists the workers that registered lately.
@@ -2935,6 +3655,232 @@ pub mod broker_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateTaskTypeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.BrokerService/CreateWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateWorkflowSvc<T: BrokerService>(pub Arc<T>);
+                    impl<
+                        T: BrokerService,
+                    > tonic::server::UnaryService<super::CreateWorkflowRequest>
+                    for CreateWorkflowSvc<T> {
+                        type Response = super::CreateWorkflowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrokerService>::create_workflow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.BrokerService/GetWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetWorkflowSvc<T: BrokerService>(pub Arc<T>);
+                    impl<
+                        T: BrokerService,
+                    > tonic::server::UnaryService<super::GetWorkflowRequest>
+                    for GetWorkflowSvc<T> {
+                        type Response = super::GetWorkflowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrokerService>::get_workflow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.BrokerService/ListWorkflows" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListWorkflowsSvc<T: BrokerService>(pub Arc<T>);
+                    impl<
+                        T: BrokerService,
+                    > tonic::server::UnaryService<super::ListWorkflowsRequest>
+                    for ListWorkflowsSvc<T> {
+                        type Response = super::ListWorkflowsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListWorkflowsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrokerService>::list_workflows(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListWorkflowsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.BrokerService/ListWorkflowItems" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListWorkflowItemsSvc<T: BrokerService>(pub Arc<T>);
+                    impl<
+                        T: BrokerService,
+                    > tonic::server::UnaryService<super::ListWorkflowItemsRequest>
+                    for ListWorkflowItemsSvc<T> {
+                        type Response = super::ListWorkflowItemsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListWorkflowItemsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrokerService>::list_workflow_items(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListWorkflowItemsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.BrokerService/CancelWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelWorkflowSvc<T: BrokerService>(pub Arc<T>);
+                    impl<
+                        T: BrokerService,
+                    > tonic::server::UnaryService<super::CancelWorkflowRequest>
+                    for CancelWorkflowSvc<T> {
+                        type Response = super::CancelWorkflowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrokerService>::cancel_workflow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelWorkflowSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -8,6 +8,7 @@ mod logs;
 mod task_types;
 mod tasks;
 mod watch;
+mod workflows;
 
 use std::{path::PathBuf, time::Duration};
 

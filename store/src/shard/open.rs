@@ -7,6 +7,8 @@ use asyncflow_core::{
     shard::{Shard, ShardState},
 };
 
+use sea_orm::ConnectionTrait;
+
 use crate::{Store, error::StoreError};
 
 /// Two brokers that make the same tables at once can trip over each other's catalog entries.
@@ -43,6 +45,24 @@ impl Store {
             }
             attempt += 1;
         }
+    }
+
+    /// The same inside a transaction, where another connection of the pool must not be waited for,
+    /// and no table can be made: `None` when the type has no shard yet.
+    pub(crate) async fn open_shard_within(
+        &self,
+        db: &impl ConnectionTrait,
+        task_type: &TypeName,
+    ) -> Result<Option<ShardId>, StoreError> {
+        let known = self.shard_cache().get(task_type);
+        if let Some(shard) = known.as_deref().and_then(newest_open) {
+            return Ok(Some(shard));
+        }
+        let mut sql = self.sql("SELECT number FROM shards WHERE task_type = ");
+        sql.bind(task_type.as_str()).push(" AND state = ").bind(ShardState::Open.code());
+        let row = sql.push(" ORDER BY number DESC LIMIT 1").one(db).await?;
+        let number: Option<i32> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+        Ok(number.map(|number| ShardId { task_type: task_type.clone(), number }))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 impl Store {
     /// Rings after a COMMIT: whoever watches, whoever claims or promotes tasks of the type, and the
     /// session that has to stop a task. `tasks` are as they are now.
-    pub(super) fn announce<'a>(&self, tasks: impl IntoIterator<Item = &'a Task>) {
+    pub(crate) fn announce<'a>(&self, tasks: impl IntoIterator<Item = &'a Task>) {
         let mut topics = BTreeSet::new();
         for task in tasks {
             match task.state {

@@ -20,12 +20,16 @@ use crate::{
     leader::{LeaderFence, check_fence},
     ledger::Ledger,
     shard::Place,
+    workflow::{self, Followed, Left},
 };
 
 /// A task after an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {
     pub task: Task,
+    /// The tasks that were made because of it, and of others in its transaction: the next ones of
+    /// their workflows.
+    pub made: Vec<Task>,
 }
 
 /// Why an event was not applied.
@@ -89,6 +93,13 @@ impl Guard {
 
 type Answer = Result<Applied, ApplyError>;
 
+/// What a transaction answers, and what is left to be done for workflows.
+#[derive(Default)]
+struct Outcome {
+    answers: Vec<Answer>,
+    left: Vec<Left>,
+}
+
 struct Request<'a> {
     items: &'a [Item],
     places: &'a BTreeMap<ShardId, Place>,
@@ -117,26 +128,53 @@ impl Store {
         if items.is_empty() {
             return Vec::new();
         }
-        let answers = self.apply_or_split(&items, fence).await;
+        let (mut answers, left) = self.apply_and_follow(&items, fence).await;
+        if !left.is_empty() {
+            let made = self.carry_out(left).await;
+            if let Some(first) = answers.iter_mut().flatten().next() {
+                first.made.extend(made);
+            }
+        }
+        answers
+    }
+
+    /// Applies events as a part of what follows in a workflow; refusals are left at that.
+    pub(crate) async fn apply_for_workflow(&self, events: Vec<(TaskId, Event)>) -> Followed {
+        let items = events.into_iter().map(|(id, event)| Item { id, event, guard: Guard::None });
+        let (answers, left) = self.apply_and_follow(&items.collect::<Vec<_>>(), None).await;
+        let made = answers.into_iter().flatten().flat_map(|applied| applied.made).collect();
+        Followed { made, left }
+    }
+
+    async fn apply_and_follow(
+        &self,
+        items: &[Item],
+        fence: Option<&LeaderFence>,
+    ) -> (Vec<Answer>, Vec<Left>) {
+        if items.is_empty() {
+            return Default::default();
+        }
+        let Outcome { answers, left } = self.apply_or_split(items, fence).await;
         self.leases().note(answers.iter().flatten().map(|applied| &applied.task));
         // A heartbeat is no news; a batch of nothing else must not wake those who watch.
         (items.iter().filter(|item| item.event.revives()))
             .for_each(|item| self.shards_changed(item.id.task_type()));
-        let news = answers.iter().zip(&items).filter_map(|(answer, item)| {
+        let news = answers.iter().zip(items).filter_map(|(answer, item)| {
             let heartbeat = matches!(item.event, Event::Heartbeat { .. });
             answer.as_ref().ok().filter(|_| !heartbeat).map(|applied| &applied.task)
         });
-        self.announce(news);
-        answers
+        let made = answers.iter().flatten().flat_map(|applied| &applied.made);
+        self.announce(news.chain(made));
+        (answers, left)
     }
 
-    async fn apply_or_split(&self, items: &[Item], fence: Option<&LeaderFence>) -> Vec<Answer> {
+    async fn apply_or_split(&self, items: &[Item], fence: Option<&LeaderFence>) -> Outcome {
         let error = match self.apply_batch(items, fence).await {
-            Ok(answers) => return answers,
+            Ok(outcome) => return outcome,
             Err(StoreError::NoSuchTable(_)) => {
                 items.iter().for_each(|item| self.shard_cache().forget(item.id.task_type()));
                 match self.apply_batch(items, fence).await {
-                    Ok(answers) => return answers,
+                    Ok(outcome) => return outcome,
                     Err(error) => error,
                 }
             }
@@ -149,23 +187,27 @@ impl Store {
         let is_shard = matches!(error, StoreError::NoSuchTable(_));
         if !(is_shard || error.may_be_one_row()) || items.len() == 1 {
             let error = error.exhausted();
-            return items.iter().map(|_| Err(error.clone().into())).collect();
+            let answers = items.iter().map(|_| Err(error.clone().into())).collect();
+            return Outcome { answers, left: Vec::new() };
         }
-        let mut answers = Vec::with_capacity(items.len());
+        let mut all = Outcome::default();
         for item in items {
             match self.apply_batch(std::slice::from_ref(item), fence).await {
-                Ok(mut one) => answers.append(&mut one),
-                Err(error) => answers.push(Err(error.exhausted().into())),
+                Ok(mut one) => {
+                    all.answers.append(&mut one.answers);
+                    all.left.append(&mut one.left);
+                }
+                Err(error) => all.answers.push(Err(error.exhausted().into())),
             }
         }
-        answers
+        all
     }
 
     async fn apply_batch(
         &self,
         items: &[Item],
         fence: Option<&LeaderFence>,
-    ) -> Result<Vec<Answer>, StoreError> {
+    ) -> Result<Outcome, StoreError> {
         // Asked before the transaction: inside, it would need a second connection of the pool.
         let mut places = BTreeMap::new();
         for item in items {
@@ -183,7 +225,7 @@ async fn apply_once(
     store: &Store,
     tx: &DatabaseTransaction,
     request: &Request<'_>,
-) -> Result<Vec<Answer>, StoreError> {
+) -> Result<Outcome, StoreError> {
     if let Some(fence) = request.fence {
         check_fence(store, tx, fence).await?;
     }
@@ -196,6 +238,7 @@ async fn apply_once(
     let mut answers: Vec<Answer> = vec![Err(ApplyError::NotFound); request.items.len()];
     let mut ledger = Ledger::default();
     let mut last_ms = 0;
+    let mut ended = Vec::new();
     for (shard, members) in by_shard {
         match request.places.get(shard) {
             Some(Place::Here) => {}
@@ -215,14 +258,23 @@ async fn apply_once(
         last_ms = last_ms.max(applied.now_ms);
         members.iter().zip(applied.answers).for_each(|(&at, answer)| answers[at] = answer);
         ledger.absorb(applied.ledger);
+        ended.extend(workflow::ended(applied.batch.changes()));
         applied.batch.write(store, tx).await?;
         let revives = members.iter().any(|&at| request.items[at].event.revives());
         if revives && !store.is_off("retry.reopens") {
             store.reopen(tx, shard, applied.now_ms).await?;
         }
     }
+    let mut left = Vec::new();
+    if !ended.is_empty() {
+        let followed = workflow::follow(store, tx, ended, last_ms, &mut ledger).await?;
+        left = followed.left;
+        if let Some(first) = answers.iter_mut().flatten().next() {
+            first.made = followed.made;
+        }
+    }
     ledger.write(store, tx, last_ms).await?;
-    Ok(answers)
+    Ok(Outcome { answers, left })
 }
 
 /// The events of one shard.
@@ -300,7 +352,7 @@ fn apply_one(batch: &mut Batch, item: &Item, now_ms: i64, ledger: &mut Ledger) -
     }
     let before = task.clone();
     match batch.apply(key, &item.event, now_ms, ledger) {
-        Ok(Some(task)) => Ok(Applied { task: task.clone() }),
+        Ok(Some(task)) => Ok(Applied { task: task.clone(), made: Vec::new() }),
         Ok(None) => Err(ApplyError::NotFound),
         Err(refusal) => Err(ApplyError::Refused(refusal, Box::new(before))),
     }

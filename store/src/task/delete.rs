@@ -47,8 +47,7 @@ impl Store {
             .await
             .map_err(StoreError::exhausted)?;
         let task = found.ok_or(ApplyError::NotFound)?;
-        if task.state.is_leased() {
-            let refusal = Refusal::IllegalState { state: task.state, verb: "deleted" };
+        if let Some(refusal) = refusal(&task) {
             return Err(ApplyError::Refused(refusal, Box::new(task)));
         }
         self.announce([&task]);
@@ -133,6 +132,15 @@ impl Store {
     }
 }
 
+/// Why a task cannot be deleted. A workflow would wait for ever for a part that is gone.
+fn refusal(task: &Task) -> Option<Refusal> {
+    if task.state.is_leased() {
+        return Some(Refusal::IllegalState { state: task.state, verb: "deleted" });
+    }
+    let member = task.member.filter(|_| !task.state.is_terminal())?;
+    Some(Refusal::OfWorkflow(member.workflow, "deleted"))
+}
+
 async fn delete_once(
     store: &Store,
     tx: &DatabaseTransaction,
@@ -140,7 +148,7 @@ async fn delete_once(
 ) -> Result<Option<Task>, StoreError> {
     let (batch, now_ms) = Batch::read(store, tx, &id.shard, vec![id.key], true).await?;
     let Some(task) = batch.task(id.key) else { return Ok(None) };
-    if !task.state.is_leased() {
+    if refusal(task).is_none() {
         delete_rows(store, tx, &id.shard, std::slice::from_ref(task), now_ms).await?;
     }
     Ok(Some(task.clone()))

@@ -36,6 +36,5 @@ pub(crate) use leases::Leases;
 pub use list::Page;
 pub use release::Departure;
 pub use row::Parts;
-pub(crate) use row::{columns, read_task, state};
-#[cfg(feature = "testing")]
+pub(crate) use row::{columns, decode_labels, encode_labels, read_task, state, time_ms};
 pub(crate) use write::insert_tasks;

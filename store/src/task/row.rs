@@ -7,7 +7,7 @@ use asyncflow_core::{
     reason::FailureReason,
     retry::RetryPolicy,
     state::TaskState,
-    task::{Content, Failure, FullTask, Holder, Labels, Progress, Task, TaskBody},
+    task::{Content, Failure, FullTask, Holder, Labels, Member, Progress, Task, TaskBody},
 };
 use sea_orm::{QueryResult, TryGetable, Value};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::error::StoreError;
 macro_rules! head {
     ($($name:literal: $task:ident => $value:expr,)*) => {
         /// The columns of a [`Task`], in the order of [`head_values`] and [`read_head`].
-        pub(crate) const HEAD: [&str; 34] = [$($name),*];
+        pub(crate) const HEAD: [&str; 36] = [$($name),*];
 
         pub(crate) fn head_values(task: &Task) -> Vec<Value> {
             vec![$({ let $task = task; $value.into() }),*]
@@ -75,6 +75,8 @@ head! {
     "claim_time_ms": task => task.claim_time_ms.unwrap_or(0),
     "start_time_ms": task => task.start_time_ms.unwrap_or(0),
     "finish_time_ms": task => task.finish_time_ms.unwrap_or(0),
+    "workflow_key": task => task.member.map_or(0, |member| member.workflow.0),
+    "workflow_place": task => task.member.map_or(0, |member| member.place()),
 }
 
 /// The columns of a [`TaskBody`], in the order of [`body_values`].
@@ -223,6 +225,7 @@ fn read_head(reader: &mut Reader<'_>, shard: &ShardId) -> Result<Task, StoreErro
         claim_time_ms: time_ms(reader.next()?),
         start_time_ms: time_ms(reader.next()?),
         finish_time_ms: time_ms(reader.next()?),
+        member: Member::at(reader.next()?, reader.next()?),
     })
 }
 
@@ -273,7 +276,7 @@ pub(crate) fn read_failure(
     Ok(Some(Failure { reason, message: message.unwrap_or_default() }))
 }
 
-fn decode_labels(text: &str) -> Result<Labels, StoreError> {
+pub(crate) fn decode_labels(text: &str) -> Result<Labels, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 

@@ -97,6 +97,12 @@ impl Batch {
         self.rows.get(&key).is_some_and(|row| row.before.revision != row.after.revision)
     }
 
+    /// The tasks that events have changed so far: before them, and after.
+    pub fn changes(&self) -> impl Iterator<Item = (&Task, &Task)> {
+        let changed = self.rows.values().filter(|row| row.before.revision != row.after.revision);
+        changed.map(|row| (&row.before, &row.after))
+    }
+
     /// The task as it is after the events applied so far.
     pub fn task(&self, key: i64) -> Option<&Task> {
         self.rows.get(&key).map(|row| &row.after)

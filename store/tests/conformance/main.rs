@@ -21,6 +21,7 @@ mod settle;
 mod shard;
 mod task_type;
 mod worker;
+mod workflow;
 
 use asyncflow_store::{
     Store, StoreOptions,
@@ -130,6 +131,17 @@ conformance! {
     shard::sizes_are_told_of_every_shard,
     task_type::types_are_ensured_once_and_changed_by_revision,
     worker::sessions_follow_incarnations,
+    workflow::results_flow_along_a_chain,
+    workflow::a_chord_calls_back_once_with_all_results,
+    workflow::a_group_runs_a_few_at_a_time,
+    workflow::a_failure_stops_the_rest_and_starts_what_deals_with_it,
+    workflow::a_map_over_a_result_is_reduced,
+    workflow::items_may_be_workflows_of_their_own,
+    workflow::conditions_and_inputs_are_expressions,
+    workflow::a_cancelled_workflow_starts_nothing_more,
+    workflow::a_request_id_makes_one_workflow,
+    workflow::a_part_is_not_changed_behind_its_workflow,
+    workflow::at_least_some_are_enough,
 }
 
 async fn open(url: &str) -> Store {

@@ -35,7 +35,7 @@ const HOMES: [(&str, &[&str]); 8] = [
 ];
 
 /// All that the core needs of others.
-const CORE: [&str; 5] = ["thiserror", "serde", "serde_json", "sha2", "bytes"];
+const CORE: [&str; 7] = ["thiserror", "serde", "serde_json", "sha2", "bytes", "base64", "cel"];
 
 pub struct Manifest {
     pub folder: String,

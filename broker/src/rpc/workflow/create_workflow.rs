@@ -1,0 +1,41 @@
+//! CreateWorkflow: check everything → may the caller → the types → one transaction.
+
+use asyncflow_core::{access::Principal, validate::at::At, violation::Violations};
+use asyncflow_proto::v1;
+use asyncflow_store::CreateWorkflowError;
+
+use crate::{broker::Broker, convert, error::RpcError, principal::permit_user};
+
+pub async fn create_workflow(
+    broker: &Broker,
+    caller: &Principal,
+    trace_id: &str,
+    request: v1::CreateWorkflowRequest,
+) -> Result<v1::CreateWorkflowResponse, RpcError> {
+    let validate_only = request.validate_only;
+    let now_ms = broker.store.now_ms().await?;
+    let mut violations = Violations::new();
+    let of_call = convert::workflow::Call { user: &caller.user, trace_id, now_ms };
+    let new = convert::workflow::new_workflow(request, of_call, At::REQUEST, &mut violations);
+    let new = violations.ok_or(new)?;
+
+    permit_user(caller, &new.user)?;
+    for task_type in new.flow.task_types() {
+        broker.task_type_for_create(task_type, validate_only).await?;
+    }
+    if validate_only {
+        return Ok(v1::CreateWorkflowResponse::default());
+    }
+    let created = match broker.store.create_workflow(&new).await {
+        Ok(created) => created,
+        Err(CreateWorkflowError::RequestIdReused(id)) => {
+            return Err(RpcError::WorkflowRequestIdReused(id));
+        }
+        Err(CreateWorkflowError::Store(error)) => return Err(error.into()),
+    };
+    broker.dispatch.note(created.made.iter());
+    Ok(v1::CreateWorkflowResponse {
+        workflow: Some(convert::workflow::to_proto(created.workflow)),
+        deduplicated: created.deduplicated,
+    })
+}

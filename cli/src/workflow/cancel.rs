@@ -1,0 +1,22 @@
+//! `workflow cancel`
+
+use crate::{
+    connection::Broker,
+    error::{Outcome, exit},
+    output::Output,
+    view::workflow::WorkflowView,
+};
+
+/// Cancel a workflow: nothing more starts, what runs is stopped
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Its id
+    workflow: String,
+}
+
+pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
+    let workflow = broker.client.cancel_workflow(&args.workflow).await;
+    let workflow = workflow.map_err(|error| broker.explain(error))?;
+    output.one(&WorkflowView::from(workflow))?;
+    Ok(exit::OK)
+}

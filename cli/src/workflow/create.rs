@@ -1,0 +1,45 @@
+//! `workflow create`
+
+use super::file::WorkflowFile;
+use crate::{
+    connection::Broker,
+    error::{CliError, Outcome, exit},
+    output::Output,
+    view::workflow::WorkflowView,
+};
+use asyncflow_proto::v1::CreateWorkflowRequest;
+use std::path::PathBuf;
+
+/// Create a workflow from a file
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The file that describes it, in YAML or JSON; `-` is standard input
+    #[arg(long, short = 'f', value_name = "FILE")]
+    file: PathBuf,
+    /// Only check it
+    #[arg(long)]
+    validate_only: bool,
+    /// The same id gives the same workflow, so a script may repeat itself safely
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+}
+
+pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
+    let request = CreateWorkflowRequest {
+        workflow: Some(WorkflowFile::read(&args.file)?.spec()?),
+        request_id: args.request_id.unwrap_or_default(),
+        validate_only: args.validate_only,
+    };
+    let created = broker.client.create_workflow_with(request).await;
+    let created = created.map_err(|error| broker.explain(error))?;
+    if args.validate_only {
+        crate::remark("it is a workflow that can be created");
+        return Ok(exit::OK);
+    }
+    if created.deduplicated {
+        crate::remark("this request id had already created the workflow");
+    }
+    let none = || CliError::Failed("the broker's answer holds no workflow".to_owned());
+    output.one(&WorkflowView::from(created.workflow.ok_or_else(none)?))?;
+    Ok(exit::OK)
+}

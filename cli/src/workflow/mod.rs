@@ -1,0 +1,44 @@
+//! `asyncflow workflow …`: one file per verb.
+
+mod cancel;
+mod create;
+mod file;
+mod list;
+mod show;
+
+use crate::{
+    connection::{Broker, BrokerAddress},
+    error::Outcome,
+    output::OutputArgs,
+};
+
+/// Create, look at and cancel workflows: tasks that wait for each other
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    broker: BrokerAddress,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Create(create::Args),
+    Show(show::Args),
+    List(list::Args),
+    Cancel(cancel::Args),
+}
+
+/// Runs one verb.
+pub async fn execute(args: Args) -> Outcome {
+    let broker: Broker = args.broker.open()?;
+    let output = args.output.open();
+    match args.verb {
+        Verb::Create(args) => create::execute(args, &broker, &output).await,
+        Verb::Show(args) => show::execute(args, &broker, &output).await,
+        Verb::List(args) => list::execute(args, &broker, &output).await,
+        Verb::Cancel(args) => cancel::execute(args, &broker, &output).await,
+    }
+}

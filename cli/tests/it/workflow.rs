@@ -1,0 +1,82 @@
+//! `asyncflow workflow …`
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use crate::dev_process::Dev;
+use std::fs;
+
+const FILE: &str = r#"
+name: digits
+labels: {team: vision}
+input: {epochs: 3}
+nodes:
+  - name: train
+    chord:
+      members:
+        - task: {type: idle, payload: {lr: 0.1}}
+        - task: {type: idle, payload: {lr: 0.01}}
+      callback:
+        task: {type: idle}
+  - name: report
+    depends_on: [train]
+    when: all_done
+    task: {type: idle}
+"#;
+
+#[test]
+fn a_file_becomes_a_workflow_that_is_shown_listed_and_cancelled() {
+    let dev = Dev::start();
+    let file = dev.dir().join("digits.yaml");
+    fs::write(&file, FILE).unwrap();
+    let file = file.to_str().unwrap();
+    let check = dev.call(&["workflow", "create", "-f", file, "--validate-only"]).expect_code(0);
+    assert_eq!(check.stdout, "");
+    let create = ["workflow", "create", "-f", file, "--request-id", "r", "-o", "id"];
+    let id = dev.call(&create).expect_code(0).stdout.trim().to_owned();
+    assert!(id.starts_with("wf-"), "{id}");
+    let again = dev.call(&create).expect_code(0);
+    assert_eq!(again.stdout.trim(), id);
+    assert!(again.stderr.contains("already"), "{again:?}");
+
+    let shown = dev.call(&["workflow", "show", &id, "-o", "json"]).expect_code(0).json();
+    assert_eq!(shown["workflow"]["state"], "RUNNING");
+    assert_eq!(shown["workflow"]["labels"]["team"], "vision");
+    assert_eq!(
+        (&shown["nodes"][0]["name"], &shown["nodes"][0]["item_count"]),
+        (&"train/members".into(), &2.into())
+    );
+    let table = dev.call(&["workflow", "show", &id]).expect_code(0).stdout;
+    for line in [
+        "train/members  RUNNING  0/2",
+        "└─ train  WAITING",
+        "   └─ report  WAITING  after all done of train",
+    ] {
+        assert!(table.contains(line), "{line:?} is not in\n{table}");
+    }
+
+    let list = dev.call(&["workflow", "list"]).expect_code(0);
+    assert!(list.lines()[1].contains("0/3"), "{list:?}");
+    let cancelled = dev.call(&["workflow", "cancel", &id, "-o", "json"]).expect_code(0).json();
+    // What is to be done in any case is left to be done.
+    assert_eq!(cancelled["state"], "CANCELLING");
+    let shown = dev.call(&["workflow", "show", &id, "-o", "json"]).expect_code(0).json();
+    let states: Vec<_> = (0..3).map(|at| shown["nodes"][at]["state"].clone()).collect();
+    assert_eq!(states, ["CANCELLED", "CANCELLED", "RUNNING"]);
+    dev.call(&["workflow", "show", "wf-0000000000001"]).expect_code(3);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told() {
+    let dev = Dev::start();
+    let file = dev.dir().join("bad.yaml");
+    let create = |text: &str, code| {
+        fs::write(&file, text).unwrap();
+        let args = ["workflow", "create", "-f", file.to_str().unwrap()];
+        dev.call(&args).expect_code(code).stderr
+    };
+    let unknown = create("nodes: [{name: a, tasks: {type: x}}]", 2);
+    assert!(unknown.contains("bad.yaml is no workflow") && unknown.contains("tasks"), "{unknown}");
+    let ring = "nodes: [{name: a, depends_on: [b], task: {type: x}}, \
+                {name: b, depends_on: [a], task: {type: x}}]";
+    let ring = create(ring, 1);
+    assert!(ring.contains("a → b → a"), "{ring}");
+}

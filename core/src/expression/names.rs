@@ -1,0 +1,66 @@
+//! What an expression names that it does not bind itself.
+
+use std::collections::BTreeSet;
+
+use cel::{
+    IdedExpr,
+    common::ast::{EntryExpr, Expr, IdedEntryExpr},
+};
+
+/// The variables that must be given to it; `None` if it nests deeper than `depth_max`.
+pub(super) fn free(expression: &IdedExpr, depth_max: usize) -> Option<BTreeSet<String>> {
+    let mut walk = Walk { bound: Vec::new(), names: BTreeSet::new() };
+    walk.see(expression, depth_max)?;
+    Some(walk.names)
+}
+
+struct Walk<'e> {
+    bound: Vec<&'e str>,
+    names: BTreeSet<String>,
+}
+
+impl<'e> Walk<'e> {
+    fn see(&mut self, expression: &'e IdedExpr, depth: usize) -> Option<()> {
+        let depth = depth.checked_sub(1)?;
+        match &expression.expr {
+            Expr::Unspecified | Expr::Literal(_) => Some(()),
+            Expr::Ident(name) => {
+                if !self.bound.contains(&name.as_str()) {
+                    self.names.insert(name.clone());
+                }
+                Some(())
+            }
+            Expr::Select(select) => self.see(&select.operand, depth),
+            Expr::List(list) => self.all(list.elements.iter(), depth),
+            Expr::Map(map) => self.all(map.entries.iter().flat_map(parts), depth),
+            Expr::Struct(fields) => self.all(fields.entries.iter().flat_map(parts), depth),
+            Expr::Call(call) => {
+                let target = call.target.iter().map(|target| &**target);
+                self.all(target.chain(&call.args), depth)
+            }
+            Expr::Comprehension(of) => {
+                self.all([&of.iter_range, &of.accu_init].into_iter(), depth)?;
+                let outside = self.bound.len();
+                self.bound.extend([of.iter_var.as_str(), of.accu_var.as_str()]);
+                self.bound.extend(of.iter_var2.as_deref());
+                self.all([&of.loop_cond, &of.loop_step, &of.result].into_iter(), depth)?;
+                self.bound.truncate(outside);
+                Some(())
+            }
+        }
+    }
+
+    fn all(&mut self, parts: impl Iterator<Item = &'e IdedExpr>, depth: usize) -> Option<()> {
+        let mut parts = parts;
+        parts.try_for_each(|part| self.see(part, depth))
+    }
+}
+
+/// The expressions of an entry of a map or struct.
+pub(super) fn parts(entry: &IdedEntryExpr) -> impl Iterator<Item = &IdedExpr> {
+    let (key, value) = match &entry.expr {
+        EntryExpr::StructField(field) => (None, &field.value),
+        EntryExpr::MapEntry(entry) => (Some(&entry.key), &entry.value),
+    };
+    key.into_iter().chain(std::iter::once(value))
+}

@@ -1,0 +1,109 @@
+//! Workflows: create, look, cancel.
+
+use futures::{Stream, TryStreamExt, stream};
+
+use super::Client;
+use crate::{
+    Error, status,
+    v1::{
+        CancelWorkflowRequest, CreateWorkflowRequest, CreateWorkflowResponse, GetWorkflowRequest,
+        GetWorkflowResponse, ListWorkflowItemsRequest, ListWorkflowsRequest, Workflow,
+        WorkflowItem, WorkflowSpec,
+    },
+};
+
+impl Client {
+    /// Creates a workflow; safe to be repeated inside, because it carries a fresh request id.
+    pub async fn create_workflow(&self, workflow: WorkflowSpec) -> Result<Workflow, Error> {
+        let request = CreateWorkflowRequest { workflow: Some(workflow), ..Default::default() };
+        workflow_of(self.create_workflow_with(request).await?.workflow)
+    }
+
+    /// Creates a workflow with a request id of the caller's, or only checks it (`validate_only`).
+    /// An empty `request_id` is replaced by a random one.
+    pub async fn create_workflow_with(
+        &self,
+        mut request: CreateWorkflowRequest,
+    ) -> Result<CreateWorkflowResponse, Error> {
+        if request.request_id.is_empty() {
+            request.request_id = uuid::Uuid::now_v7().to_string();
+        }
+        self.call(
+            request,
+            |mut broker, request| async move { broker.create_workflow(request).await },
+        )
+        .await
+    }
+
+    /// Gets a workflow with its nodes.
+    pub async fn workflow(&self, workflow_id: &str) -> Result<GetWorkflowResponse, Error> {
+        let request = GetWorkflowRequest { workflow_id: workflow_id.to_owned() };
+        self.call(request, |mut broker, request| async move { broker.get_workflow(request).await })
+            .await
+    }
+
+    /// All workflows of a user, or of everybody if it is empty, newest first, page by page as they
+    /// are asked for.
+    pub fn workflows(&self, user: &str) -> impl Stream<Item = Result<Workflow, Error>> {
+        let request = ListWorkflowsRequest { user: user.to_owned(), ..Default::default() };
+        let client = self.clone();
+        let pages = stream::try_unfold(Some(request), move |next| {
+            let client = client.clone();
+            async move {
+                let Some(request) = next else { return Ok::<_, Error>(None) };
+                let page = client
+                    .call(request.clone(), |mut broker, request| async move {
+                        broker.list_workflows(request).await
+                    })
+                    .await?;
+                let next = Some(page.next_page_token).filter(|token| !token.is_empty());
+                let next = next.map(|page_token| ListWorkflowsRequest { page_token, ..request });
+                Ok(Some((stream::iter(page.workflows.into_iter().map(Ok)), next)))
+            }
+        });
+        pages.try_flatten()
+    }
+
+    /// The items of a workflow that were started, of one node, or of all if it is empty, page by
+    /// page as they are asked for.
+    pub fn workflow_items(
+        &self,
+        workflow_id: &str,
+        node: &str,
+    ) -> impl Stream<Item = Result<WorkflowItem, Error>> {
+        let (workflow_id, node) = (workflow_id.to_owned(), node.to_owned());
+        let request = ListWorkflowItemsRequest { workflow_id, node, ..Default::default() };
+        let client = self.clone();
+        let pages = stream::try_unfold(Some(request), move |next| {
+            let client = client.clone();
+            async move {
+                let Some(request) = next else { return Ok::<_, Error>(None) };
+                let page = client
+                    .call(request.clone(), |mut broker, request| async move {
+                        broker.list_workflow_items(request).await
+                    })
+                    .await?;
+                let next = Some(page.next_page_token).filter(|token| !token.is_empty());
+                let next =
+                    next.map(|page_token| ListWorkflowItemsRequest { page_token, ..request });
+                Ok(Some((stream::iter(page.items.into_iter().map(Ok)), next)))
+            }
+        });
+        pages.try_flatten()
+    }
+
+    /// Cancels a workflow.
+    pub async fn cancel_workflow(&self, workflow_id: &str) -> Result<Workflow, Error> {
+        let request = CancelWorkflowRequest { workflow_id: workflow_id.to_owned() };
+        let answer =
+            self.call(request, |mut broker, request| async move {
+                broker.cancel_workflow(request).await
+            })
+            .await?;
+        workflow_of(answer.workflow)
+    }
+}
+
+fn workflow_of(workflow: Option<Workflow>) -> Result<Workflow, Error> {
+    workflow.ok_or_else(|| status::incomplete("workflow").into())
+}

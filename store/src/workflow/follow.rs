@@ -1,0 +1,413 @@
+//! What follows in a workflow when a part of it has ended.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, PoisonError},
+};
+
+use asyncflow_core::{
+    id::{ShardId, TaskId, WorkflowId},
+    state::TaskState,
+    task::{Content, FullTask, Member, Task},
+    workflow::{
+        definition::{Flow, Work},
+        progress::{Outcome, Progress, Tally, WorkflowState},
+        run::{Effect, Run},
+    },
+};
+use sea_orm::DatabaseTransaction;
+
+use super::{
+    items::{self, Is},
+    known::{KnownFlow, encode, flow_of},
+    row::{self, Rest, Workflow},
+    start::{Before, Ready},
+};
+use crate::{Store, error::StoreError, ledger::Ledger, task::insert_tasks};
+
+/// What was made and what is left to be done when the transaction is committed.
+#[derive(Debug, Default)]
+pub(crate) struct Followed {
+    /// The tasks that were made.
+    pub made: Vec<Task>,
+    pub left: Vec<Left>,
+}
+
+/// What is done in a transaction of its own: it concerns tasks that others may be writing, or would
+/// be too much for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Cancel what runs of a node.
+    Stop { workflow: WorkflowId, node: u32 },
+    /// Start more items of a node.
+    GoOn { workflow: WorkflowId, node: u32 },
+}
+
+/// What happened to a workflow that is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Happened {
+    Ended { node: u32, outcome: Outcome },
+    GoOn { node: u32 },
+    Cancel,
+}
+
+/// A workflow that is to be made.
+pub(super) struct Birth {
+    pub workflow: Workflow,
+    pub flow: Flow,
+    pub input: Content,
+    pub request_id: Option<String>,
+    pub digest: i64,
+}
+
+/// How the tasks of this transaction ended that are parts of workflows.
+pub(crate) fn ended<'a>(
+    tasks: impl Iterator<Item = (&'a Task, &'a Task)>,
+) -> Vec<(WorkflowId, Happened)> {
+    let ended = tasks.filter_map(|(before, after)| {
+        let member = after.member.filter(|_| !before.state.is_terminal())?;
+        let outcome = match after.state {
+            TaskState::Succeeded => Outcome::Succeeded,
+            TaskState::Failed => Outcome::Failed,
+            TaskState::Cancelled => Outcome::Cancelled,
+            _ => return None,
+        };
+        Some((member.workflow, Happened::Ended { node: member.node, outcome }))
+    });
+    ended.collect()
+}
+
+/// Does what follows, in the transaction in which it happened.
+pub(crate) async fn follow(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    happened: Vec<(WorkflowId, Happened)>,
+    now_ms: i64,
+    ledger: &mut Ledger,
+) -> Result<Followed, StoreError> {
+    let mut follow = Follow::new(store, tx, now_ms, ledger);
+    for (id, happened) in happened {
+        follow.jobs.entry(Reverse(id)).or_default().push(happened);
+    }
+    follow.run().await
+}
+
+/// Makes a workflow, and what it begins with.
+pub(super) async fn bear(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    birth: Birth,
+    now_ms: i64,
+    ledger: &mut Ledger,
+) -> Result<Followed, StoreError> {
+    let mut follow = Follow::new(store, tx, now_ms, ledger);
+    follow.births.push_back(birth);
+    follow.run().await
+}
+
+struct Follow<'a> {
+    store: &'a Store,
+    tx: &'a DatabaseTransaction,
+    now_ms: i64,
+    ledger: &'a mut Ledger,
+    /// The youngest first.
+    jobs: BTreeMap<Reverse<WorkflowId>, Vec<Happened>>,
+    births: VecDeque<Birth>,
+    tasks: BTreeMap<ShardId, Vec<FullTask>>,
+    left: Vec<Left>,
+}
+
+impl<'a> Follow<'a> {
+    fn new(
+        store: &'a Store,
+        tx: &'a DatabaseTransaction,
+        now_ms: i64,
+        ledger: &'a mut Ledger,
+    ) -> Self {
+        Self {
+            store,
+            tx,
+            now_ms,
+            ledger,
+            jobs: BTreeMap::new(),
+            births: VecDeque::new(),
+            tasks: BTreeMap::new(),
+            left: Vec::new(),
+        }
+    }
+
+    async fn run(mut self) -> Result<Followed, StoreError> {
+        loop {
+            if let Some(birth) = self.births.pop_front() {
+                self.bear(birth).await?;
+            } else if let Some((Reverse(id), happened)) = self.jobs.pop_first() {
+                self.go_on(id, &happened).await?;
+            } else {
+                break;
+            }
+        }
+        let mut made = Vec::new();
+        for (shard, tasks) in &self.tasks {
+            let tasks: Vec<&FullTask> = tasks.iter().collect();
+            insert_tasks(self.store, self.tx, shard, &tasks).await?;
+            tasks.iter().for_each(|full| self.ledger.created(&full.task));
+            made.extend(tasks.into_iter().map(|full| full.task.clone()));
+        }
+        Ok(Followed { made, left: self.left })
+    }
+
+    async fn bear(&mut self, birth: Birth) -> Result<(), StoreError> {
+        let Birth { mut workflow, flow, input, request_id, digest } = birth;
+        let definition = encode(&flow)?;
+        let bytes = definition.len() + input.data.len();
+        let rest = Rest { request_id: request_id.as_deref(), digest, definition, input: &input };
+        row::insert(self.store, self.tx, &workflow, rest).await?;
+        let flow = Arc::new(KnownFlow::new(flow, input, bytes)?);
+        self.store.flows().put(workflow.id, &flow);
+        let run = Run::first(&flow.graph);
+        self.drive(run, &mut workflow, &flow).await
+    }
+
+    async fn go_on(&mut self, id: WorkflowId, happened: &[Happened]) -> Result<(), StoreError> {
+        let Some(mut workflow) = row::lock(self.store, self.tx, id).await? else { return Ok(()) };
+        if workflow.progress.state.is_terminal() {
+            return Ok(());
+        }
+        let flow = flow_of(self.store, self.tx, id).await?;
+        let mut tallies: BTreeMap<u32, Tally> = BTreeMap::new();
+        let mut run = Run::new(&flow.graph, workflow.progress);
+        for happened in happened {
+            match *happened {
+                Happened::Ended { node, outcome } => {
+                    tallies.entry(node).or_default().add(Tally::of(outcome, 1));
+                }
+                Happened::GoOn { node } => {
+                    tallies.entry(node).or_default();
+                }
+                Happened::Cancel => run.cancel(),
+            }
+        }
+        let numbers: Vec<u32> = tallies.keys().copied().collect();
+        self.read_nodes(&mut run, id, &numbers).await?;
+        tallies.into_iter().for_each(|(node, tally)| run.items_ended(node, tally));
+        self.drive(run, &mut workflow, &flow).await
+    }
+
+    async fn read_nodes(
+        &self,
+        run: &mut Run<'_, Work>,
+        id: WorkflowId,
+        numbers: &[u32],
+    ) -> Result<(), StoreError> {
+        let nodes = row::nodes(self.store, self.tx, id, Some(numbers)).await?;
+        run.know(nodes.into_iter().map(|(number, node, _)| (number, node)));
+        match numbers.iter().find(|number| run.node(**number).is_none()) {
+            Some(number) => Err(StoreError::Corrupt(format!("node {number} of {id} is gone"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Until nothing follows any more; then it is written.
+    async fn drive(
+        &mut self,
+        mut run: Run<'_, Work>,
+        workflow: &mut Workflow,
+        flow: &KnownFlow,
+    ) -> Result<(), StoreError> {
+        let mut said = BTreeMap::new();
+        let mut started = Vec::new();
+        loop {
+            loop {
+                let wanted = run.proceed();
+                if wanted.is_empty() {
+                    break;
+                }
+                self.read_nodes(&mut run, workflow.id, &wanted).await?;
+            }
+            let effects = run.effects();
+            if effects.is_empty() {
+                break;
+            }
+            let id = workflow.id;
+            for effect in effects {
+                match effect {
+                    Effect::Begin { node } => {
+                        self.begin(&mut run, workflow, flow, node, &mut said).await?;
+                    }
+                    Effect::Start { node, from, to } => {
+                        let items = Items { node, from, to };
+                        let made = self.start(&run, workflow, flow, items, &mut started).await?;
+                        if let Err((failed, what)) = made {
+                            said.insert(node, what);
+                            run.items_ended(node, Tally::of(Outcome::Failed, failed));
+                        }
+                    }
+                    Effect::Stop { node } => self.left.push(Left::Stop { workflow: id, node }),
+                    Effect::GoOn { node } => self.left.push(Left::GoOn { workflow: id, node }),
+                }
+            }
+        }
+        let changes = run.into_changes();
+        row::put_nodes(self.store, self.tx, workflow.id, &changes.nodes).await?;
+        for (node, what) in &said {
+            row::say(self.store, self.tx, workflow.id, *node, what).await?;
+        }
+        items::insert(self.store, self.tx, &started).await?;
+        self.write(workflow, changes.progress, flow, said).await
+    }
+
+    async fn begin(
+        &mut self,
+        run: &mut Run<'_, Work>,
+        workflow: &Workflow,
+        flow: &KnownFlow,
+        node: u32,
+        said: &mut BTreeMap<u32, String>,
+    ) -> Result<(), StoreError> {
+        let mut before = Before::new(self.store, self.tx, workflow, flow, run, node);
+        let answer = match before.is_wanted().await? {
+            Ok(false) => {
+                run.end(node, Outcome::Skipped);
+                return Ok(());
+            }
+            Ok(true) => before.list().await?,
+            Err(what) => Err(what),
+        };
+        match answer {
+            Ok(Some(list)) => run.begin(node, list.len() as u32),
+            Ok(None) => run.begin(node, flow.items(node)),
+            Err(what) => {
+                said.insert(node, what);
+                run.end(node, Outcome::Failed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes tasks and workflows for items; those for which none can be made are counted.
+    async fn start(
+        &mut self,
+        run: &Run<'_, Work>,
+        workflow: &Workflow,
+        flow: &KnownFlow,
+        Items { node, from, to }: Items,
+        started: &mut Vec<(Member, Is)>,
+    ) -> Result<Result<(), (u32, String)>, StoreError> {
+        let mut before = Before::new(self.store, self.tx, workflow, flow, run, node);
+        let list = match before.list().await? {
+            Ok(list) => list,
+            Err(what) => return Ok(Err((to - from, what))),
+        };
+        let mut failed: Option<(u32, String)> = None;
+        for item in from..to {
+            let member = Member { workflow: workflow.id, node, item };
+            let made = match before.item(item, list.as_deref()).await? {
+                Ok(Ready::Task(task)) => self.make_task(*task, member).await?.map(Is::Task),
+                Ok(Ready::Flow(flow, input)) => {
+                    let id = self.next_id();
+                    self.births.push_back(child(id, workflow, member, flow, input, self.now_ms));
+                    Ok(Is::Workflow(id))
+                }
+                Err(what) => Err(what),
+            };
+            match made {
+                Ok(is) => started.push((member, is)),
+                Err(what) => {
+                    let (count, first) =
+                        failed.take().unwrap_or((0, format!("item {item}: {what}")));
+                    failed = Some((count + 1, first));
+                }
+            }
+        }
+        Ok(failed.map_or(Ok(()), Err))
+    }
+
+    async fn make_task(
+        &mut self,
+        task: asyncflow_core::create::NewTask,
+        member: Member,
+    ) -> Result<Result<TaskId, String>, StoreError> {
+        let name = task.task_type.clone();
+        let task_type = self.store.type_within(self.tx, &name).await?;
+        let shard = self.store.open_shard_within(self.tx, &name).await?;
+        let (Some(task_type), Some(shard)) = (task_type, shard) else {
+            return Ok(Err(format!("there is no task type {name}")));
+        };
+        let id = TaskId { shard, key: self.next_id().0 };
+        let mut full = task.into_task(&task_type, id.clone(), self.now_ms);
+        full.task.member = Some(member);
+        self.tasks.entry(id.shard.clone()).or_default().push(full);
+        Ok(Ok(id))
+    }
+
+    fn next_id(&self) -> WorkflowId {
+        let mut keys = self.store.keys().lock().unwrap_or_else(PoisonError::into_inner);
+        WorkflowId(keys.next_key(self.now_ms))
+    }
+
+    async fn write(
+        &mut self,
+        workflow: &mut Workflow,
+        progress: Progress,
+        flow: &KnownFlow,
+        said: BTreeMap<u32, String>,
+    ) -> Result<(), StoreError> {
+        workflow.progress = progress;
+        workflow.revision += 1;
+        workflow.update_time_ms = self.now_ms;
+        if let Some((node, what)) = said.into_iter().next() {
+            let name = &flow.graph.node(node).name;
+            workflow.message.get_or_insert(format!("{name}: {what}"));
+        }
+        let state = progress.state;
+        if state.is_terminal() {
+            workflow.finish_time_ms = Some(self.now_ms);
+        }
+        row::update(self.store, self.tx, workflow).await?;
+        let outcome = match state {
+            WorkflowState::Succeeded => Outcome::Succeeded,
+            WorkflowState::Failed => Outcome::Failed,
+            WorkflowState::Cancelled => Outcome::Cancelled,
+            _ => return Ok(()),
+        };
+        if let Some(Member { workflow: parent, node, .. }) = workflow.parent {
+            let happened = Happened::Ended { node, outcome };
+            self.jobs.entry(Reverse(parent)).or_default().push(happened);
+        }
+        Ok(())
+    }
+}
+
+/// The items `from..to` of a node.
+struct Items {
+    node: u32,
+    from: u32,
+    to: u32,
+}
+
+fn child(
+    id: WorkflowId,
+    parent: &Workflow,
+    member: Member,
+    flow: Flow,
+    input: Content,
+    now_ms: i64,
+) -> Birth {
+    let workflow = Workflow {
+        id,
+        user: parent.user.clone(),
+        name: parent.name.clone(),
+        trace_id: parent.trace_id.clone(),
+        progress: Progress::default(),
+        revision: 0,
+        nodes: flow.nodes.len() as u32,
+        parent: Some(member),
+        create_time_ms: now_ms,
+        update_time_ms: now_ms,
+        finish_time_ms: None,
+        message: None,
+        labels: parent.labels.clone(),
+    };
+    Birth { workflow, flow, input, request_id: None, digest: 0 }
+}

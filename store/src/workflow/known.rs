@@ -1,0 +1,129 @@
+//! Definitions that were read a while ago. They never change.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use asyncflow_core::{
+    expression::{Expression, VARIABLES},
+    id::WorkflowId,
+    task::Content,
+    workflow::{
+        definition::{Flow, Kind, Work},
+        graph::Graph,
+    },
+};
+use sea_orm::ConnectionTrait;
+
+use crate::{Store, error::StoreError};
+
+/// Definitions of a generation, of which two are kept, weigh so many bytes at most, as they are
+/// stored, unless a single one weighs more.
+const GENERATION_BYTES_MAX: usize = 16 << 20;
+
+/// What a workflow does.
+pub(crate) struct KnownFlow {
+    pub graph: Graph<Work>,
+    /// The node whose result is that of the whole.
+    pub result: Option<u32>,
+    pub input: Content,
+    bytes: usize,
+    expressions: Mutex<HashMap<String, Expression>>,
+}
+
+impl KnownFlow {
+    pub fn new(flow: Flow, input: Content, bytes: usize) -> Result<Self, StoreError> {
+        let result = flow.result;
+        let graph = flow.into_graph().map_err(|cycle| StoreError::Corrupt(cycle.to_string()))?;
+        Ok(Self { graph, result, input, bytes, expressions: Mutex::default() })
+    }
+
+    /// How many items a node has that is no map.
+    pub fn items(&self, node: u32) -> u32 {
+        match &self.graph.node(node).work.kind {
+            Kind::One(_) | Kind::Map { .. } => 1,
+            Kind::Group(parts) => parts.len() as u32,
+        }
+    }
+
+    /// An expression of its nodes, which was checked when it was created.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn expression(&self, source: &str) -> Result<Expression, String> {
+        let mut read = self.expressions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(expression) = read.get(source) {
+            return Ok(expression.clone());
+        }
+        let expression = Expression::parse(source, &VARIABLES)?;
+        read.insert(source.to_owned(), expression.clone());
+        Ok(expression)
+    }
+}
+
+/// The definitions, by their workflows.
+#[derive(Default)]
+pub(crate) struct KnownFlows(Mutex<Generations>);
+
+#[derive(Default)]
+struct Generations {
+    young: HashMap<WorkflowId, Arc<KnownFlow>>,
+    old: HashMap<WorkflowId, Arc<KnownFlow>>,
+    young_bytes: usize,
+}
+
+impl KnownFlows {
+    fn lock(&self) -> MutexGuard<'_, Generations> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, id: WorkflowId) -> Option<Arc<KnownFlow>> {
+        let generations = self.lock();
+        generations.young.get(&id).or_else(|| generations.old.get(&id)).cloned()
+    }
+
+    /// Keeps the definition of a workflow that is stored, or will be by this transaction: its id
+    /// is of no other.
+    pub fn put(&self, id: WorkflowId, flow: &Arc<KnownFlow>) {
+        let mut generations = self.lock();
+        if generations.young_bytes + flow.bytes > GENERATION_BYTES_MAX {
+            generations.old = mem::take(&mut generations.young);
+            generations.young_bytes = 0;
+        }
+        if generations.young.insert(id, Arc::clone(flow)).is_none() {
+            generations.young_bytes += flow.bytes;
+        }
+    }
+}
+
+/// What a workflow does; read with this connection if it is not known.
+pub(super) async fn flow_of(
+    store: &Store,
+    db: &impl ConnectionTrait,
+    id: WorkflowId,
+) -> Result<Arc<KnownFlow>, StoreError> {
+    if let Some(known) = store.flows().get(id) {
+        return Ok(known);
+    }
+    let mut sql = store.sql("SELECT definition, input, input_type FROM workflows WHERE id = ");
+    let row = sql.bind(id.0).one(db).await?;
+    let row = row.ok_or_else(|| StoreError::Corrupt(format!("{id} is gone")))?;
+    let definition: Vec<u8> = row.try_get_by_index(0)?;
+    let flow = decode(&definition)?;
+    let data: Vec<u8> = row.try_get_by_index(1)?;
+    let input = Content { data: data.into(), content_type: row.try_get_by_index(2)? };
+    let bytes = definition.len() + input.data.len();
+    let known = Arc::new(KnownFlow::new(flow, input, bytes)?);
+    store.flows().put(id, &known);
+    Ok(known)
+}
+
+pub(super) fn encode(flow: &Flow) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(flow).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn decode(definition: &[u8]) -> Result<Flow, StoreError> {
+    serde_json::from_slice(definition).map_err(|error| StoreError::Corrupt(error.to_string()))
+}

@@ -1,0 +1,24 @@
+//! Workflows: what follows when a part of one has ended, in the transaction in which it ends.
+//!
+//! A workflow's row is locked first, then its nodes are read and written without further locks, so
+//! that two transactions which end parts of one workflow come one after the other. Of several
+//! workflows the youngest is locked first: the item of a workflow may be a workflow of its own,
+//! which is younger, and when it ends the older one is locked too.
+
+mod cancel;
+mod carry_out;
+mod create;
+mod follow;
+mod get;
+mod items;
+mod known;
+mod results;
+mod row;
+mod start;
+
+pub use create::{CreateWorkflowError, CreatedWorkflow};
+pub use get::{ItemIs, WorkflowItem, WorkflowNode, WorkflowView};
+pub use row::Workflow;
+
+pub(crate) use follow::{Followed, Left, ended, follow};
+pub(crate) use known::KnownFlows;

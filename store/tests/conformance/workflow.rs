@@ -1,0 +1,362 @@
+//! Workflows: what follows when a part has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use asyncflow_core::{
+    event::{Event, RetryHint, Settle},
+    id::WorkflowId,
+    reason::FailureReason,
+    state::TaskState,
+    task::{Content, FullTask},
+    validate::{
+        at::At,
+        new_task::NewTaskInput,
+        workflow::{FanInput, NodeInput, WorkInput, WorkflowInput, new_workflow},
+    },
+    violation::Violations,
+    workflow::{
+        content::{of_json, to_json},
+        definition::NewWorkflow,
+        graph::{Policy, When},
+        progress::{NodeState, WorkflowState},
+    },
+};
+use asyncflow_store::{CreateWorkflowError, ItemIs, Store, StoreOptions, WorkflowView};
+use serde_json::{Value, json};
+
+use super::fixture::{apply, claim, content, fence, get, start, type_name};
+
+/// A task that is told what to do by its name: `ok`, `fail`, or to add or multiply by a number.
+fn task(name: &str, does: &str) -> NodeInput {
+    let input = NewTaskInput {
+        task_type: "work".into(),
+        user: "ann".into(),
+        name: does.into(),
+        retry: asyncflow_core::retry::RetryPatch { max_retries: Some(0), ..Default::default() },
+        ..NewTaskInput::default()
+    };
+    let work = WorkInput::Task(Box::new(input));
+    NodeInput { name: name.into(), work, ..NodeInput::default() }
+}
+
+fn after(depends_on: &[&str], node: NodeInput) -> NodeInput {
+    let depends_on = depends_on.iter().map(|name| (*name).to_owned()).collect();
+    NodeInput { depends_on, ..node }
+}
+
+fn node(name: &str, work: WorkInput) -> NodeInput {
+    NodeInput { name: name.into(), work, ..NodeInput::default() }
+}
+
+fn fan(members: Vec<NodeInput>) -> FanInput {
+    FanInput { members, ..FanInput::default() }
+}
+
+fn workflow(input: Value, nodes: Vec<NodeInput>) -> NewWorkflow {
+    let input = WorkflowInput {
+        user: "ann".into(),
+        name: "sums".into(),
+        input: of_json(&input),
+        nodes,
+        ..WorkflowInput::default()
+    };
+    let mut violations = Violations::new();
+    let new = new_workflow(input, At::REQUEST, 1_800_000_000_000, &mut violations);
+    violations.ok_or(new).unwrap()
+}
+
+async fn create(store: &Store, new: &NewWorkflow) -> WorkflowId {
+    store.ensure_type(&type_name("work")).await.unwrap();
+    store.create_workflow(new).await.unwrap().workflow.id
+}
+
+async fn view(store: &Store, id: WorkflowId) -> WorkflowView {
+    store.get_workflow(id).await.unwrap().unwrap()
+}
+
+async fn state(store: &Store, id: WorkflowId) -> WorkflowState {
+    view(store, id).await.workflow.progress.state
+}
+
+fn states(view: &WorkflowView) -> BTreeMap<&str, NodeState> {
+    view.nodes.iter().map(|node| (node.name.as_str(), node.progress.state)).collect()
+}
+
+/// What a task returns for its payload.
+fn result(full: &FullTask) -> Settle {
+    let payload = to_json(&full.body.payload);
+    let number = || payload.as_i64().unwrap_or_default();
+    let (does, by) = full.task.name.split_once(' ').unwrap_or((&full.task.name, "0"));
+    let by: i64 = by.parse().unwrap_or_default();
+    let value = match does {
+        "add" => json!(number() + by),
+        "multiply" => json!(number() * by),
+        "sum" => json!(payload.as_array().unwrap().iter().filter_map(Value::as_i64).sum::<i64>()),
+        "echo" => payload,
+        "fail" => {
+            let (reason, hint) = (FailureReason::Error, RetryHint::Never);
+            return Settle::Fail { reason, message: "it broke".into(), hint };
+        }
+        _ => Value::Null,
+    };
+    Settle::Complete { result: Some(of_json(&value)) }
+}
+
+fn end(full: &FullTask) -> Event {
+    Event::Settle { fence: fence(&full.task), settle: result(full), digest: 1, exit_code: None }
+}
+
+/// Runs whatever can be run, in portions, until nothing can; tells the names of what ran.
+async fn work(store: &Store) -> Vec<String> {
+    let mut ran = Vec::new();
+    loop {
+        let leased = claim(store, 7, 64).await.leased;
+        if leased.is_empty() {
+            return ran;
+        }
+        let tasks: Vec<FullTask> = leased.into_iter().map(|leased| leased.task).collect();
+        let starts = tasks.iter().map(|full| (full.task.id.clone(), start(&full.task)));
+        store.apply(starts.collect()).await;
+        let ends = tasks.iter().map(|full| (full.task.id.clone(), end(full)));
+        let answers = store.apply(ends.collect()).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        ran.extend(tasks.into_iter().map(|full| full.task.name));
+    }
+}
+
+async fn result_of(store: &Store, id: WorkflowId, name: &str) -> Value {
+    let at = view(store, id).await.nodes.iter().position(|node| node.name == name).unwrap();
+    let items = store.list_workflow_items(id, Some(at as u32), None, 1).await.unwrap();
+    let ItemIs::Task(task, _) = &items[0].is else { panic!("{items:?}") };
+    to_json(&get(store, task).await.body.result.unwrap_or_default())
+}
+
+pub async fn results_flow_along_a_chain(store: Store) {
+    let steps = vec![task("", "add 5"), task("", "multiply 4"), task("", "add 1")];
+    let new = workflow(json!(2), vec![node("sum", WorkInput::Chain(steps))]);
+    let id = create(&store, &new).await;
+    assert_eq!(view(&store, id).await.workflow.progress.nodes.ended(), 0);
+    assert_eq!(work(&store).await, ["add 5", "multiply 4", "add 1"]);
+    let view = view(&store, id).await;
+    assert_eq!(view.workflow.progress.state, WorkflowState::Succeeded);
+    let names: Vec<&str> = view.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["sum/1", "sum/2", "sum"]);
+    assert_eq!(result_of(&store, id, "sum").await, json!(29));
+    assert!(view.workflow.finish_time_ms.is_some());
+}
+
+pub async fn a_chord_calls_back_once_with_all_results(store: Store) {
+    let members = (0..40).map(|n| task("", &format!("add {n}"))).collect();
+    let chord = WorkInput::Chord(fan(members), Box::new(task("", "sum")));
+    let id = create(&store, &workflow(json!(100), vec![node("all", chord)])).await;
+    // Two brokers end the members at the same time, a few in each transaction.
+    let other = Store::connect(&StoreOptions::new(store.url())).await.unwrap();
+    let tasks: Vec<FullTask> =
+        claim(&store, 7, 64).await.leased.into_iter().map(|leased| leased.task).collect();
+    assert_eq!(tasks.len(), 40);
+    let ends: Vec<_> = tasks.iter().map(|full| (full.task.id.clone(), end(full))).collect();
+    let (odd, even): (Vec<_>, Vec<_>) = ends.chunks(3).enumerate().partition(|(at, _)| at % 2 > 0);
+    let settle = async |store: &Store, parts: Vec<(usize, &[_])>| {
+        let mut made = Vec::new();
+        for (_, part) in parts {
+            for answer in store.apply(part.to_vec()).await {
+                made.extend(answer.unwrap().made);
+            }
+        }
+        made
+    };
+    let (one, two) = tokio::join!(settle(&store, odd), settle(&other, even));
+    let made: Vec<_> = one.into_iter().chain(two).collect();
+    assert_eq!(made.len(), 1, "the callback is made once: {made:?}");
+    assert_eq!(work(&store).await, ["sum"]);
+    assert_eq!(result_of(&store, id, "all").await, json!(40 * 100 + (0..40).sum::<i64>()));
+    assert_eq!(state(&store, id).await, WorkflowState::Succeeded);
+    other.close().await;
+}
+
+pub async fn a_group_runs_a_few_at_a_time(store: Store) {
+    let members = (0..7).map(|n| task("", &format!("add {n}"))).collect();
+    let group = FanInput { parallel_max: 3, ..fan(members) };
+    let id = create(&store, &workflow(json!(0), vec![node("g", WorkInput::Group(group))])).await;
+    let mut seen = Vec::new();
+    loop {
+        let leased = claim(&store, 7, 64).await.leased;
+        let Some(first) = leased.first() else { break };
+        assert!(leased.len() <= 3, "{}", leased.len());
+        seen.push(leased.len());
+        // The others of this portion are ended by the next turn's worker.
+        let first = &first.task;
+        apply(&store, &first.task.id, end(first)).await.unwrap();
+        for leased in &leased[1..] {
+            apply(&store, &leased.task.task.id, end(&leased.task)).await.unwrap();
+        }
+    }
+    assert_eq!(seen, [3, 3, 1]);
+    assert_eq!(state(&store, id).await, WorkflowState::Succeeded);
+}
+
+pub async fn a_failure_stops_the_rest_and_starts_what_deals_with_it(store: Store) {
+    let when = |when, node: NodeInput| NodeInput { when, ..node };
+    let nodes = vec![
+        task("good", "echo"),
+        task("bad", "fail"),
+        after(&["good"], task("next", "echo")),
+        after(&["bad"], task("never", "echo")),
+        when(When::AnyFailed, after(&["good", "bad"], task("mend", "echo"))),
+        when(When::AllDone, after(&["next", "never"], task("clean", "echo"))),
+        when(When::AnyFailed, after(&["good"], task("idle", "echo"))),
+    ];
+    let id = create(&store, &workflow(json!("x"), nodes)).await;
+    let leased: Vec<FullTask> =
+        claim(&store, 7, 9).await.leased.into_iter().map(|leased| leased.task).collect();
+    let by_name: BTreeMap<_, _> =
+        leased.iter().map(|full| (full.task.name.as_str(), full)).collect();
+    apply(&store, &by_name["fail"].task.id, end(by_name["fail"])).await.unwrap();
+    let good = &by_name["echo"].task.id;
+    assert_eq!(get(&store, good).await.task.state, TaskState::Cancelling, "it is being stopped");
+    assert_eq!(state(&store, id).await, WorkflowState::Failing);
+    let message = "stopped".to_owned();
+    let settle = Settle::Fail { reason: FailureReason::Cancelled, message, hint: RetryHint::Never };
+    let fence = fence(&by_name["echo"].task);
+    let stopped = Event::Settle { fence, settle, digest: 3, exit_code: None };
+    apply(&store, good, stopped).await.unwrap();
+    assert_eq!(work(&store).await.len(), 2);
+    let view = view(&store, id).await;
+    let expected = [
+        ("good", NodeState::Cancelled),
+        ("bad", NodeState::Failed),
+        ("next", NodeState::Cancelled),
+        ("never", NodeState::Cancelled),
+        ("mend", NodeState::Succeeded),
+        ("clean", NodeState::Succeeded),
+        ("idle", NodeState::Skipped),
+    ];
+    assert_eq!(states(&view), expected.into());
+    assert_eq!(view.workflow.progress.state, WorkflowState::Failed);
+}
+
+pub async fn a_map_over_a_result_is_reduced(store: Store) {
+    let each = task("", "multiply 10");
+    let reduce = Box::new(task("", "sum"));
+    let map = WorkInput::Map { over: "prev".into(), each: fan(vec![each]), reduce: Some(reduce) };
+    let nodes = vec![task("list", "echo"), after(&["list"], node("m", map))];
+    let id = create(&store, &workflow(json!([1, 2, 3, 4]), nodes)).await;
+    work(&store).await;
+    assert_eq!(result_of(&store, id, "m").await, json!(100));
+    assert_eq!(view(&store, id).await.nodes[1].progress.items, 4);
+    assert_eq!(state(&store, id).await, WorkflowState::Succeeded);
+}
+
+pub async fn items_may_be_workflows_of_their_own(store: Store) {
+    let chain = WorkInput::Chain(vec![task("", "add 1"), task("", "multiply 2")]);
+    let map = WorkInput::Map {
+        over: "input".into(),
+        each: fan(vec![node("", chain)]),
+        reduce: Some(Box::new(task("", "sum"))),
+    };
+    let id = create(&store, &workflow(json!([1, 2, 3]), vec![node("m", map)])).await;
+    work(&store).await;
+    assert_eq!(result_of(&store, id, "m").await, json!(4 + 6 + 8));
+    assert_eq!(state(&store, id).await, WorkflowState::Succeeded);
+    let items = store.list_workflow_items(id, Some(0), None, 9).await.unwrap();
+    let children: BTreeSet<_> = items.iter().map(|item| format!("{:?}", item.is)).collect();
+    assert_eq!(children.len(), 3);
+    let listed = store.list_workflows(Some("ann"), None, 10).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|workflow| workflow.id).collect();
+    assert_eq!(listed, [id], "items are not listed by themselves");
+    // A failure inside of one is a failure of the whole.
+    let bad = WorkInput::Chain(vec![task("", "fail"), task("", "echo")]);
+    let group = WorkInput::Group(fan(vec![node("", bad), task("", "echo")]));
+    let id = create(&store, &workflow(json!(1), vec![node("g", group)])).await;
+    work(&store).await;
+    assert_eq!(state(&store, id).await, WorkflowState::Failed);
+}
+
+pub async fn conditions_and_inputs_are_expressions(store: Store) {
+    let with = |run_if: &str, input: &str, node: NodeInput| NodeInput {
+        run_if: run_if.into(),
+        input: input.into(),
+        ..node
+    };
+    let nodes = vec![
+        task("a", "echo"),
+        task("b", "add 7"),
+        after(&["a", "b"], with("nodes.b.result > input.n", "", task("less", "echo"))),
+        after(&["a", "b"], with("prev.b == 7", "[prev.b, prev.a.n + 1]", task("more", "echo"))),
+        after(&["less"], task("behind", "echo")),
+        after(&["more"], with("", "prev.missing", task("broken", "echo"))),
+    ];
+    let id = create(&store, &workflow(json!({"n": 41}), nodes)).await;
+    work(&store).await;
+    let view = view(&store, id).await;
+    let expected = [
+        ("a", NodeState::Succeeded),
+        ("b", NodeState::Succeeded),
+        ("less", NodeState::Skipped),
+        ("more", NodeState::Succeeded),
+        ("behind", NodeState::Skipped),
+        ("broken", NodeState::Failed),
+    ];
+    assert_eq!(states(&view), expected.into());
+    assert_eq!(result_of(&store, id, "more").await, json!([7, 42]));
+    let message = view.nodes[5].message.clone().unwrap();
+    assert!(message.contains("input: "), "{message}");
+    assert_eq!(view.workflow.progress.state, WorkflowState::Failed);
+    assert!(view.workflow.message.unwrap().starts_with("broken: "));
+}
+
+pub async fn a_cancelled_workflow_starts_nothing_more(store: Store) {
+    let steps = vec![task("", "echo"), task("", "echo")];
+    let nodes = vec![node("chain", WorkInput::Chain(steps)), task("waits", "echo")];
+    let id = create(&store, &workflow(json!(1), nodes)).await;
+    let one = claim(&store, 7, 1).await.leased.remove(0).task;
+    let (cancelled, made) = store.cancel_workflow(id).await.unwrap().unwrap();
+    assert_eq!((cancelled.progress.state, made.len()), (WorkflowState::Cancelling, 0));
+    assert!(claim(&store, 7, 9).await.leased.is_empty(), "what waited is cancelled");
+    // It had ended before it was told.
+    apply(&store, &one.task.id, end(&one)).await.unwrap();
+    assert!(claim(&store, 7, 9).await.leased.is_empty());
+    assert_eq!(state(&store, id).await, WorkflowState::Cancelled);
+    let (again, _) = store.cancel_workflow(id).await.unwrap().unwrap();
+    assert_eq!(again.progress.state, WorkflowState::Cancelled);
+    assert!(store.cancel_workflow(WorkflowId(1)).await.unwrap().is_none());
+}
+
+pub async fn a_request_id_makes_one_workflow(store: Store) {
+    let new = workflow(json!(1), vec![task("a", "echo")]);
+    let new = NewWorkflow { request_id: Some("r".into()), ..new };
+    store.ensure_type(&type_name("work")).await.unwrap();
+    let (one, two) = tokio::join!(store.create_workflow(&new), store.create_workflow(&new));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.workflow.id, two.workflow.id);
+    assert!(one.deduplicated != two.deduplicated);
+    assert_eq!(one.made.len() + two.made.len(), 1);
+    let other = NewWorkflow { input: content("other"), ..new.clone() };
+    let refused = store.create_workflow(&other).await.unwrap_err();
+    assert!(matches!(refused, CreateWorkflowError::RequestIdReused(id) if id == one.workflow.id));
+    let elsewhere = NewWorkflow { user: "bob".into(), input: Content::default(), ..new };
+    assert!(!store.create_workflow(&elsewhere).await.unwrap().deduplicated);
+}
+
+pub async fn a_part_is_not_changed_behind_its_workflow(store: Store) {
+    let id = create(&store, &workflow(json!(1), vec![task("a", "fail")])).await;
+    let items = store.list_workflow_items(id, None, None, 9).await.unwrap();
+    let ItemIs::Task(task_id, _) = &items[0].is else { panic!("{items:?}") };
+    store.delete(task_id).await.unwrap_err();
+    work(&store).await;
+    let retried = apply(&store, task_id, Event::Retry { from_start: false }).await.unwrap_err();
+    assert!(retried.to_string().contains("part of workflow"), "{retried}");
+    store.delete(task_id).await.unwrap();
+    assert_eq!(state(&store, id).await, WorkflowState::Failed);
+}
+
+pub async fn at_least_some_are_enough(store: Store) {
+    let members = vec![task("", "fail"), task("", "echo"), task("", "fail"), task("", "echo")];
+    for (least, expected) in [(2, WorkflowState::Succeeded), (3, WorkflowState::Failed)] {
+        let group = FanInput { policy: Policy::AtLeast(least), ..fan(members.clone()) };
+        let new = workflow(json!(1), vec![node("g", WorkInput::Group(group))]);
+        let id = create(&store, &new).await;
+        work(&store).await;
+        assert_eq!(state(&store, id).await, expected, "{least}");
+    }
+}
