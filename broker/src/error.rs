@@ -6,7 +6,7 @@ use asyncflow_core::{
     transition::Refusal,
     violation::{Violation, Violations},
 };
-use asyncflow_store::StoreError;
+use asyncflow_store::{RetryWorkflowError, StoreError};
 
 use crate::batch::BatchError;
 
@@ -35,6 +35,8 @@ pub enum RpcError {
     WorkflowNotFound(WorkflowId),
     #[error("the request id was used for another request, which created {0}")]
     WorkflowRequestIdReused(WorkflowId),
+    #[error("{0} cannot be retried: {1}")]
+    WorkflowRefused(WorkflowId, RetryWorkflowError),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the session is not known, register again")]

@@ -72,6 +72,10 @@ struct World<'a> {
     /// Nodes that were begun when the rest had been given up.
     begun_in_trouble: BTreeSet<u32>,
     to_go_on: BTreeSet<u32>,
+    /// How items ended that are not forgotten.
+    outcomes: BTreeMap<(u32, u32), Outcome>,
+    /// It was retried: whatever runs now succeeds.
+    is_retried: bool,
 }
 
 impl<'a> World<'a> {
@@ -84,6 +88,8 @@ impl<'a> World<'a> {
             begun: BTreeSet::new(),
             begun_in_trouble: BTreeSet::new(),
             to_go_on: BTreeSet::new(),
+            outcomes: BTreeMap::new(),
+            is_retried: false,
         };
         world.finish(Run::first(graph));
         assert_eq!(world.nodes.len(), graph.len() as usize, "all nodes are written at first");
@@ -93,7 +99,7 @@ impl<'a> World<'a> {
     /// What the store does: nodes are read when they are asked for, and not before.
     fn change(&mut self, nodes: &[u32], change: impl FnOnce(&mut Run<'a, Script>)) {
         let mut run = Run::new(self.graph, self.progress);
-        run.know(nodes.iter().map(|at| (*at, self.nodes[at])));
+        run.know(nodes.iter().map(|at| (*at, self.nodes[at].clone())));
         change(&mut run);
         self.finish(run);
     }
@@ -105,7 +111,7 @@ impl<'a> World<'a> {
                 if wanted.is_empty() {
                     break;
                 }
-                run.know(wanted.iter().map(|at| (*at, self.nodes[at])));
+                run.know(wanted.iter().map(|at| (*at, self.nodes[at].clone())));
             }
             let effects = run.effects();
             if effects.is_empty() {
@@ -122,7 +128,7 @@ impl<'a> World<'a> {
     fn carry_out(&mut self, run: &mut Run<'a, Script>, effect: Effect) {
         match effect {
             Effect::Begin { node } => {
-                assert!(self.begun.insert(node), "node {node} begins once");
+                assert!(self.begun.insert(node), "node {node} begins once in a run");
                 if run.state().is_stopping() {
                     self.begun_in_trouble.insert(node);
                 }
@@ -134,14 +140,27 @@ impl<'a> World<'a> {
                 }
             }
             Effect::Start { node, from, to } => {
-                for item in from..to {
-                    assert!(self.running.insert((node, item)), "an item starts once");
+                for number in from..to {
+                    let item = (node, run.node(node).unwrap().item(number));
+                    let had_ended = self.outcomes.get(&item);
+                    assert_ne!(had_ended, Some(&Outcome::Succeeded), "what succeeded is kept");
+                    assert!(self.is_retried || had_ended.is_none(), "an item starts once");
+                    assert!(self.running.insert(item), "an item runs once at a time");
                 }
             }
             // What was told to stop ends in its own time, here as any other.
             Effect::Stop { .. } => {}
             Effect::GoOn { node } => {
                 self.to_go_on.insert(node);
+            }
+            Effect::Again { node } => {
+                let items = 0..self.graph.node(node).work.items.len() as u32;
+                let succeeded =
+                    |item: &u32| self.outcomes.get(&(node, *item)) == Some(&Outcome::Succeeded);
+                run.again(node, items.filter(|item| !succeeded(item)).collect());
+            }
+            Effect::Forget { node } => {
+                self.outcomes.retain(|(of, _), _| *of != node);
             }
         }
     }
@@ -154,13 +173,31 @@ impl<'a> World<'a> {
             let at = (pick >> (8 * turn)) as usize % self.running.len();
             let item = *self.running.iter().nth(at).unwrap();
             self.running.remove(&item);
-            let outcome = self.graph.node(item.0).work.items[item.1 as usize];
+            let scripted = self.graph.node(item.0).work.items[item.1 as usize];
+            let outcome = if self.is_retried { Outcome::Succeeded } else { scripted };
+            self.outcomes.insert(item, outcome);
             ended.entry(item.0).or_default().add(Tally::of(outcome, 1));
         }
         let nodes: Vec<u32> = ended.keys().copied().collect();
         self.change(&nodes, |run| {
             ended.into_iter().for_each(|(node, tally)| run.items_ended(node, tally));
         });
+    }
+
+    /// Takes it up again; all nodes are read.
+    fn retry(&mut self) {
+        self.is_retried = true;
+        let all: Vec<u32> = self.nodes.keys().copied().collect();
+        let kept: BTreeMap<u32, NodeProgress> = self.nodes.clone();
+        let again: BTreeSet<u32> = {
+            let mut run = Run::new(self.graph, self.progress);
+            run.know(kept.clone());
+            run.retry();
+            let changed = run.into_changes().nodes.into_iter();
+            changed.filter(|(at, node)| node.state != kept[at].state).map(|(at, _)| at).collect()
+        };
+        self.begun.retain(|at| !again.contains(at));
+        self.change(&all, Run::retry);
     }
 
     fn check(&self) {
@@ -319,6 +356,46 @@ proptest! {
         let is_cancelled = world.progress.state == WorkflowState::Cancelled;
         prop_assert!(world.progress.state.is_terminal());
         prop_assert_eq!(is_cancelled, !over_before);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_retry_runs_what_did_not_succeed_and_keeps_the_rest(
+        graph in graph(prop_oneof![
+            Just(Policy::Continue),
+            Just(Policy::FailFast),
+            (0..6_u32).prop_map(Policy::AtLeast),
+        ]),
+        picks in proptest::collection::vec(any::<u64>(), 1..40),
+        cancel_at in proptest::option::of(0..6_usize),
+    ) {
+        let mut world = World::run(&graph, &picks, cancel_at);
+        if world.progress.state == WorkflowState::Succeeded {
+            return Ok(());
+        }
+        let before: BTreeMap<u32, NodeState> =
+            world.nodes.iter().map(|(at, node)| (*at, node.state)).collect();
+        world.retry();
+        for step in 0.. {
+            if world.running.is_empty() {
+                break;
+            }
+            world.step(picks[step % picks.len()]);
+        }
+        prop_assert!(world.progress.state.is_terminal(), "{:?}", world.nodes);
+        // So many as it asks for may be more than there are that have to run.
+        if matches!(graph.policy(), Policy::AtLeast(_)) {
+            return Ok(());
+        }
+        prop_assert_eq!(world.progress.state, WorkflowState::Succeeded);
+        for (at, node) in &world.nodes {
+            let ended = node.state;
+            prop_assert!(
+                matches!(ended, NodeState::Succeeded | NodeState::Skipped),
+                "{at}: {ended:?} after {before:?}"
+            );
+        }
     }
 }
 

@@ -174,6 +174,7 @@ CREATE TABLE IF NOT EXISTS workflow_nodes (
   failed INT NOT NULL,
   cancelled INT NOT NULL,
   skipped INT NOT NULL,
+  again LONGBLOB,
   message TEXT,
   PRIMARY KEY (workflow_key, node)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;

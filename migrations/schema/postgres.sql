@@ -184,6 +184,7 @@ CREATE TABLE IF NOT EXISTS workflow_nodes (
   failed INTEGER NOT NULL,
   cancelled INTEGER NOT NULL,
   skipped INTEGER NOT NULL,
+  again BYTEA,
   message TEXT,
   PRIMARY KEY (workflow_key, node)
 );

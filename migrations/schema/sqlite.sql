@@ -184,9 +184,10 @@ CREATE TABLE IF NOT EXISTS workflow_nodes (
   failed INTEGER NOT NULL,
   cancelled INTEGER NOT NULL,
   skipped INTEGER NOT NULL,
+  again BLOB,
   message TEXT,
   PRIMARY KEY (workflow_key, node)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE IF NOT EXISTS workflow_items (
   workflow_key INTEGER NOT NULL,

@@ -136,6 +136,8 @@ fn nodes() -> Table {
     ];
     columns.extend(tally(["need_succeeded", "need_failed", "need_cancelled", "need_skipped"]));
     columns.extend(tally(["succeeded", "failed", "cancelled", "skipped"]));
+    // Items that run again after a retry.
+    columns.push(null("again", Blob));
     columns.push(null("message", Text));
     table("workflow_nodes", "workflow_key, node", columns, vec![])
 }

@@ -240,6 +240,14 @@ impl BrokerService for BrokerApi {
         answer(workflow::cancel_workflow::cancel_workflow(&self.0, request).await)
     }
 
+    async fn retry_workflow(
+        &self,
+        request: Request<v1::RetryWorkflowRequest>,
+    ) -> Answer<v1::RetryWorkflowResponse> {
+        let (_, request) = write(request)?;
+        answer(workflow::retry_workflow::retry_workflow(&self.0, request).await)
+    }
+
     async fn list_workers(
         &self,
         request: Request<v1::ListWorkersRequest>,

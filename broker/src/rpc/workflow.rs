@@ -5,6 +5,7 @@ pub mod create_workflow;
 pub mod get_workflow;
 pub mod list_workflow_items;
 pub mod list_workflows;
+pub mod retry_workflow;
 
 use asyncflow_core::{
     id::WorkflowId,

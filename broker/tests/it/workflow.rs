@@ -125,6 +125,11 @@ async fn workflows_are_listed_and_cancelled() {
         let cancelled = t.broker.cancel_workflow(cancel).await.unwrap().into_inner();
         assert_eq!(cancelled.workflow.unwrap().state(), v1::WorkflowState::Cancelled);
     }
+    let retry = v1::RetryWorkflowRequest { workflow_id: ids[0].clone() };
+    let retried = t.broker.retry_workflow(retry.clone()).await.unwrap().into_inner();
+    assert_eq!(retried.workflow.unwrap().state(), v1::WorkflowState::Running);
+    let live = t.broker.retry_workflow(retry).await.unwrap_err();
+    assert_eq!(refusal(&live).1, "ILLEGAL_STATE");
     let unknown = v1::CancelWorkflowRequest { workflow_id: "wf-0000000000001".into() };
     let unknown = t.broker.cancel_workflow(unknown).await.unwrap_err();
     let expected = (Code::NotFound, "WORKFLOW_NOT_FOUND".to_owned(), vec![]);

@@ -4,6 +4,7 @@ mod cancel;
 mod create;
 mod file;
 mod list;
+mod retry;
 mod show;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     output::OutputArgs,
 };
 
-/// Create, look at and cancel workflows: tasks that wait for each other
+/// Create, look at, cancel and retry workflows: tasks that wait for each other
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -29,6 +30,7 @@ enum Verb {
     Show(show::Args),
     List(list::Args),
     Cancel(cancel::Args),
+    Retry(retry::Args),
 }
 
 /// Runs one verb.
@@ -40,5 +42,6 @@ pub async fn execute(args: Args) -> Outcome {
         Verb::Show(args) => show::execute(args, &broker, &output).await,
         Verb::List(args) => list::execute(args, &broker, &output).await,
         Verb::Cancel(args) => cancel::execute(args, &broker, &output).await,
+        Verb::Retry(args) => retry::execute(args, &broker, &output).await,
     }
 }

@@ -61,6 +61,8 @@ fn a_file_becomes_a_workflow_that_is_shown_listed_and_cancelled() {
     let shown = dev.call(&["workflow", "show", &id, "-o", "json"]).expect_code(0).json();
     let states: Vec<_> = (0..3).map(|at| shown["nodes"][at]["state"].clone()).collect();
     assert_eq!(states, ["CANCELLED", "CANCELLED", "RUNNING"]);
+    let live = dev.call(&["workflow", "retry", &id]).expect_code(1);
+    assert!(live.stderr.contains("ILLEGAL_STATE"), "{live:?}");
     dev.call(&["workflow", "show", "wf-0000000000001"]).expect_code(3);
 }
 

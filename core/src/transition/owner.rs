@@ -31,9 +31,6 @@ impl Step {
     pub(super) fn retry(&mut self, from_start: bool) -> Result<(), Refusal> {
         let terminal = [TaskState::Succeeded, TaskState::Failed, TaskState::Cancelled];
         self.expect(&terminal, "retried")?;
-        if let Some(member) = self.out.task.member {
-            return Err(Refusal::OfWorkflow(member.workflow, "retried"));
-        }
         let task = &mut self.out.task;
         task.run += 1;
         task.failures = 0;

@@ -67,6 +67,7 @@ pub struct Node<W> {
 pub struct Graph<W> {
     nodes: Vec<Node<W>>,
     successors: Vec<Vec<u32>>,
+    order: Vec<u32>,
     depth: usize,
     policy: Policy,
 }
@@ -93,9 +94,9 @@ impl<W> Graph<W> {
         let mut depths = vec![1_usize; nodes.len()];
         let mut ready: Vec<u32> =
             numbered(&nodes).filter(|(_, node)| node.needs.is_empty()).map(|(at, _)| at).collect();
-        let mut sorted = 0;
+        let mut order = Vec::with_capacity(nodes.len());
         while let Some(at) = ready.pop() {
-            sorted += 1;
+            order.push(at);
             for &next in &successors[at as usize] {
                 let depth = depths[at as usize] + 1;
                 depths[next as usize] = depths[next as usize].max(depth);
@@ -105,11 +106,11 @@ impl<W> Graph<W> {
                 }
             }
         }
-        if sorted < nodes.len() {
+        if order.len() < nodes.len() {
             return Err(cycle(&nodes, &waits));
         }
         let depth = depths.into_iter().max().unwrap_or(0);
-        Ok(Self { nodes, successors, depth, policy })
+        Ok(Self { nodes, successors, order, depth, policy })
     }
 
     /// Its nodes, in the order of their numbers.
@@ -125,6 +126,11 @@ impl<W> Graph<W> {
     /// All nodes, by their numbers.
     pub fn nodes(&self) -> impl Iterator<Item = (u32, &Node<W>)> {
         numbered(&self.nodes)
+    }
+
+    /// The numbers of all nodes, each behind those that it waits for.
+    pub fn order(&self) -> &[u32] {
+        &self.order
     }
 
     /// The nodes that wait for this one.

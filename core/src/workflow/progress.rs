@@ -136,20 +136,32 @@ impl From<Outcome> for NodeState {
 }
 
 /// How far a node is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeProgress {
     pub state: NodeState,
     /// Of the nodes that it waits for: what has ended.
     pub needs: Tally,
     /// How many items it has; 0 until it is started.
     pub items: u32,
-    /// How many of them were started, in their order.
+    /// How many of them were started, in the order of [`item`](Self::item).
     pub started: u32,
     /// Of its items: what has ended.
     pub ended: Tally,
+    /// Those that run again after a retry, in the order in which they do; empty for most.
+    pub again: Vec<u32>,
 }
 
 impl NodeProgress {
+    /// Which item is started as the one with this number: its own, until the node is retried. Then
+    /// those that need not run again count as the first ones.
+    pub fn item(&self, number: u32) -> u32 {
+        let kept = self.items - (self.again.len() as u32).min(self.items);
+        match number.checked_sub(kept).and_then(|at| self.again.get(at as usize)) {
+            Some(item) => *item,
+            None => number,
+        }
+    }
+
     /// How many more items may be started now.
     pub(super) fn room<W>(&self, node: &Node<W>) -> u32 {
         let left = self.items - self.started;

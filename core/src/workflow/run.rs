@@ -28,6 +28,10 @@ pub enum Effect {
     GoOn { node: u32 },
     /// Cancel what runs of the node.
     Stop { node: u32 },
+    /// Find those items of the node that did not succeed, and call [`Run::again`] with them.
+    Again { node: u32 },
+    /// The node begins anew: what its items were is forgotten.
+    Forget { node: u32 },
 }
 
 /// A workflow under change.
@@ -118,7 +122,7 @@ impl<'a, W> Run<'a, W> {
     /// A node whose turn had come is not run: its condition did not hold, or its input could not be
     /// made.
     pub fn end(&mut self, at: u32, outcome: Outcome) {
-        self.finish(at, outcome);
+        self.finish(at, if self.is_given_up(at) { Outcome::Cancelled } else { outcome });
     }
 
     /// Starts more items of a node, which must be known.
@@ -132,6 +136,83 @@ impl<'a, W> Run<'a, W> {
             self.progress.state = WorkflowState::Cancelling;
             self.todo.push_back(Todo::GiveUp);
         }
+    }
+
+    /// Takes up a workflow that is over and did not succeed, all nodes of which must be known. What
+    /// failed or was cancelled runs again, and so does what depends on it; what succeeded is kept.
+    /// A node whose predecessors are kept goes on with the same tasks; any other begins anew.
+    pub fn retry(&mut self) {
+        let again = self.to_be_retried();
+        self.progress.state = WorkflowState::Running;
+        for &at in self.graph.order() {
+            let graph_node = self.graph.node(at);
+            let mut needs = Tally::default();
+            for need in graph_node.needs.iter().filter(|need| !again.contains(need)) {
+                let state = self.nodes.get(need).map_or(NodeState::Waiting, |node| node.state);
+                state.outcome().into_iter().for_each(|outcome| needs.add(Tally::of(outcome, 1)));
+            }
+            let is_again = again.contains(&at);
+            let is_alone = !graph_node.needs.iter().any(|need| again.contains(need));
+            let Some(node) = self.change(at) else { continue };
+            node.needs = needs;
+            if !is_again {
+                continue;
+            }
+            if is_alone && node.items > 0 {
+                node.state = NodeState::Running;
+                self.effects.push(Effect::Again { node: at });
+                continue;
+            }
+            let had_begun = node.items > 0;
+            *node = NodeProgress { needs, ..NodeProgress::default() };
+            if had_begun {
+                self.effects.push(Effect::Forget { node: at });
+            }
+        }
+        self.progress.nodes = Tally::default();
+        let ended = self.nodes.values().filter_map(|node| node.state.outcome());
+        for outcome in ended.collect::<Vec<_>>() {
+            self.progress.nodes.add(Tally::of(outcome, 1));
+        }
+        for at in again {
+            if self.graph.node(at).needs.is_empty() && self.is_waiting(at) {
+                self.turn(at);
+            } else {
+                self.judge(at);
+            }
+        }
+    }
+
+    /// What failed or was cancelled, and what depends on it.
+    fn to_be_retried(&self) -> BTreeSet<u32> {
+        let mut again = BTreeSet::new();
+        for &at in self.graph.order() {
+            let (graph_node, state) = (self.graph.node(at), self.nodes.get(&at).map(|n| n.state));
+            let kept_success = |need: &&u32| {
+                let state = self.nodes.get(need).map(|node| node.state);
+                !again.contains(*need) && state == Some(NodeState::Succeeded)
+            };
+            let depends = graph_node.needs.iter().any(|need| again.contains(need));
+            let is_enough = graph_node.when == When::AnySucceeded
+                && state == Some(NodeState::Succeeded)
+                && graph_node.needs.iter().any(|need| kept_success(&need));
+            let did_not = matches!(state, Some(NodeState::Failed | NodeState::Cancelled));
+            if did_not || depends && !is_enough {
+                again.insert(at);
+            }
+        }
+        again
+    }
+
+    /// The items of a node that run again; the others have succeeded, or need not run.
+    pub fn again(&mut self, at: u32, items: Vec<u32>) {
+        let Some(node) = self.change(at) else { return };
+        let kept = node.items - items.len() as u32;
+        let skipped = node.ended.skipped.min(kept);
+        node.ended = Tally { succeeded: kept - skipped, skipped, ..Tally::default() };
+        node.started = kept;
+        node.again = items;
+        self.look_at_items(at);
     }
 
     /// Finds what follows. Answers the nodes that it needs to know before it can go on; none when
@@ -162,8 +243,12 @@ impl<'a, W> Run<'a, W> {
 
     /// What is to be written.
     pub fn into_changes(self) -> Changes {
-        let changed = self.changed.iter().filter_map(|at| Some((*at, *self.nodes.get(at)?)));
+        let changed = self.changed.iter().filter_map(|at| Some((*at, self.nodes.get(at)?.clone())));
         Changes { progress: self.progress, nodes: changed.collect() }
+    }
+
+    fn is_waiting(&self, at: u32) -> bool {
+        self.nodes.get(&at).is_some_and(|node| node.state == NodeState::Waiting)
     }
 
     fn unknown<'n>(&self, nodes: impl Iterator<Item = &'n u32>) -> Vec<u32> {
@@ -180,7 +265,7 @@ impl<'a, W> Run<'a, W> {
     /// its own end.
     fn look_at_items(&mut self, at: u32) {
         let graph_node = self.graph.node(at);
-        let Some(mut node) = self.nodes.get(&at).copied() else { return };
+        let Some(mut node) = self.nodes.get(&at).cloned() else { return };
         if !matches!(node.state, NodeState::Running | NodeState::Stopping) {
             return;
         }
@@ -189,8 +274,9 @@ impl<'a, W> Run<'a, W> {
             self.stop_items(at, &mut node);
         }
         if node.ended.ended() == node.items {
+            let outcome = node.ended.outcome(graph_node.policy);
             self.put(at, node);
-            return self.finish(at, node.ended.outcome(graph_node.policy));
+            return self.finish(at, outcome);
         }
         let room = node.room(graph_node);
         if room > 0 {
@@ -282,7 +368,7 @@ impl<'a, W> Run<'a, W> {
     /// Nothing more starts but what deals with the trouble; what runs is stopped.
     fn give_up(&mut self) {
         for at in (0..self.graph.len()).filter(|at| self.is_given_up(*at)).collect::<Vec<_>>() {
-            let Some(mut node) = self.nodes.get(&at).copied() else { continue };
+            let Some(mut node) = self.nodes.get(&at).cloned() else { continue };
             match node.state {
                 NodeState::Waiting => self.finish(at, Outcome::Cancelled),
                 // One without items is about to begin, and then learns of it.

@@ -931,6 +931,20 @@ pub struct CancelWorkflowResponse {
     #[prost(message, optional, tag = "1")]
     pub workflow: ::core::option::Option<Workflow>,
 }
+/// See RetryWorkflow.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryWorkflowRequest {
+    /// The workflow's id.
+    #[prost(string, tag = "1")]
+    pub workflow_id: ::prost::alloc::string::String,
+}
+/// See RetryWorkflow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RetryWorkflowResponse {
+    /// The workflow after it.
+    #[prost(message, optional, tag = "1")]
+    pub workflow: ::core::option::Option<Workflow>,
+}
 /// When a node starts, by what has become of the nodes that it depends on. One that depends on
 /// nothing starts at once. A node that cannot start any more is SKIPPED.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -2386,6 +2400,33 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "CancelWorkflow"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes up a workflow that failed or was cancelled: what did not succeed runs again, in the same
+        /// tasks, and then what depends on it; what succeeded is kept. Errors: NOT_FOUND;
+        /// FAILED_PRECONDITION (not over, succeeded, or an item of another workflow).
+        pub async fn retry_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetryWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryWorkflowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.BrokerService/RetryWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "RetryWorkflow"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists the workers that registered lately.
         pub async fn list_workers(
             &mut self,
@@ -2666,6 +2707,16 @@ pub mod broker_service_server {
             request: tonic::Request<super::CancelWorkflowRequest>,
         ) -> std::result::Result<
             tonic::Response<super::CancelWorkflowResponse>,
+            tonic::Status,
+        >;
+        /// Takes up a workflow that failed or was cancelled: what did not succeed runs again, in the same
+        /// tasks, and then what depends on it; what succeeded is kept. Errors: NOT_FOUND;
+        /// FAILED_PRECONDITION (not over, succeeded, or an item of another workflow).
+        async fn retry_workflow(
+            &self,
+            request: tonic::Request<super::RetryWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryWorkflowResponse>,
             tonic::Status,
         >;
         /// Lists the workers that registered lately.
@@ -3881,6 +3932,51 @@ pub mod broker_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CancelWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.BrokerService/RetryWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetryWorkflowSvc<T: BrokerService>(pub Arc<T>);
+                    impl<
+                        T: BrokerService,
+                    > tonic::server::UnaryService<super::RetryWorkflowRequest>
+                    for RetryWorkflowSvc<T> {
+                        type Response = super::RetryWorkflowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetryWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrokerService>::retry_workflow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetryWorkflowSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

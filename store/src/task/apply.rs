@@ -351,6 +351,10 @@ fn apply_one(batch: &mut Batch, item: &Item, now_ms: i64, ledger: &mut Ledger) -
         return Err(ApplyError::MovedOn(Box::new(task.clone())));
     }
     let before = task.clone();
+    if let (true, Some(member)) = (item.event.revives(), task.member) {
+        let refusal = Refusal::OfWorkflow(member.workflow, "retried");
+        return Err(ApplyError::Refused(refusal, Box::new(before)));
+    }
     match batch.apply(key, &item.event, now_ms, ledger) {
         Ok(Some(task)) => Ok(Applied { task: task.clone(), made: Vec::new() }),
         Ok(None) => Err(ApplyError::NotFound),

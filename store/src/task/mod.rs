@@ -37,4 +37,4 @@ pub use list::Page;
 pub use release::Departure;
 pub use row::Parts;
 pub(crate) use row::{columns, decode_labels, encode_labels, read_task, state, time_ms};
-pub(crate) use write::insert_tasks;
+pub(crate) use write::{Batch, insert_tasks};

@@ -103,6 +103,11 @@ impl Batch {
         changed.map(|row| (&row.before, &row.after))
     }
 
+    /// All tasks, as they are after the events applied so far.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.rows.values().map(|row| &row.after)
+    }
+
     /// The task as it is after the events applied so far.
     pub fn task(&self, key: i64) -> Option<&Task> {
         self.rows.get(&key).map(|row| &row.after)

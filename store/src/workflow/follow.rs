@@ -19,6 +19,7 @@ use asyncflow_core::{
 use sea_orm::DatabaseTransaction;
 
 use super::{
+    again::{self, retry_tasks},
     items::{self, Is},
     known::{KnownFlow, encode, flow_of},
     row::{self, Rest, Workflow},
@@ -50,6 +51,7 @@ pub(crate) enum Happened {
     Ended { node: u32, outcome: Outcome },
     GoOn { node: u32 },
     Cancel,
+    Retry,
 }
 
 /// A workflow that is to be made.
@@ -115,6 +117,8 @@ struct Follow<'a> {
     jobs: BTreeMap<Reverse<WorkflowId>, Vec<Happened>>,
     births: VecDeque<Birth>,
     tasks: BTreeMap<ShardId, Vec<FullTask>>,
+    /// Tasks that run again.
+    again: BTreeMap<ShardId, Vec<i64>>,
     left: Vec<Left>,
 }
 
@@ -133,6 +137,7 @@ impl<'a> Follow<'a> {
             jobs: BTreeMap::new(),
             births: VecDeque::new(),
             tasks: BTreeMap::new(),
+            again: BTreeMap::new(),
             left: Vec::new(),
         }
     }
@@ -154,6 +159,9 @@ impl<'a> Follow<'a> {
             tasks.iter().for_each(|full| self.ledger.created(&full.task));
             made.extend(tasks.into_iter().map(|full| full.task.clone()));
         }
+        for (shard, keys) in self.again {
+            made.extend(retry_tasks(self.store, self.tx, &shard, keys, self.ledger).await?);
+        }
         Ok(Followed { made, left: self.left })
     }
 
@@ -171,7 +179,9 @@ impl<'a> Follow<'a> {
 
     async fn go_on(&mut self, id: WorkflowId, happened: &[Happened]) -> Result<(), StoreError> {
         let Some(mut workflow) = row::lock(self.store, self.tx, id).await? else { return Ok(()) };
-        if workflow.progress.state.is_terminal() {
+        let is_retry = happened.iter().any(|happened| matches!(happened, Happened::Retry));
+        let (state, is_over) = (workflow.progress.state, workflow.progress.state.is_terminal());
+        if is_over != is_retry || state == WorkflowState::Succeeded {
             return Ok(());
         }
         let flow = flow_of(self.store, self.tx, id).await?;
@@ -186,6 +196,13 @@ impl<'a> Follow<'a> {
                     tallies.entry(node).or_default();
                 }
                 Happened::Cancel => run.cancel(),
+                Happened::Retry => {
+                    let all: Vec<u32> = (0..flow.graph.len()).collect();
+                    self.read_nodes(&mut run, id, &all).await?;
+                    run.retry();
+                    row::say_nothing(self.store, self.tx, id).await?;
+                    (workflow.finish_time_ms, workflow.message) = (None, None);
+                }
             }
         }
         let numbers: Vec<u32> = tallies.keys().copied().collect();
@@ -242,6 +259,14 @@ impl<'a> Follow<'a> {
                             said.insert(node, what);
                             run.items_ended(node, Tally::of(Outcome::Failed, failed));
                         }
+                    }
+                    Effect::Again { node } => {
+                        let items = run.node(node).map_or(0, |node| node.items);
+                        let again = again::items(self.store, self.tx, id, node, items).await?;
+                        run.again(node, again);
+                    }
+                    Effect::Forget { node } => {
+                        items::forget(self.store, self.tx, id, node).await?;
                     }
                     Effect::Stop { node } => self.left.push(Left::Stop { workflow: id, node }),
                     Effect::GoOn { node } => self.left.push(Left::GoOn { workflow: id, node }),
@@ -300,8 +325,25 @@ impl<'a> Follow<'a> {
             Err(what) => return Ok(Err((to - from, what))),
         };
         let mut failed: Option<(u32, String)> = None;
-        for item in from..to {
+        let progress = run.node(node).cloned().unwrap_or_default();
+        let again = match progress.again.is_empty() {
+            true => BTreeMap::new(),
+            false => again::known(self.store, self.tx, workflow.id, node, &progress.again).await?,
+        };
+        for number in from..to {
+            let item = progress.item(number);
             let member = Member { workflow: workflow.id, node, item };
+            match again.get(&item) {
+                Some(Is::Task(task)) => {
+                    self.again.entry(task.shard.clone()).or_default().push(task.key);
+                    continue;
+                }
+                Some(Is::Workflow(child)) => {
+                    self.jobs.entry(Reverse(*child)).or_default().push(Happened::Retry);
+                    continue;
+                }
+                None => {}
+            }
             let made = match before.item(item, list.as_deref()).await? {
                 Ok(Ready::Task(task)) => self.make_task(*task, member).await?.map(Is::Task),
                 Ok(Ready::Flow(flow, input)) => {

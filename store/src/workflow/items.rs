@@ -6,6 +6,7 @@ use asyncflow_core::{
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult};
 
+use super::row::or_replace;
 use crate::{
     Store,
     error::StoreError,
@@ -19,7 +20,8 @@ pub(crate) enum Is {
     Workflow(WorkflowId),
 }
 
-/// Notes what items are, when they are started.
+/// Notes what items are, when they are started; those that were something else before are not that
+/// any more.
 pub(super) async fn insert(
     store: &Store,
     tx: &DatabaseTransaction,
@@ -33,8 +35,30 @@ pub(super) async fn insert(
         vec![member.workflow.0.into(), member.place().into(), task_id.into(), child.into()]
     });
     let columns = ["workflow_key", "place", "task_id", "child_key"];
-    let into = InsertInto { table: "workflow_items", columns: &columns, or: "" };
+    let or = or_replace(store.backend(), "workflow_key, place", &["task_id", "child_key"]);
+    let into = InsertInto { table: "workflow_items", columns: &columns, or: &or };
     insert_rows(store, tx, into, rows.collect::<Vec<_>>()).await
+}
+
+/// Forgets what the items of a node are.
+pub(super) async fn forget(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    id: WorkflowId,
+    node: u32,
+) -> Result<(), StoreError> {
+    let (from, to) = places(id, Some(node));
+    let mut sql = store.sql("DELETE FROM workflow_items WHERE workflow_key = ");
+    sql.bind(id.0).push(" AND place >= ").bind(from).push(" AND place < ").bind(to);
+    sql.run(tx).await?;
+    Ok(())
+}
+
+/// The places of a node's items, or of all: from the first to the second, without that.
+fn places(id: WorkflowId, node: Option<u32>) -> (i64, i64) {
+    let first = |node: u32| Member { workflow: id, node, item: 0 }.place();
+    let behind = node.and_then(|node| node.checked_add(1));
+    (node.map_or(0, first), behind.map_or(i64::MAX, first))
 }
 
 /// The items of a node that were started, in their order; of all nodes without one. At most
@@ -47,9 +71,8 @@ pub(super) async fn list(
     after: Option<i64>,
     limit: u32,
 ) -> Result<Vec<(Member, Is)>, StoreError> {
-    let first = |node: u32| Member { workflow: id, node, item: 0 }.place();
-    let from = node.map_or(0, first).max(after.map_or(0, |after| after + 1));
-    let to = node.and_then(|node| node.checked_add(1)).map_or(i64::MAX, first);
+    let (first, to) = places(id, node);
+    let from = first.max(after.map_or(0, |after| after + 1));
     let mut sql = store.sql("SELECT place, task_id, child_key FROM workflow_items ");
     sql.push("WHERE workflow_key = ").bind(id.0).push(" AND place >= ").bind(from);
     sql.push(" AND place < ").bind(to).push(" ORDER BY place LIMIT ").bind(i64::from(limit));

@@ -5,6 +5,7 @@
 //! workflows the youngest is locked first: the item of a workflow may be a workflow of its own,
 //! which is younger, and when it ends the older one is locked too.
 
+mod again;
 mod cancel;
 mod carry_out;
 mod create;
@@ -13,11 +14,13 @@ mod get;
 mod items;
 mod known;
 mod results;
+mod retry;
 mod row;
 mod start;
 
 pub use create::{CreateWorkflowError, CreatedWorkflow};
 pub use get::{ItemIs, WorkflowItem, WorkflowNode, WorkflowView};
+pub use retry::RetryWorkflowError;
 pub use row::Workflow;
 
 pub(crate) use follow::{Followed, Left, ended, follow};

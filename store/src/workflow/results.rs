@@ -167,7 +167,7 @@ async fn contents(
 
 /// Whether a shard's tables are there. A statement that names a table which is not would undo the
 /// whole transaction, whenever it is repeated.
-async fn is_there(
+pub(super) async fn is_there(
     store: &Store,
     tx: &DatabaseTransaction,
     shard: &ShardId,

@@ -212,7 +212,7 @@ pub(super) async fn update(
     Ok(())
 }
 
-const NODE_COLUMNS: [&str; 13] = [
+const NODE_COLUMNS: [&str; 14] = [
     "workflow_key",
     "node",
     "state",
@@ -226,6 +226,7 @@ const NODE_COLUMNS: [&str; 13] = [
     "failed",
     "cancelled",
     "skipped",
+    "again",
 ];
 
 /// The nodes with these numbers; all of them without.
@@ -265,8 +266,19 @@ fn read_node(row: &QueryResult) -> Result<(u32, NodeProgress, Option<String>), S
         started: count(row, 3)?,
         needs: read_tally(row, 4)?,
         ended: read_tally(row, 8)?,
+        again: read_again(row.try_get_by_index(12)?)?,
     };
-    Ok((count(row, 0)?, node, row.try_get_by_index(12)?))
+    Ok((count(row, 0)?, node, row.try_get_by_index(13)?))
+}
+
+fn read_again(stored: Option<Vec<u8>>) -> Result<Vec<u32>, StoreError> {
+    let Some(stored) = stored else { return Ok(Vec::new()) };
+    serde_json::from_slice(&stored).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn again(items: &[u32]) -> Result<Option<Vec<u8>>, StoreError> {
+    let stored = (!items.is_empty()).then(|| serde_json::to_vec(items)).transpose();
+    stored.map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// Writes nodes, whether they are there or not; their messages stay.
@@ -276,7 +288,8 @@ pub(super) async fn put_nodes(
     id: WorkflowId,
     nodes: &[(u32, NodeProgress)],
 ) -> Result<(), StoreError> {
-    let rows = nodes.iter().map(|(number, node)| {
+    let mut rows = Vec::with_capacity(nodes.len());
+    for (number, node) in nodes {
         let mut values: Vec<Value> = vec![
             id.0.into(),
             stored(*number),
@@ -286,17 +299,18 @@ pub(super) async fn put_nodes(
         ];
         values.extend(tally(&node.needs));
         values.extend(tally(&node.ended));
-        values
-    });
+        values.push(again(&node.again)?.into());
+        rows.push(values);
+    }
     let into = InsertInto {
         table: "workflow_nodes",
         columns: &NODE_COLUMNS,
         or: &or_replace(store.backend(), "workflow_key, node", &NODE_COLUMNS[2..]),
     };
-    insert_rows(store, tx, into, rows.collect::<Vec<_>>()).await
+    insert_rows(store, tx, into, rows).await
 }
 
-fn or_replace(backend: Backend, key: &str, columns: &[&str]) -> String {
+pub(super) fn or_replace(backend: Backend, key: &str, columns: &[&str]) -> String {
     let set = |new: fn(&str) -> String| {
         let set = columns.iter().map(|name| format!("{name} = {}", new(name)));
         set.collect::<Vec<_>>().join(", ")
@@ -310,6 +324,17 @@ fn or_replace(backend: Backend, key: &str, columns: &[&str]) -> String {
             format!(" ON CONFLICT ({key}) DO UPDATE SET {set}")
         }
     }
+}
+
+/// Takes back what was said of a workflow's nodes.
+pub(super) async fn say_nothing(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    id: WorkflowId,
+) -> Result<(), StoreError> {
+    let mut sql = store.sql("UPDATE workflow_nodes SET message = NULL WHERE workflow_key = ");
+    sql.bind(id.0).run(tx).await?;
+    Ok(())
 }
 
 /// Says why a node, or an item of it, was not run.

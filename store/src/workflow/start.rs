@@ -233,7 +233,7 @@ impl<'a> Before<'a> {
         let mut nodes = serde_json::Map::new();
         for (at, stored, message) in rows {
             // What has changed in this transaction is not written yet.
-            let progress = run.node(at).copied().unwrap_or(stored);
+            let progress = run.node(at).cloned().unwrap_or(stored);
             let name = &flow.graph.node(at).name;
             let result = match found.get(&at).map(Found::json) {
                 Some(Ok(result)) => result,

@@ -141,6 +141,7 @@ conformance! {
     workflow::a_cancelled_workflow_starts_nothing_more,
     workflow::a_request_id_makes_one_workflow,
     workflow::a_part_is_not_changed_behind_its_workflow,
+    workflow::a_retry_goes_on_where_it_failed,
     workflow::at_least_some_are_enough,
 }
 

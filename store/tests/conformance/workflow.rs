@@ -21,7 +21,9 @@ use asyncflow_core::{
         progress::{NodeState, WorkflowState},
     },
 };
-use asyncflow_store::{CreateWorkflowError, ItemIs, Store, StoreOptions, WorkflowView};
+use asyncflow_store::{
+    CreateWorkflowError, ItemIs, RetryWorkflowError, Store, StoreOptions, WorkflowView,
+};
 use serde_json::{Value, json};
 
 use super::fixture::{apply, claim, content, fence, get, start, type_name};
@@ -93,7 +95,8 @@ fn result(full: &FullTask) -> Settle {
         "multiply" => json!(number() * by),
         "sum" => json!(payload.as_array().unwrap().iter().filter_map(Value::as_i64).sum::<i64>()),
         "echo" => payload,
-        "fail" => {
+        "flaky" if full.task.run > 0 => payload,
+        "fail" | "flaky" => {
             let (reason, hint) = (FailureReason::Error, RetryHint::Never);
             return Settle::Fail { reason, message: "it broke".into(), hint };
         }
@@ -348,6 +351,60 @@ pub async fn a_part_is_not_changed_behind_its_workflow(store: Store) {
     assert!(retried.to_string().contains("part of workflow"), "{retried}");
     store.delete(task_id).await.unwrap();
     assert_eq!(state(&store, id).await, WorkflowState::Failed);
+}
+
+pub async fn a_retry_goes_on_where_it_failed(store: Store) {
+    let chain = WorkInput::Chain(vec![task("", "echo"), task("", "flaky"), task("", "add 2")]);
+    let group = FanInput {
+        parallel_max: 2,
+        policy: Policy::Continue,
+        ..fan(vec![task("", "echo"), task("", "flaky"), node("", chain)])
+    };
+    let map = WorkInput::Map {
+        over: "input.list".into(),
+        each: fan(vec![task("", "flaky")]),
+        reduce: None,
+    };
+    let nodes = vec![
+        node("g", WorkInput::Group(group)),
+        node("m", map),
+        after(&["g", "m"], task("last", "echo")),
+        NodeInput { when: When::AnyFailed, ..after(&["g"], task("mend", "echo")) },
+    ];
+    let mut new = workflow(json!({"list": [1, 2]}), nodes);
+    new.flow.policy = Policy::Continue;
+    let id = create(&store, &new).await;
+    let first = work(&store).await;
+    assert!(!first.contains(&"add 2".to_owned()), "{first:?}");
+    assert_eq!(state(&store, id).await, WorkflowState::Failed);
+    let ran = async |node: u32| -> Vec<(String, i32)> {
+        let items = store.list_workflow_items(id, Some(node), None, 9).await.unwrap();
+        let is = items.into_iter().filter_map(|item| match item.is {
+            ItemIs::Task(id, Some(task)) => Some((id.to_string(), task.run)),
+            _ => None,
+        });
+        is.collect()
+    };
+    let (group_before, mend_before) = (ran(0).await, ran(3).await);
+    store.cancel_workflow(id).await.unwrap();
+    let (retried, made) = store.retry_workflow(id).await.unwrap();
+    assert_eq!((retried.progress.state, retried.finish_time_ms), (WorkflowState::Running, None));
+    assert!(!made.is_empty());
+    let again = store.retry_workflow(id).await.unwrap_err();
+    assert!(matches!(again, RetryWorkflowError::IllegalState(WorkflowState::Running)), "{again}");
+    let second = work(&store).await;
+    let view = view(&store, id).await;
+    assert_eq!(view.workflow.progress.state, WorkflowState::Succeeded, "{view:?}");
+    assert_eq!(second.iter().filter(|name| *name == "flaky").count(), 4, "{second:?}");
+    assert_eq!(second.iter().filter(|name| *name == "echo").count(), 1, "{second:?}");
+    // The task that failed is the same, in its next run; the one that succeeded was left alone.
+    let expected: Vec<_> =
+        group_before.iter().zip([0, 1]).map(|((id, _), run)| (id.clone(), run)).collect();
+    assert_eq!(ran(0).await, expected);
+    assert_eq!(states(&view)["mend"], NodeState::Skipped);
+    assert_eq!((mend_before.len(), ran(3).await.len()), (1, 0), "what it did is of the other run");
+    let over = store.retry_workflow(id).await.unwrap_err();
+    assert!(matches!(over, RetryWorkflowError::IllegalState(WorkflowState::Succeeded)), "{over}");
 }
 
 pub async fn at_least_some_are_enough(store: Store) {

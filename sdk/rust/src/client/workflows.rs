@@ -7,8 +7,8 @@ use crate::{
     Error, status,
     v1::{
         CancelWorkflowRequest, CreateWorkflowRequest, CreateWorkflowResponse, GetWorkflowRequest,
-        GetWorkflowResponse, ListWorkflowItemsRequest, ListWorkflowsRequest, Workflow,
-        WorkflowItem, WorkflowSpec,
+        GetWorkflowResponse, ListWorkflowItemsRequest, ListWorkflowsRequest, RetryWorkflowRequest,
+        Workflow, WorkflowItem, WorkflowSpec,
     },
 };
 
@@ -90,6 +90,17 @@ impl Client {
             }
         });
         pages.try_flatten()
+    }
+
+    /// Takes up a workflow that failed or was cancelled.
+    pub async fn retry_workflow(&self, workflow_id: &str) -> Result<Workflow, Error> {
+        let request = RetryWorkflowRequest { workflow_id: workflow_id.to_owned() };
+        let answer =
+            self.call(request, |mut broker, request| async move {
+                broker.retry_workflow(request).await
+            })
+            .await?;
+        workflow_of(answer.workflow)
     }
 
     /// Cancels a workflow.
