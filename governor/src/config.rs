@@ -75,6 +75,7 @@ pub struct DutiesConfig {
     pub drain_interval_ms: u64,
     pub drop_interval_ms: u64,
     pub reconcile_interval_ms: u64,
+    pub workflows_interval_ms: u64,
     /// How long comparing the counts of one shard may take.
     pub reconcile_snapshot_max_ms: u64,
     /// Most rows that one transaction changes.
@@ -91,6 +92,7 @@ pub struct RetentionConfig {
     pub changes_ms: u64,
     pub workers_ms: u64,
     pub logs_ms: u64,
+    pub workflows_ms: u64,
 }
 
 /// `[archive]`.
@@ -186,6 +188,7 @@ impl Validate for DutiesConfig {
             ("drain_interval_ms", self.drain_interval_ms, 10, HOUR_MS),
             ("drop_interval_ms", self.drop_interval_ms, 10, 24 * HOUR_MS),
             ("reconcile_interval_ms", self.reconcile_interval_ms, 10, 24 * HOUR_MS),
+            ("workflows_interval_ms", self.workflows_interval_ms, 10, HOUR_MS),
             ("reconcile_snapshot_max_ms", self.reconcile_snapshot_max_ms, 0, HOUR_MS),
             ("promote_after_ms", self.promote_after_ms, 0, HOUR_MS),
         ];
@@ -203,6 +206,7 @@ impl Validate for RetentionConfig {
             ("changes_ms", self.changes_ms, 0, YEAR_MS),
             ("workers_ms", self.workers_ms, 0, 10 * YEAR_MS),
             ("logs_ms", self.logs_ms, 0, 10 * YEAR_MS),
+            ("workflows_ms", self.workflows_ms, 0, 10 * YEAR_MS),
         ];
         require_spans(rules, &spans);
     }

@@ -9,6 +9,7 @@ pub(crate) mod reconcile;
 pub(crate) mod results;
 pub(crate) mod retention;
 pub(crate) mod roll;
+pub(crate) mod workflows;
 
 use crate::{clock::Clock, config::GovernorConfig, outage::Outages};
 use asyncflow_store::{LeaderFence, Store, StoreError};
@@ -63,5 +64,6 @@ pub(crate) fn all(config: &GovernorConfig) -> Vec<Box<dyn Duty>> {
         Box::new(drain::Drain::new(config)),
         Box::new(drop::Drop::new(config)),
         Box::new(reconcile::Reconcile::new(config)),
+        Box::new(workflows::Workflows::new(config)),
     ]
 }

@@ -189,6 +189,8 @@ CREATE TABLE IF NOT EXISTS workflow_nodes (
   PRIMARY KEY (workflow_key, node)
 );
 
+CREATE INDEX IF NOT EXISTS workflow_nodes_stopping ON workflow_nodes (workflow_key, node) WHERE state = 3;
+
 CREATE TABLE IF NOT EXISTS workflow_items (
   workflow_key BIGINT NOT NULL,
   place BIGINT NOT NULL,

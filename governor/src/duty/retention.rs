@@ -10,6 +10,9 @@ use std::time::Duration;
 /// left is deleted by the next runs.
 const BATCHES_MAX: usize = 200;
 
+/// Workflows per transaction.
+const WORKFLOWS_MAX: u32 = 20;
+
 /// See the module.
 pub(crate) struct Retention {
     interval: Duration,
@@ -33,7 +36,12 @@ impl Retention {
         rows: Rows<'_>,
         before_ms: i64,
     ) -> Result<u64, StoreError> {
-        let (store, fence, limit) = (&cx.store, &cx.fence, self.batch_rows_max);
+        let (store, fence) = (&cx.store, &cx.fence);
+        // A workflow is many rows.
+        let limit = match rows {
+            Rows::Workflows => self.batch_rows_max.min(WORKFLOWS_MAX),
+            _ => self.batch_rows_max,
+        };
         let mut deleted = 0;
         for _ in 0..BATCHES_MAX {
             let batch = match rows {
@@ -44,6 +52,7 @@ impl Retention {
                 Rows::Acquires => store.purge_acquires(before_ms, limit, Some(fence)).await?,
                 Rows::Changes => store.purge_changes(before_ms, limit, Some(fence)).await?,
                 Rows::Logs => store.purge_logs(before_ms, limit, Some(fence)).await?,
+                Rows::Workflows => store.purge_workflows(before_ms, limit, Some(fence)).await?,
             };
             deleted += batch;
             if batch < u64::from(limit) {
@@ -63,6 +72,7 @@ enum Rows<'a> {
     Acquires,
     Changes,
     Logs,
+    Workflows,
 }
 
 #[async_trait::async_trait]
@@ -91,6 +101,7 @@ impl Duty for Retention {
         ] {
             deleted += self.purge(cx, rows, before(kept_ms)).await?;
         }
+        deleted += self.purge(cx, Rows::Workflows, before(self.keep.workflows_ms)).await?;
         deleted +=
             cx.store.delete_stale_workers(before(self.keep.workers_ms), Some(&cx.fence)).await?;
         for task_type in all_types(&cx.store).await? {

@@ -2268,9 +2268,8 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "UpdateTaskType"));
             self.inner.unary(req, path, codec).await
         }
-        /// Creates a workflow and the tasks that it begins with. With a `request_id` it may be repeated
-        /// safely. Errors: INVALID_ARGUMENT (all violations, a cycle with its path); NOT_FOUND (unknown
-        /// task type); ALREADY_EXISTS (same request_id, other request).
+        /// Creates a workflow and the tasks that it begins with. Errors: INVALID_ARGUMENT (a cycle with its
+        /// path); NOT_FOUND (unknown task type); ALREADY_EXISTS (same request_id, other request).
         pub async fn create_workflow(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateWorkflowRequest>,
@@ -2345,8 +2344,7 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "ListWorkflows"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists the tasks and workflows that are items of a workflow, by node and index. Errors:
-        /// NOT_FOUND.
+        /// Lists the items of a workflow, tasks and workflows, by node and index. Errors: NOT_FOUND.
         pub async fn list_workflow_items(
             &mut self,
             request: impl tonic::IntoRequest<super::ListWorkflowItemsRequest>,
@@ -2373,9 +2371,8 @@ pub mod broker_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Cancels a workflow: nothing more starts, but what waits for the end or the trouble of others,
-        /// and what runs is stopped. Repeating it is OK, and so is cancelling one that is over. Errors:
-        /// NOT_FOUND.
+        /// Cancels a workflow: what runs is stopped, and nothing more starts but what waits for the end or
+        /// the trouble of others. Repeating it is OK. Errors: NOT_FOUND.
         pub async fn cancel_workflow(
             &mut self,
             request: impl tonic::IntoRequest<super::CancelWorkflowRequest>,
@@ -2400,9 +2397,8 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "CancelWorkflow"));
             self.inner.unary(req, path, codec).await
         }
-        /// Takes up a workflow that failed or was cancelled: what did not succeed runs again, in the same
-        /// tasks, and then what depends on it; what succeeded is kept. Errors: NOT_FOUND;
-        /// FAILED_PRECONDITION (not over, succeeded, or an item of another workflow).
+        /// Takes up a workflow that failed or was cancelled: what did not succeed runs again, and what
+        /// depends on it. Errors: NOT_FOUND; FAILED_PRECONDITION (live, succeeded, an item of another).
         pub async fn retry_workflow(
             &mut self,
             request: impl tonic::IntoRequest<super::RetryWorkflowRequest>,
@@ -2664,9 +2660,8 @@ pub mod broker_service_server {
             tonic::Response<super::UpdateTaskTypeResponse>,
             tonic::Status,
         >;
-        /// Creates a workflow and the tasks that it begins with. With a `request_id` it may be repeated
-        /// safely. Errors: INVALID_ARGUMENT (all violations, a cycle with its path); NOT_FOUND (unknown
-        /// task type); ALREADY_EXISTS (same request_id, other request).
+        /// Creates a workflow and the tasks that it begins with. Errors: INVALID_ARGUMENT (a cycle with its
+        /// path); NOT_FOUND (unknown task type); ALREADY_EXISTS (same request_id, other request).
         async fn create_workflow(
             &self,
             request: tonic::Request<super::CreateWorkflowRequest>,
@@ -2690,8 +2685,7 @@ pub mod broker_service_server {
             tonic::Response<super::ListWorkflowsResponse>,
             tonic::Status,
         >;
-        /// Lists the tasks and workflows that are items of a workflow, by node and index. Errors:
-        /// NOT_FOUND.
+        /// Lists the items of a workflow, tasks and workflows, by node and index. Errors: NOT_FOUND.
         async fn list_workflow_items(
             &self,
             request: tonic::Request<super::ListWorkflowItemsRequest>,
@@ -2699,9 +2693,8 @@ pub mod broker_service_server {
             tonic::Response<super::ListWorkflowItemsResponse>,
             tonic::Status,
         >;
-        /// Cancels a workflow: nothing more starts, but what waits for the end or the trouble of others,
-        /// and what runs is stopped. Repeating it is OK, and so is cancelling one that is over. Errors:
-        /// NOT_FOUND.
+        /// Cancels a workflow: what runs is stopped, and nothing more starts but what waits for the end or
+        /// the trouble of others. Repeating it is OK. Errors: NOT_FOUND.
         async fn cancel_workflow(
             &self,
             request: tonic::Request<super::CancelWorkflowRequest>,
@@ -2709,9 +2702,8 @@ pub mod broker_service_server {
             tonic::Response<super::CancelWorkflowResponse>,
             tonic::Status,
         >;
-        /// Takes up a workflow that failed or was cancelled: what did not succeed runs again, in the same
-        /// tasks, and then what depends on it; what succeeded is kept. Errors: NOT_FOUND;
-        /// FAILED_PRECONDITION (not over, succeeded, or an item of another workflow).
+        /// Takes up a workflow that failed or was cancelled: what did not succeed runs again, and what
+        /// depends on it. Errors: NOT_FOUND; FAILED_PRECONDITION (live, succeeded, an item of another).
         async fn retry_workflow(
             &self,
             request: tonic::Request<super::RetryWorkflowRequest>,

@@ -207,6 +207,7 @@ impl<'a> Follow<'a> {
         }
         let numbers: Vec<u32> = tallies.keys().copied().collect();
         self.read_nodes(&mut run, id, &numbers).await?;
+        self.store.fault_point("workflow.read").await;
         tallies.into_iter().for_each(|(node, tally)| run.items_ended(node, tally));
         self.drive(run, &mut workflow, &flow).await
     }

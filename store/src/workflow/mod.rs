@@ -17,11 +17,13 @@ mod results;
 mod retry;
 mod row;
 mod start;
+mod tend;
 
 pub use create::{CreateWorkflowError, CreatedWorkflow};
 pub use get::{ItemIs, WorkflowItem, WorkflowNode, WorkflowView};
 pub use retry::RetryWorkflowError;
 pub use row::Workflow;
+pub use tend::StoppingNode;
 
 pub(crate) use follow::{Followed, Left, ended, follow};
 pub(crate) use known::KnownFlows;

@@ -14,7 +14,10 @@ use asyncflow_store::{
     StoreOptions, testing::fill_finished,
 };
 
-use super::fixture::{apply, claim, complete, insert_one, start, type_name};
+use super::{
+    fault::{Stop, another},
+    fixture::{apply, claim, complete, insert_one, start, type_name},
+};
 
 /// Nothing is kept for its age.
 const ALL: DropTerms = DropTerms { before_ms: i64::MAX, archived: None };
@@ -53,13 +56,6 @@ async fn drained(store: &Store) -> (Task, LeaderFence) {
     let found = store.drain_shards(None, &fence).await.unwrap();
     assert_eq!(found.drained, std::slice::from_ref(&task.id.shard));
     (task, fence)
-}
-
-/// The same database as another process sees it, and whose steps can be stopped.
-async fn another(store: &Store, dir: &Path) -> Store {
-    let options =
-        StoreOptions { fault_dir: Some(dir.to_owned()), ..StoreOptions::new(store.url()) };
-    Store::connect(&options).await.unwrap()
 }
 
 pub async fn a_shard_lives_and_goes(store: Store) {
@@ -357,28 +353,6 @@ pub async fn an_old_view_of_a_dropped_shard_costs_no_look(store: Store) {
     broker.close().await;
 }
 
-/// A fault point that is held.
-struct Stop(std::path::PathBuf);
-
-impl Stop {
-    fn at(dir: &Path, point: &str) -> Self {
-        let stop = dir.join(format!("{point}.stop"));
-        let _ = std::fs::remove_file(stop.with_extension("reached"));
-        std::fs::write(&stop, "").unwrap();
-        Self(stop)
-    }
-
-    async fn reached(&self) {
-        while !self.0.with_extension("reached").exists() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    fn release(&self) {
-        std::fs::remove_file(&self.0).unwrap();
-    }
-}
-
 struct Drop {
     stop: Stop,
     task: tokio::task::JoinHandle<Result<DropOutcome, StoreError>>,
@@ -420,7 +394,7 @@ async fn stopped_at(
             }
         }
     });
-    while !task.is_finished() && !stop.0.with_extension("reached").exists() {
+    while !task.is_finished() && !stop.is_reached() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     Drop { stop, task }

@@ -4,6 +4,7 @@
 mod archive;
 mod change;
 mod claim;
+mod fault;
 mod fixture;
 mod handover;
 mod insert;
@@ -22,6 +23,8 @@ mod shard;
 mod task_type;
 mod worker;
 mod workflow;
+mod workflow_faults;
+mod workflow_fixture;
 
 use asyncflow_store::{
     Store, StoreOptions,
@@ -143,6 +146,9 @@ conformance! {
     workflow::a_part_is_not_changed_behind_its_workflow,
     workflow::a_retry_goes_on_where_it_failed,
     workflow::at_least_some_are_enough,
+    workflow_faults::two_who_end_the_last_members_count_both,
+    workflow_faults::what_was_given_up_is_stopped_by_whoever_looks,
+    workflow_faults::workflows_go_with_all_that_belongs_to_them,
 }
 
 async fn open(url: &str) -> Store {

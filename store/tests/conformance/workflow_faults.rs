@@ -1,0 +1,104 @@
+//! Workflows when somebody stops at a bad moment, and what the governor does for them.
+
+use asyncflow_core::{
+    state::TaskState, task::FullTask, validate::workflow::WorkInput,
+    workflow::progress::WorkflowState,
+};
+use asyncflow_store::{Backend, ItemIs, StoppingNode, Store};
+use serde_json::json;
+
+use super::{
+    fault::{Stop, another, switch_off},
+    fixture::{apply, claim, get},
+    workflow_fixture::{create, end, fan, node, state, task, view, work, workflow},
+};
+
+/// One broker has read the workflow when another one ends the other half of the members.
+pub async fn two_who_end_the_last_members_count_both(store: Store) {
+    let dir = tempfile::tempdir().unwrap();
+    for guard_is_off in [false, true] {
+        if guard_is_off {
+            // There the second would wait for the first in any case.
+            if store.backend() == Backend::Sqlite {
+                break;
+            }
+            switch_off(dir.path(), "workflow.locks");
+        }
+        let members = (0..4).map(|n| task("", &format!("add {n}"))).collect();
+        let chord = WorkInput::Chord(fan(members), Box::new(task("", "sum")));
+        create(&store, &workflow(json!(1), vec![node("all", chord)])).await;
+        let tasks: Vec<FullTask> =
+            claim(&store, 7, 4).await.leased.into_iter().map(|leased| leased.task).collect();
+        let ends: Vec<_> = tasks.iter().map(|full| (full.task.id.clone(), end(full))).collect();
+        let (one, two) = (another(&store, dir.path()).await, another(&store, dir.path()).await);
+        let apply = |store: &Store, ends: &[_]| {
+            let (store, ends) = (store.clone(), ends.to_vec());
+            tokio::spawn(async move { store.apply(ends).await })
+        };
+        let stop = Stop::at(dir.path(), "workflow.read");
+        let first = apply(&one, &ends[..2]);
+        stop.reached().await;
+        let second = if guard_is_off {
+            let again = Stop::at(dir.path(), "workflow.read");
+            let second = apply(&two, &ends[2..]);
+            again.reached().await;
+            second
+        } else {
+            // It waits for the lock, and comes to the point when nobody is held there any more.
+            apply(&two, &ends[2..])
+        };
+        stop.release();
+        let answers = [first.await.unwrap(), second.await.unwrap()].concat();
+        let made: usize = answers.iter().map(|answer| answer.as_ref().unwrap().made.len()).sum();
+        assert_eq!(made, usize::from(!guard_is_off), "without the lock: {guard_is_off}");
+        work(&store).await;
+        one.close().await;
+        two.close().await;
+    }
+}
+
+/// The broker that gave up a part of a workflow dies before it has cancelled what runs of it.
+pub async fn what_was_given_up_is_stopped_by_whoever_looks(store: Store) {
+    let dir = tempfile::tempdir().unwrap();
+    switch_off(dir.path(), "workflow.carries_out");
+    let dying = another(&store, dir.path()).await;
+    let members = vec![task("", "fail"), task("", "echo"), task("", "echo")];
+    let id =
+        create(&store, &workflow(json!(1), vec![node("g", WorkInput::Group(fan(members)))])).await;
+    let leased: Vec<FullTask> =
+        claim(&store, 7, 2).await.leased.into_iter().map(|leased| leased.task).collect();
+    let (bad, good) = if leased[0].task.name == "fail" { (0, 1) } else { (1, 0) };
+    apply(&dying, &leased[bad].task.id, end(&leased[bad])).await.unwrap();
+    let running = &leased[good].task.id;
+    assert_eq!(get(&store, running).await.task.state, TaskState::Running, "it was not told");
+    let stopping = store.stopping_nodes(None, 10).await.unwrap();
+    assert_eq!(stopping, [StoppingNode { workflow: id, node: 0 }]);
+    assert!(store.stopping_nodes(Some(stopping[0]), 10).await.unwrap().is_empty());
+    store.stop_again(stopping[0]).await;
+    assert_eq!(get(&store, running).await.task.state, TaskState::Cancelling);
+    assert!(claim(&store, 7, 9).await.leased.is_empty(), "what waited is cancelled");
+    apply(&store, running, end(&leased[good])).await.unwrap();
+    assert_eq!(state(&store, id).await, WorkflowState::Failed);
+    assert!(store.stopping_nodes(None, 10).await.unwrap().is_empty());
+    dying.close().await;
+}
+
+pub async fn workflows_go_with_all_that_belongs_to_them(store: Store) {
+    let chain = WorkInput::Chain(vec![task("", "echo"), task("", "echo")]);
+    let map =
+        WorkInput::Map { over: "input".into(), each: fan(vec![node("", chain)]), reduce: None };
+    let over = create(&store, &workflow(json!([1, 2]), vec![node("m", map)])).await;
+    work(&store).await;
+    let live = create(&store, &workflow(json!(1), vec![task("a", "echo")])).await;
+    let ended_ms = view(&store, over).await.workflow.finish_time_ms.unwrap();
+    let items = store.list_workflow_items(over, None, None, 9).await.unwrap();
+    let ItemIs::Workflow(child) = items[0].is else { panic!("{items:?}") };
+    assert_eq!(store.purge_workflows(ended_ms, 10, None).await.unwrap(), 0, "not old enough");
+    assert_eq!(store.purge_workflows(ended_ms + 1, 10, None).await.unwrap(), 1);
+    for gone in [over, child] {
+        assert!(store.get_workflow(gone).await.unwrap().is_none());
+        assert!(store.list_workflow_items(gone, None, None, 9).await.unwrap().is_empty());
+    }
+    assert_eq!(store.purge_workflows(i64::MAX, 10, None).await.unwrap(), 0);
+    assert_eq!(state(&store, live).await, WorkflowState::Running);
+}
