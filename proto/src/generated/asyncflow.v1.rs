@@ -2268,8 +2268,8 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "UpdateTaskType"));
             self.inner.unary(req, path, codec).await
         }
-        /// Creates a workflow and the tasks that it begins with. Errors: INVALID_ARGUMENT (a cycle with its
-        /// path); NOT_FOUND (unknown task type); ALREADY_EXISTS (same request_id, other request).
+        /// Creates a workflow and the tasks that it begins with. Errors: INVALID_ARGUMENT (a cycle with
+        /// its path); NOT_FOUND (unknown task type); ALREADY_EXISTS (same request_id, other request).
         pub async fn create_workflow(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateWorkflowRequest>,
@@ -2660,8 +2660,8 @@ pub mod broker_service_server {
             tonic::Response<super::UpdateTaskTypeResponse>,
             tonic::Status,
         >;
-        /// Creates a workflow and the tasks that it begins with. Errors: INVALID_ARGUMENT (a cycle with its
-        /// path); NOT_FOUND (unknown task type); ALREADY_EXISTS (same request_id, other request).
+        /// Creates a workflow and the tasks that it begins with. Errors: INVALID_ARGUMENT (a cycle with
+        /// its path); NOT_FOUND (unknown task type); ALREADY_EXISTS (same request_id, other request).
         async fn create_workflow(
             &self,
             request: tonic::Request<super::CreateWorkflowRequest>,
