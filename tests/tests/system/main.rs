@@ -36,3 +36,4 @@ mod shards;
 mod stopped_worker;
 mod task_life;
 mod type_at_run_time;
+mod workflow_under_fire;
