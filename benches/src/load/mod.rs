@@ -3,7 +3,7 @@
 //! ```text
 //!   create, batch, stream ─┐  closed_loop.rs: as much as there can be
 //!   start, mixed ──────────┤  open_loop.rs: on a schedule, latencies from when a call was due
-//!   drain, types, mixed ───┤  backlog.rs, then fleet.rs (workers of the SDK) or bare calls
+//!   drain, types, workflow ┤  backlog.rs, then fleet.rs (workers of the SDK) or bare calls
 //!   workers ───────────────┘  parked.rs
 //!            │ tally.rs: what was answered in the span     usage.rs: what it has cost
 //!            ▼
@@ -30,6 +30,7 @@ mod start;
 mod stream;
 pub mod tally;
 mod usage;
+mod workflow;
 
 use crate::error::BenchError;
 use clap::{Args, Subcommand};
@@ -56,6 +57,7 @@ enum Scenario {
     Start(start::StartArgs),
     Mixed(mixed::MixedArgs),
     Workers(parked::WorkersArgs),
+    Workflow(workflow::WorkflowArgs),
 }
 
 impl Scenario {
@@ -69,6 +71,7 @@ impl Scenario {
             Self::Start(_) => "start",
             Self::Mixed(_) => "mixed",
             Self::Workers(_) => "workers",
+            Self::Workflow(_) => "workflow",
         }
     }
 
@@ -82,6 +85,7 @@ impl Scenario {
             Self::Start(args) => args.settings(),
             Self::Mixed(args) => args.settings(),
             Self::Workers(args) => args.settings(),
+            Self::Workflow(args) => args.settings(),
         }
     }
 
@@ -95,6 +99,7 @@ impl Scenario {
             Self::Start(args) => args.run(on, report).await,
             Self::Mixed(args) => args.run(on, report).await,
             Self::Workers(args) => args.run(on, report).await,
+            Self::Workflow(args) => args.run(on, report).await,
         }
     }
 }
