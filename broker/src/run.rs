@@ -146,6 +146,10 @@ async fn serve(
     let grpc =
         GrpcServer::new(&config.listen)?.classify(classify).descriptor_set(FILE_DESCRIPTOR_SET);
     let health = Health::new(&["asyncflow.v1.BrokerService", "asyncflow.v1.WorkerService"]).await;
+    // Who reaches it at once is to find it ready, if it is.
+    if store.ping().await.is_ok() {
+        health.set_serving().await;
+    }
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "the broker listens");
     }

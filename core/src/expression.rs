@@ -20,11 +20,27 @@ use cel::{Context, Env, Program};
 use serde_json::Value as Json;
 
 use bound::Bound;
+use names::Needs;
 
 /// The longest expression.
 pub const EXPRESSION_BYTES_MAX: usize = 4_096;
 /// All that an expression of a workflow may name, here or there.
 pub const VARIABLES: [&str; 6] = ["input", "prev", "nodes", "payload", "item", "index"];
+/// All that an expression may call, beside the macros `has`, `all`, `exists`, `exists_one`, `map`
+/// and `filter`.
+pub const FUNCTIONS: [&str; 11] = [
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "string",
+    "int",
+    "uint",
+    "double",
+    "bool",
+    "bytes",
+    "type",
+];
 /// Most steps of an evaluation, estimated from above: half a second and less.
 const STEPS_MAX: u64 = 2_000_000;
 /// Most values that an evaluation may make, estimated from above.
@@ -71,7 +87,12 @@ impl Expression {
             let bytes = source.len();
             return Err(format!("{bytes} bytes are too many; at most {EXPRESSION_BYTES_MAX}"));
         }
-        let (program, free) = compile(source)?;
+        let (program, needs) = compile(source)?;
+        if let Some(unknown) = needs.functions.iter().find(|name| !is_function(name)) {
+            let known = FUNCTIONS.join(", ");
+            return Err(format!("there is no function {unknown}; it may call {known}"));
+        }
+        let free = needs.variables;
         if let Some(unknown) = free.iter().find(|name| !variables.contains(&name.as_str())) {
             let known = variables.join(", ");
             return Err(format!("there is no {unknown}; it may name {known}"));
@@ -124,18 +145,22 @@ impl fmt::Debug for Expression {
     }
 }
 
+fn is_function(name: &str) -> bool {
+    FUNCTIONS.contains(&name)
+}
+
 fn environment() -> Arc<Env> {
     static ENVIRONMENT: std::sync::LazyLock<Arc<Env>> =
         std::sync::LazyLock::new(|| Arc::new(Env::stdlib()));
     Arc::clone(&ENVIRONMENT)
 }
 
-/// The program, and what it names.
-fn compile(source: &str) -> Result<(Program, BTreeSet<String>), String> {
+/// The program, and what it needs.
+fn compile(source: &str) -> Result<(Program, Needs), String> {
     let read = on_a_deep_stack(|| {
         let program = environment().compile(source).map_err(|errors| errors.to_string())?;
-        match names::free(program.expression(), DEPTH_MAX) {
-            Some(free) => Ok((program, free)),
+        match names::needs(program.expression(), DEPTH_MAX) {
+            Some(needs) => Ok((program, needs)),
             None => Err(format!("it nests deeper than {DEPTH_MAX} levels")),
         }
     });

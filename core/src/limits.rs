@@ -34,6 +34,8 @@ pub const FLOW_DEPTH_MAX: usize = 1_000;
 pub const FLOW_NESTING_MAX: usize = 16;
 /// What a workflow is created with.
 pub const FLOW_INPUT_BYTES_MAX: usize = 1_024 * 1_024;
+/// Items of a map.
+pub const FLOW_ITEMS_MAX: usize = 100_000;
 pub const NODE_NAME_BYTES_MAX: usize = 64;
 pub const BATCH_TASKS_MAX: usize = 1_000;
 pub const PAGE_SIZE_DEFAULT: i32 = 50;

@@ -1,7 +1,7 @@
 //! Expressions: what they say of JSON values, and that none of them can take the broker down.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use asyncflow_core::expression::{EvaluationError, Expression, VARIABLES, Variables};
+use asyncflow_core::expression::{EvaluationError, Expression, FUNCTIONS, VARIABLES, Variables};
 use serde_json::{Value, json};
 
 fn evaluate(source: &str, variables: &[(&'static str, Value)]) -> Result<Value, EvaluationError> {
@@ -40,6 +40,29 @@ fn what_cannot_be_read_is_told() {
     assert_eq!(parse("input.a + other.b"), "there is no other; it may name input");
     assert!(parse(&"1+".repeat(4_000)).contains("bytes are too many"));
     assert!(Expression::parse("input.map(x, x + 1)", &["input"]).is_ok(), "x is its own");
+    for unknown in ["foo(1)", "input.matches('a')", "duration('1s')"] {
+        assert!(parse(unknown).starts_with("there is no function"), "{}", parse(unknown));
+    }
+}
+
+#[test]
+fn every_function_that_is_named_is_there() {
+    for (call, value) in [
+        ("size('abc')", json!(3)),
+        ("'abc'.contains('b')", json!(true)),
+        ("'abc'.startsWith('a')", json!(true)),
+        ("'abc'.endsWith('b')", json!(false)),
+        ("string(1.5)", json!("1.5")),
+        ("int('7')", json!(7)),
+        ("uint(7)", json!(7)),
+        ("double(1)", json!(1.0)),
+        ("bool('true')", json!(true)),
+        ("size(bytes('ab'))", json!(2)),
+        ("type(1) == type(2)", json!(true)),
+    ] {
+        assert_eq!(evaluate(call, &[]).unwrap(), value, "{call}");
+    }
+    assert_eq!(FUNCTIONS.len(), 11);
 }
 
 #[test]

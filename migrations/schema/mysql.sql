@@ -177,7 +177,7 @@ CREATE TABLE IF NOT EXISTS workflow_nodes (
   again LONGBLOB,
   message TEXT,
   PRIMARY KEY (workflow_key, node),
-  KEY workflow_nodes_stopping (state, workflow_key, node)
+  KEY workflow_nodes_state (state, workflow_key, node)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS workflow_items (

@@ -61,9 +61,6 @@ async fn extend(manager: &SchemaManager<'_>, table: &str) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// The stored number of a node whose items are being stopped.
-pub(crate) const STOPPING: i16 = 3;
-
 /// The workflow that a task is a part of, 0 for none, and its node and item in one number.
 pub(crate) const MEMBER_COLUMNS: [Column; 2] =
     [with_default("workflow_key", Big), with_default("workflow_place", Big)];
@@ -142,19 +139,7 @@ fn nodes() -> Table {
     // Items that run again after a retry.
     columns.push(null("again", Blob));
     columns.push(null("message", Text));
-    const PARTS: &[Backend] = &[Backend::Sqlite, Backend::Postgres];
-    const WHOLE: &[Backend] = &[Backend::Mysql];
-    let stopping = |columns, condition: Option<String>, backends| Index {
-        name: "workflow_nodes_stopping".to_owned(),
-        columns,
-        unique: false,
-        condition,
-        backends,
-    };
-    let indexes = vec![
-        stopping("workflow_key, node", Some(format!(" WHERE state = {STOPPING}")), PARTS),
-        stopping("state, workflow_key, node", None, WHOLE),
-    ];
+    let indexes = vec![index("workflow_nodes_state", "state, workflow_key, node", false)];
     table("workflow_nodes", "workflow_key, node", columns, indexes)
 }
 

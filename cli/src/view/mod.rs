@@ -15,6 +15,7 @@ pub mod task;
 pub mod task_type;
 pub mod worker;
 pub mod workflow;
+pub mod workflow_item;
 
 /// `TASK_STATE_RUNNING` → `RUNNING`; a number that this program does not know stays a number.
 fn enum_name(known: Result<&'static str, i32>, prefix: &str) -> String {

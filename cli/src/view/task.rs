@@ -46,6 +46,7 @@ pub struct TaskView {
     due_time: Option<String>,
     etag: String,
     trace_id: String,
+    workflow_id: String,
     #[serde(skip)]
     times: Times,
 }
@@ -137,6 +138,7 @@ impl From<Task> for TaskView {
             worker_id: task.worker_id,
             etag: task.etag,
             trace_id: task.trace_id,
+            workflow_id: task.workflow_id,
         }
     }
 }
@@ -304,6 +306,7 @@ impl View for TaskView {
             ("context version", unless_zero(self.context_version)),
             ("result", if self.result_expired { expired() } else { people(&self.result) }),
             ("trace", self.trace_id.clone()),
+            ("workflow", self.workflow_id.clone()),
         ]
     }
 }

@@ -112,6 +112,10 @@ impl View for WorkflowView {
     }
 }
 
+/// How deep a line is drawn, and how many names it tells, so that people can read a large graph.
+const INDENT_MAX: usize = 20;
+const NAMES_MAX: usize = 5;
+
 /// A workflow with its nodes.
 #[derive(Debug, Serialize)]
 pub struct GraphView {
@@ -195,13 +199,21 @@ impl GraphView {
 }
 
 fn line(node: &NodeView, depth: usize, look: Look) -> String {
-    let arrow =
-        if depth == 0 { String::new() } else { format!("{}└─ ", "   ".repeat(depth - 1)) };
+    let arrow = match depth {
+        0 => String::new(),
+        _ => format!("{}└─ ", "   ".repeat(depth.min(INDENT_MAX) - 1)),
+    };
     let mut line = format!("{arrow}{}  {}", node.name, look.palette.state(&node.state));
     line.push_str(&node.items());
     if node.depends_on.len() > 1 || node.when != "ALL_SUCCEEDED" {
         let when = node.when.to_lowercase().replace('_', " ");
-        let after = format!("  after {when} of {}", node.depends_on.join(", "));
+        let named = node.depends_on.len().min(NAMES_MAX);
+        let (names, more) = node.depends_on.split_at(named);
+        let more = match more.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let after = format!("  after {when} of {}{more}", names.join(", "));
         line.push_str(&look.palette.faint(&after));
     }
     if !node.message.is_empty() {

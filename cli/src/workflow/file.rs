@@ -10,6 +10,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, path::Path};
 
+/// Values in a file, and how deep they nest.
+const NODES_MAX: usize = 5_000_000;
+const DEPTH_MAX: usize = 200;
+
 /// The whole file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,7 +143,15 @@ impl WorkflowFile {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        serde_saphyr::from_str(text).map_err(|error| error.to_string())
+        // The broker has limits of its own, which it tells in words of workflows.
+        let options = serde_saphyr::options! {
+            budget: serde_saphyr::budget! {
+                max_nodes: NODES_MAX,
+                max_events: NODES_MAX,
+                max_depth: DEPTH_MAX,
+            },
+        };
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
     }
 
     /// What is asked for.

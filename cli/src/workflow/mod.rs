@@ -3,6 +3,7 @@
 mod cancel;
 mod create;
 mod file;
+mod items;
 mod list;
 mod retry;
 mod show;
@@ -29,6 +30,7 @@ enum Verb {
     Create(create::Args),
     Show(show::Args),
     List(list::Args),
+    Items(items::Args),
     Cancel(cancel::Args),
     Retry(retry::Args),
 }
@@ -41,6 +43,7 @@ pub async fn execute(args: Args) -> Outcome {
         Verb::Create(args) => create::execute(args, &broker, &output).await,
         Verb::Show(args) => show::execute(args, &broker, &output).await,
         Verb::List(args) => list::execute(args, &broker, &output).await,
+        Verb::Items(args) => items::execute(args, &broker, &output).await,
         Verb::Cancel(args) => cancel::execute(args, &broker, &output).await,
         Verb::Retry(args) => retry::execute(args, &broker, &output).await,
     }

@@ -53,6 +53,15 @@ fn a_file_becomes_a_workflow_that_is_shown_listed_and_cancelled() {
         assert!(table.contains(line), "{line:?} is not in\n{table}");
     }
 
+    let items = ["workflow", "items", &id, "--node", "train/members", "-o", "json"];
+    let items = dev.call(&items).expect_code(0).json();
+    let task = items[1]["task_id"].as_str().unwrap().to_owned();
+    // The worker of `dev` may have taken it and given it back.
+    assert!(items[1]["index"] == 1 && items[1]["state"].is_string(), "{items}");
+    let task = dev.call(&["task", "get", &task, "-o", "json"]).expect_code(0).json();
+    assert_eq!(task["workflow_id"], id.as_str());
+    assert!(dev.call(&["workflow", "items", &id]).expect_code(0).stdout.contains("train/members"));
+
     let list = dev.call(&["workflow", "list"]).expect_code(0);
     assert!(list.lines()[1].contains("0/3"), "{list:?}");
     let cancelled = dev.call(&["workflow", "cancel", &id, "-o", "json"]).expect_code(0).json();

@@ -1,4 +1,4 @@
-//! What an expression names that it does not bind itself.
+//! What an expression names that it does not bind itself, and what it calls.
 
 use std::collections::BTreeSet;
 
@@ -7,16 +7,25 @@ use cel::{
     common::ast::{EntryExpr, Expr, IdedEntryExpr},
 };
 
-/// The variables that must be given to it; `None` if it nests deeper than `depth_max`.
-pub(super) fn free(expression: &IdedExpr, depth_max: usize) -> Option<BTreeSet<String>> {
-    let mut walk = Walk { bound: Vec::new(), names: BTreeSet::new() };
+/// What an expression needs.
+pub(super) struct Needs {
+    /// The variables that must be given to it.
+    pub variables: BTreeSet<String>,
+    /// What it calls; operators have names that no function can have.
+    pub functions: BTreeSet<String>,
+}
+
+/// What it needs; `None` if it nests deeper than `depth_max`.
+pub(super) fn needs(expression: &IdedExpr, depth_max: usize) -> Option<Needs> {
+    let needs = Needs { variables: BTreeSet::new(), functions: BTreeSet::new() };
+    let mut walk = Walk { bound: Vec::new(), needs };
     walk.see(expression, depth_max)?;
-    Some(walk.names)
+    Some(walk.needs)
 }
 
 struct Walk<'e> {
     bound: Vec<&'e str>,
-    names: BTreeSet<String>,
+    needs: Needs,
 }
 
 impl<'e> Walk<'e> {
@@ -26,7 +35,7 @@ impl<'e> Walk<'e> {
             Expr::Unspecified | Expr::Literal(_) => Some(()),
             Expr::Ident(name) => {
                 if !self.bound.contains(&name.as_str()) {
-                    self.names.insert(name.clone());
+                    self.needs.variables.insert(name.clone());
                 }
                 Some(())
             }
@@ -35,6 +44,9 @@ impl<'e> Walk<'e> {
             Expr::Map(map) => self.all(map.entries.iter().flat_map(parts), depth),
             Expr::Struct(fields) => self.all(fields.entries.iter().flat_map(parts), depth),
             Expr::Call(call) => {
+                if call.func_name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+                    self.needs.functions.insert(call.func_name.clone());
+                }
                 let target = call.target.iter().map(|target| &**target);
                 self.all(target.chain(&call.args), depth)
             }

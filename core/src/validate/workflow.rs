@@ -16,8 +16,8 @@ use crate::{
     create::NewTask,
     expression::Expression,
     limits::{
-        FLOW_DEPTH_MAX, FLOW_INPUT_BYTES_MAX, FLOW_NESTING_MAX, FLOW_NODES_MAX, NAME_BYTES_MAX,
-        NODE_NAME_BYTES_MAX, REQUEST_ID_BYTES_MAX, USER_BYTES_MAX,
+        FLOW_DEPTH_MAX, FLOW_INPUT_BYTES_MAX, FLOW_ITEMS_MAX, FLOW_NESTING_MAX, FLOW_NODES_MAX,
+        NAME_BYTES_MAX, NODE_NAME_BYTES_MAX, REQUEST_ID_BYTES_MAX, USER_BYTES_MAX,
     },
     task::Content,
     violation::{Violations, shown},
@@ -162,6 +162,7 @@ impl Check<'_> {
         if !self.may_hold(nodes.len(), list, level) {
             return Flow::default();
         }
+        self.policy(policy, at.field("policy"));
         self.names(&nodes, list);
         let mut draft = Draft::default();
         for (index, mut node) in nodes.into_iter().enumerate() {
@@ -239,8 +240,7 @@ impl Check<'_> {
             WorkInput::Group(fan) => {
                 let group = at.field("group");
                 let kind = Kind::Group(self.parts(fan.members, group.field("members"), level));
-                let fan =
-                    Fan { policy: fan.policy, max: self.parallel_max(fan.parallel_max, group) };
+                let fan = self.fan(fan.policy, fan.parallel_max, group);
                 draft.add(place, Work { run_if, kind }, fan);
             }
             WorkInput::Chord(fan, callback) => self.chord(fan, *callback, run_if, place, draft),
@@ -303,7 +303,7 @@ impl Check<'_> {
         let at = place.at;
         let chord = at.field("chord");
         let parts = self.parts(fan.members, chord.field("members"), place.level);
-        let fan = Fan { policy: fan.policy, max: self.parallel_max(fan.parallel_max, chord) };
+        let fan = self.fan(fan.policy, fan.parallel_max, chord);
         let members = format!("{}/members", place.name);
         let first = (members, Work { run_if, kind: Kind::Group(parts) }, fan);
         self.then(place, first, callback, chord.field("callback"), draft);
@@ -324,7 +324,7 @@ impl Check<'_> {
         let over = self.expression(&over, &OF_NODE, map.field("over")).unwrap_or_default();
         let each_node = each.members.pop().unwrap_or_default();
         let part = Box::new(self.part(each_node, map.field("each"), place.level, &OF_ITEM));
-        let fan = Fan { policy: each.policy, max: self.parallel_max(each.parallel_max, map) };
+        let fan = self.fan(each.policy, each.parallel_max, map);
         let work = Work { run_if, kind: Kind::Map { over, part } };
         match reduce {
             None => draft.add(place, work, fan),
@@ -408,6 +408,18 @@ impl Check<'_> {
         if !node.depends_on.is_empty() {
             let what = "must be empty: its place says what it waits for";
             self.violations.add(at.field("depends_on"), what);
+        }
+    }
+
+    fn fan(&mut self, policy: Policy, parallel_max: i32, at: At<'_>) -> Fan {
+        self.policy(policy, at.field("policy"));
+        Fan { policy, max: self.parallel_max(parallel_max, at) }
+    }
+
+    fn policy(&mut self, policy: Policy, at: At<'_>) {
+        if let Policy::AtLeast(least) = policy {
+            let allowed = 1..=FLOW_ITEMS_MAX as i64;
+            number::in_range(least, allowed, at.field("at_least"), self.violations);
         }
     }
 

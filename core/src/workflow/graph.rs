@@ -1,6 +1,6 @@
 //! What a workflow does: nodes, and which of them wait for which.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,8 +74,24 @@ pub struct Graph<W> {
 
 /// Nodes that wait for each other in a ring: each for the one behind it, the last for the first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("these nodes wait for each other: {}", .0.join(" → "))]
 pub struct Cycle(pub Vec<String>);
+
+/// Names of a ring that are told; of a longer one, the first ones and the last.
+const CYCLE_NAMES_MAX: usize = 12;
+
+impl fmt::Display for Cycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(names) = self;
+        f.write_str("these nodes wait for each other: ")?;
+        match names.split_last() {
+            Some((last, first)) if names.len() > CYCLE_NAMES_MAX => {
+                let (told, untold) = first.split_at(CYCLE_NAMES_MAX - 1);
+                write!(f, "{} → … {} more … → {last}", told.join(" → "), untold.len())
+            }
+            _ => f.write_str(&names.join(" → ")),
+        }
+    }
+}
 
 impl<W> Graph<W> {
     /// The graph of these nodes.
@@ -224,6 +240,15 @@ mod tests {
         );
         let selfish = Graph::new(nodes(&[&[0]]), Policy::FailFast);
         assert_eq!(selfish.unwrap_err().0, ["n0", "n0"]);
+    }
+
+    #[test]
+    fn a_large_ring_is_told_in_part() {
+        let needs: Vec<[u32; 1]> = (0..900_u32).map(|at| [(at + 899) % 900]).collect();
+        let needs: Vec<&[u32]> = needs.iter().map(|need| &need[..]).collect();
+        let told = Graph::new(nodes(&needs), Policy::FailFast).unwrap_err().to_string();
+        assert!(told.contains("n0 → n899 → ") && told.ends_with("… 889 more … → n0"), "{told}");
+        assert!(told.len() < 200, "{told}");
     }
 
     #[test]

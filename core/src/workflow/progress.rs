@@ -207,6 +207,18 @@ impl WorkflowState {
         Self::ALL.into_iter().find(|state| state.code() == code)
     }
 
+    /// The name that clients see, in capitals without prefix.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Failing => "FAILING",
+            Self::Cancelling => "CANCELLING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
     /// Nothing follows unless it is retried.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)

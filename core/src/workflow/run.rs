@@ -125,6 +125,14 @@ impl<'a, W> Run<'a, W> {
         self.finish(at, if self.is_given_up(at) { Outcome::Cancelled } else { outcome });
     }
 
+    /// Items of a node from this number on, which were to be started, were not; call
+    /// [`go_on`](Self::go_on) in another transaction.
+    pub fn hold_back(&mut self, at: u32, from: u32) {
+        if let Some(node) = self.change(at) {
+            node.started = from;
+        }
+    }
+
     /// Starts more items of a node, which must be known.
     pub fn go_on(&mut self, at: u32) {
         self.look_at_items(at);

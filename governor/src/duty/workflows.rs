@@ -1,11 +1,12 @@
-//! `workflows`: stops what a broker should have stopped.
+//! `workflows`: does for workflows what a broker should have done.
 //!
 //! When a part of a workflow is given up, the tasks of it that run are cancelled after the COMMIT
-//! that gives it up. A broker that died in between has not done so.
+//! that gives it up; and what is too much for one transaction is started by others. A broker that
+//! died in between has not done so.
 
 use super::{Duty, DutyContext};
 use crate::config::GovernorConfig;
-use asyncflow_store::{StoppingNode, StoreError};
+use asyncflow_store::{NeglectedNode, StoreError};
 use std::{collections::BTreeSet, time::Duration};
 
 /// Nodes that are looked at in one run.
@@ -15,7 +16,7 @@ const NODES_MAX: u32 = 1_000;
 pub(crate) struct Workflows {
     interval: Duration,
     /// Those that the run before has seen: a broker had the time from then to now.
-    seen: BTreeSet<StoppingNode>,
+    seen: BTreeSet<NeglectedNode>,
 }
 
 impl Workflows {
@@ -32,7 +33,7 @@ impl Duty for Workflows {
     }
 
     fn description(&self) -> &'static str {
-        "cancels the tasks of given up parts of workflows that their broker did not cancel"
+        "stops and starts what brokers that died have left to be done for workflows"
     }
 
     fn interval(&self) -> Duration {
@@ -40,12 +41,10 @@ impl Duty for Workflows {
     }
 
     async fn run(&mut self, cx: &DutyContext) -> Result<u64, StoreError> {
-        let nodes = cx.store.stopping_nodes(None, NODES_MAX).await?;
+        let nodes = cx.store.neglected_nodes(NODES_MAX).await?;
         let before = std::mem::replace(&mut self.seen, nodes.into_iter().collect());
-        let mut stopped = 0;
-        for at in self.seen.intersection(&before) {
-            stopped += cx.store.stop_again(*at).await;
-        }
-        Ok(stopped)
+        let again: Vec<NeglectedNode> = self.seen.intersection(&before).copied().collect();
+        cx.store.tend(&again).await;
+        Ok(again.len() as u64)
     }
 }

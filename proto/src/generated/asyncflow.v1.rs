@@ -568,7 +568,7 @@ pub mod failure_policy {
 /// the workflow), `prev` (the result of the node that this one depends on; of several, a map by
 /// their names; of none, `input`) and `nodes` (a map by their names, with `state`, `result`,
 /// `message` and the counts `succeeded`, `failed`, `cancelled`). Results are read as JSON where they
-/// are JSON, else as text.
+/// are JSON, else as text. In a part that is a workflow of its own, `input` is what it was given.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WorkflowNode {
     /// 1 to 64 characters of A-Z a-z 0-9 . _ -, unique among its neighbours. May be empty in a chain,
@@ -754,7 +754,7 @@ pub struct Workflow {
     /// How many of its nodes ended, and how.
     #[prost(message, optional, tag = "7")]
     pub ended: ::core::option::Option<WorkflowTally>,
-    /// Why it failed, where a node could not be started.
+    /// Why it failed: what is said of the first node that did.
     #[prost(string, tag = "8")]
     pub message: ::prost::alloc::string::String,
     /// The workflow of which it is an item; empty for most.
@@ -798,7 +798,7 @@ pub struct WorkflowNodeStatus {
     /// How many of them ended, and how.
     #[prost(message, optional, tag = "7")]
     pub ended: ::core::option::Option<WorkflowTally>,
-    /// Why it, or an item of it, could not be started.
+    /// Why it failed, or the first of its items that did.
     #[prost(string, tag = "8")]
     pub message: ::prost::alloc::string::String,
 }

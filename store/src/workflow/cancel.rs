@@ -16,7 +16,7 @@ impl Store {
         &self,
         id: WorkflowId,
     ) -> Result<Option<(Workflow, Vec<Task>)>, StoreError> {
-        let followed = self.happen(id, Happened::Cancel).await?;
+        let followed = self.happen(vec![(id, Happened::Cancel)]).await?;
         let mut made = followed.made;
         made.extend(self.carry_out(followed.left).await);
         Ok(self.find_workflow(id).await?.map(|workflow| (workflow, made)))

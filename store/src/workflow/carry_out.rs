@@ -1,6 +1,6 @@
 //! What is left to be done for workflows when a transaction is committed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use asyncflow_core::{event::Event, id::WorkflowId, task::Task};
 
@@ -12,6 +12,8 @@ use crate::{Store, error::StoreError, ledger::Ledger};
 
 /// Items per look.
 const ITEMS_MAX: u32 = 1_000;
+/// Workflows that are cancelled in one transaction.
+const WORKFLOWS_MAX: usize = 100;
 /// What is said of a task that is cancelled with its workflow.
 const CANCEL_MESSAGE: &str = "its workflow is stopped";
 
@@ -26,9 +28,21 @@ impl Store {
         let mut left = VecDeque::from(left);
         while let Some(next) = left.pop_front() {
             let done = match next {
-                Left::Stop { workflow, node } => self.stop_node(workflow, node).await,
+                Left::Stop { workflow, node } => {
+                    // All that is to be stopped of a workflow at once.
+                    let mut nodes = BTreeSet::from([node]);
+                    left.retain(|other| match other {
+                        Left::Stop { workflow: of, node } if *of == workflow => {
+                            nodes.insert(*node);
+                            false
+                        }
+                        _ => true,
+                    });
+                    self.stop_nodes(workflow, &nodes).await
+                }
                 Left::GoOn { workflow, node } => {
-                    self.happen(workflow, Happened::GoOn { node }).await
+                    left.retain(|other| *other != next);
+                    self.happen(vec![(workflow, Happened::GoOn { node })]).await
                 }
             };
             match done {
@@ -42,18 +56,17 @@ impl Store {
         made
     }
 
-    /// Something happens to a workflow apart from its tasks.
+    /// Something happens to workflows apart from their tasks.
     pub(super) async fn happen(
         &self,
-        id: WorkflowId,
-        happened: Happened,
+        happened: Vec<(WorkflowId, Happened)>,
     ) -> Result<Followed, StoreError> {
         let now_ms = self.now_ms().await?;
         let followed = self
-            .transact(&(id, happened, now_ms), |store, tx, (id, happened, now_ms)| {
+            .transact(&(happened, now_ms), |store, tx, (happened, now_ms)| {
                 Box::pin(async move {
                     let mut ledger = Ledger::default();
-                    let happened = vec![(*id, *happened)];
+                    let happened = happened.clone();
                     let followed = follow(store, tx, happened, *now_ms, &mut ledger).await?;
                     ledger.write(store, tx, *now_ms).await?;
                     Ok(followed)
@@ -65,26 +78,33 @@ impl Store {
         Ok(followed)
     }
 
-    /// Cancels what runs of a node. What has ended meanwhile refuses, and so much the better.
-    async fn stop_node(&self, id: WorkflowId, node: u32) -> Result<Followed, StoreError> {
+    /// Cancels what runs of nodes. What has ended meanwhile refuses, and so much the better.
+    async fn stop_nodes(
+        &self,
+        id: WorkflowId,
+        nodes: &BTreeSet<u32>,
+    ) -> Result<Followed, StoreError> {
         let (mut all, mut after) = (Followed::default(), None);
+        // The items of many nodes are read as those of all.
+        let one = nodes.first().copied().filter(|_| nodes.len() == 1);
         loop {
-            let page = items::list(self, self.reader(), id, Some(node), after, ITEMS_MAX).await?;
+            let page = items::list(self, self.reader(), id, one, after, ITEMS_MAX).await?;
             let Some((last, _)) = page.last() else { return Ok(all) };
             after = Some(last.place());
-            let mut events = Vec::new();
-            for (_, is) in page {
+            let (mut events, mut children) = (Vec::new(), Vec::new());
+            for (_, is) in page.into_iter().filter(|(member, _)| nodes.contains(&member.node)) {
                 match is {
                     Is::Task(task) => {
                         let message = CANCEL_MESSAGE.to_owned();
                         events.push((task, Event::Cancel { message }));
                     }
-                    Is::Workflow(child) => {
-                        let followed = self.happen(child, Happened::Cancel).await?;
-                        all.made.extend(followed.made);
-                        all.left.extend(followed.left);
-                    }
+                    Is::Workflow(child) => children.push((child, Happened::Cancel)),
                 }
+            }
+            for some in children.chunks(WORKFLOWS_MAX) {
+                let followed = self.happen(some.to_vec()).await?;
+                all.made.extend(followed.made);
+                all.left.extend(followed.left);
             }
             let followed = self.apply_for_workflow(events).await;
             all.made.extend(followed.made);

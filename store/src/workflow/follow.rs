@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, PoisonError},
 };
 
@@ -16,6 +16,7 @@ use asyncflow_core::{
         run::{Effect, Run},
     },
 };
+use futures::{FutureExt, future::BoxFuture};
 use sea_orm::DatabaseTransaction;
 
 use super::{
@@ -27,6 +28,11 @@ use super::{
 };
 use crate::{Store, error::StoreError, ledger::Ledger, task::insert_tasks};
 
+/// What one transaction makes, until it leaves the rest to others: so many tasks.
+const TASKS_MAX: usize = 2_000;
+/// A workflow that is an item of another is as much work as so many tasks.
+const TASKS_PER_FLOW: usize = 10;
+
 /// What was made and what is left to be done when the transaction is committed.
 #[derive(Debug, Default)]
 pub(crate) struct Followed {
@@ -37,7 +43,7 @@ pub(crate) struct Followed {
 
 /// What is done in a transaction of its own: it concerns tasks that others may be writing, or would
 /// be too much for one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Left {
     /// Cancel what runs of a node.
     Stop { workflow: WorkflowId, node: u32 },
@@ -46,10 +52,17 @@ pub(crate) enum Left {
 }
 
 /// What happened to a workflow that is there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Happened {
-    Ended { node: u32, outcome: Outcome },
-    GoOn { node: u32 },
+    /// An item of the node; why it failed, for people.
+    Ended {
+        node: u32,
+        outcome: Outcome,
+        why: Option<String>,
+    },
+    GoOn {
+        node: u32,
+    },
     Cancel,
     Retry,
 }
@@ -75,7 +88,9 @@ pub(crate) fn ended<'a>(
             TaskState::Cancelled => Outcome::Cancelled,
             _ => return None,
         };
-        Some((member.workflow, Happened::Ended { node: member.node, outcome }))
+        let failure = after.failure.as_ref().filter(|_| outcome == Outcome::Failed);
+        let why = failure.map(|failure| format!("task {}: {}", after.id, failure.message));
+        Some((member.workflow, Happened::Ended { node: member.node, outcome, why }))
     });
     ended.collect()
 }
@@ -104,7 +119,7 @@ pub(super) async fn bear(
     ledger: &mut Ledger,
 ) -> Result<Followed, StoreError> {
     let mut follow = Follow::new(store, tx, now_ms, ledger);
-    follow.births.push_back(birth);
+    follow.bear(birth).await?;
     follow.run().await
 }
 
@@ -115,7 +130,8 @@ struct Follow<'a> {
     ledger: &'a mut Ledger,
     /// The youngest first.
     jobs: BTreeMap<Reverse<WorkflowId>, Vec<Happened>>,
-    births: VecDeque<Birth>,
+    /// What was made so far, in tasks.
+    spent: usize,
     tasks: BTreeMap<ShardId, Vec<FullTask>>,
     /// Tasks that run again.
     again: BTreeMap<ShardId, Vec<i64>>,
@@ -135,7 +151,7 @@ impl<'a> Follow<'a> {
             now_ms,
             ledger,
             jobs: BTreeMap::new(),
-            births: VecDeque::new(),
+            spent: 0,
             tasks: BTreeMap::new(),
             again: BTreeMap::new(),
             left: Vec::new(),
@@ -143,14 +159,8 @@ impl<'a> Follow<'a> {
     }
 
     async fn run(mut self) -> Result<Followed, StoreError> {
-        loop {
-            if let Some(birth) = self.births.pop_front() {
-                self.bear(birth).await?;
-            } else if let Some((Reverse(id), happened)) = self.jobs.pop_first() {
-                self.go_on(id, &happened).await?;
-            } else {
-                break;
-            }
+        while let Some((Reverse(id), happened)) = self.jobs.pop_first() {
+            self.go_on(id, &happened).await?;
         }
         let mut made = Vec::new();
         for (shard, tasks) in &self.tasks {
@@ -165,16 +175,21 @@ impl<'a> Follow<'a> {
         Ok(Followed { made, left: self.left })
     }
 
-    async fn bear(&mut self, birth: Birth) -> Result<(), StoreError> {
-        let Birth { mut workflow, flow, input, request_id, digest } = birth;
-        let definition = encode(&flow)?;
-        let bytes = definition.len() + input.data.len();
-        let rest = Rest { request_id: request_id.as_deref(), digest, definition, input: &input };
-        row::insert(self.store, self.tx, &workflow, rest).await?;
-        let flow = Arc::new(KnownFlow::new(flow, input, bytes)?);
-        self.store.flows().put(workflow.id, &flow);
-        let run = Run::first(&flow.graph);
-        self.drive(run, &mut workflow, &flow).await
+    /// It may bear others, so deep as definitions nest.
+    fn bear(&mut self, birth: Birth) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let Birth { mut workflow, flow, input, request_id, digest } = birth;
+            let definition = encode(&flow)?;
+            let bytes = definition.len() + input.data.len();
+            let rest =
+                Rest { request_id: request_id.as_deref(), digest, definition, input: &input };
+            row::insert(self.store, self.tx, &workflow, rest).await?;
+            let flow = Arc::new(KnownFlow::new(flow, input, bytes)?);
+            self.store.flows().put(workflow.id, &flow);
+            let run = Run::first(&flow.graph);
+            self.drive(run, &mut workflow, &flow, BTreeMap::new()).await
+        }
+        .boxed()
     }
 
     async fn go_on(&mut self, id: WorkflowId, happened: &[Happened]) -> Result<(), StoreError> {
@@ -186,14 +201,18 @@ impl<'a> Follow<'a> {
         }
         let flow = flow_of(self.store, self.tx, id).await?;
         let mut tallies: BTreeMap<u32, Tally> = BTreeMap::new();
+        let mut said = BTreeMap::new();
         let mut run = Run::new(&flow.graph, workflow.progress);
         for happened in happened {
-            match *happened {
-                Happened::Ended { node, outcome } => {
-                    tallies.entry(node).or_default().add(Tally::of(outcome, 1));
+            match happened {
+                Happened::Ended { node, outcome, why } => {
+                    tallies.entry(*node).or_default().add(Tally::of(*outcome, 1));
+                    if let Some(why) = why {
+                        said.entry(*node).or_insert_with(|| why.clone());
+                    }
                 }
                 Happened::GoOn { node } => {
-                    tallies.entry(node).or_default();
+                    tallies.entry(*node).or_default();
                 }
                 Happened::Cancel => run.cancel(),
                 Happened::Retry => {
@@ -208,8 +227,10 @@ impl<'a> Follow<'a> {
         let numbers: Vec<u32> = tallies.keys().copied().collect();
         self.read_nodes(&mut run, id, &numbers).await?;
         self.store.fault_point("workflow.read").await;
+        // What is said of the first failure stays.
+        said.retain(|node, _| run.node(*node).is_some_and(|node| node.ended.failed == 0));
         tallies.into_iter().for_each(|(node, tally)| run.items_ended(node, tally));
-        self.drive(run, &mut workflow, &flow).await
+        self.drive(run, &mut workflow, &flow, said).await
     }
 
     async fn read_nodes(
@@ -232,8 +253,8 @@ impl<'a> Follow<'a> {
         mut run: Run<'_, Work>,
         workflow: &mut Workflow,
         flow: &KnownFlow,
+        mut said: BTreeMap<u32, String>,
     ) -> Result<(), StoreError> {
-        let mut said = BTreeMap::new();
         let mut started = Vec::new();
         loop {
             loop {
@@ -256,7 +277,11 @@ impl<'a> Follow<'a> {
                     Effect::Start { node, from, to } => {
                         let items = Items { node, from, to };
                         let made = self.start(&run, workflow, flow, items, &mut started).await?;
-                        if let Err((failed, what)) = made {
+                        if let Some(from) = made.held_back {
+                            run.hold_back(node, from);
+                            self.left.push(Left::GoOn { workflow: id, node });
+                        }
+                        if let Some((failed, what)) = made.failed {
                             said.insert(node, what);
                             run.items_ended(node, Tally::of(Outcome::Failed, failed));
                         }
@@ -311,7 +336,7 @@ impl<'a> Follow<'a> {
         Ok(())
     }
 
-    /// Makes tasks and workflows for items; those for which none can be made are counted.
+    /// Makes tasks and workflows for items, as many as one transaction should.
     async fn start(
         &mut self,
         run: &Run<'_, Work>,
@@ -319,11 +344,13 @@ impl<'a> Follow<'a> {
         flow: &KnownFlow,
         Items { node, from, to }: Items,
         started: &mut Vec<(Member, Is)>,
-    ) -> Result<Result<(), (u32, String)>, StoreError> {
+    ) -> Result<Made, StoreError> {
         let mut before = Before::new(self.store, self.tx, workflow, flow, run, node);
         let list = match before.list().await? {
             Ok(list) => list,
-            Err(what) => return Ok(Err((to - from, what))),
+            Err(what) => {
+                return Ok(Made { failed: Some((to - from, what)), held_back: None });
+            }
         };
         let mut failed: Option<(u32, String)> = None;
         let progress = run.node(node).cloned().unwrap_or_default();
@@ -332,14 +359,19 @@ impl<'a> Follow<'a> {
             false => again::known(self.store, self.tx, workflow.id, node, &progress.again).await?,
         };
         for number in from..to {
+            if self.spent >= TASKS_MAX {
+                return Ok(Made { failed, held_back: Some(number) });
+            }
             let item = progress.item(number);
             let member = Member { workflow: workflow.id, node, item };
             match again.get(&item) {
                 Some(Is::Task(task)) => {
+                    self.spent += 1;
                     self.again.entry(task.shard.clone()).or_default().push(task.key);
                     continue;
                 }
                 Some(Is::Workflow(child)) => {
+                    self.spent += TASKS_PER_FLOW;
                     self.jobs.entry(Reverse(*child)).or_default().push(Happened::Retry);
                     continue;
                 }
@@ -349,7 +381,8 @@ impl<'a> Follow<'a> {
                 Ok(Ready::Task(task)) => self.make_task(*task, member).await?.map(Is::Task),
                 Ok(Ready::Flow(flow, input)) => {
                     let id = self.next_id();
-                    self.births.push_back(child(id, workflow, member, flow, input, self.now_ms));
+                    self.spent += TASKS_PER_FLOW;
+                    self.bear(child(id, workflow, member, flow, input, self.now_ms)).await?;
                     Ok(Is::Workflow(id))
                 }
                 Err(what) => Err(what),
@@ -363,7 +396,7 @@ impl<'a> Follow<'a> {
                 }
             }
         }
-        Ok(failed.map_or(Ok(()), Err))
+        Ok(Made { failed, held_back: None })
     }
 
     async fn make_task(
@@ -380,6 +413,7 @@ impl<'a> Follow<'a> {
         let id = TaskId { shard, key: self.next_id().0 };
         let mut full = task.into_task(&task_type, id.clone(), self.now_ms);
         full.task.member = Some(member);
+        self.spent += 1;
         self.tasks.entry(id.shard.clone()).or_default().push(full);
         Ok(Ok(id))
     }
@@ -415,11 +449,21 @@ impl<'a> Follow<'a> {
             _ => return Ok(()),
         };
         if let Some(Member { workflow: parent, node, .. }) = workflow.parent {
-            let happened = Happened::Ended { node, outcome };
+            let why = workflow.message.as_ref().filter(|_| outcome == Outcome::Failed);
+            let why = why.map(|message| format!("{}: {message}", workflow.id));
+            let happened = Happened::Ended { node, outcome, why };
             self.jobs.entry(Reverse(parent)).or_default().push(happened);
         }
         Ok(())
     }
+}
+
+/// What has become of items that were to be started.
+struct Made {
+    /// For how many nothing could be made, and why, for people.
+    failed: Option<(u32, String)>,
+    /// Those from this number on are left to another transaction.
+    held_back: Option<u32>,
 }
 
 /// The items `from..to` of a node.

@@ -23,7 +23,7 @@ pub use create::{CreateWorkflowError, CreatedWorkflow};
 pub use get::{ItemIs, WorkflowItem, WorkflowNode, WorkflowView};
 pub use retry::RetryWorkflowError;
 pub use row::Workflow;
-pub use tend::StoppingNode;
+pub use tend::NeglectedNode;
 
 pub(crate) use follow::{Followed, Left, ended, follow};
 pub(crate) use known::KnownFlows;

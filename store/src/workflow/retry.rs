@@ -11,7 +11,7 @@ pub enum RetryWorkflowError {
     #[error("there is no such workflow")]
     NotFound,
     /// It is not over, or succeeded.
-    #[error("the workflow is in state {0:?}")]
+    #[error("the workflow is in state {}", .0.name())]
     IllegalState(WorkflowState),
     #[error("the workflow is an item of workflow {0}")]
     OfWorkflow(WorkflowId),
@@ -37,7 +37,7 @@ impl Store {
         if !matches!(state, WorkflowState::Failed | WorkflowState::Cancelled) {
             return Err(RetryWorkflowError::IllegalState(state));
         }
-        let followed = self.happen(id, Happened::Retry).await?;
+        let followed = self.happen(vec![(id, Happened::Retry)]).await?;
         let mut made = followed.made;
         made.extend(self.carry_out(followed.left).await);
         let workflow = self.find_workflow(id).await?.ok_or(RetryWorkflowError::NotFound)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use asyncflow_core::{
     create::NewTask,
     expression::Variables,
+    limits::FLOW_ITEMS_MAX,
     task::Content,
     workflow::{
         content,
@@ -23,9 +24,6 @@ use super::{
     row::{self, Workflow},
 };
 use crate::{Store, error::StoreError};
-
-/// Most items of a map.
-const ITEMS_MAX: usize = 100_000;
 
 /// What may be run, or why not, for people.
 pub(super) type Answer<T> = Result<T, String>;
@@ -77,8 +75,8 @@ impl<'a> Before<'a> {
             return Ok(Ok(None));
         };
         Ok(match self.evaluate(over, &[]).await? {
-            Ok(Json::Array(list)) if list.len() > ITEMS_MAX => {
-                Err(format!("over: {} items are too many; at most {ITEMS_MAX}", list.len()))
+            Ok(Json::Array(list)) if list.len() > FLOW_ITEMS_MAX => {
+                Err(format!("over: {} items are too many; at most {FLOW_ITEMS_MAX}", list.len()))
             }
             Ok(Json::Array(list)) => Ok(Some(list)),
             Ok(_) => Err("over: it is no list".into()),

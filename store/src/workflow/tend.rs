@@ -13,11 +13,13 @@ use crate::{
     leader::{LeaderFence, check_fence},
 };
 
-/// A node whose items are being stopped.
+/// A node for which something may be left to be done: its items are being stopped, or some of them
+/// were not started and none runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StoppingNode {
+pub struct NeglectedNode {
     pub workflow: WorkflowId,
     pub node: u32,
+    pub is_stopping: bool,
 }
 
 struct Removal<'a> {
@@ -27,38 +29,39 @@ struct Removal<'a> {
 }
 
 impl Store {
-    /// At most `limit` nodes whose items are being stopped, in their order, from the one behind
-    /// `after`.
+    /// At most `limit` nodes of each kind for which something may be left to be done. Most of them
+    /// are at work: one that is here twice, some time apart, is not.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn stopping_nodes(
-        &self,
-        after: Option<StoppingNode>,
-        limit: u32,
-    ) -> Result<Vec<StoppingNode>, StoreError> {
-        let mut sql = self.sql("SELECT workflow_key, node FROM workflow_nodes WHERE state = ");
-        sql.push(&NodeState::Stopping.code().to_string());
-        if let Some(StoppingNode { workflow, node }) = after {
-            let node = i32::try_from(node).unwrap_or(i32::MAX);
-            sql.push(" AND (workflow_key > ").bind(workflow.0);
-            sql.push(" OR workflow_key = ").bind(workflow.0);
-            sql.push(" AND node > ").bind(node).push(")");
+    pub async fn neglected_nodes(&self, limit: u32) -> Result<Vec<NeglectedNode>, StoreError> {
+        let mut nodes = Vec::new();
+        for (state, more) in [
+            (NodeState::Stopping, ""),
+            (
+                NodeState::Running,
+                " AND started < items AND started = succeeded + failed + cancelled + skipped",
+            ),
+        ] {
+            let mut sql = self.sql("SELECT workflow_key, node FROM workflow_nodes WHERE state = ");
+            sql.bind(state.code()).push(more).push(" ORDER BY workflow_key, node LIMIT ");
+            for row in sql.bind(i64::from(limit)).all(self.reader()).await? {
+                let workflow = WorkflowId(row.try_get_by_index(0)?);
+                let node = row.try_get_by_index::<i32>(1)?.unsigned_abs();
+                let is_stopping = state == NodeState::Stopping;
+                nodes.push(NeglectedNode { workflow, node, is_stopping });
+            }
         }
-        sql.push(" ORDER BY workflow_key, node LIMIT ").bind(i64::from(limit));
-        let read = |row: &sea_orm::QueryResult| {
-            let workflow = WorkflowId(row.try_get_by_index(0)?);
-            let node: i32 = row.try_get_by_index(1)?;
-            Ok(StoppingNode { workflow, node: node.unsigned_abs() })
-        };
-        sql.all(self.reader()).await?.iter().map(read).collect()
+        Ok(nodes)
     }
 
-    /// Cancels what still runs of a node that is being stopped: whoever should have done so after
-    /// its COMMIT may be gone. Answers how many tasks were made because of it.
-    pub async fn stop_again(&self, at: StoppingNode) -> u64 {
-        let StoppingNode { workflow, node } = at;
-        self.carry_out(vec![Left::Stop { workflow, node }]).await.len() as u64
+    /// Does what is left to be done for nodes: whoever should have done so after its COMMIT may be
+    /// gone.
+    pub async fn tend(&self, nodes: &[NeglectedNode]) {
+        let left = nodes.iter().map(|&NeglectedNode { workflow, node, is_stopping }| {
+            if is_stopping { Left::Stop { workflow, node } } else { Left::GoOn { workflow, node } }
+        });
+        self.carry_out(left.collect()).await;
     }
 
     /// Deletes workflows that ended before `before_ms`, with those that were their items, oldest

@@ -148,6 +148,7 @@ conformance! {
     workflow::at_least_some_are_enough,
     workflow_faults::two_who_end_the_last_members_count_both,
     workflow_faults::what_was_given_up_is_stopped_by_whoever_looks,
+    workflow_faults::what_is_too_much_for_one_transaction_is_started_by_others,
     workflow_faults::workflows_go_with_all_that_belongs_to_them,
 }
 

@@ -163,7 +163,11 @@ pub async fn items_may_be_workflows_of_their_own(store: Store) {
     let group = WorkInput::Group(fan(vec![node("", bad), task("", "echo")]));
     let id = create(&store, &workflow(json!(1), vec![node("g", group)])).await;
     work(&store).await;
-    assert_eq!(state(&store, id).await, WorkflowState::Failed);
+    let view = view(&store, id).await;
+    assert_eq!(view.workflow.progress.state, WorkflowState::Failed);
+    let message = view.workflow.message.unwrap();
+    assert!(message.starts_with("g: wf-") && message.ends_with(": it broke"), "{message}");
+    assert_eq!(view.nodes[0].message.as_ref().unwrap(), message.strip_prefix("g: ").unwrap());
 }
 
 pub async fn conditions_and_inputs_are_expressions(store: Store) {

@@ -4,12 +4,12 @@ use asyncflow_core::{
     state::TaskState, task::FullTask, validate::workflow::WorkInput,
     workflow::progress::WorkflowState,
 };
-use asyncflow_store::{Backend, ItemIs, StoppingNode, Store};
+use asyncflow_store::{Backend, ItemIs, NeglectedNode, Store};
 use serde_json::json;
 
 use super::{
     fault::{Stop, another, switch_off},
-    fixture::{apply, claim, get},
+    fixture::{apply, claim, get, type_name},
     workflow_fixture::{create, end, fan, node, state, task, view, work, workflow},
 };
 
@@ -71,15 +71,44 @@ pub async fn what_was_given_up_is_stopped_by_whoever_looks(store: Store) {
     apply(&dying, &leased[bad].task.id, end(&leased[bad])).await.unwrap();
     let running = &leased[good].task.id;
     assert_eq!(get(&store, running).await.task.state, TaskState::Running, "it was not told");
-    let stopping = store.stopping_nodes(None, 10).await.unwrap();
-    assert_eq!(stopping, [StoppingNode { workflow: id, node: 0 }]);
-    assert!(store.stopping_nodes(Some(stopping[0]), 10).await.unwrap().is_empty());
-    store.stop_again(stopping[0]).await;
+    let neglected = store.neglected_nodes(10).await.unwrap();
+    assert_eq!(neglected, [NeglectedNode { workflow: id, node: 0, is_stopping: true }]);
+    store.tend(&neglected).await;
     assert_eq!(get(&store, running).await.task.state, TaskState::Cancelling);
     assert!(claim(&store, 7, 9).await.leased.is_empty(), "what waited is cancelled");
     apply(&store, running, end(&leased[good])).await.unwrap();
     assert_eq!(state(&store, id).await, WorkflowState::Failed);
-    assert!(store.stopping_nodes(None, 10).await.unwrap().is_empty());
+    assert!(store.neglected_nodes(10).await.unwrap().is_empty());
+    dying.close().await;
+}
+
+/// What nests multiplies: it is started by as many transactions as it takes, and by another process
+/// when the one that began dies.
+pub async fn what_is_too_much_for_one_transaction_is_started_by_others(store: Store) {
+    let dir = tempfile::tempdir().unwrap();
+    switch_off(dir.path(), "workflow.carries_out");
+    let dying = another(&store, dir.path()).await;
+    let nest = |inner| WorkInput::Map {
+        over: "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]".into(),
+        each: fan(vec![inner]),
+        reduce: None,
+    };
+    let deep = node("", nest(node("", nest(node("", nest(task("", "echo")))))));
+    let group = WorkInput::Group(fan(vec![deep]));
+    store.ensure_type(&type_name("work")).await.unwrap();
+    let new = workflow(json!(1), vec![node("g", group)]);
+    let begun = dying.create_workflow(&new).await.unwrap();
+    let id = begun.workflow.id;
+    assert!((100..1_700).contains(&begun.made.len()), "{} in one", begun.made.len());
+    while state(&store, id).await == WorkflowState::Running {
+        work(&store).await;
+        let neglected = store.neglected_nodes(10).await.unwrap();
+        assert!(neglected.iter().all(|node| !node.is_stopping), "{neglected:?}");
+        store.tend(&neglected).await;
+    }
+    assert_eq!(state(&store, id).await, WorkflowState::Succeeded);
+    let succeeded = store.counts(&Default::default()).await.unwrap();
+    assert_eq!(succeeded.iter().map(|count| count.tasks).sum::<i64>(), 12 * 12 * 12);
     dying.close().await;
 }
 
