@@ -111,25 +111,26 @@ impl Expression {
         self.free.contains(variable)
     }
 
-    /// Its value.
+    /// Its value, and how many steps that took at most.
     ///
     /// # Errors
     /// [`EvaluationError`]; those of CEL depend on the values.
-    pub fn evaluate(&self, variables: &Variables<'_>) -> Result<Json, EvaluationError> {
+    pub fn evaluate(&self, variables: &Variables<'_>) -> Result<(Json, u64), EvaluationError> {
         let cost = Bound::of(self.program.expression(), variables);
         let (steps, values) = (cost.steps, cost.shape.values);
         if steps > STEPS_MAX || values > VALUES_MAX {
             return Err(EvaluationError::TooCostly { steps, values });
         }
-        on_a_deep_stack(|| {
+        let value = on_a_deep_stack(|| {
             let mut context = Context::with_env(environment());
             for (name, value) in variables {
                 context.add_variable_from_value(*name, json::to_cel(value));
             }
             let value = self.program.execute(&context).map_err(|error| error.to_string())?;
             json::from_cel(&value)
-        })
-        .map_err(|error| EvaluationError::Failed(shortened(error)))
+        });
+        let value = value.map_err(|error| EvaluationError::Failed(shortened(error)))?;
+        Ok((value, steps))
     }
 }
 

@@ -76,10 +76,13 @@ struct World<'a> {
     outcomes: BTreeMap<(u32, u32), Outcome>,
     /// It was retried: whatever runs now succeeds.
     is_retried: bool,
+    /// Most items that one transaction starts, and how many this one may.
+    starts_max: u32,
+    starts_left: u32,
 }
 
 impl<'a> World<'a> {
-    fn start(graph: &'a Graph<Script>) -> Self {
+    fn start(graph: &'a Graph<Script>, starts_max: u32) -> Self {
         let mut world = Self {
             graph,
             progress: Progress::default(),
@@ -90,6 +93,8 @@ impl<'a> World<'a> {
             to_go_on: BTreeSet::new(),
             outcomes: BTreeMap::new(),
             is_retried: false,
+            starts_max,
+            starts_left: 0,
         };
         world.finish(Run::first(graph));
         assert_eq!(world.nodes.len(), graph.len() as usize, "all nodes are written at first");
@@ -105,6 +110,7 @@ impl<'a> World<'a> {
     }
 
     fn finish(&mut self, mut run: Run<'a, Script>) {
+        self.starts_left = self.starts_max;
         loop {
             loop {
                 let wanted = run.proceed();
@@ -139,8 +145,17 @@ impl<'a> World<'a> {
                     run.begin(node, script.items.len() as u32);
                 }
             }
+            Effect::Start { node, from, to } if run.is_stopping(node) => {
+                run.items_ended(node, Tally::of(Outcome::Cancelled, to - from));
+            }
             Effect::Start { node, from, to } => {
                 for number in from..to {
+                    if self.starts_left == 0 {
+                        run.hold_back(node, number);
+                        self.to_go_on.insert(node);
+                        return;
+                    }
+                    self.starts_left -= 1;
                     let item = (node, run.node(node).unwrap().item(number));
                     let had_ended = self.outcomes.get(&item);
                     assert_ne!(had_ended, Some(&Outcome::Succeeded), "what succeeded is kept");
@@ -227,17 +242,34 @@ impl<'a> World<'a> {
         assert_eq!(self.progress.state.is_terminal(), over, "it is over when all parts are");
     }
 
-    fn run(graph: &'a Graph<Script>, picks: &[u64], cancel_at: Option<usize>) -> Self {
-        let mut world = Self::start(graph);
+    /// What was left to other transactions; says whether there was any.
+    fn go_on(&mut self) -> bool {
+        let Some(node) = self.to_go_on.pop_first() else { return false };
+        self.change(&[node], |run| run.go_on(node));
+        true
+    }
+
+    fn run(
+        graph: &'a Graph<Script>,
+        picks: &[u64],
+        cancel_at: Option<usize>,
+        starts_max: u32,
+    ) -> Self {
+        let mut world = Self::start(graph, starts_max);
         let mut picks = picks.iter().cycle();
         for step in 0.. {
             if cancel_at == Some(step) {
                 world.change(&[], Run::cancel);
             }
-            if world.running.is_empty() {
+            let pick = *picks.next().unwrap();
+            if !pick.is_multiple_of(3) && world.go_on() {
+                continue;
+            }
+            if !world.running.is_empty() {
+                world.step(pick);
+            } else if !world.go_on() {
                 break;
             }
-            world.step(*picks.next().unwrap());
         }
         assert!(world.progress.state.is_terminal(), "it comes to an end: {:?}", world.nodes);
         world
@@ -294,9 +326,10 @@ proptest! {
     fn without_giving_up_each_node_ends_as_the_graph_says(
         graph in graph(Just(Policy::Continue)),
         picks in proptest::collection::vec(any::<u64>(), 1..40),
+        starts_max in 1..6_u32,
     ) {
         prop_assume!(!depends_on_order(&graph));
-        let world = World::run(&graph, &picks, None);
+        let world = World::run(&graph, &picks, None, starts_max);
         let outcomes: Vec<Outcome> =
             world.nodes.values().map(|node| node.state.outcome().unwrap()).collect();
         let expected = expected(&graph);
@@ -317,8 +350,9 @@ proptest! {
             (0..6_u32).prop_map(Policy::AtLeast),
         ]),
         picks in proptest::collection::vec(any::<u64>(), 1..40),
+        starts_max in 1..6_u32,
     ) {
-        let world = World::run(&graph, &picks, None);
+        let world = World::run(&graph, &picks, None, starts_max);
         for at in &world.begun_in_trouble {
             let ended = world.nodes[at].state;
             let when = graph.node(*at).when;
@@ -337,20 +371,20 @@ proptest! {
     fn a_cancelled_workflow_is_over_when_what_ran_has_stopped(
         graph in graph(Just(Policy::Continue)),
         picks in proptest::collection::vec(any::<u64>(), 1..40),
+        starts_max in 1..6_u32,
         cancel_at in 0..8_usize,
     ) {
         let mut over_before = true;
-        let mut world = World::start(&graph);
+        let mut world = World::start(&graph, starts_max);
         for step in 0.. {
             if step == cancel_at {
                 over_before = world.progress.state.is_terminal();
                 world.change(&[], Run::cancel);
             }
-            if world.running.is_empty() && step >= cancel_at {
-                break;
-            }
             if !world.running.is_empty() {
                 world.step(picks[step % picks.len()]);
+            } else if !world.go_on() && step >= cancel_at {
+                break;
             }
         }
         let is_cancelled = world.progress.state == WorkflowState::Cancelled;
@@ -368,9 +402,10 @@ proptest! {
             (0..6_u32).prop_map(Policy::AtLeast),
         ]),
         picks in proptest::collection::vec(any::<u64>(), 1..40),
+        starts_max in 1..6_u32,
         cancel_at in proptest::option::of(0..6_usize),
     ) {
-        let mut world = World::run(&graph, &picks, cancel_at);
+        let mut world = World::run(&graph, &picks, cancel_at, starts_max);
         if world.progress.state == WorkflowState::Succeeded {
             return Ok(());
         }
@@ -378,10 +413,11 @@ proptest! {
             world.nodes.iter().map(|(at, node)| (*at, node.state)).collect();
         world.retry();
         for step in 0.. {
-            if world.running.is_empty() {
+            if !world.running.is_empty() {
+                world.step(picks[step % picks.len()]);
+            } else if !world.go_on() {
                 break;
             }
-            world.step(picks[step % picks.len()]);
         }
         prop_assert!(world.progress.state.is_terminal(), "{:?}", world.nodes);
         // So many as it asks for may be more than there are that have to run.
@@ -417,7 +453,7 @@ fn fan(items: usize, parallel_max: u32, policy: Policy) -> Graph<Script> {
 #[test]
 fn a_large_fan_starts_in_portions_and_its_callback_once() {
     let graph = fan(2_500, 0, Policy::FailFast);
-    let mut world = World::start(&graph);
+    let mut world = World::start(&graph, u32::MAX);
     assert_eq!(world.running.len(), STARTS_MAX as usize);
     while let Some(node) = world.to_go_on.pop_first() {
         world.change(&[node], |run| run.go_on(node));
@@ -442,7 +478,7 @@ fn a_chain_that_is_skipped_is_skipped_in_one_go() {
         work: script(at == 0),
     });
     let graph = Graph::new(nodes.collect(), Policy::FailFast).unwrap();
-    let world = World::start(&graph);
+    let world = World::start(&graph, u32::MAX);
     assert_eq!(world.progress.nodes, Tally::of(Outcome::Skipped, 1_000));
     assert_eq!(world.progress.state, WorkflowState::Succeeded);
 }

@@ -164,7 +164,10 @@ fn bound<'e>(expression: &'e IdedExpr, scope: &mut Scope<'e>) -> Bound {
 
 fn whole<'e>(parts: impl Iterator<Item = &'e IdedExpr>, scope: &mut Scope<'e>) -> Bound {
     let parts: Vec<Bound> = parts.map(|part| bound(part, scope)).collect();
-    let steps = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.steps));
+    // What goes in is copied.
+    let steps = parts
+        .iter()
+        .fold(0_u64, |sum, part| sum.saturating_add(part.steps).saturating_add(part.shape.values));
     Bound::new(steps, Shape::whole(parts.into_iter().map(|part| part.shape)))
 }
 
@@ -200,6 +203,8 @@ fn comprehension<'e>(all: &'e ComprehensionExpr, scope: &mut Scope<'e>) -> Bound
     let first = bound(&all.accu_init, scope);
     let outside = scope.len();
     let (count, part) = (range.shape.len, range.shape.part());
+    // Each round has a copy of its part.
+    let copy = part.values;
     scope.extend(all.iter_var2.as_deref().map(|name| (name, part.clone())));
     scope.push((&all.iter_var, part));
     // A round adds what its step makes without what there was before.
@@ -211,7 +216,8 @@ fn comprehension<'e>(all: &'e ComprehensionExpr, scope: &mut Scope<'e>) -> Bound
     scope.push((&all.accu_var, made));
     let result = bound(&all.result, scope);
     scope.truncate(outside);
-    let rounds = round.steps.saturating_add(goes_on.steps).saturating_mul(count);
+    let round_steps = round.steps.saturating_add(goes_on.steps).saturating_add(copy);
+    let rounds = round_steps.saturating_mul(count);
     let steps = [range.steps, first.steps, result.steps, rounds];
     Bound::new(steps.into_iter().fold(0, u64::saturating_add), result.shape)
 }

@@ -87,15 +87,20 @@ pub struct NewWorkflow {
 }
 
 impl Flow {
-    /// The types of its tasks, on all levels.
-    pub fn task_types(&self) -> BTreeSet<&TypeName> {
-        let mut types = BTreeSet::new();
+    /// Its tasks, on all levels.
+    pub fn tasks(&self) -> impl Iterator<Item = &NewTask> {
+        let mut tasks = Vec::new();
         self.parts(&mut |part| {
             if let Runs::Task(task) = &part.runs {
-                types.insert(&task.task_type);
+                tasks.push(&**task);
             }
         });
-        types
+        tasks.into_iter()
+    }
+
+    /// Their types.
+    pub fn task_types(&self) -> BTreeSet<&TypeName> {
+        self.tasks().map(|task| &task.task_type).collect()
     }
 
     /// Shows each part on all levels. It nests no deeper than what is checked.

@@ -6,8 +6,9 @@ use super::content;
 use crate::{
     command::Command,
     create::NewTask,
-    limits::{ARG_BYTES_MAX, PAYLOAD_BYTES_MAX},
+    limits::{ARG_BYTES_MAX, ARGS_MAX, ENVIRONMENT_MAX, PAYLOAD_BYTES_MAX},
     task::Content,
+    violation::shown,
 };
 
 /// The variable in which a command finds what came before it.
@@ -25,7 +26,7 @@ pub fn with_previous(mut task: NewTask, previous: Content) -> Result<NewTask, St
         let text = text.filter(|text| text.len() <= ARG_BYTES_MAX && !text.contains('\0'));
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             command.environment.entry(INPUT_VARIABLE.into()).or_insert(text);
-            task.payload = command.to_content();
+            task.payload = fitting(command.to_content())?;
         }
     } else if task.payload == Content::default() {
         task.payload = fitting(previous)?;
@@ -54,17 +55,24 @@ pub fn with_value(mut task: NewTask, value: &Value) -> Result<NewTask, String> {
             ("environment", Value::Object(variables)) => {
                 for (name, value) in variables {
                     if name.is_empty() || name.contains(['=', '\0']) {
-                        return Err(format!("{name:?} is no name of a variable"));
+                        return Err(format!("{} is no name of a variable", shown(name)));
                     }
                     command.environment.insert(name.clone(), text(value)?);
                 }
             }
             ("args", _) => return Err("`args` is not a list".into()),
             ("environment", _) => return Err("`environment` is not a map".into()),
-            _ => return Err(format!("the input of a command has no field {name:?}")),
+            _ => return Err(format!("the input of a command has no field {}", shown(name))),
         }
     }
-    task.payload = command.to_content();
+    let most = [
+        (command.args.len(), ARGS_MAX, "arguments"),
+        (command.environment.len(), ENVIRONMENT_MAX, "variables"),
+    ];
+    if let Some((count, most, what)) = most.into_iter().find(|(count, most, _)| count > most) {
+        return Err(format!("{count} {what} are too many; at most {most}"));
+    }
+    task.payload = fitting(command.to_content())?;
     Ok(task)
 }
 
@@ -84,7 +92,10 @@ fn text(value: &Value) -> Result<String, String> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),
-        other => return Err(format!("{other} is neither text nor a number")),
+        Value::Null => return Err("an argument is null, which is neither text nor a number".into()),
+        Value::Array(_) | Value::Object(_) => {
+            return Err("an argument is a list or map, and neither text nor a number".into());
+        }
     };
     if text.len() > ARG_BYTES_MAX || text.contains('\0') {
         return Err(format!("an argument of {} bytes is too large, or has a NUL", text.len()));

@@ -96,6 +96,11 @@ impl<'a, W> Run<'a, W> {
         self.nodes.get(&at)
     }
 
+    /// Whether the rest of a node's items is being stopped.
+    pub fn is_stopping(&self, at: u32) -> bool {
+        self.nodes.get(&at).is_some_and(|node| node.state == NodeState::Stopping)
+    }
+
     /// Where the whole is.
     pub fn state(&self) -> WorkflowState {
         self.progress.state

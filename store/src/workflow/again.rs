@@ -1,6 +1,9 @@
 //! The items of a node that is retried: those that did not succeed go on as the same tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use asyncflow_core::{
     event::Event,
@@ -105,6 +108,11 @@ async fn look(
     }
 }
 
+/// A task went between two looks.
+#[derive(Debug, thiserror::Error)]
+#[error("a task that is to run again is gone")]
+struct Gone;
+
 /// Opens new runs of tasks; answers them as they are then.
 pub(super) async fn retry_tasks(
     store: &Store,
@@ -116,11 +124,10 @@ pub(super) async fn retry_tasks(
     let (mut batch, now_ms) = Batch::read(store, tx, shard, keys.clone(), true).await?;
     let mut retried = Vec::with_capacity(keys.len());
     for key in keys {
-        // One that somebody else has taken up goes on by itself.
-        if let Ok(Some(task)) =
-            batch.apply(key, &Event::Retry { from_start: false }, now_ms, ledger)
-        {
-            retried.push(task.clone());
+        match batch.apply(key, &Event::Retry { from_start: false }, now_ms, ledger) {
+            Ok(Some(task)) => retried.push(task.clone()),
+            // It went since it was looked at: the repetition makes another one.
+            _ => return Err(StoreError::Contended(Arc::new(Gone))),
         }
     }
     batch.write(store, tx).await?;

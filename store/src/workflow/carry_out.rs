@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use asyncflow_core::{event::Event, id::WorkflowId, task::Task};
+use asyncflow_core::{event::Event, id::WorkflowId, task::Task, workflow::progress::NodeState};
 
 use super::{
     follow::{Followed, Happened, Left, follow},
     items::{self, Is},
+    row,
 };
 use crate::{Store, error::StoreError, ledger::Ledger};
 
@@ -78,6 +79,17 @@ impl Store {
         Ok(followed)
     }
 
+    async fn still_stopping(
+        &self,
+        id: WorkflowId,
+        nodes: &BTreeSet<u32>,
+    ) -> Result<BTreeSet<u32>, StoreError> {
+        let numbers: Vec<u32> = nodes.iter().copied().collect();
+        let rows = row::nodes(self, self.reader(), id, Some(&numbers)).await?.into_iter();
+        let stopping = rows.filter(|(_, node, _)| node.state == NodeState::Stopping);
+        Ok(stopping.map(|(number, ..)| number).collect())
+    }
+
     /// Cancels what runs of nodes. What has ended meanwhile refuses, and so much the better.
     async fn stop_nodes(
         &self,
@@ -91,6 +103,8 @@ impl Store {
             let page = items::list(self, self.reader(), id, one, after, ITEMS_MAX).await?;
             let Some((last, _)) = page.last() else { return Ok(all) };
             after = Some(last.place());
+            // A workflow that was retried meanwhile runs again.
+            let nodes = self.still_stopping(id, nodes).await?;
             let (mut events, mut children) = (Vec::new(), Vec::new());
             for (_, is) in page.into_iter().filter(|(member, _)| nodes.contains(&member.node)) {
                 match is {

@@ -14,7 +14,8 @@ use asyncflow_core::{
 use sea_orm::DatabaseTransaction;
 
 use super::{
-    follow::{Birth, Followed, bear},
+    birth::Birth,
+    follow::{Followed, bear},
     row::{self, Workflow},
 };
 use crate::{Store, error::StoreError, ledger::Ledger};

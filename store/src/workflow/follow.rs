@@ -8,10 +8,12 @@ use std::{
 
 use asyncflow_core::{
     id::{ShardId, TaskId, WorkflowId},
+    limits::MESSAGE_BYTES_MAX,
     state::TaskState,
-    task::{Content, FullTask, Member, Task},
+    task::{FullTask, Member, Task},
+    validate::text,
     workflow::{
-        definition::{Flow, Work},
+        definition::Work,
         progress::{Outcome, Progress, Tally, WorkflowState},
         run::{Effect, Run},
     },
@@ -21,6 +23,7 @@ use sea_orm::DatabaseTransaction;
 
 use super::{
     again::{self, retry_tasks},
+    birth::{Birth, child},
     items::{self, Is},
     known::{KnownFlow, encode, flow_of},
     row::{self, Rest, Workflow},
@@ -30,8 +33,10 @@ use crate::{Store, error::StoreError, ledger::Ledger, task::insert_tasks};
 
 /// What one transaction makes, until it leaves the rest to others: so many tasks.
 const TASKS_MAX: usize = 2_000;
-/// A workflow that is an item of another is as much work as so many tasks.
+/// A workflow that is an item of another is as much work as so many tasks, and one for each node.
 const TASKS_PER_FLOW: usize = 10;
+/// So many steps of an expression are as much work as a task.
+const STEPS_PER_TASK: usize = 1_000;
 
 /// What was made and what is left to be done when the transaction is committed.
 #[derive(Debug, Default)]
@@ -65,15 +70,6 @@ pub(crate) enum Happened {
     },
     Cancel,
     Retry,
-}
-
-/// A workflow that is to be made.
-pub(super) struct Birth {
-    pub workflow: Workflow,
-    pub flow: Flow,
-    pub input: Content,
-    pub request_id: Option<String>,
-    pub digest: i64,
 }
 
 /// How the tasks of this transaction ended that are parts of workflows.
@@ -274,6 +270,10 @@ impl<'a> Follow<'a> {
                     Effect::Begin { node } => {
                         self.begin(&mut run, workflow, flow, node, &mut said).await?;
                     }
+                    // It was given up since its turn came.
+                    Effect::Start { node, from, to } if run.is_stopping(node) => {
+                        run.items_ended(node, Tally::of(Outcome::Cancelled, to - from));
+                    }
                     Effect::Start { node, from, to } => {
                         let items = Items { node, from, to };
                         let made = self.start(&run, workflow, flow, items, &mut started).await?;
@@ -301,6 +301,7 @@ impl<'a> Follow<'a> {
         }
         let changes = run.into_changes();
         row::put_nodes(self.store, self.tx, workflow.id, &changes.nodes).await?;
+        said.values_mut().for_each(|what| *what = text::cut(what, MESSAGE_BYTES_MAX));
         for (node, what) in &said {
             row::say(self.store, self.tx, workflow.id, *node, what).await?;
         }
@@ -377,11 +378,13 @@ impl<'a> Follow<'a> {
                 }
                 None => {}
             }
-            let made = match before.item(item, list.as_deref()).await? {
+            let looked_at = before.item(item, list.as_deref()).await?;
+            self.spent += 1 + before.take_steps() / STEPS_PER_TASK;
+            let made = match looked_at {
                 Ok(Ready::Task(task)) => self.make_task(*task, member).await?.map(Is::Task),
                 Ok(Ready::Flow(flow, input)) => {
                     let id = self.next_id();
-                    self.spent += TASKS_PER_FLOW;
+                    self.spent += TASKS_PER_FLOW + flow.nodes.len();
                     self.bear(child(id, workflow, member, flow, input, self.now_ms)).await?;
                     Ok(Is::Workflow(id))
                 }
@@ -413,7 +416,6 @@ impl<'a> Follow<'a> {
         let id = TaskId { shard, key: self.next_id().0 };
         let mut full = task.into_task(&task_type, id.clone(), self.now_ms);
         full.task.member = Some(member);
-        self.spent += 1;
         self.tasks.entry(id.shard.clone()).or_default().push(full);
         Ok(Ok(id))
     }
@@ -435,11 +437,15 @@ impl<'a> Follow<'a> {
         workflow.update_time_ms = self.now_ms;
         if let Some((node, what)) = said.into_iter().next() {
             let name = &flow.graph.node(node).name;
-            workflow.message.get_or_insert(format!("{name}: {what}"));
+            let message = text::cut(&format!("{name}: {what}"), MESSAGE_BYTES_MAX);
+            workflow.message.get_or_insert(message);
         }
         let state = progress.state;
         if state.is_terminal() {
             workflow.finish_time_ms = Some(self.now_ms);
+        }
+        if state == WorkflowState::Succeeded {
+            workflow.message = None;
         }
         row::update(self.store, self.tx, workflow).await?;
         let outcome = match state {
@@ -471,30 +477,4 @@ struct Items {
     node: u32,
     from: u32,
     to: u32,
-}
-
-fn child(
-    id: WorkflowId,
-    parent: &Workflow,
-    member: Member,
-    flow: Flow,
-    input: Content,
-    now_ms: i64,
-) -> Birth {
-    let workflow = Workflow {
-        id,
-        user: parent.user.clone(),
-        name: parent.name.clone(),
-        trace_id: parent.trace_id.clone(),
-        progress: Progress::default(),
-        revision: 0,
-        nodes: flow.nodes.len() as u32,
-        parent: Some(member),
-        create_time_ms: now_ms,
-        update_time_ms: now_ms,
-        finish_time_ms: None,
-        message: None,
-        labels: parent.labels.clone(),
-    };
-    Birth { workflow, flow, input, request_id: None, digest: 0 }
 }

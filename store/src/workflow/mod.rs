@@ -6,6 +6,7 @@
 //! which is younger, and when it ends the older one is locked too.
 
 mod again;
+mod birth;
 mod cancel;
 mod carry_out;
 mod create;

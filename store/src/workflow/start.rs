@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use asyncflow_core::{
     create::NewTask,
     expression::Variables,
-    limits::FLOW_ITEMS_MAX,
+    limits::{FLOW_INPUT_BYTES_MAX, FLOW_ITEMS_MAX},
     task::Content,
     workflow::{
         content,
@@ -37,6 +37,8 @@ pub(super) struct Before<'a> {
     run: &'a Run<'a, Work>,
     node: u32,
     found: Option<BTreeMap<u32, Found>>,
+    /// What expressions took since it was asked last.
+    steps: u64,
 }
 
 /// One item, ready to be made.
@@ -54,7 +56,12 @@ impl<'a> Before<'a> {
         run: &'a Run<'a, Work>,
         node: u32,
     ) -> Self {
-        Self { store, tx, workflow, flow, run, node, found: None }
+        Self { store, tx, workflow, flow, run, node, found: None, steps: 0 }
+    }
+
+    /// How many steps expressions took since the last call.
+    pub fn take_steps(&mut self) -> usize {
+        usize::try_from(std::mem::take(&mut self.steps)).unwrap_or(usize::MAX)
     }
 
     /// Whether the node's own condition holds.
@@ -138,6 +145,11 @@ impl<'a> Before<'a> {
                     (None, Some(value)) => Ok(content::of_json(value)),
                     (None, None) => self.previous().await?,
                 };
+                let bytes = given.as_ref().map_or(0, |given| given.data.len());
+                if bytes > FLOW_INPUT_BYTES_MAX {
+                    let most = FLOW_INPUT_BYTES_MAX;
+                    return Ok(Err(format!("its input has {bytes} bytes; at most {most}")));
+                }
                 Ok(given.map(|given| Ready::Flow(flow.clone(), given)))
             }
         }
@@ -169,7 +181,11 @@ impl<'a> Before<'a> {
             };
         }
         variables.extend(more.iter().filter(|(name, _)| expression.names(name)).cloned());
-        Ok(expression.evaluate(&variables).map_err(|error| error.to_string()))
+        let evaluated = expression.evaluate(&variables).map_err(|error| error.to_string());
+        Ok(evaluated.map(|(value, steps)| {
+            self.steps = self.steps.saturating_add(steps);
+            value
+        }))
     }
 
     async fn found(&mut self) -> Result<&BTreeMap<u32, Found>, StoreError> {

@@ -22,6 +22,9 @@ pub struct NeglectedNode {
     pub is_stopping: bool,
 }
 
+/// Rows per statement.
+const KEYS_MAX: usize = 512;
+
 struct Removal<'a> {
     before_ms: i64,
     limit: u32,
@@ -100,27 +103,39 @@ async fn remove_once(
     }
     let found = ids.len() as u64;
     while !ids.is_empty() {
-        // One that was retried meanwhile is live again, and stays.
-        let (succeeded, failed, cancelled) =
-            (WorkflowState::Succeeded, WorkflowState::Failed, WorkflowState::Cancelled);
-        let states = [succeeded, failed, cancelled].map(WorkflowState::code);
-        let mut sql = store.sql("DELETE FROM workflows WHERE ");
-        sql.is_in("id", &ids).push(" AND ").is_in("state", &states).run(tx).await?;
-        let mut sql = store.sql("SELECT id FROM workflows WHERE ");
-        for row in sql.is_in("id", &ids).all(tx).await? {
-            let live: i64 = row.try_get_by_index(0)?;
-            ids.retain(|id| *id != live);
+        let mut children = Vec::new();
+        for some in ids.chunks(KEYS_MAX) {
+            children.extend(remove_some(store, tx, some.to_vec()).await?);
         }
-        if ids.is_empty() {
-            break;
-        }
-        for table in ["workflow_nodes", "workflow_items"] {
-            let mut sql = store.sql(&format!("DELETE FROM {table} WHERE "));
-            sql.is_in("workflow_key", &ids).run(tx).await?;
-        }
-        let mut sql = store.sql("SELECT id FROM workflows WHERE ");
-        let rows = sql.is_in("parent_key", &ids).all(tx).await?;
-        ids = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+        ids = children;
     }
     Ok(found)
+}
+
+/// Removes workflows that are over, with what belongs to them; answers those that were their items.
+async fn remove_some(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    mut ids: Vec<i64>,
+) -> Result<Vec<i64>, StoreError> {
+    let over = [WorkflowState::Succeeded, WorkflowState::Failed, WorkflowState::Cancelled];
+    let mut sql = store.sql("DELETE FROM workflows WHERE ");
+    sql.is_in("id", &ids).push(" AND ").is_in("state", &over.map(WorkflowState::code));
+    sql.run(tx).await?;
+    // One that was retried meanwhile is live again, and stays.
+    let mut sql = store.sql("SELECT id FROM workflows WHERE ");
+    for row in sql.is_in("id", &ids).all(tx).await? {
+        let live: i64 = row.try_get_by_index(0)?;
+        ids.retain(|id| *id != live);
+    }
+    if ids.is_empty() {
+        return Ok(ids);
+    }
+    for table in ["workflow_nodes", "workflow_items"] {
+        let mut sql = store.sql(&format!("DELETE FROM {table} WHERE "));
+        sql.is_in("workflow_key", &ids).run(tx).await?;
+    }
+    let mut sql = store.sql("SELECT id FROM workflows WHERE ");
+    let rows = sql.is_in("parent_key", &ids).all(tx).await?;
+    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
 }

@@ -1,5 +1,7 @@
 //! CreateWorkflow: check everything → may the caller → the types → one transaction.
 
+use std::collections::HashMap;
+
 use asyncflow_core::{access::Principal, validate::at::At, violation::Violations};
 use asyncflow_proto::v1;
 use asyncflow_store::CreateWorkflowError;
@@ -20,9 +22,16 @@ pub async fn create_workflow(
     let new = violations.ok_or(new)?;
 
     permit_user(caller, &new.user)?;
-    for task_type in new.flow.task_types() {
-        broker.task_type_for_create(task_type, validate_only).await?;
+    let mut types = HashMap::new();
+    for name in new.flow.task_types() {
+        types.insert(name, broker.task_type_for_create(name, validate_only).await?);
     }
+    let (mut violations, at) = (Violations::new(), At::REQUEST.field("workflow"));
+    for task in new.flow.tasks() {
+        let of_type = types.get(&task.task_type);
+        of_type.into_iter().for_each(|of_type| task.check_against(of_type, at, &mut violations));
+    }
+    violations.none()?;
     if validate_only {
         return Ok(v1::CreateWorkflowResponse::default());
     }
