@@ -1,7 +1,7 @@
 //! What the verbs of both services share.
 
 use asyncflow_core::{id::TypeName, task_type::TaskType};
-use asyncflow_store::Store;
+use asyncflow_store::{LeftOvers, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -25,6 +25,13 @@ pub struct Broker {
     tracker: TaskTracker,
 }
 
+/// Does what is left to be done for workflows, beside those who end their parts.
+async fn carry_out(mut left: LeftOvers, dispatch: Dispatch, draining: CancellationToken) {
+    while let Some(Some(made)) = draining.run_until_cancelled(left.next()).await {
+        dispatch.note(made.iter());
+    }
+}
+
 impl Broker {
     /// Starts the group-commit points; [`stop`](Self::stop) ends what it started.
     pub fn start(config: BrokerConfig, store: Store, draining: CancellationToken) -> Self {
@@ -39,6 +46,9 @@ impl Broker {
             tracker.clone(),
             draining.clone(),
         );
+        if let Some(left) = store.take_left_overs() {
+            tracker.spawn(carry_out(left, dispatch.clone(), draining.clone()));
+        }
         let lookups = Lookups::default();
         let sessions = Sessions::new(store.clone());
         Self {

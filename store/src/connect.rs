@@ -23,7 +23,7 @@ use crate::{
     task::Leases,
     task_type::TypeCache,
     wake::Wake,
-    workflow::KnownFlows,
+    workflow::{KnownFlows, LeftSender},
 };
 
 /// A lock wait ends after this long; the transaction is then repeated.
@@ -67,6 +67,7 @@ struct Inner {
     turns: Turns,
     leases: Leases,
     flows: KnownFlows,
+    left: LeftSender,
     wake: Wake,
     locks: Locks,
 }
@@ -104,6 +105,7 @@ impl Store {
             turns: Turns::default(),
             leases: Leases::default(),
             flows: KnownFlows::default(),
+            left: LeftSender::default(),
             wake,
             locks,
         })))
@@ -211,6 +213,10 @@ impl Store {
 
     pub(crate) fn flows(&self) -> &KnownFlows {
         &self.0.flows
+    }
+
+    pub(crate) fn left(&self) -> &LeftSender {
+        &self.0.left
     }
 
     pub(crate) fn turns(&self) -> &Turns {

@@ -56,6 +56,6 @@ pub use task::{
 };
 pub use worker::{Registered, Registration, Touch, WorkerRow};
 pub use workflow::{
-    CreateWorkflowError, CreatedWorkflow, ItemIs, NeglectedNode, RetryWorkflowError, Workflow,
-    WorkflowItem, WorkflowNode, WorkflowView,
+    CreateWorkflowError, CreatedWorkflow, ItemIs, LeftOvers, NeglectedNode, RetryWorkflowError,
+    Workflow, WorkflowItem, WorkflowNode, WorkflowView,
 };

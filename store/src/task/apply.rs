@@ -130,7 +130,7 @@ impl Store {
         }
         let (mut answers, left) = self.apply_and_follow(&items, fence).await;
         if !left.is_empty() {
-            let made = self.carry_out(left).await;
+            let made = self.leave(left).await;
             if let Some(first) = answers.iter_mut().flatten().next() {
                 first.made.extend(made);
             }

@@ -18,7 +18,7 @@ impl Store {
     ) -> Result<Option<(Workflow, Vec<Task>)>, StoreError> {
         let followed = self.happen(vec![(id, Happened::Cancel)]).await?;
         let mut made = followed.made;
-        made.extend(self.carry_out(followed.left).await);
+        made.extend(self.leave(followed.left).await);
         Ok(self.find_workflow(id).await?.map(|workflow| (workflow, made)))
     }
 }

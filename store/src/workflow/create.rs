@@ -83,7 +83,7 @@ impl Store {
             }
             Outcome::Created(workflow, Followed { mut made, left }) => {
                 self.announce(&made);
-                made.extend(self.carry_out(left).await);
+                made.extend(self.leave(left).await);
                 Ok(CreatedWorkflow { workflow: *workflow, deduplicated: false, made })
             }
         }

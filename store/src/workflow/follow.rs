@@ -32,7 +32,7 @@ use super::{
 use crate::{Store, error::StoreError, ledger::Ledger, task::insert_tasks};
 
 /// What one transaction makes, until it leaves the rest to others: so many tasks.
-const TASKS_MAX: usize = 2_000;
+const TASKS_MAX: usize = 500;
 /// A workflow that is an item of another is as much work as so many tasks, and one for each node.
 const TASKS_PER_FLOW: usize = 10;
 /// So many steps of an expression are as much work as a task.

@@ -14,6 +14,7 @@ mod follow;
 mod get;
 mod items;
 mod known;
+mod left;
 mod results;
 mod retry;
 mod row;
@@ -22,9 +23,11 @@ mod tend;
 
 pub use create::{CreateWorkflowError, CreatedWorkflow};
 pub use get::{ItemIs, WorkflowItem, WorkflowNode, WorkflowView};
+pub use left::LeftOvers;
 pub use retry::RetryWorkflowError;
 pub use row::Workflow;
 pub use tend::NeglectedNode;
 
 pub(crate) use follow::{Followed, Left, ended, follow};
 pub(crate) use known::KnownFlows;
+pub(crate) use left::LeftSender;

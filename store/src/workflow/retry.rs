@@ -39,7 +39,7 @@ impl Store {
         }
         let followed = self.happen(vec![(id, Happened::Retry)]).await?;
         let mut made = followed.made;
-        made.extend(self.carry_out(followed.left).await);
+        made.extend(self.leave(followed.left).await);
         let workflow = self.find_workflow(id).await?.ok_or(RetryWorkflowError::NotFound)?;
         Ok((workflow, made))
     }
