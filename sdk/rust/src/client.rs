@@ -13,6 +13,7 @@ mod workflows;
 use std::{path::PathBuf, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
+use futures::{Stream, TryStreamExt, stream};
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -131,6 +132,35 @@ impl Client {
             .when(Error::is_retryable)
             .adjust(|error, wait| wait.map(|wait| wait.max(error.retry_delay().unwrap_or(wait))))
             .await
+    }
+
+    /// All that a list answers, page by page as they are asked for. `read` takes a page apart into
+    /// its entries and the token of the next page, `token` is where a request has it.
+    fn paged<Q, A, T, F>(
+        &self,
+        first: Q,
+        send: impl Fn(Broker, Request<Q>) -> F + Copy,
+        read: fn(A) -> (Vec<T>, String),
+        token: fn(&mut Q) -> &mut String,
+    ) -> impl Stream<Item = Result<T, Error>>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let client = self.clone();
+        let pages = stream::try_unfold(Some(first), move |next| {
+            let client = client.clone();
+            async move {
+                let Some(mut request) = next else { return Ok::<_, Error>(None) };
+                let (entries, next_page) = read(client.call(request.clone(), send).await?);
+                let next = (!next_page.is_empty()).then(|| {
+                    *token(&mut request) = next_page;
+                    request
+                });
+                Ok(Some((stream::iter(entries.into_iter().map(Ok)), next)))
+            }
+        });
+        pages.try_flatten()
     }
 }
 

@@ -100,7 +100,10 @@ pub async fn what_is_too_much_for_one_transaction_is_started_by_others(store: St
     let begun = dying.create_workflow(&new).await.unwrap();
     let id = begun.workflow.id;
     assert!((100..1_000).contains(&begun.made.len()), "{} in one", begun.made.len());
+    let mut looks = 0;
     while state(&store, id).await == WorkflowState::Running {
+        looks += 1;
+        assert!(looks < 1_000, "it comes to no end");
         work(&store).await;
         let neglected = store.neglected_nodes(10).await.unwrap();
         assert!(neglected.iter().all(|node| !node.is_stopping), "{neglected:?}");

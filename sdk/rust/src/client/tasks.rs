@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use asyncflow_proto::time::duration;
-use futures::{Stream, TryStreamExt, stream};
+use futures::Stream;
 
 use super::Client;
 use crate::{
@@ -76,18 +76,12 @@ impl Client {
 
     /// All tasks that match, newest first, page by page as they are asked for.
     pub fn list(&self, request: ListTasksRequest) -> impl Stream<Item = Result<Task, Error>> {
-        let client = self.clone();
-        stream::try_unfold(Some(request), move |next| {
-            let client = client.clone();
-            async move {
-                let Some(request) = next else { return Ok::<_, Error>(None) };
-                let page = client.list_page(request.clone()).await?;
-                let following = (!page.next_page_token.is_empty())
-                    .then_some(ListTasksRequest { page_token: page.next_page_token, ..request });
-                Ok(Some((stream::iter(page.tasks.into_iter().map(Ok)), following)))
-            }
-        })
-        .try_flatten()
+        self.paged(
+            request,
+            |mut broker, request| async move { broker.list_tasks(request).await },
+            |page| (page.tasks, page.next_page_token),
+            |request| &mut request.page_token,
+        )
     }
 
     /// Counts by type, user and state.

@@ -1,6 +1,6 @@
 //! Workflows: create, look, cancel.
 
-use futures::{Stream, TryStreamExt, stream};
+use futures::Stream;
 
 use super::Client;
 use crate::{
@@ -46,22 +46,12 @@ impl Client {
     /// are asked for.
     pub fn workflows(&self, user: &str) -> impl Stream<Item = Result<Workflow, Error>> {
         let request = ListWorkflowsRequest { user: user.to_owned(), ..Default::default() };
-        let client = self.clone();
-        let pages = stream::try_unfold(Some(request), move |next| {
-            let client = client.clone();
-            async move {
-                let Some(request) = next else { return Ok::<_, Error>(None) };
-                let page = client
-                    .call(request.clone(), |mut broker, request| async move {
-                        broker.list_workflows(request).await
-                    })
-                    .await?;
-                let next = Some(page.next_page_token).filter(|token| !token.is_empty());
-                let next = next.map(|page_token| ListWorkflowsRequest { page_token, ..request });
-                Ok(Some((stream::iter(page.workflows.into_iter().map(Ok)), next)))
-            }
-        });
-        pages.try_flatten()
+        self.paged(
+            request,
+            |mut broker, request| async move { broker.list_workflows(request).await },
+            |page| (page.workflows, page.next_page_token),
+            |request| &mut request.page_token,
+        )
     }
 
     /// The items of a workflow that were started, of one node, or of all if it is empty, page by
@@ -73,23 +63,12 @@ impl Client {
     ) -> impl Stream<Item = Result<WorkflowItem, Error>> {
         let (workflow_id, node) = (workflow_id.to_owned(), node.to_owned());
         let request = ListWorkflowItemsRequest { workflow_id, node, ..Default::default() };
-        let client = self.clone();
-        let pages = stream::try_unfold(Some(request), move |next| {
-            let client = client.clone();
-            async move {
-                let Some(request) = next else { return Ok::<_, Error>(None) };
-                let page = client
-                    .call(request.clone(), |mut broker, request| async move {
-                        broker.list_workflow_items(request).await
-                    })
-                    .await?;
-                let next = Some(page.next_page_token).filter(|token| !token.is_empty());
-                let next =
-                    next.map(|page_token| ListWorkflowItemsRequest { page_token, ..request });
-                Ok(Some((stream::iter(page.items.into_iter().map(Ok)), next)))
-            }
-        });
-        pages.try_flatten()
+        self.paged(
+            request,
+            |mut broker, request| async move { broker.list_workflow_items(request).await },
+            |page| (page.items, page.next_page_token),
+            |request| &mut request.page_token,
+        )
     }
 
     /// Takes up a workflow that failed or was cancelled.
