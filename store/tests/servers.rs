@@ -35,6 +35,15 @@ async fn mariadb_keeps_its_data_over_a_kill() {
     keeps_its_data_over_a_kill(&mut start_mariadb(Durability::Process)).await;
 }
 
+/// Else tests that start a server disturb those of another process that sort on disk just then.
+#[test]
+fn a_mariadb_that_starts_leaves_the_temporary_tables_of_others() {
+    let of_another = tempfile::Builder::new().prefix("#sql-temptable-").suffix(".MAI").tempfile();
+    let of_another = of_another.unwrap();
+    start_mariadb(Durability::Process);
+    assert!(of_another.path().exists(), "{} was removed", of_another.path().display());
+}
+
 #[tokio::test]
 async fn postgres_keeps_its_data_over_a_kill() {
     keeps_its_data_over_a_kill(&mut start_postgres(Durability::Full)).await;

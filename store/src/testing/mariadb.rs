@@ -11,13 +11,19 @@ pub fn mariadb() -> &'static Server {
 }
 
 /// A MariaDB of its own, to be killed, stopped or measured. Blocks for a few seconds.
+///
+/// It has a `tmpdir` of its own too: a MariaDB that starts removes every `#sql*` file from its
+/// `tmpdir`, also those that a neighbour in the same folder uses.
 pub fn start_mariadb(durability: Durability) -> Server {
     let dir = server_dir("mariadb");
-    let data = dir.join("data");
+    let (data, temporary) = (dir.join("data"), dir.join("tmp"));
+    let made = std::fs::create_dir(&temporary);
+    assert!(made.is_ok(), "cannot make {}: {made:?}", temporary.display());
     set_up(
         Command::new("mariadb-install-db")
             .arg("--no-defaults")
             .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--tmpdir={}", temporary.display()))
             .arg("--auth-root-authentication-method=normal")
             .args(["--user=root", "--skip-test-db"]),
     );
@@ -28,6 +34,7 @@ pub fn start_mariadb(durability: Durability) -> Server {
         "--no-defaults",
         "--user=root",
         "--datadir={dir}/data",
+        "--tmpdir={dir}/tmp",
         "--socket={dir}/socket",
         "--pid-file={dir}/pid",
         "--port={port}",
