@@ -20,18 +20,9 @@ fn pending() -> Task {
     let name = TypeName::new("train").unwrap();
     let task_type = TaskType::with_defaults(name.clone(), NOW_MS);
     let new = NewTask {
-        task_type: name.clone(),
-        user: "ana".to_owned(),
         name: "epoch".to_owned(),
         priority: Some(3),
-        labels: Labels::new(),
-        payload: Content::default(),
-        context: Content::default(),
-        retry: RetryPatch::default(),
-        max_running_ms: None,
-        not_before_ms: None,
-        request_id: None,
-        trace_id: String::new(),
+        ..NewTask::new(name.clone(), "ana")
     };
     let id = TaskId { shard: ShardId { task_type: name, number: 1 }, key: 42 };
     new.into_task(&task_type, id, NOW_MS).task

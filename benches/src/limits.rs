@@ -123,18 +123,9 @@ async fn insert(target: &Target, span: Duration, records: &mut Records) -> Resul
 /// A task as an owner makes it, with a request id.
 pub fn row(task_type: &Arc<TaskType>) -> Create {
     let new = NewTask {
-        task_type: task_type.name.clone(),
-        user: "bench".to_owned(),
-        name: String::new(),
-        priority: None,
-        labels: Labels::new(),
         payload: Content { data: vec![b'x'; 200].into(), content_type: String::new() },
-        context: Content::default(),
-        retry: RetryPatch::default(),
-        max_running_ms: None,
-        not_before_ms: None,
         request_id: Some(uuid::Uuid::now_v7().to_string()),
-        trace_id: String::new(),
+        ..NewTask::new(task_type.name.clone(), "bench")
     };
     Create { new, task_type: Arc::clone(task_type) }
 }

@@ -6,7 +6,7 @@ use asyncflow_core::{
     transition::Refusal,
     violation::{Violation, Violations},
 };
-use asyncflow_store::{RetryWorkflowError, StoreError};
+use asyncflow_store::{RetryWorkflowError, SignalError, StoreError};
 
 use crate::batch::BatchError;
 
@@ -35,6 +35,12 @@ pub enum RpcError {
     WorkflowNotFound(WorkflowId),
     #[error("the request id was used for another request, which created {0}")]
     WorkflowRequestIdReused(WorkflowId),
+    /// A task that could never run, and why.
+    #[error("it could never run: {0}")]
+    InVain(String),
+    /// A signal for something that has ended, or has too many.
+    #[error("{0}")]
+    NotSignalled(SignalError),
     #[error("{0} cannot be retried: {1}")]
     WorkflowRefused(WorkflowId, RetryWorkflowError),
     #[error(transparent)]

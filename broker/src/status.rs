@@ -76,7 +76,10 @@ impl From<RpcError> for Status {
                 let metadata = HashMap::from([("workflow_id".to_owned(), id.to_string())]);
                 with_metadata(ErrorReason::RequestIdReused, message, metadata)
             }
-            RpcError::WorkflowRefused(..) => plain(ErrorReason::IllegalState, message),
+            RpcError::InVain(_) => plain(ErrorReason::PredecessorUnmet, message),
+            RpcError::NotSignalled(_) | RpcError::WorkflowRefused(..) => {
+                plain(ErrorReason::IllegalState, message)
+            }
             RpcError::Refused(refusal) => refused(&refusal, message),
             RpcError::UnknownSession => plain(ErrorReason::UnknownSession, message),
             RpcError::Forbidden(_) | RpcError::NotItsType(_) => {

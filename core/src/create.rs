@@ -7,7 +7,7 @@ use crate::{
     order::pending_order_ms,
     retry::RetryPatch,
     state::TaskState,
-    task::{Content, FullTask, Holder, Labels, Progress, Task, TaskBody},
+    task::{Content, FullTask, Holder, Labels, Progress, Task, TaskBody, Ties},
     task_type::TaskType,
     validate::at::At,
     violation::Violations,
@@ -36,6 +36,18 @@ pub struct NewTask {
     pub max_running_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub not_before_ms: Option<i64>,
+    /// An expression over its result that must hold; empty for most.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub success_if: String,
+    /// Other tasks that must have ended before its first attempt.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub after: Vec<Predecessor>,
+    /// Signals that must have come before its first attempt: those of the workflow that it is a
+    /// part of, or its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub signals: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub callbacks: Callbacks,
     /// Unique per user; `None` = the client does not mind duplicates.
     #[serde(default, skip_serializing_if = "is_default")]
     pub request_id: Option<String>,
@@ -44,11 +56,53 @@ pub struct NewTask {
     pub trace_id: String,
 }
 
+/// A task that another one waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Predecessor {
+    pub id: TaskId,
+    /// It need not succeed: any end will do.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub any_end: bool,
+}
+
+/// What is made when a task ends, with its result or its failure.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Callbacks {
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_success: Vec<NewTask>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_error: Vec<NewTask>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_cancel: Vec<NewTask>,
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
 impl NewTask {
+    /// A task of a type for somebody, with nothing else asked for.
+    pub fn new(task_type: TypeName, user: &str) -> Self {
+        Self {
+            task_type,
+            user: user.to_owned(),
+            name: String::new(),
+            priority: None,
+            labels: Labels::new(),
+            payload: Content::default(),
+            context: Content::default(),
+            retry: RetryPatch::default(),
+            max_running_ms: None,
+            not_before_ms: None,
+            success_if: String::new(),
+            after: Vec::new(),
+            signals: Vec::new(),
+            callbacks: Callbacks::default(),
+            request_id: None,
+            trace_id: String::new(),
+        }
+    }
+
     /// The bounds that depend on the task type. `at` is the place of the task in the request.
     pub fn check_against(&self, task_type: &TaskType, at: At<'_>, violations: &mut Violations) {
         let bytes = self.context.data.len();
@@ -59,6 +113,16 @@ impl NewTask {
             );
             violations.add(at.field("context").field("data"), what);
         }
+    }
+
+    /// Whether it is claimed as soon as its time has come, and nothing follows from its end.
+    pub fn is_plain(&self) -> bool {
+        !self.has_conditions() && self.callbacks == Callbacks::default()
+    }
+
+    /// Whether it waits for more than a time.
+    pub fn has_conditions(&self) -> bool {
+        !self.after.is_empty() || !self.signals.is_empty()
     }
 
     /// The task as it is inserted: PENDING, or SCHEDULED when it may not be claimed yet.
@@ -97,6 +161,8 @@ impl NewTask {
             start_time_ms: None,
             finish_time_ms: None,
             member: None,
+            ties: Ties::default(),
+            success_if: self.success_if,
         };
         let body = TaskBody {
             payload: self.payload,

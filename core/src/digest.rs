@@ -35,13 +35,18 @@ pub fn settle(settle: &Settle, exit_code: Option<i32>) -> i64 {
             let digest = digest.text("release").int(Some(reason.code().into())).text(message);
             digest.int(Some(*delay_ms))
         }
+        Settle::Wait { until, message, .. } => {
+            let digest = digest.text("wait").text(message);
+            let digest = digest.int(Some(i64::from(until.children)));
+            until.signals.iter().fold(digest, |digest, name| digest.text(name))
+        }
     };
     digest.finish()
 }
 
 /// The digest of a request for a task, without its user and request id, which it is looked up by.
 pub fn new_task(new: &NewTask) -> i64 {
-    Fields::of("new task")
+    let digest = Fields::of("new task")
         .text(new.task_type.as_str())
         .text(&new.name)
         .int(new.priority.map(i64::from))
@@ -52,8 +57,14 @@ pub fn new_task(new: &NewTask) -> i64 {
         .int(new.retry.interval_ms)
         .int(new.retry.max_interval_ms)
         .int(new.max_running_ms)
-        .int(new.not_before_ms)
-        .finish()
+        .int(new.not_before_ms);
+    // What most requests do not have is left out of their digests, which are stored.
+    if new.is_plain() && new.success_if.is_empty() {
+        return digest.finish();
+    }
+    // Texts and lists always encode.
+    let conditions = serde_json::to_string(&(&new.after, &new.signals, &new.callbacks));
+    digest.text(&new.success_if).text(&conditions.unwrap_or_default()).finish()
 }
 
 /// The digest of a request for a workflow, without its user and request id.

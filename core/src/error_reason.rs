@@ -107,6 +107,8 @@ reasons! {
     RequestIdReused "REQUEST_ID_REUSED" AlreadyExists Pointless,
     /// The task's state does not allow it.
     IllegalState "ILLEGAL_STATE" FailedPrecondition Pointless,
+    /// A task that it would have to wait for is not there, or has not succeeded.
+    PredecessorUnmet "PREDECESSOR_UNMET" FailedPrecondition Pointless,
     /// Another attempt is in force, or none: the worker must stop this one and forget it.
     LeaseLost "LEASE_LOST" Aborted Pointless,
     /// The attempt is in force, but another session holds it.

@@ -33,6 +33,31 @@ pub enum Settle {
     Fail { reason: FailureReason, message: String, hint: RetryHint },
     /// It gives the task back without a failure: drain, checkpoint (exit code 85), not adopted.
     Release { reason: FailureReason, message: String, delay_ms: i64 },
+    /// It gives its slot back and goes on when what it waits for is there.
+    Wait {
+        until: Until,
+        message: String,
+        /// Whether something of it is not there yet; the store says so, under its locks.
+        is_pending: bool,
+    },
+}
+
+/// What a task waits for between two attempts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Until {
+    /// The end of all tasks that it has made so far.
+    pub children: bool,
+    /// These signals, each of them.
+    pub signals: Vec<String>,
+}
+
+/// What becomes tied to a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// Another task waits for its end.
+    Awaited,
+    /// A signal has come for it.
+    Signalled,
 }
 
 /// Fields of a task that its owner may change while it is not terminal. `None` = leave as it is.
@@ -102,6 +127,12 @@ pub enum Event {
     LeaseExpired,
     /// The worker came back as a new process and does not adopt this task.
     WorkerRestarted,
+    /// It makes tasks of its own.
+    MakeChildren {
+        fence: Fence,
+    },
+    /// Others have to do with it from now on.
+    Bind(Tie),
     /// SCHEDULED and due.
     Promote,
     /// What it waited for is there (BLOCKED → PENDING).
@@ -139,6 +170,9 @@ impl Event {
             Self::Settle { settle: Settle::Complete { .. }, .. } => "Complete",
             Self::Settle { settle: Settle::Fail { .. }, .. } => "Fail",
             Self::Settle { settle: Settle::Release { .. }, .. } => "Release",
+            Self::Settle { settle: Settle::Wait { .. }, .. } => "Wait",
+            Self::MakeChildren { .. } => "MakeChildren",
+            Self::Bind(_) => "Bind",
             Self::Adopt { .. } => "Adopt",
             Self::LeaseExpired => "LeaseExpired",
             Self::WorkerRestarted => "WorkerRestarted",

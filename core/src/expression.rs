@@ -26,6 +26,8 @@ use names::Needs;
 pub const EXPRESSION_BYTES_MAX: usize = 4_096;
 /// All that an expression of a workflow may name, here or there.
 pub const VARIABLES: [&str; 6] = ["input", "prev", "nodes", "payload", "item", "index"];
+/// What the condition of a task's success may name.
+pub const SUCCESS_VARIABLES: [&str; 1] = ["result"];
 /// All that an expression may call, beside the macros `has`, `all`, `exists`, `exists_one`, `map`
 /// and `filter`.
 pub const FUNCTIONS: [&str; 11] = [
@@ -72,9 +74,9 @@ pub enum EvaluationError {
     /// It could take too long, or make too much.
     #[error(
         "it could take {steps} steps and make {values} values of an input this large; at most \
-         {STEPS_MAX} and {VALUES_MAX}"
+         {steps_max} and {VALUES_MAX}"
     )]
-    TooCostly { steps: u64, values: u64 },
+    TooCostly { steps: u64, values: u64, steps_max: u64 },
 }
 
 impl Expression {
@@ -116,10 +118,22 @@ impl Expression {
     /// # Errors
     /// [`EvaluationError`]; those of CEL depend on the values.
     pub fn evaluate(&self, variables: &Variables<'_>) -> Result<(Json, u64), EvaluationError> {
+        self.evaluate_within(STEPS_MAX, variables)
+    }
+
+    /// The same in at most so many steps.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_within(
+        &self,
+        steps_max: u64,
+        variables: &Variables<'_>,
+    ) -> Result<(Json, u64), EvaluationError> {
         let cost = Bound::of(self.program.expression(), variables);
         let (steps, values) = (cost.steps, cost.shape.values);
-        if steps > STEPS_MAX || values > VALUES_MAX {
-            return Err(EvaluationError::TooCostly { steps, values });
+        if steps > steps_max || values > VALUES_MAX {
+            return Err(EvaluationError::TooCostly { steps, values, steps_max });
         }
         let value = on_a_deep_stack(|| {
             let mut context = Context::with_env(environment());

@@ -93,11 +93,26 @@ pub struct ShardId {
 }
 
 /// A task's id. Ids of one shard order by time of creation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct TaskId {
     pub shard: ShardId,
     /// The primary key within the shard's table; never negative.
     pub key: i64,
+}
+
+impl From<TaskId> for String {
+    fn from(id: TaskId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for TaskId {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
 }
 
 impl TaskId {

@@ -37,6 +37,19 @@ pub const FLOW_INPUT_BYTES_MAX: usize = 1_024 * 1_024;
 /// Items of a map.
 pub const FLOW_ITEMS_MAX: usize = 100_000;
 pub const NODE_NAME_BYTES_MAX: usize = 64;
+/// The longest condition of a task's success.
+pub const SUCCESS_IF_BYTES_MAX: usize = 1_024;
+/// Tasks that a task waits for before its first attempt.
+pub const PREDECESSORS_MAX: usize = 100;
+/// Signals that a task waits for at once, or that are kept for it.
+pub const SIGNALS_MAX: usize = 32;
+pub const SIGNAL_NAME_BYTES_MAX: usize = 64;
+/// Callbacks of each kind.
+pub const CALLBACKS_MAX: usize = 16;
+/// How deep callbacks of callbacks go.
+pub const CALLBACK_LEVELS_MAX: usize = 4;
+/// How the tasks that a task makes in one call are named.
+pub const CHILDREN_KEY_BYTES_MAX: usize = 40;
 pub const BATCH_TASKS_MAX: usize = 1_000;
 pub const PAGE_SIZE_DEFAULT: i32 = 50;
 pub const PAGE_SIZE_MAX: i32 = 1_000;

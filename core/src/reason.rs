@@ -40,10 +40,14 @@ pub enum FailureReason {
     NotStarted = 17,
     /// Its worker came back as a new process and did not adopt it.
     WorkerRestarted = 18,
+    /// It returned a result for which its `success_if` does not hold.
+    ResultRefused = 19,
+    /// It gave its slot back until its children are done, or signals have come.
+    Waiting = 20,
 }
 
 impl FailureReason {
-    pub const ALL: [FailureReason; 18] = [
+    pub const ALL: [FailureReason; 20] = [
         Self::Error,
         Self::Permanent,
         Self::TimedOut,
@@ -62,6 +66,8 @@ impl FailureReason {
         Self::Expired,
         Self::NotStarted,
         Self::WorkerRestarted,
+        Self::ResultRefused,
+        Self::Waiting,
     ];
 
     /// The stored number.
@@ -94,7 +100,9 @@ impl FailureReason {
             | Self::Poison
             | Self::DependencyFailed
             | Self::Expired
-            | Self::WorkerRestarted => false,
+            | Self::WorkerRestarted
+            | Self::ResultRefused
+            | Self::Waiting => false,
         }
     }
 

@@ -106,6 +106,35 @@ pub struct Task {
     pub finish_time_ms: Option<i64>,
     /// The workflow that it is a part of. Never changes.
     pub member: Option<Member>,
+    /// What others have to do with it.
+    pub ties: Ties,
+    /// An expression over `result` that must hold, else the attempt has failed; empty for most.
+    /// Never changes.
+    pub success_if: String,
+}
+
+/// What others have to do with a task, kept in its row so that most tasks need not ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ties {
+    /// Others wait for its end.
+    pub awaited: bool,
+    /// It has made tasks of its own.
+    pub children: bool,
+    /// Signals may have come for it, or for its workflow.
+    pub signalled: bool,
+}
+
+impl Ties {
+    /// The stored number, a bit for each.
+    pub fn code(self) -> i16 {
+        i16::from(self.awaited) | i16::from(self.children) << 1 | i16::from(self.signalled) << 2
+    }
+
+    /// Those with this stored number; bits that are not known are passed over.
+    pub fn from_code(code: i16) -> Self {
+        let bit = |at: u32| code >> at & 1 == 1;
+        Self { awaited: bit(0), children: bit(1), signalled: bit(2) }
+    }
 }
 
 /// Where in a workflow a task stands.

@@ -19,6 +19,7 @@
 //! It is pure: the store reads the row, asks here, and writes what comes back on the condition that
 //! the row's revision is still the one that was read. Time is an argument: the database's.
 
+mod bind;
 mod hold;
 mod owner;
 mod queue;
@@ -95,6 +96,8 @@ pub fn transition(task: &Task, event: &Event, now_ms: i64) -> Result<Transition,
         Event::Settle { fence, settle, digest, exit_code } => {
             step.settle(*fence, settle, *digest, *exit_code)?;
         }
+        Event::MakeChildren { fence } => step.make_children(*fence)?,
+        Event::Bind(tie) => step.bind(*tie)?,
         Event::LeaseExpired => step.lease_expired()?,
         Event::WorkerRestarted => step.lease_lost(FailureReason::WorkerRestarted)?,
         Event::Promote => step.promote()?,

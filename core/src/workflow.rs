@@ -5,6 +5,7 @@
 //! graph is one task, or *items*: many of a kind that are one step of the whole, e.g. the members
 //! of a group.
 
+pub mod callbacks;
 pub mod content;
 pub mod definition;
 pub mod graph;

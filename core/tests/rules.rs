@@ -3,10 +3,10 @@
 
 use asyncflow_core::{
     create::NewTask,
-    event::{Event, Fence, RetryHint, Settle, TaskPatch},
+    event::{Event, Fence, RetryHint, Settle, TaskPatch, Until},
     id::{EPOCH_MS, TypeName},
     reason::FailureReason,
-    retry::RetryPatch,
+    retry::RetryPolicy,
     state::TaskState,
     task::{Content, Progress, Task},
     task_type::TaskType,
@@ -18,20 +18,7 @@ const FENCE: Fence = Fence { attempt: 1, session_id: 5 };
 
 fn pending() -> Task {
     let name = TypeName::new("train").unwrap();
-    let new = NewTask {
-        task_type: name.clone(),
-        user: "alice".into(),
-        name: String::new(),
-        priority: Some(10),
-        labels: Default::default(),
-        payload: Content::default(),
-        context: Content::default(),
-        retry: RetryPatch::default(),
-        max_running_ms: None,
-        not_before_ms: None,
-        request_id: None,
-        trace_id: String::new(),
-    };
+    let new = NewTask { priority: Some(10), ..NewTask::new(name.clone(), "alice") };
     let task_type = TaskType::with_defaults(name, T0);
     new.into_task(&task_type, "train-1-0000000000001".parse().unwrap(), T0).task
 }
@@ -275,4 +262,59 @@ fn cancel_races_complete_and_the_first_wins() {
     assert_eq!(stopped.state, TaskState::Cancelled);
     assert_eq!(stopped.failure.unwrap().message, "why");
     assert_eq!(stopped.failures, 0);
+}
+
+fn complete(result: &str) -> Event {
+    let content = Content { data: result.to_owned().into(), ..Content::default() };
+    end(Settle::Complete { result: Some(content) })
+}
+
+#[test]
+fn a_result_that_does_not_hold_is_a_failure_by_the_retry_policy() {
+    let with = |success_if: &str| Task { success_if: success_if.into(), ..running() };
+    let good = apply(&with("result.loss < 0.5"), complete(r#"{"loss": 0.1}"#), T0 + 2_000);
+    assert_eq!((good.state, &good.failure), (TaskState::Succeeded, &None));
+
+    let said = |success_if: &str, result: &str| {
+        let step = transition(&with(success_if), &complete(result), T0 + 2_000).unwrap();
+        assert_eq!((step.task.state, step.task.failures), (TaskState::Scheduled, 1));
+        assert_eq!(step.result, None, "nothing is kept of it");
+        let failure = step.task.failure.unwrap();
+        assert_eq!(failure.reason, FailureReason::ResultRefused);
+        failure.message
+    };
+    assert_eq!(
+        said("result.loss < 0.5", r#"{"loss": 0.9}"#),
+        "success_if does not hold: result.loss < 0.5"
+    );
+    assert_eq!(said("result.loss", r#"{"loss": 0.9}"#).split(':').next(), {
+        Some("success_if is neither true nor false")
+    });
+    assert!(said("result.loss < 0.5", "{}").starts_with("success_if result.loss < 0.5: "));
+    let large = format!("[{}1]", "1,".repeat(20_000));
+    assert!(said("result.all(x, result.exists(y, y == x))", &large).contains("could take"));
+
+    let spent = Task { retry: RetryPolicy { max_retries: 0, ..with("").retry }, ..with("false") };
+    assert_eq!(apply(&spent, complete("1"), T0 + 2_000).state, TaskState::Failed);
+}
+
+#[test]
+fn what_waits_is_blocked_until_all_of_it_is_there() {
+    let wait = |is_pending| {
+        let until = Until { children: true, signals: vec!["go".into()] };
+        end(Settle::Wait { until, message: "waits".into(), is_pending })
+    };
+    let step = transition(&running(), &wait(true), T0 + 2_000).unwrap();
+    assert_eq!(step.task.state, TaskState::Blocked);
+    assert_eq!((step.task.failures, step.task.crashes), (0, 0));
+    assert_eq!(step.ended.unwrap().outcome, asyncflow_core::task::AttemptOutcome::Released);
+    let again = apply(&step.task, Event::Unblock, T0 + 3_000);
+    assert_eq!(again.state, TaskState::Pending);
+    assert_eq!(apply(&running(), wait(false), T0 + 2_000).state, TaskState::Pending);
+    // The call is repeated: what the store found the first time does not make it another call.
+    let digests = [true, false].map(|pending| match wait(pending) {
+        Event::Settle { digest, .. } => digest,
+        _ => 0,
+    });
+    assert_eq!(digests[0], digests[1]);
 }

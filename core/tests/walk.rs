@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use asyncflow_core::{
     create::NewTask,
     edge::EDGES,
-    event::{Event, Fence, RetryHint, Settle, TaskPatch},
+    event::{Event, Fence, RetryHint, Settle, TaskPatch, Tie, Until},
     id::{EPOCH_MS, ShardId, TaskId, TypeName},
     invariant::{check_step, check_task},
     order::pending_order_ms,
@@ -22,23 +22,17 @@ use proptest::prelude::*;
 
 const START_MS: i64 = EPOCH_MS + 1_000_000;
 const TTL_MS: i64 = 30_000;
-const KINDS: u8 = 21;
+const KINDS: u8 = 24;
 
 fn new_task(state: TaskState, max_retries: i32) -> Task {
     let task_type = TypeName::new("train").unwrap();
     let new = NewTask {
-        task_type: task_type.clone(),
-        user: "alice".into(),
-        name: String::new(),
         priority: Some(3),
-        labels: Default::default(),
-        payload: Content::default(),
-        context: Content::default(),
         retry: RetryPatch { max_retries: Some(max_retries), ..RetryPatch::default() },
-        max_running_ms: None,
         not_before_ms: (state == TaskState::Scheduled).then_some(START_MS + 5_000),
-        request_id: None,
-        trace_id: String::new(),
+        // Some tasks succeed with any result, the others with this one.
+        success_if: if max_retries % 2 == 0 { "result == 7".into() } else { String::new() },
+        ..NewTask::new(task_type.clone(), "alice")
     };
     let mut defaults = TaskType::with_defaults(task_type.clone(), START_MS);
     defaults.max_crashes = max_retries % 2;
@@ -70,7 +64,14 @@ fn settle(kind: u8, pick: u64) -> Settle {
     let message = "m".to_owned();
     let hints = [RetryHint::ByPolicy, RetryHint::AfterMs(9_000), RetryHint::Never];
     match kind {
-        6 => Settle::Complete { result: None },
+        6 => {
+            let seven = Content { data: "7".into(), ..Content::default() };
+            Settle::Complete { result: pick.is_multiple_of(2).then_some(seven) }
+        }
+        23 => {
+            let until = Until { children: true, signals: Vec::new() };
+            Settle::Wait { until, message, is_pending: pick.is_multiple_of(2) }
+        }
         7 => {
             let reason = FailureReason::ALL[(pick / 3) as usize % FailureReason::ALL.len()];
             Settle::Fail { reason, message, hint: hints[pick as usize % 3] }
@@ -105,7 +106,7 @@ fn event(kind: u8, pick: u64, task: &Task, now_ms: i64) -> Event {
             context: (pick.is_multiple_of(2)).then(Content::default),
             expected_version: (pick.is_multiple_of(3)).then_some(task.context_version),
         },
-        6..=8 => {
+        6..=8 | 23 => {
             let settle = settle(kind, pick);
             let digest = asyncflow_core::digest::settle(&settle, None);
             Event::Settle { fence, settle, digest, exit_code: None }
@@ -121,6 +122,8 @@ fn event(kind: u8, pick: u64, task: &Task, now_ms: i64) -> Event {
         17 => Event::Pause,
         18 => Event::Resume,
         19 => Event::ExpireResult,
+        20 => Event::MakeChildren { fence },
+        21 => Event::Bind(if pick.is_multiple_of(2) { Tie::Awaited } else { Tie::Signalled }),
         _ => Event::Update(patch(pick, now_ms)),
     }
 }
@@ -155,6 +158,7 @@ fn assert_fenced(task: &Task, event: &Event) {
     | Event::Adopt { fence, .. }
     | Event::Report { fence, .. }
     | Event::SaveContext { fence, .. }
+    | Event::MakeChildren { fence }
     | Event::Settle { fence, .. } = event
     {
         assert_eq!(fence.attempt, task.attempt);

@@ -107,20 +107,7 @@ impl Bed {
         let mut of_type = self.store.ensure_type(&name).await.unwrap();
         of_type.max_crashes = 1;
         of_type.retry.interval_ms = 1;
-        let new = NewTask {
-            task_type: name,
-            user: "ana".to_owned(),
-            name: String::new(),
-            priority: None,
-            retry: RetryPatch::default(),
-            max_running_ms: None,
-            not_before_ms,
-            labels: Labels::new(),
-            payload: Content::default(),
-            context: Content::default(),
-            request_id: None,
-            trace_id: String::new(),
-        };
+        let new = NewTask { not_before_ms, ..NewTask::new(name, "ana") };
         let inserted = self.store.insert(vec![Create { new, task_type: Arc::new(of_type) }]).await;
         inserted.into_iter().next().unwrap().unwrap().task.id
     }

@@ -52,7 +52,7 @@ impl MigrationTrait for Migration {
 
 /// A table that was made meanwhile by the template of this version has the columns already.
 async fn extend(manager: &SchemaManager<'_>, table: &str) -> Result<(), DbErr> {
-    for column in MEMBER_COLUMNS {
+    for column in SHARD_COLUMNS {
         if !manager.has_column(table, column.0).await? {
             let statement = add_column(table, &column, manager.get_database_backend().into());
             manager.get_connection().execute_unprepared(&statement).await?;
@@ -61,9 +61,14 @@ async fn extend(manager: &SchemaManager<'_>, table: &str) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// The workflow that a task is a part of, 0 for none, and its node and item in one number.
-pub(crate) const MEMBER_COLUMNS: [Column; 2] =
-    [with_default("workflow_key", Big), with_default("workflow_place", Big)];
+/// The workflow that a task is a part of, 0 for none, and its node and item in one number; what
+/// others have to do with it, a bit for each; what must hold for its result.
+pub(crate) const SHARD_COLUMNS: [Column; 4] = [
+    with_default("workflow_key", Big),
+    with_default("workflow_place", Big),
+    with_default("ties", Small),
+    null("success_if", Text),
+];
 
 /// The statements of this step but for those on shards.
 pub(crate) fn statements(backend: Backend) -> Vec<String> {
@@ -71,7 +76,7 @@ pub(crate) fn statements(backend: Backend) -> Vec<String> {
 }
 
 fn tables() -> Vec<Table> {
-    vec![workflows(), nodes(), items()]
+    vec![workflows(), nodes(), items(), waits(), signals()]
 }
 
 fn table(
@@ -106,6 +111,8 @@ fn workflows() -> Table {
         // Of the workflow whose item it is; 0 for none.
         not_null("parent_key", Big),
         not_null("parent_place", Big),
+        // Of the task that has made it; empty for none.
+        not_null("parent_task", Chars(80)),
         null("request_id", Chars(128)),
         not_null("digest", Big),
         not_null("create_time_ms", Big),
@@ -121,6 +128,7 @@ fn workflows() -> Table {
         index("workflows_request", "user_name, request_id", true),
         index("workflows_owner", "user_name, parent_key, id", false),
         index("workflows_top", "parent_key, id", false),
+        index("workflows_parent_task", "parent_task, id", false),
         index("workflows_finish", "finish_time_ms", false),
     ];
     table("workflows", "id", columns, indexes)
@@ -152,4 +160,38 @@ fn items() -> Table {
         not_null("child_key", Big),
     ];
     table("workflow_items", "workflow_key, place", columns, vec![])
+}
+
+/// What BLOCKED tasks wait for: a row for each thing. Whatever is not waited for any more has no
+/// row.
+fn waits() -> Table {
+    let columns = vec![
+        // The task whose end is waited for, or the one or the workflow that a signal is sent to.
+        not_null("awaited", Chars(80)),
+        // Of the signal, or empty.
+        not_null("name", Chars(64)),
+        not_null("waiter", Chars(80)),
+        // Whether any end will do.
+        not_null("any_end", Small),
+        // How what is waited for has ended; 0 = not yet.
+        not_null("outcome", Small),
+    ];
+    let indexes = vec![
+        index("task_waits_waiter", "waiter", false),
+        index("task_waits_outcome", "outcome, awaited", false),
+    ];
+    table("task_waits", "awaited, name, waiter", columns, indexes)
+}
+
+/// Signals that have come, for tasks and for workflows.
+fn signals() -> Table {
+    let columns = vec![
+        not_null("target", Chars(80)),
+        not_null("name", Chars(64)),
+        not_null("user_name", Chars(64)),
+        not_null("create_time_ms", Big),
+        not_null("content", Blob),
+        not_null("content_type", Chars(128)),
+    ];
+    table("signals", "target, name", columns, vec![])
 }

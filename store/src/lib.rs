@@ -15,6 +15,7 @@
 mod backend;
 mod change;
 mod clock;
+mod condition;
 mod connect;
 mod durability;
 mod duty;
@@ -39,6 +40,7 @@ mod workflow;
 
 pub use backend::Backend;
 pub use change::{Change, ChangeRow, ChangeTail};
+pub use condition::{CreateWaitingError, SignalError};
 pub use connect::Store;
 pub use duty::DutyRuns;
 pub use error::{Cause, StoreError};
@@ -56,6 +58,6 @@ pub use task::{
 };
 pub use worker::{Registered, Registration, Touch, WorkerRow};
 pub use workflow::{
-    CreateWorkflowError, CreatedWorkflow, ItemIs, LeftOvers, NeglectedNode, RetryWorkflowError,
-    Workflow, WorkflowItem, WorkflowNode, WorkflowView,
+    CreateChildrenError, CreateWorkflowError, CreatedWorkflow, ItemIs, LeftOvers, NeglectedNode,
+    RetryWorkflowError, Workflow, WorkflowItem, WorkflowNode, WorkflowView,
 };

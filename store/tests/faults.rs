@@ -22,20 +22,7 @@ use asyncflow_store::{
 
 fn create(request_id: &str) -> Create {
     let name = TypeName::new("work").unwrap();
-    let new = NewTask {
-        task_type: name.clone(),
-        user: "ann".into(),
-        name: String::new(),
-        priority: None,
-        labels: Labels::new(),
-        payload: Content::default(),
-        context: Content::default(),
-        retry: RetryPatch::default(),
-        max_running_ms: None,
-        not_before_ms: None,
-        request_id: Some(request_id.into()),
-        trace_id: String::new(),
-    };
+    let new = NewTask { request_id: Some(request_id.into()), ..NewTask::new(name.clone(), "ann") };
     Create { new, task_type: Arc::new(TaskType::with_defaults(name, 0)) }
 }
 

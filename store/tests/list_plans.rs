@@ -29,18 +29,9 @@ async fn fill(store: &Store) {
             let parity = ["even", "odd"][n % 2].to_owned();
             let labels = [("team", "vision".to_owned()), ("parity", parity)];
             let new = NewTask {
-                task_type: name.clone(),
-                user: format!("user-{}", n % 3),
-                name: String::new(),
-                priority: None,
                 labels: labels.map(|(name, value)| (name.to_owned(), value)).into(),
-                payload: Content::default(),
-                context: Content::default(),
-                retry: RetryPatch::default(),
-                max_running_ms: None,
                 not_before_ms: (batch % 2 == 0).then_some(i64::MAX / 4),
-                request_id: None,
-                trace_id: String::new(),
+                ..NewTask::new(name.clone(), &format!("user-{}", n % 3))
             };
             Create { new, task_type: task_type.clone() }
         });

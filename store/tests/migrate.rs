@@ -41,20 +41,7 @@ async fn tasks_of_before_are_parts_of_no_workflow(url: &str) {
     store.migrate().await.unwrap();
     let name: TypeName = "work".parse().unwrap();
     let task_type = Arc::new(store.ensure_type(&name).await.unwrap());
-    let new = NewTask {
-        task_type: name,
-        user: "ann".into(),
-        name: "old".into(),
-        priority: None,
-        labels: Default::default(),
-        payload: Content::default(),
-        context: Content::default(),
-        retry: RetryPatch::default(),
-        max_running_ms: None,
-        not_before_ms: None,
-        request_id: None,
-        trace_id: String::new(),
-    };
+    let new = NewTask { name: "old".into(), ..NewTask::new(name, "ann") };
     let created = store.insert(vec![Create { new, task_type }]).await.remove(0).unwrap();
     let db = Database::connect(url).await.unwrap();
     for statement in [

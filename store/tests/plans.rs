@@ -32,20 +32,7 @@ async fn open(url: &str) -> (Store, DatabaseConnection) {
 async fn fill(store: &Store, tasks: usize) {
     let name = TypeName::new("work").unwrap();
     let task_type = Arc::new(TaskType::with_defaults(name.clone(), 0));
-    let new = NewTask {
-        task_type: name,
-        user: "ann".into(),
-        name: String::new(),
-        priority: None,
-        labels: Labels::new(),
-        payload: Content::default(),
-        context: Content::default(),
-        retry: RetryPatch::default(),
-        max_running_ms: None,
-        not_before_ms: None,
-        request_id: None,
-        trace_id: String::new(),
-    };
+    let new = NewTask::new(name, "ann");
     let create = Create { new, task_type };
     for at in (0..tasks).step_by(500) {
         let answers = store.insert(vec![create.clone(); (tasks - at).min(500)]).await;

@@ -1,8 +1,12 @@
 //! What a client asks for when it creates a task.
 
 use asyncflow_core::{
+    limits::{CALLBACK_LEVELS_MAX, CALLBACKS_MAX},
     retry::RetryPatch,
-    validate::{at::At, new_task::NewTaskInput},
+    validate::{
+        at::At,
+        new_task::{NewTaskInput, PredecessorInput},
+    },
     violation::Violations,
 };
 use asyncflow_proto::v1;
@@ -23,13 +27,27 @@ pub fn input(
         violations.add(at, "must be given");
         return NewTaskInput { user: caller.to_owned(), ..NewTaskInput::default() };
     };
+    let request_id = Some(request.request_id).filter(|id| !id.is_empty());
+    NewTaskInput { request_id, ..task_input(spec, at, (caller, trace_id, 0), violations) }
+}
+
+/// What is asked for, which stands at `at`: for a caller, in a trace, as a callback of a callback
+/// so many levels deep.
+fn task_input(
+    spec: v1::TaskSpec,
+    at: At<'_>,
+    call: (&str, &str, usize),
+    violations: &mut Violations,
+) -> NewTaskInput {
+    let (caller, trace_id, _) = call;
+    let user = if spec.user.is_empty() { caller.to_owned() } else { spec.user };
+    let call = (user.as_str(), trace_id, call.2);
     let max_running = at.field("max_running_time");
     let not_before = at.field("not_before");
     NewTaskInput {
         retry: retry(spec.retry.as_ref(), at.field("retry"), violations),
         max_running_ms: time::duration_ms(spec.max_running_time.as_ref(), max_running, violations),
         not_before_ms: time::timestamp_ms(spec.not_before.as_ref(), not_before, violations),
-        user: if spec.user.is_empty() { caller.to_owned() } else { spec.user },
         task_type: spec.task_type,
         name: spec.name,
         priority: spec.priority,
@@ -37,9 +55,33 @@ pub fn input(
         payload: task::content_from_proto(spec.payload.unwrap_or_default()),
         command: spec.command.map(command::from_proto),
         context: task::content_from_proto(spec.context.unwrap_or_default()),
-        request_id: Some(request.request_id).filter(|id| !id.is_empty()),
+        success_if: spec.success_if,
+        after: spec.after.into_iter().map(predecessor).collect(),
+        signals: spec.signals,
+        on_success: callbacks(spec.on_success, at.field("on_success"), call, violations),
+        on_error: callbacks(spec.on_error, at.field("on_error"), call, violations),
+        on_cancel: callbacks(spec.on_cancel, at.field("on_cancel"), call, violations),
+        request_id: None,
         trace_id: trace_id.to_owned(),
+        user: user.clone(),
     }
+}
+
+/// What nests too deep is left out here, but for one that the check refuses.
+fn callbacks(
+    specs: Vec<v1::TaskSpec>,
+    list: At<'_>,
+    (user, trace_id, level): (&str, &str, usize),
+    violations: &mut Violations,
+) -> Vec<NewTaskInput> {
+    let call = (user, trace_id, level + 1);
+    let kept = if level > CALLBACK_LEVELS_MAX { 0 } else { CALLBACKS_MAX + 1 };
+    let specs = specs.into_iter().take(kept).enumerate();
+    specs.map(|(index, spec)| task_input(spec, list.item(index), call, violations)).collect()
+}
+
+fn predecessor(predecessor: v1::Predecessor) -> PredecessorInput {
+    PredecessorInput { task_id: predecessor.task_id, any_end: predecessor.any_end }
 }
 
 /// A retry policy of which each field may be left out.

@@ -1,5 +1,7 @@
 //! Tasks as clients and workers see them.
 
+use std::collections::BTreeMap;
+
 use asyncflow_core::{
     command::Command,
     etag,
@@ -47,6 +49,7 @@ pub fn basic(task: Task) -> v1::Task {
         due_time: due_ms.map(timestamp),
         etag: etag::of(task.revision),
         trace_id: task.trace_id,
+        success_if: task.success_if,
         workflow_id: task.member.map(|member| member.workflow.to_string()).unwrap_or_default(),
         ..v1::Task::default()
     }
@@ -70,6 +73,11 @@ pub fn full(full: FullTask) -> v1::Task {
         result_expired: body.result_expired,
         ..basic(full.task)
     }
+}
+
+/// Signals by their names.
+pub fn signals(signals: Vec<(String, Content)>) -> BTreeMap<String, v1::Content> {
+    signals.into_iter().map(|(name, content)| (name, content_to_proto(content))).collect()
 }
 
 /// A task in the view that was asked for; `unspecified` is the one that is meant by default.

@@ -1,5 +1,7 @@
 //! What workers say and hear.
 
+use std::collections::BTreeMap;
+
 use asyncflow_core::{
     id::TaskId,
     task::{FullTask, Task},
@@ -49,9 +51,10 @@ pub fn lease_to_proto(id: &TaskId, attempt: i32) -> v1::Lease {
 }
 
 /// A task with the lease under which it was handed out.
-pub fn leased(full: FullTask) -> v1::LeasedTask {
+pub fn leased(full: FullTask, signals: BTreeMap<String, v1::Content>) -> v1::LeasedTask {
     let Task { id, attempt, .. } = &full.task;
-    v1::LeasedTask { lease: Some(lease_to_proto(id, *attempt)), task: Some(task::full(full)) }
+    let lease = lease_to_proto(id, *attempt);
+    v1::LeasedTask { lease: Some(lease), task: Some(v1::Task { signals, ..task::full(full) }) }
 }
 
 /// What the domain checks of a registration; `*` is not a type's name.

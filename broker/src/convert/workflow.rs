@@ -19,6 +19,9 @@ use v1::{failure_policy, workflow_item, workflow_node::Work};
 
 use super::{new_task, task};
 
+/// The node that a task's plain children are.
+const CHILDREN_NODE: &str = "children";
+
 /// Whose call it is.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
@@ -51,6 +54,44 @@ pub fn new_workflow(
         request_id: Some(request.request_id).filter(|id| !id.is_empty()),
         trace_id: call.trace_id.to_owned(),
         user: user.clone(),
+    };
+    check(input, at, call.now_ms, violations)
+}
+
+/// The workflow that a task makes of others, checked.
+pub fn children(
+    request: v1::CreateChildTasksRequest,
+    call: Call<'_>,
+    at: At<'_>,
+    violations: &mut Violations,
+) -> Option<NewWorkflow> {
+    let is_flow = !request.nodes.is_empty();
+    if is_flow == !request.tasks.is_empty() {
+        violations.add(at.field("tasks"), "either tasks or nodes must be given");
+        return None;
+    }
+    let nodes = if is_flow {
+        if request.max_parallel != 0 || request.policy.is_some() {
+            let what = "max_parallel and policy are those of tasks; nodes have their own";
+            violations.add(at.field("max_parallel"), what);
+        }
+        nodes_input(request.nodes, call, at, 0, violations)
+    } else {
+        let member = |task| v1::WorkflowNode { work: Some(Work::Task(task)), ..Default::default() };
+        let members = request.tasks.into_iter().map(member).collect();
+        let members = list_input(members, call, at.field("tasks"), 0, violations);
+        let continues = v1::FailurePolicy { policy: Some(failure_policy::Policy::Continue(true)) };
+        let policy = request.policy.unwrap_or(continues);
+        let work = WorkInput::Group(fan(members, request.max_parallel, Some(policy)));
+        vec![NodeInput { name: CHILDREN_NODE.into(), work, ..NodeInput::default() }]
+    };
+    let input = WorkflowInput {
+        user: call.user.to_owned(),
+        input: task::content_from_proto(request.input.unwrap_or_default()),
+        nodes,
+        policy: Policy::Continue,
+        trace_id: call.trace_id.to_owned(),
+        ..WorkflowInput::default()
     };
     check(input, at, call.now_ms, violations)
 }

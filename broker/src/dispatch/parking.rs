@@ -206,20 +206,7 @@ mod tests {
     }
 
     fn task() -> FullTask {
-        let new = NewTask {
-            task_type: name("train"),
-            user: "ana".into(),
-            name: String::new(),
-            priority: None,
-            labels: Default::default(),
-            payload: Content::default(),
-            context: Content::default(),
-            retry: RetryPatch::default(),
-            max_running_ms: None,
-            not_before_ms: None,
-            request_id: None,
-            trace_id: String::new(),
-        };
+        let new = NewTask::new(name("train"), "ana");
         let task_type = TaskType::with_defaults(name("train"), 0);
         new.into_task(&task_type, "train-1-0000000000001".parse().unwrap(), 0)
     }

@@ -248,6 +248,22 @@ impl BrokerService for BrokerApi {
         answer(workflow::retry_workflow::retry_workflow(&self.0, request).await)
     }
 
+    async fn signal_task(
+        &self,
+        request: Request<v1::SignalTaskRequest>,
+    ) -> Answer<v1::SignalTaskResponse> {
+        let (caller, request) = admit(request, Verb::ChangeTasks)?;
+        answer(task::signal_task::signal_task(&self.0, &caller, request).await)
+    }
+
+    async fn signal_workflow(
+        &self,
+        request: Request<v1::SignalWorkflowRequest>,
+    ) -> Answer<v1::SignalWorkflowResponse> {
+        let (caller, request) = admit(request, Verb::ChangeTasks)?;
+        answer(workflow::signal_workflow::signal_workflow(&self.0, &caller, request).await)
+    }
+
     async fn list_workers(
         &self,
         request: Request<v1::ListWorkersRequest>,

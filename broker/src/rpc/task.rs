@@ -3,6 +3,7 @@
 pub mod batch_create_tasks;
 pub mod cancel_task;
 pub mod count_tasks;
+pub mod create_dependent;
 pub mod create_task;
 pub mod delete_task;
 pub mod get_task;
@@ -11,6 +12,7 @@ pub mod list_tasks;
 pub mod pause_task;
 pub mod resume_task;
 pub mod retry_task;
+pub mod signal_task;
 pub mod stream_create_tasks;
 pub mod stream_task_logs;
 pub mod update_task;
@@ -29,7 +31,7 @@ use super::task_id;
 use crate::{broker::Broker, convert, error::RpcError};
 
 /// Reads a task that must be there.
-async fn get(broker: &Broker, id: &TaskId, parts: Parts) -> Result<FullTask, RpcError> {
+pub(super) async fn get(broker: &Broker, id: &TaskId, parts: Parts) -> Result<FullTask, RpcError> {
     broker.store.get(id, parts).await.map_err(|error| missing(id, error))
 }
 

@@ -2,9 +2,11 @@
 
 pub mod acquire_tasks;
 pub mod complete_task;
+pub mod create_child_tasks;
 pub mod deregister_worker;
 pub mod fail_task;
 pub mod heartbeat;
+pub mod list_child_tasks;
 pub mod push_task_logs;
 pub mod register_worker;
 pub mod release_task;

@@ -104,6 +104,20 @@ impl WorkerService for WorkerApi {
         answer(work::settle_tasks::settle_tasks(&self.0, worker(request)?).await)
     }
 
+    async fn create_child_tasks(
+        &self,
+        request: Request<v1::CreateChildTasksRequest>,
+    ) -> Answer<v1::CreateChildTasksResponse> {
+        answer(work::create_child_tasks::create_child_tasks(&self.0, worker(request)?).await)
+    }
+
+    async fn list_child_tasks(
+        &self,
+        request: Request<v1::ListChildTasksRequest>,
+    ) -> Answer<v1::ListChildTasksResponse> {
+        answer(work::list_child_tasks::list_child_tasks(&self.0, worker(request)?).await)
+    }
+
     async fn push_task_logs(
         &self,
         request: Request<v1::PushTaskLogsRequest>,

@@ -1,12 +1,21 @@
 //! How an attempt ends: by its worker, or because its worker was lost.
 
+use serde_json::Value;
+
 use super::{Refusal, Step};
 use crate::{
     event::{Fence, RetryHint, Settle},
+    expression::{Expression, SUCCESS_VARIABLES, Variables},
+    limits::MESSAGE_BYTES_MAX,
     reason::FailureReason,
     state::TaskState,
-    task::{Attempt, AttemptOutcome, Failure, ResultChange, Task},
+    task::{Attempt, AttemptOutcome, Content, Failure, ResultChange, Task},
+    validate::text,
+    workflow::content,
 };
+
+/// Most steps of a `success_if`: others wait for it, some milliseconds at most.
+const SUCCESS_STEPS_MAX: u64 = 50_000;
 
 impl Step {
     pub(super) fn settle(
@@ -26,6 +35,16 @@ impl Step {
         self.fenced(fence)?;
         let cancelling = task.state == TaskState::Cancelling;
         match settle {
+            Settle::Complete { result } if let Err(message) = self.holds(result.as_ref()) => {
+                let message = text::cut(&message, MESSAGE_BYTES_MAX);
+                if cancelling {
+                    self.cancelled(&message, exit_code);
+                } else {
+                    let failure = Failure { reason: FailureReason::ResultRefused, message };
+                    self.end_attempt(AttemptOutcome::Failed, Some(failure.clone()), exit_code);
+                    self.fail(failure, RetryHint::ByPolicy);
+                }
+            }
             Settle::Complete { result } => {
                 self.end_attempt(AttemptOutcome::Succeeded, None, exit_code);
                 let kept = result.clone().map_or(ResultChange::Clear, ResultChange::Keep);
@@ -33,7 +52,11 @@ impl Step {
                 self.out.task.failure = None;
                 self.enter(TaskState::Succeeded, self.now_ms);
             }
-            Settle::Fail { message, .. } | Settle::Release { message, .. } if cancelling => {
+            Settle::Fail { message, .. }
+            | Settle::Release { message, .. }
+            | Settle::Wait { message, .. }
+                if cancelling =>
+            {
                 self.cancelled(message, exit_code);
             }
             Settle::Fail { reason, message, hint } => {
@@ -46,9 +69,37 @@ impl Step {
                 self.end_attempt(AttemptOutcome::Released, Some(failure), exit_code);
                 self.requeue(*delay_ms);
             }
+            Settle::Wait { until, message, is_pending } => {
+                self.out.task.ties.signalled |= !until.signals.is_empty();
+                let message = message.clone();
+                let failure = Failure { reason: FailureReason::Waiting, message };
+                self.end_attempt(AttemptOutcome::Released, Some(failure), exit_code);
+                if *is_pending {
+                    self.enter(TaskState::Blocked, self.now_ms);
+                } else {
+                    self.requeue(0);
+                }
+            }
         }
         self.out.task.holder.settle_digest = digest;
         Ok(())
+    }
+
+    /// Whether the result is one that the task may end with; why not, for people.
+    fn holds(&self, result: Option<&Content>) -> Result<(), String> {
+        let success_if = &self.out.task.success_if;
+        if success_if.is_empty() {
+            return Ok(());
+        }
+        let expression = Expression::parse(success_if, &SUCCESS_VARIABLES)?;
+        let result = result.map(content::to_json).unwrap_or_default();
+        match expression.evaluate_within(SUCCESS_STEPS_MAX, &Variables::from([("result", result)]))
+        {
+            Ok((Value::Bool(true), _)) => Ok(()),
+            Ok((Value::Bool(false), _)) => Err(format!("success_if does not hold: {success_if}")),
+            Ok(_) => Err(format!("success_if is neither true nor false: {success_if}")),
+            Err(error) => Err(format!("success_if {success_if}: {error}")),
+        }
     }
 
     pub(super) fn expire_result(&mut self) -> Result<(), Refusal> {

@@ -1,14 +1,16 @@
 //! CreateTask and BatchCreateTasks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{at::At, command, content, label, number, text, time};
 use crate::{
     command::Command,
-    create::NewTask,
+    create::{Callbacks, NewTask, Predecessor},
+    expression::{Expression, SUCCESS_VARIABLES},
     limits::{
-        BATCH_TASKS_MAX, CONTEXT_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, PRIORITY_MAX,
-        PRIORITY_MIN, REQUEST_ID_BYTES_MAX, RETRIES_MAX, USER_BYTES_MAX,
+        BATCH_TASKS_MAX, CALLBACK_LEVELS_MAX, CALLBACKS_MAX, CONTEXT_BYTES_MAX, NAME_BYTES_MAX,
+        PAYLOAD_BYTES_MAX, PREDECESSORS_MAX, PRIORITY_MAX, PRIORITY_MIN, REQUEST_ID_BYTES_MAX,
+        RETRIES_MAX, SIGNAL_NAME_BYTES_MAX, SIGNALS_MAX, SUCCESS_IF_BYTES_MAX, USER_BYTES_MAX,
     },
     retry::RetryPatch,
     task::Content,
@@ -30,10 +32,23 @@ pub struct NewTaskInput {
     pub retry: RetryPatch,
     pub max_running_ms: Option<i64>,
     pub not_before_ms: Option<i64>,
+    pub success_if: String,
+    pub after: Vec<PredecessorInput>,
+    pub signals: Vec<String>,
+    pub on_success: Vec<NewTaskInput>,
+    pub on_error: Vec<NewTaskInput>,
+    pub on_cancel: Vec<NewTaskInput>,
     /// `None` when the request has none; a blank one is refused.
     pub request_id: Option<String>,
     /// Of the call, which its server has read and checked.
     pub trace_id: String,
+}
+
+/// A task that is to be waited for, as it came in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PredecessorInput {
+    pub task_id: String,
+    pub any_end: bool,
 }
 
 /// Checks one request for a task. `request` is the place of the CreateTaskRequest: its fields are
@@ -44,7 +59,21 @@ pub fn new_task(
     now_ms: i64,
     violations: &mut Violations,
 ) -> Option<NewTask> {
-    let at = request.field("task");
+    if let Some(request_id) = &input.request_id {
+        let at = request.field("request_id");
+        text::required_line(request_id, REQUEST_ID_BYTES_MAX, at, violations);
+    }
+    task(input, request.field("task"), now_ms, 0, violations)
+}
+
+/// Checks what is asked for, which is a callback of a callback so many `level`s deep.
+fn task(
+    input: NewTaskInput,
+    at: At<'_>,
+    now_ms: i64,
+    level: usize,
+    violations: &mut Violations,
+) -> Option<NewTask> {
     let task_type = text::type_name(&input.task_type, at.field("task_type"), violations);
     text::required_line(&input.user, USER_BYTES_MAX, at.field("user"), violations);
     text::line(&input.name, NAME_BYTES_MAX, at.field("name"), violations);
@@ -62,10 +91,15 @@ pub fn new_task(
     let context_bytes_max = CONTEXT_BYTES_MAX.unsigned_abs() as usize;
     content::content(&input.context, context_bytes_max, at.field("context"), violations);
     let payload = payload(input.payload, input.command.as_ref(), at, violations);
-    if let Some(request_id) = &input.request_id {
-        let at = request.field("request_id");
-        text::required_line(request_id, REQUEST_ID_BYTES_MAX, at, violations);
-    }
+    success_if(&input.success_if, at.field("success_if"), violations);
+    let after = predecessors(input.after, at.field("after"), violations);
+    signal_names(&input.signals, at.field("signals"), violations);
+    let of = Caller { user: &input.user, now_ms, level };
+    let callbacks = Callbacks {
+        on_success: of.callbacks(input.on_success, at.field("on_success"), violations),
+        on_error: of.callbacks(input.on_error, at.field("on_error"), violations),
+        on_cancel: of.callbacks(input.on_cancel, at.field("on_cancel"), violations),
+    };
     Some(NewTask {
         task_type: task_type?,
         user: input.user,
@@ -77,6 +111,10 @@ pub fn new_task(
         retry: input.retry,
         max_running_ms: input.max_running_ms,
         not_before_ms: input.not_before_ms,
+        success_if: input.success_if,
+        after,
+        signals: input.signals,
+        callbacks,
         request_id: input.request_id,
         trace_id: input.trace_id,
     })
@@ -100,6 +138,86 @@ pub fn new_tasks(inputs: Vec<NewTaskInput>, now_ms: i64) -> Result<Vec<NewTask>,
         tasks.extend(new_task(input, requests.item(index), now_ms, &mut violations));
     }
     violations.ok_or(Some(tasks))
+}
+
+/// The task whose callbacks are checked.
+struct Caller<'a> {
+    user: &'a str,
+    now_ms: i64,
+    level: usize,
+}
+
+impl Caller<'_> {
+    fn callbacks(
+        &self,
+        inputs: Vec<NewTaskInput>,
+        list: At<'_>,
+        violations: &mut Violations,
+    ) -> Vec<NewTask> {
+        number::item_count(inputs.len(), 0..=CALLBACKS_MAX, list, violations);
+        if !inputs.is_empty() && self.level >= CALLBACK_LEVELS_MAX {
+            violations.add(list, format!("nests deeper than {CALLBACK_LEVELS_MAX} levels"));
+            return Vec::new();
+        }
+        let mut tasks = Vec::new();
+        for (index, input) in inputs.into_iter().take(CALLBACKS_MAX).enumerate() {
+            let at = list.item(index);
+            if input.user != self.user {
+                violations.add(at.field("user"), "must be that of the task, or left out");
+            }
+            let made = task(input, at, self.now_ms, self.level + 1, violations);
+            // Who it is for, and in which trace, is told by the task.
+            tasks.extend(made.map(|task| NewTask {
+                user: String::new(),
+                trace_id: String::new(),
+                ..task
+            }));
+        }
+        tasks
+    }
+}
+
+fn success_if(source: &str, at: At<'_>, violations: &mut Violations) {
+    if source.len() > SUCCESS_IF_BYTES_MAX {
+        let bytes = source.len();
+        violations.add(at, format!("{bytes} bytes are too many; at most {SUCCESS_IF_BYTES_MAX}"));
+    } else if !source.is_empty()
+        && let Err(what) = Expression::parse(source, &SUCCESS_VARIABLES)
+    {
+        violations.add(at, what);
+    }
+}
+
+fn predecessors(
+    inputs: Vec<PredecessorInput>,
+    list: At<'_>,
+    violations: &mut Violations,
+) -> Vec<Predecessor> {
+    number::item_count(inputs.len(), 0..=PREDECESSORS_MAX, list, violations);
+    let mut known = BTreeSet::new();
+    let mut predecessors = Vec::new();
+    for (index, input) in inputs.into_iter().take(PREDECESSORS_MAX).enumerate() {
+        let at = list.item(index);
+        let id = text::task_id(&input.task_id, at.field("task_id"), violations);
+        let Some(id) = id else { continue };
+        if !known.insert(id.clone()) {
+            violations.add(at.field("task_id"), format!("{id} is there twice"));
+        }
+        predecessors.push(Predecessor { id, any_end: input.any_end });
+    }
+    predecessors
+}
+
+/// Checks the names of signals, each of which may be there once.
+pub fn signal_names(names: &[String], list: At<'_>, violations: &mut Violations) {
+    number::item_count(names.len(), 0..=SIGNALS_MAX, list, violations);
+    let mut known = BTreeSet::new();
+    for (index, name) in names.iter().take(SIGNALS_MAX).enumerate() {
+        text::token(name, SIGNAL_NAME_BYTES_MAX, list.item(index), violations);
+        if !known.insert(name) {
+            violations.add(list.item(index), format!("{} is there twice", shown(name)));
+        }
+    }
 }
 
 pub(super) fn priority(value: i32, at: At<'_>, violations: &mut Violations) {

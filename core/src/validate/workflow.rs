@@ -22,6 +22,7 @@ use crate::{
     task::Content,
     violation::{Violations, shown},
     workflow::{
+        callbacks,
         definition::{Flow, Kind, NewWorkflow, Part, Runs, Work},
         graph::{Graph, Node, Policy, When},
     },
@@ -400,7 +401,7 @@ impl Check<'_> {
         }
         let task = new_task(task, at, self.now_ms, self.violations)?;
         let (user, trace_id) = (String::new(), String::new());
-        Some(Runs::Task(Box::new(NewTask { user, trace_id, ..task })))
+        Some(callbacks::runs(NewTask { user, trace_id, ..task }))
     }
 
     /// A step, member, callback or reduce has its place, and cannot choose another.

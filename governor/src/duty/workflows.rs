@@ -1,11 +1,13 @@
 //! `workflows`: does for workflows what a broker should have done.
 //!
 //! When a part of a workflow is given up, the tasks of it that run are cancelled after the COMMIT
-//! that gives it up; and what is too much for one transaction is started by others. A broker that
-//! died in between has not done so.
+//! that gives it up; what is too much for one transaction is started by others; and so are those
+//! who wait for the end of a task or for a signal, and what a task has made is cancelled with it. A
+//! broker that died in between has not done so.
 
 use super::{Duty, DutyContext};
 use crate::config::GovernorConfig;
+use asyncflow_core::id::WorkflowId;
 use asyncflow_store::{NeglectedNode, StoreError};
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,12 +19,14 @@ pub(crate) struct Workflows {
     interval: Duration,
     /// Those that the run before has seen: a broker had the time from then to now.
     seen: BTreeSet<NeglectedNode>,
+    /// Behind which workflow the next look at those that tasks have made begins.
+    children_after: Option<WorkflowId>,
 }
 
 impl Workflows {
     pub fn new(config: &GovernorConfig) -> Self {
         let interval = Duration::from_millis(config.duties.workflows_interval_ms);
-        Self { interval, seen: BTreeSet::new() }
+        Self { interval, seen: BTreeSet::new(), children_after: None }
     }
 }
 
@@ -45,6 +49,8 @@ impl Duty for Workflows {
         let before = std::mem::replace(&mut self.seen, nodes.into_iter().collect());
         let again: Vec<NeglectedNode> = self.seen.intersection(&before).copied().collect();
         cx.store.tend(&again).await;
-        Ok(again.len() as u64)
+        let released = cx.store.tend_waits().await?;
+        self.children_after = cx.store.tend_children(self.children_after, NODES_MAX).await?;
+        Ok(again.len() as u64 + released)
     }
 }

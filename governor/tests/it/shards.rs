@@ -22,20 +22,7 @@ use tonic_types::StatusExt;
 async fn new_task(store: &Store) -> TaskId {
     let name = TypeName::new("train").unwrap();
     let task_type = Arc::new(store.ensure_type(&name).await.unwrap());
-    let new = NewTask {
-        task_type: name,
-        user: "ana".to_owned(),
-        name: String::new(),
-        priority: None,
-        retry: RetryPatch::default(),
-        max_running_ms: None,
-        not_before_ms: None,
-        labels: Labels::new(),
-        payload: Content::default(),
-        context: Content::default(),
-        request_id: None,
-        trace_id: String::new(),
-    };
+    let new = NewTask::new(name, "ana");
     let inserted = store.insert(vec![Create { new, task_type }]).await;
     inserted.into_iter().next().unwrap().unwrap().task.id
 }

@@ -80,6 +80,49 @@ pub struct TaskSpec {
     /// Not claimed before; at most ten years ahead.
     #[prost(message, optional, tag = "11")]
     pub not_before: ::core::option::Option<::prost_types::Timestamp>,
+    /// An expression in CEL over `result` that must be true of what it returns, e.g.
+    /// `result.loss < 0.5`; else the attempt has failed with RESULT_REFUSED. At most 1,024 bytes.
+    #[prost(string, tag = "12")]
+    pub success_if: ::prost::alloc::string::String,
+    /// Other tasks that must have ended before it is claimed the first time: at most 100. If one that
+    /// must succeed does not, it fails with DEPENDENCY_FAILED.
+    #[prost(message, repeated, tag = "13")]
+    pub after: ::prost::alloc::vec::Vec<Predecessor>,
+    /// Signals that must have come before it is claimed the first time, see SignalTask and
+    /// SignalWorkflow: at most 32 names of 1 to 64 characters `\[A-Za-z0-9._-\]`.
+    #[prost(string, repeated, tag = "14")]
+    pub signals: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Made in the transaction in which it succeeds, at most 16: one without a payload gets its
+    /// result. A task with callbacks is a part of a workflow of its own, which is retried as a whole.
+    #[prost(message, repeated, tag = "15")]
+    pub on_success: ::prost::alloc::vec::Vec<TaskSpec>,
+    /// Made in the transaction in which it fails for good: one without a payload gets a JSON object
+    /// of `state` and `message`, a command the message in `ASYNCFLOW_INPUT`.
+    #[prost(message, repeated, tag = "16")]
+    pub on_error: ::prost::alloc::vec::Vec<TaskSpec>,
+    /// Made in the transaction in which it is cancelled, like `on_error`.
+    #[prost(message, repeated, tag = "17")]
+    pub on_cancel: ::prost::alloc::vec::Vec<TaskSpec>,
+}
+/// A task that another one waits for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Predecessor {
+    /// The task; it must be there when it is named.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    /// It need not succeed: any end will do.
+    #[prost(bool, tag = "2")]
+    pub any_end: bool,
+}
+/// What a task waits for when it gives its slot back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WaitFor {
+    /// The end of all tasks that it has made so far.
+    #[prost(bool, tag = "1")]
+    pub children: bool,
+    /// These signals, at most 32; each that has come already is not waited for.
+    #[prost(string, repeated, tag = "2")]
+    pub signals: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A retry policy of which each field may be left to the task type.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -227,6 +270,19 @@ pub struct Task {
     /// The workflow that it is an item of; empty for most.
     #[prost(string, tag = "33")]
     pub workflow_id: ::prost::alloc::string::String,
+    /// What must be true of its result; empty for most.
+    #[prost(string, tag = "34")]
+    pub success_if: ::prost::alloc::string::String,
+    /// The signals that have come for it, or for the workflow that it is an item of, by name; only in
+    /// the FULL view.
+    #[prost(btree_map = "string, message", tag = "35")]
+    pub signals: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        Content,
+    >,
+    /// What a BLOCKED task waits for: ids of tasks, `signal NAME`, `children`; only in the FULL view.
+    #[prost(string, repeated, tag = "36")]
+    pub waits_for: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// One attempt to run a task.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -440,6 +496,10 @@ pub enum FailureReason {
     NotStarted = 17,
     /// Its worker came back as a new process and did not adopt it.
     WorkerRestarted = 18,
+    /// It returned a result for which its `success_if` does not hold.
+    ResultRefused = 19,
+    /// It gave its slot back until its children are done, or signals have come.
+    Waiting = 20,
 }
 impl FailureReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -467,6 +527,8 @@ impl FailureReason {
             Self::Expired => "FAILURE_REASON_EXPIRED",
             Self::NotStarted => "FAILURE_REASON_NOT_STARTED",
             Self::WorkerRestarted => "FAILURE_REASON_WORKER_RESTARTED",
+            Self::ResultRefused => "FAILURE_REASON_RESULT_REFUSED",
+            Self::Waiting => "FAILURE_REASON_WAITING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -491,6 +553,8 @@ impl FailureReason {
             "FAILURE_REASON_EXPIRED" => Some(Self::Expired),
             "FAILURE_REASON_NOT_STARTED" => Some(Self::NotStarted),
             "FAILURE_REASON_WORKER_RESTARTED" => Some(Self::WorkerRestarted),
+            "FAILURE_REASON_RESULT_REFUSED" => Some(Self::ResultRefused),
+            "FAILURE_REASON_WAITING" => Some(Self::Waiting),
             _ => None,
         }
     }
@@ -1093,6 +1157,46 @@ impl WorkflowNodeState {
             _ => None,
         }
     }
+}
+/// See SignalTask.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignalTaskRequest {
+    /// The task.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    /// 1 to 64 characters `\[A-Za-z0-9._-\]`.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// What the task finds in `signals`; at most 64 KiB.
+    #[prost(message, optional, tag = "3")]
+    pub content: ::core::option::Option<Content>,
+}
+/// See SignalTask.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SignalTaskResponse {
+    /// The task after it.
+    #[prost(message, optional, tag = "1")]
+    pub task: ::core::option::Option<Task>,
+}
+/// See SignalWorkflow.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignalWorkflowRequest {
+    /// The workflow; one that is an item of another stands for the whole.
+    #[prost(string, tag = "1")]
+    pub workflow_id: ::prost::alloc::string::String,
+    /// 1 to 64 characters `\[A-Za-z0-9._-\]`.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// What its tasks find in `signals`; at most 64 KiB.
+    #[prost(message, optional, tag = "3")]
+    pub content: ::core::option::Option<Content>,
+}
+/// See SignalWorkflow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SignalWorkflowResponse {
+    /// The workflow.
+    #[prost(message, optional, tag = "1")]
+    pub workflow: ::core::option::Option<Workflow>,
 }
 /// See CreateTask.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2423,6 +2527,58 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "RetryWorkflow"));
             self.inner.unary(req, path, codec).await
         }
+        /// Says to a task that something has happened which it waits for, or will. It is kept if it comes
+        /// early; the first one of a name counts, and repeating it is OK. Errors: NOT_FOUND;
+        /// FAILED_PRECONDITION (the task has ended, or has 32 signals).
+        pub async fn signal_task(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SignalTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignalTaskResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.BrokerService/SignalTask",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "SignalTask"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The same to all tasks of a workflow, also to those that are made later. Errors: as SignalTask.
+        pub async fn signal_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SignalWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignalWorkflowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.BrokerService/SignalWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "SignalWorkflow"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists the workers that registered lately.
         pub async fn list_workers(
             &mut self,
@@ -2709,6 +2865,24 @@ pub mod broker_service_server {
             request: tonic::Request<super::RetryWorkflowRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RetryWorkflowResponse>,
+            tonic::Status,
+        >;
+        /// Says to a task that something has happened which it waits for, or will. It is kept if it comes
+        /// early; the first one of a name counts, and repeating it is OK. Errors: NOT_FOUND;
+        /// FAILED_PRECONDITION (the task has ended, or has 32 signals).
+        async fn signal_task(
+            &self,
+            request: tonic::Request<super::SignalTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignalTaskResponse>,
+            tonic::Status,
+        >;
+        /// The same to all tasks of a workflow, also to those that are made later. Errors: as SignalTask.
+        async fn signal_workflow(
+            &self,
+            request: tonic::Request<super::SignalWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignalWorkflowResponse>,
             tonic::Status,
         >;
         /// Lists the workers that registered lately.
@@ -3984,6 +4158,96 @@ pub mod broker_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/asyncflow.v1.BrokerService/SignalTask" => {
+                    #[allow(non_camel_case_types)]
+                    struct SignalTaskSvc<T: BrokerService>(pub Arc<T>);
+                    impl<
+                        T: BrokerService,
+                    > tonic::server::UnaryService<super::SignalTaskRequest>
+                    for SignalTaskSvc<T> {
+                        type Response = super::SignalTaskResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SignalTaskRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrokerService>::signal_task(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SignalTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.BrokerService/SignalWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct SignalWorkflowSvc<T: BrokerService>(pub Arc<T>);
+                    impl<
+                        T: BrokerService,
+                    > tonic::server::UnaryService<super::SignalWorkflowRequest>
+                    for SignalWorkflowSvc<T> {
+                        type Response = super::SignalWorkflowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SignalWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrokerService>::signal_workflow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SignalWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/asyncflow.v1.BrokerService/ListWorkers" => {
                     #[allow(non_camel_case_types)]
                     struct ListWorkersSvc<T: BrokerService>(pub Arc<T>);
@@ -4366,6 +4630,10 @@ pub struct ReleaseTaskRequest {
     /// Of the process, if there was one.
     #[prost(int32, optional, tag = "5")]
     pub exit_code: ::core::option::Option<i32>,
+    /// It is BLOCKED until all of this is there, and then goes on at its stage; `failure` and `delay`
+    /// must be unset.
+    #[prost(message, optional, tag = "6")]
+    pub wait_for: ::core::option::Option<WaitFor>,
 }
 /// See ReleaseTask.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4466,6 +4734,89 @@ pub struct DeregisterWorkerRequest {
 /// See DeregisterWorker.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeregisterWorkerResponse {}
+/// See CreateChildTasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateChildTasksRequest {
+    /// The session.
+    #[prost(string, tag = "1")]
+    pub session_id: ::prost::alloc::string::String,
+    /// The lease of the task that makes them.
+    #[prost(message, optional, tag = "2")]
+    pub lease: ::core::option::Option<Lease>,
+    /// 1 to 40 characters `\[A-Za-z0-9._-\]`, chosen by the task: makes repeating safe.
+    #[prost(string, tag = "3")]
+    pub key: ::prost::alloc::string::String,
+    /// Side by side, at most 10,000; or `nodes`.
+    #[prost(message, repeated, tag = "4")]
+    pub tasks: ::prost::alloc::vec::Vec<TaskSpec>,
+    /// Most of `tasks` that run at once; 0 = any number.
+    #[prost(int32, tag = "5")]
+    pub max_parallel: i32,
+    /// What becomes of the other `tasks` when some do not succeed. Default: they go on.
+    #[prost(message, optional, tag = "6")]
+    pub policy: ::core::option::Option<FailurePolicy>,
+    /// A workflow instead of `tasks`.
+    #[prost(message, repeated, tag = "7")]
+    pub nodes: ::prost::alloc::vec::Vec<WorkflowNode>,
+    /// What expressions of `nodes` find in `input`.
+    #[prost(message, optional, tag = "8")]
+    pub input: ::core::option::Option<Content>,
+}
+/// See CreateChildTasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateChildTasksResponse {
+    /// The workflow that they are.
+    #[prost(message, optional, tag = "1")]
+    pub workflow: ::core::option::Option<Workflow>,
+    /// They were made by an earlier call with this key.
+    #[prost(bool, tag = "2")]
+    pub deduplicated: bool,
+}
+/// See ListChildTasks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListChildTasksRequest {
+    /// The session.
+    #[prost(string, tag = "1")]
+    pub session_id: ::prost::alloc::string::String,
+    /// The lease of the task that has made them.
+    #[prost(message, optional, tag = "2")]
+    pub lease: ::core::option::Option<Lease>,
+    /// As in CreateChildTasks.
+    #[prost(string, tag = "3")]
+    pub key: ::prost::alloc::string::String,
+    /// At most 100; default 50.
+    #[prost(int32, tag = "4")]
+    pub page_size: i32,
+    /// From the page before.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// One of the tasks that a task has made.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChildTask {
+    /// The node; empty for `tasks`.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// Which of the node's items, from 0.
+    #[prost(int32, tag = "2")]
+    pub index: i32,
+    /// The task with its result; unset if retention has removed it, or the item is a workflow.
+    #[prost(message, optional, tag = "3")]
+    pub task: ::core::option::Option<Task>,
+}
+/// See ListChildTasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListChildTasksResponse {
+    /// The workflow that they are, with its state.
+    #[prost(message, optional, tag = "1")]
+    pub workflow: ::core::option::Option<Workflow>,
+    /// The tasks that were started so far, by node and index.
+    #[prost(message, repeated, tag = "2")]
+    pub children: ::prost::alloc::vec::Vec<ChildTask>,
+    /// Empty on the last page.
+    #[prost(string, tag = "3")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
 /// What a worker has to do about a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -4881,6 +5232,61 @@ pub mod worker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.WorkerService", "SettleTasks"));
             self.inner.unary(req, path, codec).await
         }
+        /// Makes tasks for a task that runs, as its children: a workflow with its user and trace. They are
+        /// cancelled if it fails or is cancelled. The same `key` in the same run gives the same tasks,
+        /// also in another attempt. Errors: INVALID_ARGUMENT; NOT_FOUND (task type); ALREADY_EXISTS
+        /// (same key, other tasks); ABORTED (LEASE_LOST); FAILED_PRECONDITION (it is being cancelled).
+        pub async fn create_child_tasks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateChildTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateChildTasksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.WorkerService/CreateChildTasks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.WorkerService", "CreateChildTasks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists what a task has made under a key, with results. Errors: NOT_FOUND; ABORTED (LEASE_LOST).
+        pub async fn list_child_tasks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListChildTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChildTasksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.WorkerService/ListChildTasks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.WorkerService", "ListChildTasks"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Stores what tasks wrote; at most 1 MiB a call. Idempotent by offset.
         pub async fn push_task_logs(
             &mut self,
@@ -5046,6 +5452,25 @@ pub mod worker_service_server {
             request: tonic::Request<super::SettleTasksRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SettleTasksResponse>,
+            tonic::Status,
+        >;
+        /// Makes tasks for a task that runs, as its children: a workflow with its user and trace. They are
+        /// cancelled if it fails or is cancelled. The same `key` in the same run gives the same tasks,
+        /// also in another attempt. Errors: INVALID_ARGUMENT; NOT_FOUND (task type); ALREADY_EXISTS
+        /// (same key, other tasks); ABORTED (LEASE_LOST); FAILED_PRECONDITION (it is being cancelled).
+        async fn create_child_tasks(
+            &self,
+            request: tonic::Request<super::CreateChildTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateChildTasksResponse>,
+            tonic::Status,
+        >;
+        /// Lists what a task has made under a key, with results. Errors: NOT_FOUND; ABORTED (LEASE_LOST).
+        async fn list_child_tasks(
+            &self,
+            request: tonic::Request<super::ListChildTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChildTasksResponse>,
             tonic::Status,
         >;
         /// Stores what tasks wrote; at most 1 MiB a call. Idempotent by offset.
@@ -5645,6 +6070,98 @@ pub mod worker_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/asyncflow.v1.WorkerService/CreateChildTasks" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateChildTasksSvc<T: WorkerService>(pub Arc<T>);
+                    impl<
+                        T: WorkerService,
+                    > tonic::server::UnaryService<super::CreateChildTasksRequest>
+                    for CreateChildTasksSvc<T> {
+                        type Response = super::CreateChildTasksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateChildTasksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkerService>::create_child_tasks(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateChildTasksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.WorkerService/ListChildTasks" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListChildTasksSvc<T: WorkerService>(pub Arc<T>);
+                    impl<
+                        T: WorkerService,
+                    > tonic::server::UnaryService<super::ListChildTasksRequest>
+                    for ListChildTasksSvc<T> {
+                        type Response = super::ListChildTasksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListChildTasksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkerService>::list_child_tasks(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListChildTasksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/asyncflow.v1.WorkerService/PushTaskLogs" => {
                     #[allow(non_camel_case_types)]
                     struct PushTaskLogsSvc<T: WorkerService>(pub Arc<T>);
@@ -5826,6 +6343,59 @@ pub struct SetAttemptResultRequest {
 /// See SetAttemptResult.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetAttemptResultResponse {}
+/// See CreateAttemptChildren.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateAttemptChildrenRequest {
+    /// 1 to 40 characters `\[A-Za-z0-9._-\]`: makes repeating safe.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Side by side, at most 10,000.
+    #[prost(message, repeated, tag = "2")]
+    pub tasks: ::prost::alloc::vec::Vec<TaskSpec>,
+    /// Most of them that run at once; 0 = any number.
+    #[prost(int32, tag = "3")]
+    pub max_parallel: i32,
+}
+/// See CreateAttemptChildren.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateAttemptChildrenResponse {
+    /// The workflow that they are.
+    #[prost(message, optional, tag = "1")]
+    pub workflow: ::core::option::Option<Workflow>,
+}
+/// See ListAttemptChildren.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAttemptChildrenRequest {
+    /// As in CreateAttemptChildren.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// At most 100; default 50.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// From the page before.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// See ListAttemptChildren.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAttemptChildrenResponse {
+    /// The tasks that were started so far, by index.
+    #[prost(message, repeated, tag = "1")]
+    pub children: ::prost::alloc::vec::Vec<ChildTask>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// See SetAttemptWait.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetAttemptWaitRequest {
+    /// What it waits for.
+    #[prost(message, optional, tag = "1")]
+    pub wait_for: ::core::option::Option<WaitFor>,
+}
+/// See SetAttemptWait.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetAttemptWaitResponse {}
 /// See ShouldStop.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ShouldStopRequest {}
@@ -6043,6 +6613,90 @@ pub mod attempt_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Makes tasks as children of this one, as WorkerService.CreateChildTasks.
+        pub async fn create_attempt_children(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateAttemptChildrenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateAttemptChildrenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.AttemptService/CreateAttemptChildren",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "asyncflow.v1.AttemptService",
+                        "CreateAttemptChildren",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists what it has made under a key, with results.
+        pub async fn list_attempt_children(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAttemptChildrenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAttemptChildrenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.AttemptService/ListAttemptChildren",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.AttemptService", "ListAttemptChildren"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sets what the task waits for if the process then exits with 85.
+        pub async fn set_attempt_wait(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetAttemptWaitRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetAttemptWaitResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.AttemptService/SetAttemptWait",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.AttemptService", "SetAttemptWait"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Whether the task was asked to stop, and why.
         pub async fn should_stop(
             &mut self,
@@ -6113,6 +6767,30 @@ pub mod attempt_service_server {
             request: tonic::Request<super::SetAttemptResultRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetAttemptResultResponse>,
+            tonic::Status,
+        >;
+        /// Makes tasks as children of this one, as WorkerService.CreateChildTasks.
+        async fn create_attempt_children(
+            &self,
+            request: tonic::Request<super::CreateAttemptChildrenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateAttemptChildrenResponse>,
+            tonic::Status,
+        >;
+        /// Lists what it has made under a key, with results.
+        async fn list_attempt_children(
+            &self,
+            request: tonic::Request<super::ListAttemptChildrenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAttemptChildrenResponse>,
+            tonic::Status,
+        >;
+        /// Sets what the task waits for if the process then exits with 85.
+        async fn set_attempt_wait(
+            &self,
+            request: tonic::Request<super::SetAttemptWaitRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetAttemptWaitResponse>,
             tonic::Status,
         >;
         /// Whether the task was asked to stop, and why.
@@ -6375,6 +7053,150 @@ pub mod attempt_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetAttemptResultSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.AttemptService/CreateAttemptChildren" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateAttemptChildrenSvc<T: AttemptService>(pub Arc<T>);
+                    impl<
+                        T: AttemptService,
+                    > tonic::server::UnaryService<super::CreateAttemptChildrenRequest>
+                    for CreateAttemptChildrenSvc<T> {
+                        type Response = super::CreateAttemptChildrenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateAttemptChildrenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AttemptService>::create_attempt_children(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateAttemptChildrenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.AttemptService/ListAttemptChildren" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAttemptChildrenSvc<T: AttemptService>(pub Arc<T>);
+                    impl<
+                        T: AttemptService,
+                    > tonic::server::UnaryService<super::ListAttemptChildrenRequest>
+                    for ListAttemptChildrenSvc<T> {
+                        type Response = super::ListAttemptChildrenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAttemptChildrenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AttemptService>::list_attempt_children(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAttemptChildrenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.AttemptService/SetAttemptWait" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetAttemptWaitSvc<T: AttemptService>(pub Arc<T>);
+                    impl<
+                        T: AttemptService,
+                    > tonic::server::UnaryService<super::SetAttemptWaitRequest>
+                    for SetAttemptWaitSvc<T> {
+                        type Response = super::SetAttemptWaitResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetAttemptWaitRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AttemptService>::set_attempt_wait(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetAttemptWaitSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -6,6 +6,7 @@ use asyncflow_core::{
     id::{ShardId, TypeName},
     shard::{Shard, ShardState},
 };
+use sea_orm::DatabaseTransaction;
 
 use super::{COLUMNS, Place, read};
 use crate::{Store, error::StoreError};
@@ -93,4 +94,19 @@ impl Store {
 /// Whether its tables are there.
 pub(super) fn is_readable(state: ShardState) -> bool {
     matches!(state, ShardState::Open | ShardState::Closed | ShardState::Drained)
+}
+
+/// Whether a shard's tables are there. A statement that names a table which is not would undo the
+/// whole transaction, whenever it is repeated.
+pub(crate) async fn is_there(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    shard: &ShardId,
+) -> Result<bool, StoreError> {
+    let mut sql = store.sql("SELECT state FROM shards WHERE task_type = ");
+    sql.bind(shard.task_type.as_str()).push(" AND number = ").bind(shard.number);
+    let row = sql.one(tx).await?;
+    let state: Option<i16> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    let state = state.and_then(ShardState::from_code);
+    Ok(state.is_some_and(|state| !matches!(state, ShardState::Dropping | ShardState::Gone)))
 }

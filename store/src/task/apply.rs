@@ -1,13 +1,15 @@
 //! Applies events to tasks: the write path of everything but create, claim and delete.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use asyncflow_core::{
-    event::Event,
+    event::{Event, Settle},
     id::{ShardId, TaskId},
+    state::TaskState,
     task::Task,
     transition::Refusal,
 };
@@ -16,11 +18,12 @@ use sea_orm::DatabaseTransaction;
 use super::write::Batch;
 use crate::{
     Store,
+    condition::{Consequences, PendingWaits, pending_waits},
     error::StoreError,
     leader::{LeaderFence, check_fence},
     ledger::Ledger,
     shard::Place,
-    workflow::{self, Followed, Left},
+    workflow::{Followed, Left},
 };
 
 /// A task after an event.
@@ -231,6 +234,8 @@ async fn apply_once(
     }
     // What is written is compared with what was read, so locks are for those who were too late.
     let locks = request.runs.fetch_add(1, Ordering::Relaxed) > 0;
+    let (items, mut waits) = with_waits(store, tx, request.items).await?;
+    let request = &Request { items: &items, runs: AtomicU32::new(0), ..*request };
     let mut by_shard: BTreeMap<&ShardId, Vec<usize>> = BTreeMap::new();
     for (at, item) in request.items.iter().enumerate() {
         by_shard.entry(&item.id.shard).or_default().push(at);
@@ -238,7 +243,7 @@ async fn apply_once(
     let mut answers: Vec<Answer> = vec![Err(ApplyError::NotFound); request.items.len()];
     let mut ledger = Ledger::default();
     let mut last_ms = 0;
-    let mut ended = Vec::new();
+    let mut consequences = Consequences::default();
     for (shard, members) in by_shard {
         match request.places.get(shard) {
             Some(Place::Here) => {}
@@ -258,23 +263,48 @@ async fn apply_once(
         last_ms = last_ms.max(applied.now_ms);
         members.iter().zip(applied.answers).for_each(|(&at, answer)| answers[at] = answer);
         ledger.absorb(applied.ledger);
-        ended.extend(workflow::ended(applied.batch.changes()));
+        consequences.note(applied.batch.changes());
         applied.batch.write(store, tx).await?;
         let revives = members.iter().any(|&at| request.items[at].event.revives());
         if revives && !store.is_off("retry.reopens") {
             store.reopen(tx, shard, applied.now_ms).await?;
         }
     }
-    let mut left = Vec::new();
-    if !ended.is_empty() {
-        let followed = workflow::follow(store, tx, ended, last_ms, &mut ledger).await?;
-        left = followed.left;
-        if let Some(first) = answers.iter_mut().flatten().next() {
-            first.made = followed.made;
+    for applied in answers.iter().flatten() {
+        if applied.task.state == TaskState::Blocked && !waits.is_empty() {
+            consequences.wait(waits.remove(&applied.task.id).unwrap_or_default());
         }
+    }
+    let Followed { made, left } = consequences.follow(store, tx, last_ms, &mut ledger).await?;
+    if let Some(first) = answers.iter_mut().flatten().next() {
+        first.made = made;
     }
     ledger.write(store, tx, last_ms).await?;
     Ok(Outcome { answers, left })
+}
+
+/// The events of those who give their slots back until something comes, which say now whether it
+/// is there. Without any, nothing.
+async fn with_waits<'a>(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    items: &'a [Item],
+) -> Result<(Cow<'a, [Item]>, PendingWaits), StoreError> {
+    let is_wait =
+        |item: &&Item| matches!(item.event, Event::Settle { settle: Settle::Wait { .. }, .. });
+    if !items.iter().any(|item| is_wait(&item)) {
+        return Ok((Cow::Borrowed(items), PendingWaits::new()));
+    }
+    let waiting = items.iter().filter(is_wait).map(|item| (&item.id, &item.event));
+    let waits = pending_waits(store, tx, waiting).await?;
+    let mut items = items.to_vec();
+    for item in &mut items {
+        let pending = waits.get(&item.id).is_some_and(|waits| !waits.is_empty());
+        if let Event::Settle { settle: Settle::Wait { is_pending, .. }, .. } = &mut item.event {
+            *is_pending = pending;
+        }
+    }
+    Ok((Cow::Owned(items), waits))
 }
 
 /// The events of one shard.

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Store,
     backend::{for_update_skip, now_sql},
+    condition,
     error::StoreError,
     leader::{LeaderFence, check_fence},
     ledger::Ledger,
@@ -137,6 +138,11 @@ fn refusal(task: &Task) -> Option<Refusal> {
     if task.state.is_leased() {
         return Some(Refusal::IllegalState { state: task.state, verb: "deleted" });
     }
+    // So would a task that waits for its end.
+    if task.ties.awaited && !task.state.is_terminal() {
+        let verb = "deleted while others wait for it; cancel it first";
+        return Some(Refusal::IllegalState { state: task.state, verb });
+    }
     let member = task.member.filter(|_| !task.state.is_terminal())?;
     Some(Refusal::OfWorkflow(member.workflow, "deleted"))
 }
@@ -206,6 +212,11 @@ async fn delete_rows(
     delete_by_key(store, tx, &shard.task_table(), "id", &keys).await?;
     delete_by_key(store, tx, &shard.attempt_table(), "task_key", &keys).await?;
     delete_by_key(store, tx, &shard.label_table(), "task_key", &keys).await?;
+    let waiting = tasks.iter().filter(|task| !task.state.is_terminal()).map(|task| &task.id);
+    condition::forget(store, tx, &waiting.collect::<Vec<_>>()).await?;
+    let signalled = tasks.iter().filter(|task| task.ties.signalled);
+    let signalled: Vec<String> = signalled.map(|task| task.id.to_string()).collect();
+    condition::forget_signals(store, tx, &signalled).await?;
     let ids: Vec<String> = tasks.iter().map(|task| task.id.to_string()).collect();
     for chunk in ids.chunks(256) {
         let mut sql = store.sql("DELETE FROM task_log_chunks WHERE ");

@@ -27,7 +27,7 @@ use super::{
 use crate::{Store, clock::monotonic, error::StoreError, ledger::Ledger};
 
 /// A batch that took longer than this may meet a shard that was drained, and archived, meanwhile.
-const LATE: Duration = Duration::from_secs(1);
+pub(crate) const LATE: Duration = Duration::from_secs(1);
 
 /// A task to be created: checked input and the type whose defaults and limits hold.
 #[derive(Clone, Debug)]
@@ -234,7 +234,7 @@ impl Store {
         answers
     }
 
-    async fn known(&self, task_id: TaskId, same: bool) -> Result<Inserted, InsertError> {
+    pub(crate) async fn known(&self, task_id: TaskId, same: bool) -> Result<Inserted, InsertError> {
         if !same {
             return Err(InsertRefusal::RequestIdReused { task_id }.into());
         }

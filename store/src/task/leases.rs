@@ -89,20 +89,7 @@ mod tests {
     fn leased(key: i64, revision: i64) -> Task {
         let name: TypeName = "work".parse().unwrap();
         let shard = ShardId { task_type: name.clone(), number: 1 };
-        let new = NewTask {
-            task_type: name.clone(),
-            user: "ada".into(),
-            name: String::new(),
-            priority: None,
-            labels: Default::default(),
-            payload: Content::default(),
-            context: Content::default(),
-            retry: RetryPatch::default(),
-            max_running_ms: None,
-            not_before_ms: None,
-            request_id: None,
-            trace_id: String::new(),
-        };
+        let new = NewTask::new(name.clone(), "ada");
         let task = new.into_task(&TaskType::with_defaults(name, 0), TaskId { shard, key }, 0).task;
         Task { state: TaskState::Running, revision, ..task }
     }

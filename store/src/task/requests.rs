@@ -13,7 +13,7 @@ use crate::{
 
 /// By user and request id: the digest of the request, and its task. In the order of the table's
 /// key, in which everybody writes it.
-pub(super) type Requests<'a> = BTreeMap<(&'a str, &'a str), (i64, TaskId)>;
+pub(crate) type Requests<'a> = BTreeMap<(&'a str, &'a str), (i64, TaskId)>;
 
 impl Store {
     /// The task that a request made: for reading back after an unknown outcome.
@@ -37,7 +37,7 @@ fn parse_id(text: String) -> Result<TaskId, StoreError> {
 }
 
 /// Which of the new tasks' requests were made before, one SELECT per user.
-pub(super) async fn known<'a>(
+pub(crate) async fn known<'a>(
     store: &Store,
     tx: &DatabaseTransaction,
     news: impl Iterator<Item = &'a NewTask> + Send,
@@ -65,7 +65,7 @@ pub(super) async fn known<'a>(
 }
 
 /// Notes what requests have made. One that somebody else has noted meanwhile is a duplicate key.
-pub(super) async fn note(
+pub(crate) async fn note(
     store: &Store,
     tx: &DatabaseTransaction,
     requests: Requests<'_>,

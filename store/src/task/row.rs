@@ -7,7 +7,7 @@ use asyncflow_core::{
     reason::FailureReason,
     retry::RetryPolicy,
     state::TaskState,
-    task::{Content, Failure, FullTask, Holder, Labels, Member, Progress, Task, TaskBody},
+    task::{Content, Failure, FullTask, Holder, Labels, Member, Progress, Task, TaskBody, Ties},
 };
 use sea_orm::{QueryResult, TryGetable, Value};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::error::StoreError;
 macro_rules! head {
     ($($name:literal: $task:ident => $value:expr,)*) => {
         /// The columns of a [`Task`], in the order of [`head_values`] and [`read_head`].
-        pub(crate) const HEAD: [&str; 36] = [$($name),*];
+        pub(crate) const HEAD: [&str; 38] = [$($name),*];
 
         pub(crate) fn head_values(task: &Task) -> Vec<Value> {
             vec![$({ let $task = task; $value.into() }),*]
@@ -77,6 +77,8 @@ head! {
     "finish_time_ms": task => task.finish_time_ms.unwrap_or(0),
     "workflow_key": task => task.member.map_or(0, |member| member.workflow.0),
     "workflow_place": task => task.member.map_or(0, |member| member.place()),
+    "ties": task => task.ties.code(),
+    "success_if": task => (!task.success_if.is_empty()).then_some(task.success_if.as_str()),
 }
 
 /// The columns of a [`TaskBody`], in the order of [`body_values`].
@@ -226,6 +228,8 @@ fn read_head(reader: &mut Reader<'_>, shard: &ShardId) -> Result<Task, StoreErro
         start_time_ms: time_ms(reader.next()?),
         finish_time_ms: time_ms(reader.next()?),
         member: Member::at(reader.next()?, reader.next()?),
+        ties: Ties::from_code(reader.next()?),
+        success_if: reader.next::<Option<String>>()?.unwrap_or_default(),
     })
 }
 

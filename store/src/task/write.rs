@@ -98,7 +98,7 @@ impl Batch {
     }
 
     /// The tasks that events have changed so far: before them, and after.
-    pub fn changes(&self) -> impl Iterator<Item = (&Task, &Task)> {
+    pub fn changes(&self) -> impl Iterator<Item = (&Task, &Task)> + Clone {
         let changed = self.rows.values().filter(|row| row.before.revision != row.after.revision);
         changed.map(|row| (&row.before, &row.after))
     }

@@ -6,7 +6,6 @@ use asyncflow_core::{
     create::NewTask,
     event::{Event, Fence, Settle},
     id::{ShardId, TaskId, TypeName},
-    retry::RetryPatch,
     task::{Content, FullTask, Labels, ResultChange},
     task_type::TaskType,
     transition::transition,
@@ -81,18 +80,9 @@ fn finished(
     now_ms: i64,
 ) -> Result<FullTask, StoreError> {
     let new = NewTask {
-        task_type: shard.task_type.clone(),
-        user: user.to_owned(),
-        name: String::new(),
-        priority: None,
         labels: labels.clone(),
         payload: content(PAYLOAD_BYTES),
-        context: Content::default(),
-        retry: RetryPatch::default(),
-        max_running_ms: None,
-        not_before_ms: None,
-        request_id: None,
-        trace_id: String::new(),
+        ..NewTask::new(shard.task_type.clone(), user)
     };
     let id = TaskId { shard: shard.clone(), key: 0 };
     let mut full = new.into_task(of_type, id, now_ms);

@@ -16,10 +16,9 @@ use sea_orm::DatabaseTransaction;
 
 use super::{
     items::{self, Is},
-    results::is_there,
     row,
 };
-use crate::{Store, error::StoreError, ledger::Ledger, task::Batch};
+use crate::{Store, error::StoreError, ledger::Ledger, shard::is_there, task::Batch};
 
 /// Items per look.
 const ITEMS_MAX: u32 = 1_000;

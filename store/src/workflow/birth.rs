@@ -35,6 +35,7 @@ pub(super) fn child(
         revision: 0,
         nodes: flow.nodes.len() as u32,
         parent: Some(member),
+        parent_task: None,
         create_time_ms: now_ms,
         update_time_ms: now_ms,
         finish_time_ms: None,

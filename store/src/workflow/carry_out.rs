@@ -1,12 +1,13 @@
 //! What is left to be done for workflows when a transaction is committed.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use asyncflow_core::{event::Event, id::WorkflowId, task::Task, workflow::progress::NodeState};
 
 use super::{
-    follow::{Followed, Happened, Left, follow},
+    follow::{Followed, Happened, follow},
     items::{self, Is},
+    left::Left,
     row,
 };
 use crate::{Store, error::StoreError, ledger::Ledger};
@@ -22,39 +23,43 @@ impl Store {
     /// Does what is left, and what is then left; answers the tasks that were made. What cannot be
     /// done now is left to the governor.
     pub(crate) async fn carry_out(&self, left: Vec<Left>) -> Vec<Task> {
-        let mut made = Vec::new();
-        if self.is_off("workflow.carries_out") {
-            return made;
-        }
-        let mut left = VecDeque::from(left);
-        while let Some(next) = left.pop_front() {
-            let done = match next {
-                Left::Stop { workflow, node } => {
-                    // All that is to be stopped of a workflow at once.
-                    let mut nodes = BTreeSet::from([node]);
-                    left.retain(|other| match other {
-                        Left::Stop { workflow: of, node } if *of == workflow => {
-                            nodes.insert(*node);
-                            false
-                        }
-                        _ => true,
-                    });
-                    self.stop_nodes(workflow, &nodes).await
-                }
-                Left::GoOn { workflow, node } => {
-                    left.retain(|other| *other != next);
-                    self.happen(vec![(workflow, Happened::GoOn { node })]).await
-                }
-            };
-            match done {
-                Ok(followed) => {
-                    made.extend(followed.made);
-                    left.extend(followed.left);
-                }
-                Err(error) => tracing::warn!(%error, ?next, "a workflow waits for the governor"),
-            }
+        let (mut made, mut left) = (Vec::new(), BTreeSet::from_iter(left));
+        while !left.is_empty() {
+            let followed = self.carry_out_first(&mut left).await;
+            made.extend(followed.made);
+            left.extend(followed.left);
         }
         made
+    }
+
+    /// Does the first of what is left.
+    pub(super) async fn carry_out_first(&self, left: &mut BTreeSet<Left>) -> Followed {
+        let Some(next) = left.pop_first().filter(|_| !self.is_off("workflow.carries_out")) else {
+            return Followed::default();
+        };
+        let done = match &next {
+            Left::Stop { workflow, node } => {
+                // All that is to be stopped of a workflow at once.
+                let mut nodes = BTreeSet::from([*node]);
+                left.retain(|other| match other {
+                    Left::Stop { workflow: of, node } if of == workflow => {
+                        nodes.insert(*node);
+                        false
+                    }
+                    _ => true,
+                });
+                self.stop_nodes(*workflow, &nodes).await
+            }
+            Left::Orphans { task } => self.stop_children(task).await,
+            Left::Release => self.release_left().await,
+            Left::GoOn { workflow, node } => {
+                self.happen(vec![(*workflow, Happened::GoOn { node: *node })]).await
+            }
+        };
+        done.unwrap_or_else(|error| {
+            tracing::warn!(%error, ?next, "a workflow waits for the governor");
+            Followed::default()
+        })
     }
 
     /// Something happens to workflows apart from their tasks.
@@ -75,6 +80,9 @@ impl Store {
             })
             .await
             .map_err(StoreError::exhausted)?;
+        // A retry may have put tasks into shards in which nothing was left to do.
+        let again = followed.made.iter().filter(|task| task.run > 0);
+        again.for_each(|task| self.shards_changed(task.id.task_type()));
         self.announce(&followed.made);
         Ok(followed)
     }

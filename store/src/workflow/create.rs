@@ -1,9 +1,6 @@
 //! Creates workflows.
 
-use std::sync::{
-    PoisonError,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use asyncflow_core::{
     digest,
@@ -16,6 +13,7 @@ use sea_orm::DatabaseTransaction;
 use super::{
     birth::Birth,
     follow::{Followed, bear},
+    make::next_key,
     row::{self, Workflow},
 };
 use crate::{Store, error::StoreError, ledger::Ledger};
@@ -104,12 +102,8 @@ async fn create_once(
         let workflow = Box::new(workflow);
         return Ok(Outcome::Known { workflow, same: first == *digest });
     }
-    let key = {
-        let mut keys = store.keys().lock().unwrap_or_else(PoisonError::into_inner);
-        keys.next_key(*now_ms)
-    };
     let workflow = Workflow {
-        id: WorkflowId(key),
+        id: WorkflowId(next_key(store, *now_ms)),
         user: new.user.clone(),
         name: new.name.clone(),
         trace_id: new.trace_id.clone(),
@@ -117,6 +111,7 @@ async fn create_once(
         revision: 0,
         nodes: new.flow.nodes.len() as u32,
         parent: None,
+        parent_task: None,
         create_time_ms: *now_ms,
         update_time_ms: *now_ms,
         finish_time_ms: None,

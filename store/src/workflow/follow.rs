@@ -2,15 +2,15 @@
 
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
-    sync::{Arc, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use asyncflow_core::{
     id::{ShardId, TaskId, WorkflowId},
     limits::MESSAGE_BYTES_MAX,
     state::TaskState,
-    task::{FullTask, Member, Task},
+    task::{Member, Task},
     validate::text,
     workflow::{
         definition::Work,
@@ -24,12 +24,15 @@ use sea_orm::DatabaseTransaction;
 use super::{
     again::{self, retry_tasks},
     birth::{Birth, child},
+    children::children_ended,
     items::{self, Is},
     known::{KnownFlow, encode, flow_of},
+    left::Left,
+    make::{Making, next_key},
     row::{self, Rest, Workflow},
     start::{Before, Ready},
 };
-use crate::{Store, error::StoreError, ledger::Ledger, task::insert_tasks};
+use crate::{Store, error::StoreError, ledger::Ledger};
 
 /// What one transaction makes, until it leaves the rest to others: so many tasks.
 const TASKS_MAX: usize = 500;
@@ -44,16 +47,6 @@ pub(crate) struct Followed {
     /// The tasks that were made.
     pub made: Vec<Task>,
     pub left: Vec<Left>,
-}
-
-/// What is done in a transaction of its own: it concerns tasks that others may be writing, or would
-/// be too much for one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Left {
-    /// Cancel what runs of a node.
-    Stop { workflow: WorkflowId, node: u32 },
-    /// Start more items of a node.
-    GoOn { workflow: WorkflowId, node: u32 },
 }
 
 /// What happened to a workflow that is there.
@@ -128,7 +121,9 @@ struct Follow<'a> {
     jobs: BTreeMap<Reverse<WorkflowId>, Vec<Happened>>,
     /// What was made so far, in tasks.
     spent: usize,
-    tasks: BTreeMap<ShardId, Vec<FullTask>>,
+    making: Making,
+    /// Tasks whose children may all have ended.
+    parents: BTreeSet<TaskId>,
     /// Tasks that run again.
     again: BTreeMap<ShardId, Vec<i64>>,
     left: Vec<Left>,
@@ -148,7 +143,8 @@ impl<'a> Follow<'a> {
             ledger,
             jobs: BTreeMap::new(),
             spent: 0,
-            tasks: BTreeMap::new(),
+            making: Making::new(now_ms),
+            parents: BTreeSet::new(),
             again: BTreeMap::new(),
             left: Vec::new(),
         }
@@ -158,15 +154,15 @@ impl<'a> Follow<'a> {
         while let Some((Reverse(id), happened)) = self.jobs.pop_first() {
             self.go_on(id, &happened).await?;
         }
-        let mut made = Vec::new();
-        for (shard, tasks) in &self.tasks {
-            let tasks: Vec<&FullTask> = tasks.iter().collect();
-            insert_tasks(self.store, self.tx, shard, &tasks).await?;
-            tasks.iter().for_each(|full| self.ledger.created(&full.task));
-            made.extend(tasks.into_iter().map(|full| full.task.clone()));
-        }
+        let mut made = self.making.insert(self.store, self.tx, self.ledger).await?;
         for (shard, keys) in self.again {
             made.extend(retry_tasks(self.store, self.tx, &shard, keys, self.ledger).await?);
+        }
+        for parent in self.parents {
+            let now_ms = self.now_ms;
+            let released = children_ended(self.store, self.tx, parent, now_ms, self.ledger).await?;
+            made.extend(released.changed);
+            self.left.extend(released.left);
         }
         Ok(Followed { made, left: self.left })
     }
@@ -225,6 +221,8 @@ impl<'a> Follow<'a> {
         self.store.fault_point("workflow.read").await;
         // What is said of the first failure stays.
         said.retain(|node, _| run.node(*node).is_some_and(|node| node.ended.failed == 0));
+        // At once, for the expressions of those who deal with it.
+        self.say(id, &mut said).await?;
         tallies.into_iter().for_each(|(node, tally)| run.items_ended(node, tally));
         self.drive(run, &mut workflow, &flow, said).await
     }
@@ -251,7 +249,7 @@ impl<'a> Follow<'a> {
         flow: &KnownFlow,
         mut said: BTreeMap<u32, String>,
     ) -> Result<(), StoreError> {
-        let mut started = Vec::new();
+        let (mut started, before) = (Vec::new(), said.clone());
         loop {
             loop {
                 let wanted = run.proceed();
@@ -301,12 +299,23 @@ impl<'a> Follow<'a> {
         }
         let changes = run.into_changes();
         row::put_nodes(self.store, self.tx, workflow.id, &changes.nodes).await?;
-        said.values_mut().for_each(|what| *what = text::cut(what, MESSAGE_BYTES_MAX));
-        for (node, what) in &said {
-            row::say(self.store, self.tx, workflow.id, *node, what).await?;
-        }
+        let mut news = said.clone();
+        news.retain(|node, what| before.get(node) != Some(what));
+        self.say(workflow.id, &mut news).await?;
         items::insert(self.store, self.tx, &started).await?;
         self.write(workflow, changes.progress, flow, said).await
+    }
+
+    async fn say(
+        &self,
+        id: WorkflowId,
+        said: &mut BTreeMap<u32, String>,
+    ) -> Result<(), StoreError> {
+        for (node, what) in said {
+            *what = text::cut(what, MESSAGE_BYTES_MAX);
+            row::say(self.store, self.tx, id, *node, what).await?;
+        }
+        Ok(())
     }
 
     async fn begin(
@@ -381,9 +390,12 @@ impl<'a> Follow<'a> {
             let looked_at = before.item(item, list.as_deref()).await?;
             self.spent += 1 + before.take_steps() / STEPS_PER_TASK;
             let made = match looked_at {
-                Ok(Ready::Task(task)) => self.make_task(*task, member).await?.map(Is::Task),
+                Ok(Ready::Task(task)) => {
+                    let made = self.making.make(self.store, self.tx, *task, member, self.ledger);
+                    made.await?.map(Is::Task)
+                }
                 Ok(Ready::Flow(flow, input)) => {
-                    let id = self.next_id();
+                    let id = WorkflowId(next_key(self.store, self.now_ms));
                     self.spent += TASKS_PER_FLOW + flow.nodes.len();
                     self.bear(child(id, workflow, member, flow, input, self.now_ms)).await?;
                     Ok(Is::Workflow(id))
@@ -400,29 +412,6 @@ impl<'a> Follow<'a> {
             }
         }
         Ok(Made { failed, held_back: None })
-    }
-
-    async fn make_task(
-        &mut self,
-        task: asyncflow_core::create::NewTask,
-        member: Member,
-    ) -> Result<Result<TaskId, String>, StoreError> {
-        let name = task.task_type.clone();
-        let task_type = self.store.type_within(self.tx, &name).await?;
-        let shard = self.store.open_shard_within(self.tx, &name).await?;
-        let (Some(task_type), Some(shard)) = (task_type, shard) else {
-            return Ok(Err(format!("there is no task type {name}")));
-        };
-        let id = TaskId { shard, key: self.next_id().0 };
-        let mut full = task.into_task(&task_type, id.clone(), self.now_ms);
-        full.task.member = Some(member);
-        self.tasks.entry(id.shard.clone()).or_default().push(full);
-        Ok(Ok(id))
-    }
-
-    fn next_id(&self) -> WorkflowId {
-        let mut keys = self.store.keys().lock().unwrap_or_else(PoisonError::into_inner);
-        WorkflowId(keys.next_key(self.now_ms))
     }
 
     async fn write(
@@ -454,6 +443,7 @@ impl<'a> Follow<'a> {
             WorkflowState::Cancelled => Outcome::Cancelled,
             _ => return Ok(()),
         };
+        self.parents.extend(workflow.parent_task.clone());
         if let Some(Member { workflow: parent, node, .. }) = workflow.parent {
             let why = workflow.message.as_ref().filter(|_| outcome == Outcome::Failed);
             let why = why.map(|message| format!("{}: {message}", workflow.id));

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use asyncflow_core::{
     id::{ShardId, TaskId, WorkflowId},
-    shard::ShardState,
     task::Content,
     workflow::{content, definition::Kind},
 };
@@ -16,7 +15,7 @@ use super::{
     items::{self, Is},
     known::flow_of,
 };
-use crate::{Store, error::StoreError};
+use crate::{Store, error::StoreError, shard::is_there};
 
 /// Most bytes of results that a node gets, as they were stored.
 const RESULTS_BYTES_MAX: usize = 1 << 20;
@@ -163,19 +162,4 @@ async fn contents(
         }
     }
     Ok(contents)
-}
-
-/// Whether a shard's tables are there. A statement that names a table which is not would undo the
-/// whole transaction, whenever it is repeated.
-pub(super) async fn is_there(
-    store: &Store,
-    tx: &DatabaseTransaction,
-    shard: &ShardId,
-) -> Result<bool, StoreError> {
-    let mut sql = store.sql("SELECT state FROM shards WHERE task_type = ");
-    sql.bind(shard.task_type.as_str()).push(" AND number = ").bind(shard.number);
-    let row = sql.one(tx).await?;
-    let state: Option<i16> = row.map(|row| row.try_get_by_index(0)).transpose()?;
-    let state = state.and_then(ShardState::from_code);
-    Ok(state.is_some_and(|state| !matches!(state, ShardState::Dropping | ShardState::Gone)))
 }

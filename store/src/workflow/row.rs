@@ -1,7 +1,7 @@
 //! The rows of workflows and of their nodes.
 
 use asyncflow_core::{
-    id::WorkflowId,
+    id::{TaskId, WorkflowId},
     task::{Content, Labels, Member},
     workflow::progress::{NodeProgress, NodeState, Progress, Tally, WorkflowState},
 };
@@ -33,6 +33,8 @@ pub struct Workflow {
     pub nodes: u32,
     /// The item of another workflow that it is.
     pub parent: Option<Member>,
+    /// The task that has made it.
+    pub parent_task: Option<TaskId>,
     pub create_time_ms: i64,
     pub update_time_ms: i64,
     pub finish_time_ms: Option<i64>,
@@ -42,14 +44,17 @@ pub struct Workflow {
 }
 
 const COLUMNS: &str = "id, user_name, name, trace_id, state, revision, nodes, \
-     succeeded, failed, cancelled, skipped, parent_key, parent_place, create_time_ms, \
-     update_time_ms, finish_time_ms, message, labels";
+     succeeded, failed, cancelled, skipped, parent_key, parent_place, parent_task, \
+     create_time_ms, update_time_ms, finish_time_ms, message, labels";
 
 /// How many columns that are.
-const COLUMNS_LEN: usize = 18;
+const COLUMNS_LEN: usize = 19;
+
+/// The key of the parent where that is a task, which keeps it out of the lists of workflows.
+pub(super) const OF_TASK: i64 = -1;
 
 fn read(row: &QueryResult) -> Result<Workflow, StoreError> {
-    let state: i16 = row.try_get_by_index(4)?;
+    let (state, parent_key): (i16, i64) = (row.try_get_by_index(4)?, row.try_get_by_index(11)?);
     let state = WorkflowState::from_code(state)
         .ok_or_else(|| StoreError::Corrupt(format!("the workflow state {state}")))?;
     Ok(Workflow {
@@ -60,13 +65,21 @@ fn read(row: &QueryResult) -> Result<Workflow, StoreError> {
         progress: Progress { state, nodes: read_tally(row, 7)? },
         revision: row.try_get_by_index(5)?,
         nodes: count(row, 6)?,
-        parent: Member::at(row.try_get_by_index(11)?, row.try_get_by_index(12)?),
-        create_time_ms: row.try_get_by_index(13)?,
-        update_time_ms: row.try_get_by_index(14)?,
-        finish_time_ms: time_ms(row.try_get_by_index(15)?),
-        message: row.try_get_by_index(16)?,
-        labels: decode_labels(&row.try_get_by_index::<String>(17)?)?,
+        parent: Member::at(parent_key.max(0), row.try_get_by_index(12)?),
+        parent_task: read_parent_task(row.try_get_by_index(13)?)?,
+        create_time_ms: row.try_get_by_index(14)?,
+        update_time_ms: row.try_get_by_index(15)?,
+        finish_time_ms: time_ms(row.try_get_by_index(16)?),
+        message: row.try_get_by_index(17)?,
+        labels: decode_labels(&row.try_get_by_index::<String>(18)?)?,
     })
+}
+
+fn read_parent_task(text: String) -> Result<Option<TaskId>, StoreError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| StoreError::Corrupt(format!("the task id {text:?}")))
 }
 
 fn count(row: &QueryResult, at: usize) -> Result<u32, StoreError> {
@@ -119,9 +132,11 @@ pub(super) async fn insert(
         stored(workflow.nodes),
     ];
     values.extend(tally(&workflow.progress.nodes));
-    values.extend::<[Value; 12]>([
-        workflow.parent.map_or(0, |parent| parent.workflow.0).into(),
+    let of_task = if workflow.parent_task.is_some() { OF_TASK } else { 0 };
+    values.extend::<[Value; 13]>([
+        workflow.parent.map_or(of_task, |parent| parent.workflow.0).into(),
         workflow.parent.map_or(0, |parent| parent.place()).into(),
+        workflow.parent_task.as_ref().map(ToString::to_string).unwrap_or_default().into(),
         workflow.create_time_ms.into(),
         workflow.update_time_ms.into(),
         workflow.finish_time_ms.unwrap_or(0).into(),
@@ -142,7 +157,7 @@ pub(super) async fn insert(
 }
 
 /// The workflow, locked until the end of the transaction; `None` if there is none.
-pub(super) async fn lock(
+pub(crate) async fn lock(
     store: &Store,
     tx: &DatabaseTransaction,
     id: WorkflowId,
@@ -153,6 +168,33 @@ pub(super) async fn lock(
         sql.push(for_update(store.backend()));
     }
     sql.one(tx).await?.as_ref().map(read).transpose()
+}
+
+/// The workflow that this one is, or is within; `None` if there is none.
+pub(crate) async fn find_root(
+    store: &Store,
+    db: &impl ConnectionTrait,
+    mut id: WorkflowId,
+) -> Result<Option<WorkflowId>, StoreError> {
+    loop {
+        let Some(workflow) = find(store, db, id).await? else { return Ok(None) };
+        match workflow.parent {
+            Some(parent) => id = parent.workflow,
+            None => return Ok(Some(id)),
+        }
+    }
+}
+
+/// The same, locked until the end of the transaction.
+pub(crate) async fn lock_root(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    id: WorkflowId,
+) -> Result<WorkflowId, StoreError> {
+    let root = find_root(store, tx, id).await?;
+    let root = root.ok_or_else(|| StoreError::Corrupt(format!("{id} is gone")))?;
+    lock(store, tx, root).await?;
+    Ok(root)
 }
 
 /// The workflow with this id.
@@ -176,6 +218,22 @@ pub(super) async fn list(
     if let Some(user) = user {
         sql.push(" AND user_name = ").bind(user);
     }
+    if let Some(before) = before {
+        sql.push(" AND id < ").bind(before.0);
+    }
+    sql.push(" ORDER BY id DESC LIMIT ").bind(i64::from(limit));
+    sql.all(store.reader()).await?.iter().map(read).collect()
+}
+
+/// Workflows that a task has made, newest first.
+pub(super) async fn of_task(
+    store: &Store,
+    parent: &TaskId,
+    before: Option<WorkflowId>,
+    limit: u32,
+) -> Result<Vec<Workflow>, StoreError> {
+    let mut sql = store.sql(&format!("SELECT {COLUMNS} FROM workflows WHERE parent_task = "));
+    sql.bind(parent.to_string());
     if let Some(before) = before {
         sql.push(" AND id < ").bind(before.0);
     }

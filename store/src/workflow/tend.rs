@@ -6,9 +6,9 @@ use asyncflow_core::{
 };
 use sea_orm::DatabaseTransaction;
 
-use super::follow::Left;
+use super::left::Left;
 use crate::{
-    Store,
+    Store, condition,
     error::StoreError,
     leader::{LeaderFence, check_fence},
 };
@@ -67,6 +67,17 @@ impl Store {
         self.carry_out(left.collect()).await;
     }
 
+    /// Takes up those who wait for what has come, where whoever should have done so is gone; answers
+    /// how many tasks that changed.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn tend_waits(&self) -> Result<u64, StoreError> {
+        let followed = self.release_left().await?;
+        let changed = followed.made.len() as u64;
+        Ok(changed + self.carry_out(followed.left).await.len() as u64)
+    }
+
     /// Deletes workflows that ended before `before_ms`, with those that were their items, oldest
     /// first, at most `limit`; returns how many. Their tasks go when their types say so. With a
     /// fence, only while that leader leads.
@@ -95,7 +106,7 @@ async fn remove_once(
         check_fence(store, tx, fence).await?;
     }
     let mut sql = store.sql("SELECT id FROM workflows WHERE finish_time_ms > 0");
-    sql.push(" AND finish_time_ms < ").bind(work.before_ms).push(" AND parent_key = 0");
+    sql.push(" AND finish_time_ms < ").bind(work.before_ms).push(" AND parent_key <= 0");
     sql.push(" ORDER BY finish_time_ms LIMIT ").bind(i64::from(work.limit));
     let mut ids: Vec<i64> = Vec::new();
     for row in sql.all(tx).await? {
@@ -135,6 +146,8 @@ async fn remove_some(
         let mut sql = store.sql(&format!("DELETE FROM {table} WHERE "));
         sql.is_in("workflow_key", &ids).run(tx).await?;
     }
+    let names: Vec<String> = ids.iter().map(|id| WorkflowId(*id).to_string()).collect();
+    condition::forget_signals(store, tx, &names).await?;
     let mut sql = store.sql("SELECT id FROM workflows WHERE ");
     let rows = sql.is_in("parent_key", &ids).all(tx).await?;
     rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()

@@ -9,7 +9,6 @@ use asyncflow_core::{
     id::{TaskId, TypeName},
     invariant::check_task,
     reason::FailureReason,
-    retry::RetryPatch,
     state::TaskState,
     task::{Content, FullTask, Task},
     task_type::TaskType,
@@ -27,18 +26,12 @@ pub fn type_name(name: &str) -> TypeName {
 /// A task of user `ann` and type `work`.
 pub fn new_task(name: &str) -> NewTask {
     NewTask {
-        task_type: type_name("work"),
-        user: "ann".into(),
         name: name.into(),
-        priority: None,
         labels: [("team".to_owned(), "vision".to_owned())].into(),
         payload: content("payload"),
         context: content("context"),
-        retry: RetryPatch::default(),
-        max_running_ms: None,
-        not_before_ms: None,
-        request_id: None,
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+        ..NewTask::new(type_name("work"), "ann")
     }
 }
 

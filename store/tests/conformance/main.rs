@@ -3,7 +3,9 @@
 
 mod archive;
 mod change;
+mod children;
 mod claim;
+mod condition;
 mod fault;
 mod fixture;
 mod handover;
@@ -150,6 +152,17 @@ conformance! {
     workflow_faults::what_was_given_up_is_stopped_by_whoever_looks,
     workflow_faults::what_is_too_much_for_one_transaction_is_started_by_others,
     workflow_faults::workflows_go_with_all_that_belongs_to_them,
+    condition::a_task_waits_for_others,
+    condition::who_waits_in_vain_fails,
+    condition::a_request_with_conditions_makes_one_task,
+    condition::signals_are_kept_if_they_come_early,
+    condition::many_who_wait_are_all_taken_up,
+    condition::nobody_waits_for_what_has_come,
+    condition::a_result_must_hold,
+    children::a_task_goes_on_when_its_children_are_done,
+    children::children_end_with_their_parent,
+    children::no_parent_waits_for_children_that_are_done,
+    children::callbacks_are_made_when_the_task_ends,
 }
 
 async fn open(url: &str) -> Store {

@@ -411,20 +411,7 @@ impl World {
 }
 
 async fn create(store: &Store) -> Option<Task> {
-    let new = NewTask {
-        task_type: name(),
-        user: "ann".into(),
-        name: String::new(),
-        priority: None,
-        labels: Labels::new(),
-        payload: Content::default(),
-        context: Content::default(),
-        retry: RetryPatch::default(),
-        max_running_ms: None,
-        not_before_ms: None,
-        request_id: None,
-        trace_id: String::new(),
-    };
+    let new = NewTask::new(name(), "ann");
     let task_type = Arc::new(TaskType::with_defaults(name(), 0));
     store.insert(vec![Create { new, task_type }]).await.remove(0).ok().map(|made| made.task)
 }

@@ -1,5 +1,6 @@
 //! BatchCreateTasks: as CreateTask, all or nothing. One bad item fails the call before anything is
-//! written; the good ones are written in one transaction.
+//! written; the good ones are written in one transaction, and those that do not stand alone behind
+//! it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,7 +12,10 @@ use asyncflow_core::{
 use asyncflow_proto::v1;
 use asyncflow_store::Create;
 
-use super::create_task::{confirmed, preview, response};
+use super::{
+    create_dependent::{check_callbacks, create_all},
+    create_task::{preview, response},
+};
 use crate::{broker::Broker, convert, error::RpcError, principal::permit_user};
 
 pub async fn batch_create_tasks(
@@ -44,7 +48,9 @@ pub async fn batch_create_tasks(
             types.insert(new.task_type.clone(), Arc::new(found));
         }
         let at = requests.item(index);
-        new.check_against(&types[&new.task_type], at.field("task"), &mut violations);
+        let at = at.field("task");
+        new.check_against(&types[&new.task_type], at, &mut violations);
+        check_callbacks(broker, new, only_checks > 0, at, &mut violations).await?;
     }
     violations.none()?;
 
@@ -58,11 +64,10 @@ pub async fn batch_create_tasks(
     let creates = news
         .iter()
         .map(|new| Create { new: new.clone(), task_type: Arc::clone(&types[&new.task_type]) });
-    let answers = broker.ingest.create(creates.collect()).await?;
+    let answers = create_all(broker, creates.collect()).await?;
     let mut responses = Vec::with_capacity(news.len());
     for (new, answer) in news.into_iter().zip(answers) {
-        let inserted = confirmed(broker, &new, answer).await?;
-        responses.push(response(new, inserted));
+        responses.push(response(new, answer?));
     }
     Ok(v1::BatchCreateTasksResponse { responses })
 }

@@ -14,7 +14,10 @@ use asyncflow_core::{
 use asyncflow_proto::v1;
 use asyncflow_store::{Create, InsertError, InsertRefusal, Inserted, Parts};
 
-use super::get;
+use super::{
+    create_dependent::{check_callbacks, create_all},
+    get,
+};
 use crate::{
     batch::BatchError, broker::Broker, convert, error::RpcError, ingest::InsertResult,
     principal::permit_user,
@@ -33,9 +36,8 @@ pub async fn create_task(
     if validate_only {
         return Ok(preview(new, &create.task_type, now_ms));
     }
-    let answer = broker.ingest.create(vec![create]).await?.pop().ok_or(BatchError::Closed)?;
-    let inserted = confirmed(broker, &new, answer).await?;
-    Ok(response(new, inserted))
+    let created = create_all(broker, vec![create]).await?.pop().ok_or(BatchError::Closed)??;
+    Ok(response(new, created))
 }
 
 /// A request that may be inserted: its fields, the caller, the type and its limits.
@@ -56,7 +58,9 @@ pub async fn checked(
     permit_user(caller, &new.user)?;
     let task_type = broker.task_type_for_create(&new.task_type, validate_only).await?;
     let mut violations = Violations::new();
-    new.check_against(&task_type, at.field("task"), &mut violations);
+    let at = at.field("task");
+    new.check_against(&task_type, at, &mut violations);
+    check_callbacks(broker, &new, validate_only, at, &mut violations).await?;
     violations.none()?;
     Ok(Create { new, task_type: Arc::new(task_type) })
 }

@@ -1,10 +1,19 @@
 //! GetTask: one table, hot or cold.
 
+use asyncflow_core::{state::TaskState, task::Task};
 use asyncflow_proto::v1;
 use asyncflow_store::Parts;
 
 use super::{get, task_id};
 use crate::{broker::Broker, convert, error::RpcError};
+
+/// Things that a task waits for which are told.
+const WAITS_MAX: u32 = 200;
+
+fn is_blocked(task: &Task) -> bool {
+    let paused_from = task.paused_from.map(|(state, _)| state);
+    [Some(task.state), paused_from].contains(&Some(TaskState::Blocked))
+}
 
 pub async fn get_task(
     broker: &Broker,
@@ -14,6 +23,17 @@ pub async fn get_task(
     let full = v1::TaskView::Full;
     let is_full = convert::task::view(request.view, full) == full;
     let parts = if is_full { Parts::ALL } else { Parts::LABELS };
-    let task = convert::task::in_view(get(broker, &id, parts).await?, request.view, full);
+    let found = get(broker, &id, parts).await?;
+    if !is_full {
+        let task = convert::task::in_view(found, request.view, full);
+        return Ok(v1::GetTaskResponse { task: Some(task) });
+    }
+    let signals = broker.store.signals_of(&found.task).await?;
+    let waits_for = match is_blocked(&found.task) {
+        true => broker.store.waits_of(&id, WAITS_MAX).await?,
+        false => Vec::new(),
+    };
+    let signals = convert::task::signals(signals);
+    let task = v1::Task { signals, waits_for, ..convert::task::full(found) };
     Ok(v1::GetTaskResponse { task: Some(task) })
 }

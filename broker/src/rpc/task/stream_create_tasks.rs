@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 
 use asyncflow_core::{
     access::Principal,
-    create::NewTask,
     limits::BATCH_TASKS_MAX,
     validate::{at::At, number},
     violation::Violations,
@@ -15,10 +14,9 @@ use asyncflow_store::{Create, Inserted};
 use futures::{Stream, StreamExt};
 use tonic::Status;
 
-use super::create_task::{checked, confirmed};
+use super::{create_dependent::create_all, create_task::checked};
 use crate::{
-    batch::BatchError, broker::Broker, error::RpcError, ingest::InsertResult, rpc::BoxStream,
-    status::task_error,
+    batch::BatchError, broker::Broker, error::RpcError, rpc::BoxStream, status::task_error,
 };
 
 /// Messages of a stream that are in hand at a time.
@@ -66,17 +64,10 @@ impl By {
         for request in message.requests {
             results.push(self.check(request, now_ms).await.map(|create| creates.push(create)));
         }
-        let news: Vec<NewTask> = creates.iter().map(|create| create.new.clone()).collect();
-        let mut inserted = news.iter().zip(self.insert(creates).await?);
-        let mut answers = Vec::with_capacity(count);
-        for result in results {
-            let result = match result.map(|()| inserted.next()) {
-                Ok(Some((new, answer))) => confirmed(&self.broker, new, answer).await,
-                Ok(None) => Err(BatchError::Broken.into()),
-                Err(error) => Err(error),
-            };
-            answers.push(answer(result));
-        }
+        let mut inserted = self.insert(creates).await?.into_iter();
+        let mut next = |()| inserted.next().unwrap_or_else(|| Err(BatchError::Broken.into()));
+        let answers = results.into_iter().map(|result| answer(result.and_then(|ok| next(ok))));
+        let answers = answers.collect();
         Ok(v1::StreamCreateTasksResponse { results: answers })
     }
 
@@ -87,9 +78,12 @@ impl By {
         checked(&self.broker, &self.caller, &self.trace_id, request, now_ms).await
     }
 
-    async fn insert(&self, creates: Vec<Create>) -> Result<Vec<InsertResult>, RpcError> {
+    async fn insert(
+        &self,
+        creates: Vec<Create>,
+    ) -> Result<Vec<Result<Inserted, RpcError>>, RpcError> {
         loop {
-            match self.broker.ingest.create(creates.clone()).await {
+            match create_all(&self.broker, creates.clone()).await {
                 Err(BatchError::Full) => tokio::time::sleep(PAUSE).await,
                 answers => return Ok(answers?),
             }

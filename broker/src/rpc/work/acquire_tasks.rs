@@ -32,7 +32,7 @@ pub async fn acquire_tasks(
     // A repeated call gets what the first one got, also when that was on another broker.
     let acquired = broker.store.acquired(session.id, &request.acquire_id);
     if let Some(tasks) = broker.lookups.take_turn(acquired).await? {
-        return Ok(response(tasks));
+        return response(broker, tasks).await;
     }
     let wish = Wish {
         worker_id: session.worker_id.clone(),
@@ -43,11 +43,20 @@ pub async fn acquire_tasks(
         types,
     };
     let tasks = broker.dispatch.acquire(wish, clock::in_ms(wait_ms)).await?;
-    Ok(response(tasks))
+    response(broker, tasks).await
 }
 
-fn response(tasks: Vec<FullTask>) -> v1::AcquireTasksResponse {
-    v1::AcquireTasksResponse { tasks: tasks.into_iter().map(convert::work::leased).collect() }
+/// With the signals that have come for them. Without an answer the worker repeats its call.
+async fn response(
+    broker: &Broker,
+    tasks: Vec<FullTask>,
+) -> Result<v1::AcquireTasksResponse, RpcError> {
+    let mut leased = Vec::with_capacity(tasks.len());
+    for full in tasks {
+        let signals = broker.store.signals_of(&full.task).await?;
+        leased.push(convert::work::leased(full, convert::task::signals(signals)));
+    }
+    Ok(v1::AcquireTasksResponse { tasks: leased })
 }
 
 fn wait_ms(request: &v1::AcquireTasksRequest) -> Result<i64, RpcError> {

@@ -1,9 +1,10 @@
 //! ReleaseTask: gives a task back without a failure.
 
 use asyncflow_core::{
-    event::Settle,
+    event::{Settle, Until},
+    limits::MESSAGE_BYTES_MAX,
     reason::FailureReason,
-    validate::{at::At, work},
+    validate::{at::At, new_task::signal_names, text, work},
     violation::Violations,
 };
 use asyncflow_proto::v1;
@@ -36,8 +37,29 @@ pub fn ending(
     let delay_at = at.field("delay");
     let delay_ms = time::duration_ms(call.delay.as_ref(), delay_at, violations);
     work::delay(delay_ms, delay_at, violations);
+    if let Some(wait_for) = call.wait_for {
+        let at = at.field("wait_for");
+        if call.failure.is_some() || call.delay.is_some() {
+            violations.add(at, "must not be given together with failure or delay");
+        }
+        let settle = wait(wait_for, at, violations);
+        return Some(Ending { lease: lease?, settle, exit_code: call.exit_code });
+    }
     let at = at.field("failure");
     let (reason, message) = failure(call.failure, FailureReason::Drained, at, violations);
     let settle = Settle::Release { reason, message, delay_ms: delay_ms.unwrap_or(0) };
     Some(Ending { lease: lease?, settle, exit_code: call.exit_code })
+}
+
+fn wait(wait_for: v1::WaitFor, at: At<'_>, violations: &mut Violations) -> Settle {
+    let v1::WaitFor { children, signals } = wait_for;
+    if !children && signals.is_empty() {
+        violations.add(at, "must name something to wait for");
+    }
+    signal_names(&signals, at.field("signals"), violations);
+    let mut things: Vec<&str> = if children { vec!["its children"] } else { Vec::new() };
+    things.extend(signals.iter().map(String::as_str));
+    let message = text::cut(&format!("it waits for {}", things.join(", ")), MESSAGE_BYTES_MAX);
+    // Whether it is there already is found out where it is recorded.
+    Settle::Wait { until: Until { children, signals }, message, is_pending: true }
 }

@@ -1,0 +1,34 @@
+//! What ties a task to others.
+
+use super::{Refusal, Step};
+use crate::{
+    event::{Fence, Tie},
+    state::TaskState,
+};
+
+impl Step {
+    pub(super) fn make_children(&mut self, fence: Fence) -> Result<(), Refusal> {
+        self.fenced(fence)?;
+        self.expect(&[TaskState::Running], "given tasks of its own")?;
+        self.out.task.ties.children = true;
+        Ok(())
+    }
+
+    /// Of a task that has ended nobody learns anything more.
+    pub(super) fn bind(&mut self, tie: Tie) -> Result<(), Refusal> {
+        let state = self.out.task.state;
+        let verb = match tie {
+            Tie::Awaited => "waited for",
+            Tie::Signalled => "signalled",
+        };
+        if state.is_terminal() {
+            return Err(Refusal::IllegalState { state, verb });
+        }
+        let ties = &mut self.out.task.ties;
+        match tie {
+            Tie::Awaited => ties.awaited = true,
+            Tie::Signalled => ties.signalled = true,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! What follows for others from what became of tasks.
+
+use asyncflow_core::{
+    id::{TaskId, WorkflowId},
+    state::TaskState,
+    task::Task,
+};
+use sea_orm::DatabaseTransaction;
+
+use super::{
+    release::{Due, release},
+    rows::{WaitRow, forget, insert},
+};
+use crate::{
+    Store,
+    error::StoreError,
+    ledger::Ledger,
+    workflow::{self, Followed, Happened, Left, is_given_up},
+};
+
+/// Gathered while tasks are changed, done before the COMMIT.
+#[derive(Default)]
+pub(crate) struct Consequences {
+    ended: Vec<(WorkflowId, Happened)>,
+    due: Vec<Due>,
+    left: Vec<Left>,
+    /// Those that waited and have ended without what they waited for.
+    wait_no_more: Vec<TaskId>,
+    /// What tasks wait for from now on.
+    waits: Vec<WaitRow>,
+}
+
+impl Consequences {
+    /// Tasks before and after their changes.
+    pub fn note<'a>(&mut self, changes: impl Iterator<Item = (&'a Task, &'a Task)> + Clone) {
+        self.ended.extend(workflow::ended(changes.clone()));
+        for (before, after) in changes {
+            let has_ended = after.state.is_terminal() && !before.state.is_terminal();
+            if has_ended && after.ties.awaited {
+                self.due.push(Due::Ended(after.id.clone(), after.state));
+            }
+            if has_ended && is_blocked(before) {
+                self.wait_no_more.push(after.id.clone());
+            }
+            let gives_up = is_given_up(after.state) && !is_given_up(before.state);
+            if gives_up && after.ties.children {
+                self.left.push(Left::Orphans { task: after.id.clone() });
+            }
+        }
+    }
+
+    /// A task is BLOCKED until all of this is there.
+    pub fn wait(&mut self, waits: Vec<WaitRow>) {
+        self.waits.extend(waits);
+    }
+
+    /// Does it; nothing costs nothing.
+    pub async fn follow(
+        self,
+        store: &Store,
+        tx: &DatabaseTransaction,
+        now_ms: i64,
+        ledger: &mut Ledger,
+    ) -> Result<Followed, StoreError> {
+        if !self.waits.is_empty() {
+            insert(store, tx, self.waits).await?;
+        }
+        if !self.wait_no_more.is_empty() {
+            forget(store, tx, &self.wait_no_more.iter().collect::<Vec<_>>()).await?;
+        }
+        let mut followed = Followed::default();
+        if !self.due.is_empty() || !self.ended.is_empty() {
+            let mut released = release(store, tx, self.due, now_ms, ledger).await?;
+            released.ended.extend(self.ended);
+            followed = released.follow(store, tx, now_ms, ledger).await?;
+        }
+        followed.left.extend(self.left);
+        Ok(followed)
+    }
+}
+
+/// Whether it waits for something, also while it is paused.
+fn is_blocked(task: &Task) -> bool {
+    let paused_from = task.paused_from.map(|(state, _)| state);
+    [Some(task.state), paused_from].contains(&Some(TaskState::Blocked))
+}

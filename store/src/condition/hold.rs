@@ -1,0 +1,97 @@
+//! A new task that is not to run before its conditions hold.
+
+use std::collections::BTreeMap;
+
+use asyncflow_core::{
+    create::{NewTask, Predecessor},
+    event::{Event, Tie},
+    id::{ShardId, WorkflowId},
+    state::TaskState,
+    task::FullTask,
+};
+use sea_orm::DatabaseTransaction;
+
+use super::rows::WaitRow;
+use crate::{Store, error::StoreError, ledger::Ledger, shard::is_there, task::Batch};
+
+/// What a new task waits for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Conditions {
+    after: Vec<Predecessor>,
+    signals: Vec<String>,
+}
+
+impl Conditions {
+    /// Those of a request.
+    pub fn of(new: &NewTask) -> Self {
+        Self { after: new.after.clone(), signals: new.signals.clone() }
+    }
+}
+
+/// Blocks a new task, which is not stored yet, as far as its conditions do not hold; answers what
+/// it waits for then, or why it can never run. `root` is the workflow whose signals it waits for,
+/// locked.
+pub(crate) async fn hold(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    full: &mut FullTask,
+    conditions: &Conditions,
+    root: Option<WorkflowId>,
+    (now_ms, ledger): (i64, &mut Ledger),
+) -> Result<Result<Vec<WaitRow>, String>, StoreError> {
+    let waiter = full.task.id.clone();
+    let mut rows = Vec::new();
+    let mut by_shard: BTreeMap<&ShardId, Vec<&Predecessor>> = BTreeMap::new();
+    for predecessor in &conditions.after {
+        by_shard.entry(&predecessor.id.shard).or_default().push(predecessor);
+    }
+    for (shard, predecessors) in by_shard {
+        let unknown = |id| Ok(Err(format!("there is no task {id} to wait for")));
+        if !is_there(store, tx, shard).await? {
+            return unknown(&predecessors[0].id);
+        }
+        let keys = predecessors.iter().map(|predecessor| predecessor.id.key).collect();
+        let (mut batch, _) = Batch::read(store, tx, shard, keys, true).await?;
+        for Predecessor { id, any_end } in predecessors {
+            let Some(task) = batch.task(id.key) else { return unknown(id) };
+            match task.state {
+                TaskState::Succeeded => continue,
+                TaskState::Failed | TaskState::Cancelled if *any_end => continue,
+                state if state.is_terminal() => {
+                    return Ok(Err(format!("task {id}, which it waits for, is {state}")));
+                }
+                _ => {}
+            }
+            if !task.ties.awaited {
+                let bound = batch.apply(id.key, &Event::Bind(Tie::Awaited), now_ms, ledger);
+                bound.map_err(|refusal| StoreError::Corrupt(format!("{id}: {refusal}")))?;
+            }
+            rows.push(WaitRow {
+                awaited: id.to_string(),
+                name: String::new(),
+                waiter: waiter.clone(),
+                any_end: *any_end,
+            });
+        }
+        batch.write(store, tx).await?;
+    }
+    let target = root.map_or_else(|| waiter.to_string(), |root| root.to_string());
+    let come = match root {
+        Some(_) => super::signal::names(store, tx, &[&target]).await?,
+        None => Vec::new(),
+    };
+    rows.extend(conditions.signals.iter().filter(|name| !come.contains(name)).map(|name| {
+        WaitRow {
+            awaited: target.clone(),
+            name: name.clone(),
+            waiter: waiter.clone(),
+            any_end: true,
+        }
+    }));
+    full.task.ties.signalled |= !conditions.signals.is_empty();
+    if !rows.is_empty() {
+        full.task.state = TaskState::Blocked;
+        full.task.order_time_ms = now_ms;
+    }
+    Ok(Ok(rows))
+}

@@ -1,0 +1,63 @@
+//! The rows of what is waited for.
+
+use asyncflow_core::id::TaskId;
+use sea_orm::DatabaseTransaction;
+
+use crate::{
+    Store,
+    error::StoreError,
+    sql::{InsertInto, insert_rows},
+};
+
+/// Keys per statement.
+const KEYS_MAX: usize = 256;
+/// The name of the wait for a task's own children; no signal has it.
+pub(super) const CHILDREN: &str = "*";
+
+/// One thing that a task waits for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WaitRow {
+    /// The task whose end is waited for, or what a signal is sent to: a task or a workflow.
+    pub awaited: String,
+    /// Of the signal, [`CHILDREN`], or empty for the end of a task.
+    pub name: String,
+    pub waiter: TaskId,
+    /// Whether the task may end in any way.
+    pub any_end: bool,
+}
+
+/// Notes what is waited for.
+pub(crate) async fn insert(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    mut rows: Vec<WaitRow>,
+) -> Result<(), StoreError> {
+    rows.sort_unstable();
+    let columns = ["awaited", "name", "waiter", "any_end", "outcome"];
+    let rows = rows.into_iter().map(|row| {
+        let WaitRow { awaited, name, waiter, any_end } = row;
+        vec![
+            awaited.into(),
+            name.into(),
+            waiter.to_string().into(),
+            i16::from(any_end).into(),
+            0_i16.into(),
+        ]
+    });
+    let into = InsertInto { table: "task_waits", columns: &columns, or: "" };
+    insert_rows(store, tx, into, rows.collect::<Vec<_>>()).await
+}
+
+/// Forgets what tasks waited for that wait no more.
+pub(crate) async fn forget(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    waiters: &[&TaskId],
+) -> Result<(), StoreError> {
+    let ids: Vec<String> = waiters.iter().map(ToString::to_string).collect();
+    for chunk in ids.chunks(KEYS_MAX) {
+        let mut sql = store.sql("DELETE FROM task_waits WHERE ");
+        sql.is_in("waiter", chunk).run(tx).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! Tasks that a running task makes: a workflow that belongs to it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use asyncflow_core::{
+    digest,
+    event::{Event, Fence},
+    id::{TaskId, WorkflowId},
+    task::Task,
+    workflow::{definition::NewWorkflow, progress::Progress},
+};
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+
+use super::{
+    birth::Birth,
+    create::CreatedWorkflow,
+    follow::{Followed, Happened, bear},
+    make::next_key,
+    row::{self, OF_TASK, Workflow},
+};
+use crate::{
+    ApplyError, Store,
+    backend::for_update,
+    condition::{Due, Released, release},
+    error::StoreError,
+    ledger::Ledger,
+    shard::{Place, is_there},
+    task::Batch,
+};
+
+/// Workflows that are cancelled in one transaction.
+const CANCELS_MAX: i64 = 100;
+
+/// Why a task was not given tasks of its own.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CreateChildrenError {
+    /// It is not the caller's any more, or cannot have any.
+    #[error(transparent)]
+    Parent(#[from] ApplyError),
+    /// The key was used for other content.
+    #[error("the key was already used for workflow {0}")]
+    KeyReused(WorkflowId),
+}
+
+enum Outcome {
+    Created(Box<Workflow>, Followed),
+    Known { workflow: Box<Workflow>, same: bool },
+    Refused(ApplyError),
+}
+
+struct Request<'a> {
+    parent: &'a TaskId,
+    fence: Fence,
+    key: &'a str,
+    new: &'a NewWorkflow,
+    now_ms: i64,
+    runs: AtomicU32,
+}
+
+impl Store {
+    /// Makes tasks for a task that runs, under its lease, in one transaction. The same key in the
+    /// same run of the task gives the same tasks, also in another attempt. The user, name and trace
+    /// are those of the task.
+    ///
+    /// Cancel safe, but the outcome is then unknown: repeat it with the same key.
+    ///
+    /// # Errors
+    /// [`CreateChildrenError`].
+    pub async fn create_children(
+        &self,
+        parent: &TaskId,
+        fence: Fence,
+        key: &str,
+        new: &NewWorkflow,
+    ) -> Result<CreatedWorkflow, CreateChildrenError> {
+        match self.place(&parent.shard).await.map_err(ApplyError::from)? {
+            Place::Unknown => return Err(ApplyError::NotFound.into()),
+            Place::Gone { archive } => return Err(ApplyError::Expired { archive }.into()),
+            Place::Here => {}
+        }
+        // A transaction cannot make tables.
+        for task_type in new.flow.task_types() {
+            self.open_shard(task_type).await.map_err(ApplyError::from)?;
+        }
+        let now_ms = self.now_ms().await.map_err(ApplyError::from)?;
+        let request = Request { parent, fence, key, new, now_ms, runs: AtomicU32::new(0) };
+        let outcome = self
+            .transact(&request, |store, tx, request| Box::pin(create_once(store, tx, request)))
+            .await
+            .map_err(|error| ApplyError::from(error.exhausted()))?;
+        match outcome {
+            Outcome::Refused(error) => Err(error.into()),
+            Outcome::Known { workflow, same: true } => {
+                Ok(CreatedWorkflow { workflow: *workflow, deduplicated: true, made: Vec::new() })
+            }
+            Outcome::Known { workflow, .. } => Err(CreateChildrenError::KeyReused(workflow.id)),
+            Outcome::Created(workflow, Followed { mut made, left }) => {
+                self.announce(&made);
+                made.extend(self.leave(left).await);
+                Ok(CreatedWorkflow { workflow: *workflow, deduplicated: false, made })
+            }
+        }
+    }
+
+    /// The workflows that a task has made, newest first, at most `limit`, from the one before
+    /// `before`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn list_children(
+        &self,
+        parent: &TaskId,
+        before: Option<WorkflowId>,
+        limit: u32,
+    ) -> Result<Vec<Workflow>, StoreError> {
+        row::of_task(self, parent, before, limit).await
+    }
+
+    /// The workflow that a task has made under a key in its present run.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn find_children(
+        &self,
+        parent: &Task,
+        key: &str,
+    ) -> Result<Option<Workflow>, StoreError> {
+        let request_id = request_id(&parent.id, parent.run, key);
+        let found = row::by_request(self, self.reader(), &parent.user, &request_id).await?;
+        Ok(found.map(|(workflow, _)| workflow))
+    }
+
+    /// Cancels what a task has made and what has not ended yet: nobody waits for it any more.
+    pub(super) async fn stop_children(&self, parent: &TaskId) -> Result<Followed, StoreError> {
+        let mut all = Followed::default();
+        loop {
+            let live = live_children(self, self.reader(), parent, "").await?;
+            let cancel = |id: &WorkflowId| (*id, Happened::Cancel);
+            // Those that are being cancelled stay live for a while.
+            let mut news = Vec::new();
+            for id in live {
+                let workflow = row::find(self, self.reader(), id).await?;
+                let begun = workflow.is_some_and(|workflow| workflow.progress.state.is_stopping());
+                news.extend((!begun).then_some(id));
+            }
+            if news.is_empty() {
+                return Ok(all);
+            }
+            let followed = self.happen(news.iter().map(cancel).collect()).await?;
+            all.made.extend(followed.made);
+            all.left.extend(followed.left);
+        }
+    }
+}
+
+/// A key of a task's own children as a request id; none that a client gives begins so.
+fn request_id(parent: &TaskId, run: i32, key: &str) -> String {
+    format!("\u{1}{parent}/{run}/{key}")
+}
+
+async fn create_once(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    request: &Request<'_>,
+) -> Result<Outcome, StoreError> {
+    let Request { parent, fence, key, new, now_ms, runs } = request;
+    if !is_there(store, tx, &parent.shard).await? {
+        return Ok(Outcome::Refused(ApplyError::NotFound));
+    }
+    let (mut batch, _) = Batch::read(store, tx, &parent.shard, vec![parent.key], true).await?;
+    let Some(task) = batch.task(parent.key).cloned() else {
+        return Ok(Outcome::Refused(ApplyError::NotFound));
+    };
+    let digest = digest::new_workflow(new);
+    let request_id = request_id(parent, task.run, key);
+    // Only a task that has made some can repeat a key.
+    if (task.ties.children || runs.fetch_add(1, Ordering::Relaxed) > 0)
+        && let Some((workflow, first)) = row::by_request(store, tx, &task.user, &request_id).await?
+    {
+        let workflow = Box::new(workflow);
+        return Ok(Outcome::Known { workflow, same: first == digest });
+    }
+    let mut ledger = Ledger::default();
+    let event = Event::MakeChildren { fence: *fence };
+    if let Err(refusal) = batch.apply(parent.key, &event, *now_ms, &mut ledger) {
+        return Ok(Outcome::Refused(ApplyError::Refused(refusal, Box::new(task))));
+    }
+    batch.write(store, tx).await?;
+    let workflow = Workflow {
+        id: WorkflowId(next_key(store, *now_ms)),
+        user: task.user,
+        name: task.name,
+        trace_id: task.trace_id,
+        progress: Progress::default(),
+        revision: 0,
+        nodes: new.flow.nodes.len() as u32,
+        parent: None,
+        parent_task: Some((*parent).clone()),
+        create_time_ms: *now_ms,
+        update_time_ms: *now_ms,
+        finish_time_ms: None,
+        message: None,
+        labels: new.labels.clone(),
+    };
+    let id = workflow.id;
+    let (flow, input) = (new.flow.clone(), new.input.clone());
+    let birth = Birth { workflow, flow, input, request_id: Some(request_id), digest };
+    let followed = bear(store, tx, birth, *now_ms, &mut ledger).await?;
+    ledger.write(store, tx, *now_ms).await?;
+    let workflow = row::lock(store, tx, id).await?;
+    let workflow = workflow.ok_or_else(|| StoreError::Corrupt(format!("{id} is gone")))?;
+    Ok(Outcome::Created(Box::new(workflow), followed))
+}
+
+/// What a task has made and what is not over, youngest first.
+async fn live_children(
+    store: &Store,
+    db: &impl ConnectionTrait,
+    parent: &TaskId,
+    lock: &str,
+) -> Result<Vec<WorkflowId>, StoreError> {
+    let mut sql = store.sql("SELECT id FROM workflows WHERE parent_task = ");
+    sql.bind(parent.to_string()).push(" AND finish_time_ms = 0 ORDER BY id DESC LIMIT ");
+    let rows = sql.bind(CANCELS_MAX).push(lock).all(db).await?;
+    rows.iter().map(|row| Ok(WorkflowId(row.try_get_by_index(0)?))).collect()
+}
+
+/// Whether something that a task has made is not over; that stays so until the end of the
+/// transaction.
+pub(crate) async fn lock_live_children(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    parent: &TaskId,
+) -> Result<bool, StoreError> {
+    let lock = for_update(store.backend());
+    Ok(!live_children(store, tx, parent, lock).await?.is_empty())
+}
+
+/// A workflow that a task has made is over: the task goes on if it waits for that and all others
+/// are over too. Its row is locked before they are looked at, so that the last of two that end at
+/// once sees the other.
+pub(super) async fn children_ended(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    parent: TaskId,
+    now_ms: i64,
+    ledger: &mut Ledger,
+) -> Result<Released, StoreError> {
+    if !is_there(store, tx, &parent.shard).await? {
+        return Ok(Released::default());
+    }
+    Batch::read(store, tx, &parent.shard, vec![parent.key], true).await?;
+    if !live_children(store, tx, &parent, "").await?.is_empty() {
+        return Ok(Released::default());
+    }
+    release(store, tx, vec![Due::Children(parent)], now_ms, ledger).await
+}
+
+impl Store {
+    /// Cancels what tasks have made that have failed or were cancelled since, where nobody else did
+    /// so: at most `limit` of the workflows behind `after` are looked at. Answers where to go on,
+    /// if there may be more.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn tend_children(
+        &self,
+        after: Option<WorkflowId>,
+        limit: u32,
+    ) -> Result<Option<WorkflowId>, StoreError> {
+        let mut sql = self.sql("SELECT id, parent_task FROM workflows WHERE finish_time_ms = 0");
+        sql.push(" AND parent_key = ").bind(OF_TASK);
+        sql.push(" AND id > ").bind(after.map_or(0, |after| after.0));
+        sql.push(" ORDER BY id LIMIT ").bind(i64::from(limit));
+        let rows = sql.all(self.reader()).await?;
+        let mut parents = Vec::new();
+        for row in &rows {
+            parents.extend(row.try_get_by_index::<String>(1)?.parse::<TaskId>());
+        }
+        parents.dedup();
+        let found = self.get_many(&parents, crate::Parts::NONE).await?;
+        for (parent, found) in parents.iter().zip(found) {
+            let is_orphan = found.is_none_or(|full| is_given_up(full.task.state));
+            if is_orphan {
+                let followed = self.stop_children(parent).await?;
+                self.carry_out(followed.left).await;
+            }
+        }
+        let last = rows.last().filter(|_| rows.len() == limit as usize);
+        last.map(|row| Ok(WorkflowId(row.try_get_by_index(0)?))).transpose()
+    }
+}
+
+/// Whether a task in this state has no use for what it has made.
+pub(crate) const fn is_given_up(state: asyncflow_core::state::TaskState) -> bool {
+    use asyncflow_core::state::TaskState::{Cancelled, Cancelling, Failed};
+    matches!(state, Failed | Cancelled | Cancelling)
+}

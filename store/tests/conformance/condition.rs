@@ -1,0 +1,229 @@
+//! Tasks that wait: for others, for signals, for what they have made themselves.
+
+use asyncflow_core::{
+    create::{NewTask, Predecessor},
+    event::{Event, Settle, Until},
+    id::TaskId,
+    reason::FailureReason,
+    retry::RetryPatch,
+    state::TaskState,
+    task::{FullTask, Task},
+    transition::Refusal,
+};
+use asyncflow_store::{
+    ApplyError, CreateWaitingError, InsertError, InsertRefusal, SignalError, Store,
+};
+
+use super::{
+    fault::{another, switch_off},
+    fixture::{
+        apply, claim, complete, content, create, fence, get, insert_all, insert_one, new_task,
+        running, start,
+    },
+};
+
+fn after(name: &str, tasks: &[(&TaskId, bool)]) -> NewTask {
+    let after = |&(id, any_end): &(&TaskId, bool)| Predecessor { id: id.clone(), any_end };
+    NewTask { after: tasks.iter().map(after).collect(), ..new_task(name) }
+}
+
+async fn make(store: &Store, new: NewTask) -> Task {
+    store.create_waiting(&create(new)).await.unwrap().task
+}
+
+async fn state(store: &Store, id: &TaskId) -> TaskState {
+    get(store, id).await.task.state
+}
+
+/// Claims and starts whatever can run.
+async fn run(store: &Store, want: u32) -> Vec<FullTask> {
+    let leased = claim(store, 7, want).await.leased;
+    let tasks: Vec<FullTask> = leased.into_iter().map(|leased| leased.task).collect();
+    let starts = tasks.iter().map(|full| (full.task.id.clone(), start(&full.task)));
+    store.apply(starts.collect()).await;
+    tasks
+}
+
+pub fn wait(task: &Task, children: bool, signals: &[&str]) -> Event {
+    let signals = signals.iter().map(|name| (*name).to_owned()).collect();
+    let until = Until { children, signals };
+    let settle = Settle::Wait { until, message: String::new(), is_pending: false };
+    Event::Settle { fence: fence(task), settle, digest: 5, exit_code: None }
+}
+
+pub async fn a_task_waits_for_others(store: Store) {
+    let [good, bad] = [insert_one(&store).await, insert_one(&store).await];
+    let both = [(&good.id, false), (&bad.id, true)];
+    let waiting = make(&store, after("both", &both)).await;
+    assert_eq!(waiting.state, TaskState::Blocked);
+    let leased = run(&store, 9).await;
+    assert_eq!(leased.len(), 2, "the one that waits is not handed out");
+    let of = |id: &TaskId| &leased.iter().find(|full| full.task.id == *id).unwrap().task;
+
+    let applied = apply(&store, &good.id, complete(of(&good.id), 1)).await.unwrap();
+    assert!(applied.made.is_empty());
+    assert_eq!(state(&store, &waiting.id).await, TaskState::Blocked, "it waits for another");
+    let cancelled = Event::Cancel { message: "no".into() };
+    apply(&store, &bad.id, cancelled).await.unwrap();
+    let failed = Event::Settle {
+        fence: fence(of(&bad.id)),
+        settle: Settle::Fail {
+            reason: FailureReason::Cancelled,
+            message: String::new(),
+            hint: asyncflow_core::event::RetryHint::Never,
+        },
+        digest: 1,
+        exit_code: None,
+    };
+    let applied = apply(&store, &bad.id, failed).await.unwrap();
+    let ready: Vec<_> = applied.made.iter().map(|task| (&task.id, task.state)).collect();
+    assert_eq!(ready, [(&waiting.id, TaskState::Pending)], "in the same transaction");
+
+    assert_eq!(make(&store, after("done", &[(&good.id, false)])).await.state, TaskState::Pending);
+    let in_vain = store.create_waiting(&create(after("vain", &[(&bad.id, false)]))).await;
+    assert!(matches!(in_vain, Err(CreateWaitingError::InVain(_))), "{in_vain:?}");
+    let unknown = TaskId { key: 1, ..good.id.clone() };
+    let in_vain = store.create_waiting(&create(after("none", &[(&unknown, true)]))).await;
+    assert!(matches!(in_vain, Err(CreateWaitingError::InVain(_))), "{in_vain:?}");
+}
+
+pub async fn who_waits_in_vain_fails(store: Store) {
+    let first = insert_one(&store).await;
+    let second = make(&store, after("second", &[(&first.id, false)])).await;
+    let third = make(&store, after("third", &[(&second.id, false)])).await;
+    let other = make(&store, after("other", &[(&second.id, true)])).await;
+    let refused = store.delete(&first.id).await;
+    assert!(matches!(refused, Err(ApplyError::Refused(..))), "{refused:?}");
+    let paused = apply(&store, &second.id, Event::Pause).await.unwrap().task;
+    assert_eq!(paused.state, TaskState::Paused);
+    apply(&store, &first.id, Event::Cancel { message: "no".into() }).await.unwrap();
+    for (id, by) in [(&second.id, &first.id), (&third.id, &second.id)] {
+        let task = get(&store, id).await.task;
+        let failure = task.failure.unwrap();
+        assert_eq!((task.state, failure.reason), {
+            (TaskState::Failed, FailureReason::DependencyFailed)
+        });
+        assert!(failure.message.contains(&by.to_string()), "{}", failure.message);
+    }
+    assert_eq!(state(&store, &other.id).await, TaskState::Pending, "any end will do");
+    // A retry does not wait again.
+    let retried = apply(&store, &third.id, Event::Retry { from_start: false }).await.unwrap();
+    assert_eq!(retried.task.state, TaskState::Pending);
+}
+
+pub async fn a_request_with_conditions_makes_one_task(store: Store) {
+    let first = insert_one(&store).await;
+    let new =
+        || NewTask { request_id: Some("once".into()), ..after("second", &[(&first.id, false)]) };
+    let made = store.create_waiting(&create(new())).await.unwrap();
+    let again = store.create_waiting(&create(new())).await.unwrap();
+    assert_eq!((again.task.id, again.deduplicated), (made.task.id, true));
+    let other = NewTask { signals: vec!["go".into()], ..new() };
+    let reused = store.create_waiting(&create(other)).await;
+    let is_reused = |error: &InsertError| {
+        matches!(error, InsertError::Refused(InsertRefusal::RequestIdReused { .. }))
+    };
+    assert!(matches!(&reused, Err(CreateWaitingError::Insert(e)) if is_reused(e)), "{reused:?}");
+}
+
+pub async fn signals_are_kept_if_they_come_early(store: Store) {
+    let signals = vec!["go".to_owned(), "now".to_owned()];
+    let waiting = make(&store, NewTask { signals, ..new_task("two") }).await;
+    assert_eq!(waiting.state, TaskState::Blocked);
+    let id = &waiting.id;
+    let send = async |name: &str, text: &str| {
+        store.signal_task(id, (name, &content(text)), "ann").await.map(|(task, _)| task.state)
+    };
+    assert_eq!(send("go", "1").await.unwrap(), TaskState::Blocked);
+    assert_eq!(send("go", "2").await.unwrap(), TaskState::Blocked, "the first is kept");
+    assert_eq!(send("later", "3").await.unwrap(), TaskState::Blocked);
+    assert_eq!(send("now", "4").await.unwrap(), TaskState::Pending);
+    let come = store.signals_of(&get(&store, id).await.task).await.unwrap();
+    let come: Vec<_> =
+        come.iter().map(|(name, content)| (name.as_str(), &content.data[..])).collect();
+    assert_eq!(come, [("go", &b"1"[..]), ("later", b"3"), ("now", b"4")]);
+
+    // What came early is there when it is waited for; what did not, is waited for.
+    let full = run(&store, 1).await.remove(0);
+    let ready = apply(&store, id, wait(&full.task, false, &["later"])).await.unwrap().task;
+    assert_eq!(ready.state, TaskState::Pending);
+    let full = run(&store, 1).await.remove(0);
+    let blocked = apply(&store, id, wait(&full.task, true, &["later", "last"])).await.unwrap().task;
+    assert_eq!(blocked.state, TaskState::Blocked);
+    assert!(run(&store, 1).await.is_empty(), "its slot is free, and nobody takes it up");
+    let replay = apply(&store, id, wait(&full.task, true, &["later", "last"])).await;
+    assert!(matches!(replay, Err(ApplyError::Refused(Refusal::AlreadyDone, _))), "{replay:?}");
+    assert_eq!(send("last", "5").await.unwrap(), TaskState::Pending);
+    let full = run(&store, 1).await.remove(0);
+    apply(&store, id, complete(&full.task, 9)).await.unwrap();
+    let late = send("too-late", "6").await;
+    assert!(matches!(late, Err(SignalError::TaskEnded(TaskState::Succeeded))), "{late:?}");
+    let deleted = store.delete(id).await.unwrap();
+    assert_eq!(store.signals_of(&deleted).await.unwrap(), []);
+}
+
+/// More wait than one transaction takes up; whoever should have taken up the rest is gone.
+pub async fn many_who_wait_are_all_taken_up(store: Store) {
+    let dir = tempfile::tempdir().unwrap();
+    switch_off(dir.path(), "workflow.carries_out");
+    let dying = another(&store, dir.path()).await;
+    let first = insert_one(&store).await;
+    let mut waiting = Vec::new();
+    for n in 0..520 {
+        waiting.push(make(&store, after(&format!("{n}"), &[(&first.id, false)])).await.id);
+    }
+    let full = run(&store, 1).await.remove(0);
+    let applied = apply(&dying, &first.id, complete(&full.task, 1)).await.unwrap();
+    assert_eq!(applied.made.len(), 500);
+    assert_eq!(store.tend_waits().await.unwrap(), 20);
+    assert_eq!(store.tend_waits().await.unwrap(), 0);
+    assert_eq!(run(&store, 1_000).await.len(), 520);
+    dying.close().await;
+}
+
+/// Whoever waits and whoever ends what is waited for do not miss each other.
+pub async fn nobody_waits_for_what_has_come(store: Store) {
+    let other = another(&store, std::path::Path::new("")).await;
+    for round in 0..12 {
+        let full = running(&store, 7).await;
+        let id = full.task.id.clone();
+        let next = create(after("next", &[(&id, false)]));
+        let (ended, made) =
+            tokio::join!(apply(&other, &id, complete(&full.task, 1)), store.create_waiting(&next),);
+        ended.unwrap();
+        let next = made.unwrap().task.id;
+        assert_eq!(state(&store, &next).await, TaskState::Pending, "round {round}");
+        let full = run(&store, 1).await.remove(0);
+        let nothing = content("");
+        let (waited, sent) = tokio::join!(
+            apply(&store, &next, wait(&full.task, false, &["go"])),
+            other.signal_task(&next, ("go", &nothing), "ann"),
+        );
+        waited.unwrap();
+        sent.unwrap();
+        assert_eq!(state(&store, &next).await, TaskState::Pending, "round {round}");
+        let full = run(&store, 1).await.remove(0);
+        apply(&store, &next, complete(&full.task, 2)).await.unwrap();
+    }
+    other.close().await;
+}
+
+pub async fn a_result_must_hold(store: Store) {
+    let retry = RetryPatch { max_retries: Some(0), ..RetryPatch::default() };
+    let success_if = "result == 'good'".to_owned();
+    let with = || NewTask { success_if: success_if.clone(), retry, ..new_task("checked") };
+    insert_all(&store, [with(), with()]).await;
+    let ran = run(&store, 2).await;
+    let end = |task: &Task, text: &str| {
+        let settle = Settle::Complete { result: Some(content(text)) };
+        Event::Settle { fence: fence(task), settle, digest: 1, exit_code: None }
+    };
+    let (good, bad) = (&ran[0].task, &ran[1].task);
+    apply(&store, &good.id, end(good, "good")).await.unwrap();
+    apply(&store, &bad.id, end(bad, "bad")).await.unwrap();
+    assert_eq!(state(&store, &good.id).await, TaskState::Succeeded);
+    let full = get(&store, &bad.id).await;
+    assert_eq!(full.task.state, TaskState::Failed);
+    assert_eq!(full.task.failure.unwrap().reason, FailureReason::ResultRefused);
+    assert_eq!(full.body.result, None);
+}
