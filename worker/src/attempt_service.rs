@@ -12,7 +12,7 @@ use std::{
 };
 
 use asyncflow_sdk::{
-    v1::{Content, attempt_service_server::AttemptServiceServer},
+    v1::{Content, WaitFor, attempt_service_server::AttemptServiceServer},
     worker::AttemptHandle,
 };
 use tokio::net::UnixListener;
@@ -23,6 +23,7 @@ use uuid::Uuid;
 struct Entry {
     attempt: AttemptHandle,
     result: Mutex<Option<Content>>,
+    wait_for: Mutex<Option<WaitFor>>,
 }
 
 /// The longest path of a Unix socket on Linux, in bytes: `sun_path` without its final NUL.
@@ -73,7 +74,8 @@ impl AttemptDesk {
     /// Lets the attempt's programs call until the answer is dropped.
     pub fn register(self: &Arc<Self>, attempt: AttemptHandle) -> Registered {
         let token = Uuid::new_v4().simple().to_string();
-        let entry = Arc::new(Entry { attempt, result: Mutex::default() });
+        let (result, wait_for) = Default::default();
+        let entry = Arc::new(Entry { attempt, result, wait_for });
         self.with(|entries| entries.insert(token.clone(), entry.clone()));
         Registered { desk: self.clone(), socket: self.socket.clone(), token, entry }
     }
@@ -120,6 +122,16 @@ impl Registered {
         self.entry.set_result(result);
     }
 
+    /// Sets what it waits for if the program exits with 85; the last one wins.
+    pub fn set_wait_for(&self, wait_for: WaitFor) {
+        self.entry.set_wait_for(wait_for);
+    }
+
+    /// Takes what it waits for if the program exits with 85, as it was set last.
+    pub fn take_wait_for(&self) -> Option<WaitFor> {
+        self.entry.wait_for.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Takes the result that was set last.
     pub fn take_result(&self) -> Option<Content> {
         self.entry.result.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -127,6 +139,10 @@ impl Registered {
 }
 
 impl Entry {
+    fn set_wait_for(&self, wait_for: WaitFor) {
+        *self.wait_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(wait_for);
+    }
+
     fn set_result(&self, result: Content) {
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
     }

@@ -153,6 +153,6 @@ impl CommandExecutor {
             events::follow(dir.events(), changes.receiver(), ended.clone(), attempt, registered);
         let (end, (), ()) = tokio::join!(supervising, logs, reading);
         let _ = std::fs::remove_file(dir.record());
-        exit::outcome(end, registered.take_result())
+        exit::outcome(end, registered.take_result(), registered.take_wait_for())
     }
 }

@@ -37,6 +37,9 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
     let mut request = args.spec.request(&task_type);
     request.validate_only = args.validate_only;
     if let Some(spec) = &mut request.task {
+        for predecessor in &mut spec.after {
+            predecessor.task_id = session.resolve(&predecessor.task_id).await?;
+        }
         spec.payload = args.content.payload()?;
         spec.context = args.content.context()?;
         if !args.words.is_empty() {

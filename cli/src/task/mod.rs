@@ -12,6 +12,7 @@ mod logs;
 mod pause;
 mod resume;
 mod retry;
+mod signal;
 pub mod spec;
 mod update;
 mod wait;
@@ -44,6 +45,7 @@ enum Verb {
     Update(update::Args),
     Cancel(cancel::Args),
     Retry(retry::Args),
+    Signal(signal::Args),
     Pause(pause::Args),
     Resume(resume::Args),
     Delete(delete::Args),
@@ -65,6 +67,7 @@ pub async fn execute(args: Args) -> Outcome {
         Verb::Update(args) => update::execute(args, &session).await,
         Verb::Cancel(args) => cancel::execute(args, &session).await,
         Verb::Retry(args) => retry::execute(args, &session).await,
+        Verb::Signal(args) => signal::execute(args, &session).await,
         Verb::Pause(args) => pause::execute(args, &session).await,
         Verb::Resume(args) => resume::execute(args, &session).await,
         Verb::Delete(args) => delete::execute(args, &session).await,

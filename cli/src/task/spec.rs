@@ -1,7 +1,9 @@
 //! The flags from which `run` and `task create` make a task.
 
 use crate::{error::CliError, time};
-use asyncflow_proto::v1::{Command, Content, CreateTaskRequest, OptionalRetryPolicy, TaskSpec};
+use asyncflow_proto::v1::{
+    Command, Content, CreateTaskRequest, OptionalRetryPolicy, Predecessor, TaskSpec,
+};
 use prost_types::{Duration, Timestamp};
 use std::{
     collections::BTreeMap,
@@ -68,6 +70,18 @@ pub struct SpecArgs {
     #[arg(long, value_name = "SPAN", value_parser = time::parse_span,
           conflicts_with = "not_before")]
     delay: Option<Duration>,
+    /// Do not start before this task has succeeded; may be repeated
+    #[arg(long, value_name = "TASK")]
+    after: Vec<String>,
+    /// Do not start before this task has ended, however; may be repeated
+    #[arg(long, value_name = "TASK")]
+    after_any: Vec<String>,
+    /// Do not start before this signal has come (`task signal`); may be repeated
+    #[arg(long = "await", value_name = "SIGNAL")]
+    signals: Vec<String>,
+    /// What must be true of its result, in CEL, e.g. `result.loss < 0.5`
+    #[arg(long, value_name = "EXPRESSION")]
+    success_if: Option<String>,
     /// The same id gives the same task, so a script may repeat itself safely. Not with --delay,
     /// which means another time at each repetition: use --not-before
     #[arg(long, value_name = "ID", conflicts_with = "delay")]
@@ -107,6 +121,22 @@ pub struct ContentArgs {
     content_type: Option<String>,
 }
 
+/// What a signal carries.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DataArgs {
+    /// What the task finds with it
+    #[arg(long, value_name = "TEXT")]
+    data: Option<String>,
+}
+
+impl DataArgs {
+    pub fn content(&self) -> Option<Content> {
+        let data = self.data.as_ref()?.clone().into_bytes();
+        let content_type = guess(&data).to_owned();
+        Some(Content { data: data.into(), content_type })
+    }
+}
+
 impl SpecArgs {
     /// The request for a task of this type.
     pub fn request(&self, task_type: &str) -> CreateTaskRequest {
@@ -123,6 +153,9 @@ impl SpecArgs {
             labels: map_of(&self.labels),
             retry: (retry != OptionalRetryPolicy::default()).then_some(retry),
             max_running_time: self.max_time,
+            after: self.predecessors(),
+            signals: self.signals.clone(),
+            success_if: self.success_if.clone().unwrap_or_default(),
             not_before: self.not_before.or_else(|| self.delay.as_ref().map(time::from_now)),
             ..TaskSpec::default()
         };
@@ -131,6 +164,14 @@ impl SpecArgs {
             request_id: self.request_id.clone().unwrap_or_default(),
             validate_only: false,
         }
+    }
+}
+
+impl SpecArgs {
+    fn predecessors(&self) -> Vec<Predecessor> {
+        let strict = self.after.iter().map(|id| (id, false));
+        let all = strict.chain(self.after_any.iter().map(|id| (id, true)));
+        all.map(|(id, any_end)| Predecessor { task_id: id.clone(), any_end }).collect()
     }
 }
 

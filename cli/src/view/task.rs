@@ -47,6 +47,9 @@ pub struct TaskView {
     etag: String,
     trace_id: String,
     workflow_id: String,
+    success_if: String,
+    waits_for: Vec<String>,
+    signals: BTreeMap<String, ContentView>,
     #[serde(skip)]
     times: Times,
 }
@@ -139,6 +142,9 @@ impl From<Task> for TaskView {
             etag: task.etag,
             trace_id: task.trace_id,
             workflow_id: task.workflow_id,
+            success_if: task.success_if,
+            waits_for: task.waits_for,
+            signals: task.signals.into_iter().map(|(name, it)| (name, it.into())).collect(),
         }
     }
 }
@@ -281,6 +287,7 @@ impl View for TaskView {
             ("type", self.task_type.clone()),
             ("user", self.user.clone()),
             ("state", look.palette.state(&self.state)),
+            ("waits for", self.waits_for.join(", ")),
             ("failure", self.failure.as_ref().map(FailureView::for_people).unwrap_or_default()),
             ("stage", self.stage.clone()),
             ("progress", self.progress.as_ref().map(ProgressView::for_people).unwrap_or_default()),
@@ -307,6 +314,8 @@ impl View for TaskView {
             ("result", if self.result_expired { expired() } else { people(&self.result) }),
             ("trace", self.trace_id.clone()),
             ("workflow", self.workflow_id.clone()),
+            ("success if", self.success_if.clone()),
+            ("signals", self.signals.keys().cloned().collect::<Vec<_>>().join(", ")),
         ]
     }
 }

@@ -7,6 +7,7 @@ mod items;
 mod list;
 mod retry;
 mod show;
+mod signal;
 
 use crate::{
     connection::{Broker, BrokerAddress},
@@ -33,6 +34,7 @@ enum Verb {
     Items(items::Args),
     Cancel(cancel::Args),
     Retry(retry::Args),
+    Signal(signal::Args),
 }
 
 /// Runs one verb.
@@ -46,5 +48,6 @@ pub async fn execute(args: Args) -> Outcome {
         Verb::Items(args) => items::execute(args, &broker, &output).await,
         Verb::Cancel(args) => cancel::execute(args, &broker, &output).await,
         Verb::Retry(args) => retry::execute(args, &broker, &output).await,
+        Verb::Signal(args) => signal::execute(args, &broker, &output).await,
     }
 }

@@ -14,6 +14,7 @@
 
 mod acquire;
 mod attempt;
+mod children;
 mod executor;
 mod handler;
 mod heartbeat;

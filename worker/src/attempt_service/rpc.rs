@@ -5,10 +5,12 @@ use std::sync::Arc;
 use asyncflow_proto::ATTEMPT_TOKEN_METADATA;
 use asyncflow_sdk::{
     v1::{
-        GetAttemptRequest, GetAttemptResponse, ReportAttemptProgressRequest,
-        ReportAttemptProgressResponse, SaveAttemptContextRequest, SaveAttemptContextResponse,
-        SetAttemptResultRequest, SetAttemptResultResponse, ShouldStopRequest, ShouldStopResponse,
-        attempt_service_server::AttemptService,
+        CreateAttemptChildrenRequest, CreateAttemptChildrenResponse, CreateChildTasksRequest,
+        GetAttemptRequest, GetAttemptResponse, ListAttemptChildrenRequest,
+        ListAttemptChildrenResponse, ReportAttemptProgressRequest, ReportAttemptProgressResponse,
+        SaveAttemptContextRequest, SaveAttemptContextResponse, SetAttemptResultRequest,
+        SetAttemptResultResponse, SetAttemptWaitRequest, SetAttemptWaitResponse, ShouldStopRequest,
+        ShouldStopResponse, attempt_service_server::AttemptService,
     },
     worker::RESULT_BYTES_MAX,
 };
@@ -70,6 +72,43 @@ impl AttemptService for AttemptDesk {
         }
         entry.set_result(result);
         Ok(Response::new(SetAttemptResultResponse {}))
+    }
+
+    async fn create_attempt_children(
+        &self,
+        request: Request<CreateAttemptChildrenRequest>,
+    ) -> Result<Response<CreateAttemptChildrenResponse>, Status> {
+        let entry = self.entry_of(&request)?;
+        let CreateAttemptChildrenRequest { key, tasks, max_parallel } = request.into_inner();
+        let call = CreateChildTasksRequest { key, tasks, max_parallel, ..Default::default() };
+        let created = entry.attempt.create_children_with(call).await;
+        let workflow = created.map_err(|error| status::from_broker(&error))?;
+        Ok(Response::new(CreateAttemptChildrenResponse { workflow: Some(workflow) }))
+    }
+
+    async fn list_attempt_children(
+        &self,
+        request: Request<ListAttemptChildrenRequest>,
+    ) -> Result<Response<ListAttemptChildrenResponse>, Status> {
+        let entry = self.entry_of(&request)?;
+        let request = request.into_inner();
+        let (size, token) = (request.page_size, &request.page_token);
+        let page = entry.attempt.children_page(&request.key, size, token).await;
+        let page = page.map_err(|error| status::from_broker(&error))?;
+        Ok(Response::new(ListAttemptChildrenResponse {
+            children: page.children,
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn set_attempt_wait(
+        &self,
+        request: Request<SetAttemptWaitRequest>,
+    ) -> Result<Response<SetAttemptWaitResponse>, Status> {
+        let entry = self.entry_of(&request)?;
+        let wait_for = request.into_inner().wait_for.ok_or_else(|| status::missing("wait_for"))?;
+        entry.set_wait_for(wait_for);
+        Ok(Response::new(SetAttemptWaitResponse {}))
     }
 
     async fn should_stop(

@@ -1,7 +1,7 @@
 //! What an exit code means.
 
 use asyncflow_sdk::{
-    v1::{Content, FailureReason},
+    v1::{Content, FailureReason, WaitFor},
     worker::Outcome,
 };
 
@@ -15,17 +15,20 @@ const CHECKPOINTED: i32 = 85;
 ///
 /// One that was told to stop counts as stopped whatever its code: many programs leave with 0 after
 /// SIGTERM. Only if it ended before it was told has it won the race.
-pub fn outcome(end: End, result: Option<Content>) -> Outcome {
+pub fn outcome(end: End, result: Option<Content>, wait_for: Option<WaitFor>) -> Outcome {
     let code = end.exit.map(Exit::code);
     if let Some(told) = end.told {
         return Outcome::stopped(told).with_exit_code(code);
     }
     let outcome = match end.exit {
         Some(Exit::Code(0)) => Outcome::Succeeded { result, exit_code: None },
-        Some(Exit::Code(CHECKPOINTED)) => Outcome::released(
-            FailureReason::Checkpointed,
-            "it asked to be run again (exit code 85)",
-        ),
+        Some(Exit::Code(CHECKPOINTED)) => match wait_for {
+            Some(wait_for) => Outcome::Waiting { wait_for, exit_code: None },
+            None => Outcome::released(
+                FailureReason::Checkpointed,
+                "it asked to be run again (exit code 85)",
+            ),
+        },
         Some(Exit::Code(RETRY_LATER)) => Outcome::failed(
             FailureReason::RetryLater,
             "it asked to be retried later (exit code 75)",
@@ -67,6 +70,7 @@ mod tests {
         match outcome {
             Outcome::Failed { reason, permanent, .. } => Some((*reason, *permanent)),
             Outcome::Released { reason, .. } => Some((*reason, false)),
+            Outcome::Waiting { .. } => Some((FailureReason::Waiting, false)),
             Outcome::Succeeded { .. } | Outcome::Abandoned => None,
         }
     }
@@ -87,16 +91,25 @@ mod tests {
             (Exit::Signal(9), Some((FailureReason::Killed, false))),
         ];
         for (exit, expected) in table {
-            let outcome = outcome(End { exit: Some(exit), told: None }, None);
+            let outcome = outcome(End { exit: Some(exit), told: None }, None, None);
             assert_eq!(reason_of(&outcome), expected, "{exit:?}");
         }
+    }
+
+    #[test]
+    fn who_asks_to_be_run_again_may_wait_for_something() {
+        let wait_for = || Some(WaitFor { children: true, ..WaitFor::default() });
+        let end = |code| End { exit: Some(Exit::Code(code)), told: None };
+        let waiting = reason_of(&outcome(end(85), None, wait_for()));
+        assert_eq!(waiting, Some((FailureReason::Waiting, false)));
+        assert_eq!(reason_of(&outcome(end(0), None, wait_for())), None, "it is done");
     }
 
     #[test]
     fn who_was_told_to_stop_has_stopped_whatever_its_code() {
         let told = |reason| {
             let end = End { exit: Some(Exit::Code(0)), told: Some(reason) };
-            reason_of(&outcome(end, None))
+            reason_of(&outcome(end, None, None))
         };
         assert_eq!(told(StopReason::Cancelled), Some((FailureReason::Cancelled, false)));
         assert_eq!(told(StopReason::TimedOut), Some((FailureReason::TimedOut, false)));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use asyncflow_sdk::v1::Content;
+use asyncflow_sdk::v1::{Content, WaitFor};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -27,16 +27,31 @@ pub enum Event {
     Metrics(BTreeMap<String, f64>),
     /// What is recorded if the program exits with 0.
     Result(Content),
+    /// What it waits for if the program exits with 85.
+    Wait(WaitFor),
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Wire {
-    Stage { stage: String },
-    Progress { percent: Option<f64>, message: Option<String> },
-    Metrics { values: BTreeMap<String, f64> },
+    Stage {
+        stage: String,
+    },
+    Progress {
+        percent: Option<f64>,
+        message: Option<String>,
+    },
+    Metrics {
+        values: BTreeMap<String, f64>,
+    },
     Context(WireContent),
     Result(WireContent),
+    Wait {
+        #[serde(default)]
+        children: bool,
+        #[serde(default)]
+        signals: Vec<String>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -81,6 +96,10 @@ pub fn parse(line: &[u8]) -> Result<Option<Event>, String> {
             Event::Save { stage, context: Some(content_of(content)?) }
         }
         Wire::Result(content) => Event::Result(content_of(content)?),
+        Wire::Wait { children, signals } if !children && signals.is_empty() => {
+            return Err("it needs signals or children to wait for".to_owned());
+        }
+        Wire::Wait { children, signals } => Event::Wait(WaitFor { children, signals }),
     };
     Ok(Some(event))
 }

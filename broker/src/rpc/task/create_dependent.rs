@@ -95,6 +95,9 @@ async fn create_one(broker: &Broker, create: &Create) -> Result<Inserted, RpcErr
 
 /// The answer is the task itself, which is the first node of its workflow.
 async fn with_callbacks(broker: &Broker, new: &NewTask) -> Result<Inserted, RpcError> {
+    // Those of the workflow are its tasks'.
+    let (user, trace_id) = Default::default();
+    let task = NewTask { user, trace_id, request_id: None, ..new.clone() };
     let new = NewWorkflow {
         user: new.user.clone(),
         name: new.name.clone(),
@@ -102,7 +105,7 @@ async fn with_callbacks(broker: &Broker, new: &NewTask) -> Result<Inserted, RpcE
         input: Default::default(),
         request_id: new.request_id.clone(),
         trace_id: new.trace_id.clone(),
-        flow: callbacks::flow(NewTask { request_id: None, ..new.clone() }),
+        flow: callbacks::flow(task),
     };
     let created = match broker.store.create_workflow(&new).await {
         Ok(created) => created,

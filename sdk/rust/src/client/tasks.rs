@@ -9,11 +9,11 @@ use super::Client;
 use crate::{
     Error, status,
     v1::{
-        Attempt, BatchCreateTasksRequest, CancelTaskRequest, CountTasksRequest, CountTasksResponse,
-        CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest, GetTaskRequest,
-        ListAttemptsRequest, ListTasksRequest, ListTasksResponse, PauseTaskRequest,
-        ResumeTaskRequest, RetryTaskRequest, Task, TaskSpec, TaskView, UpdateTaskRequest,
-        WaitTaskRequest,
+        Attempt, BatchCreateTasksRequest, CancelTaskRequest, Content, CountTasksRequest,
+        CountTasksResponse, CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest,
+        GetTaskRequest, ListAttemptsRequest, ListTasksRequest, ListTasksResponse, PauseTaskRequest,
+        ResumeTaskRequest, RetryTaskRequest, SignalTaskRequest, Task, TaskSpec, TaskView,
+        UpdateTaskRequest, WaitTaskRequest,
     },
 };
 
@@ -52,6 +52,22 @@ impl Client {
             })
             .await?;
         Ok(answer.responses)
+    }
+
+    /// Says to a task that something has happened which it waits for, or will. The first signal of
+    /// a name counts.
+    pub async fn signal(
+        &self,
+        task_id: &str,
+        name: &str,
+        content: Option<Content>,
+    ) -> Result<Task, Error> {
+        let (task_id, name) = (task_id.to_owned(), name.to_owned());
+        let request = SignalTaskRequest { task_id, name, content };
+        let answer = self
+            .call(request, |mut broker, request| async move { broker.signal_task(request).await })
+            .await?;
+        task_of(answer.task)
     }
 
     /// Gets a task with everything.

@@ -6,9 +6,9 @@ use super::Client;
 use crate::{
     Error, status,
     v1::{
-        CancelWorkflowRequest, CreateWorkflowRequest, CreateWorkflowResponse, GetWorkflowRequest,
-        GetWorkflowResponse, ListWorkflowItemsRequest, ListWorkflowsRequest, RetryWorkflowRequest,
-        Workflow, WorkflowItem, WorkflowSpec,
+        CancelWorkflowRequest, Content, CreateWorkflowRequest, CreateWorkflowResponse,
+        GetWorkflowRequest, GetWorkflowResponse, ListWorkflowItemsRequest, ListWorkflowsRequest,
+        RetryWorkflowRequest, SignalWorkflowRequest, Workflow, WorkflowItem, WorkflowSpec,
     },
 };
 
@@ -77,6 +77,24 @@ impl Client {
         let answer =
             self.call(request, |mut broker, request| async move {
                 broker.retry_workflow(request).await
+            })
+            .await?;
+        workflow_of(answer.workflow)
+    }
+
+    /// Says to all tasks of a workflow that something has happened which they wait for, or will. The
+    /// first signal of a name counts.
+    pub async fn signal_workflow(
+        &self,
+        workflow_id: &str,
+        name: &str,
+        content: Option<Content>,
+    ) -> Result<Workflow, Error> {
+        let (workflow_id, name) = (workflow_id.to_owned(), name.to_owned());
+        let request = SignalWorkflowRequest { workflow_id, name, content };
+        let answer =
+            self.call(request, |mut broker, request| async move {
+                broker.signal_workflow(request).await
             })
             .await?;
         workflow_of(answer.workflow)

@@ -12,7 +12,7 @@ use super::{
     stop::{StopReason, StopSignal},
 };
 use crate::{
-    Error, clock, status,
+    Error, clock,
     v1::{Content, Lease, LeasedTask, LogStream, Progress, SaveContextRequest, Task},
 };
 
@@ -74,18 +74,13 @@ impl AttemptHandle {
             },
             |mut broker, request| async move { broker.save_context(request).await },
         );
-        tokio::select! {
-            saved = saving => match saved {
-                Ok(saved) => Ok(saved.context_version),
-                Err(error) => {
-                    if is_lost(&error) {
-                        self.stop.raise(StopReason::LeaseLost);
-                    }
-                    Err(error)
-                }
-            },
-            _ = self.stop.raised(StopReason::LeaseLost) => Err(status::lease_lost().into()),
-        }
+        Ok(self.unless_lost(saving).await?.context_version)
+    }
+
+    /// What came with a signal of this name, for this task or for its workflow, before it was
+    /// handed out.
+    pub fn signal(&self, name: &str) -> Option<&Content> {
+        self.task().signals.get(name)
     }
 
     /// Says how far it is; sent on within a second, the latest word wins.

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use super::{attempt::AttemptHandle, executor::Executor, outcome::Outcome, stop::StopReason};
 use crate::{
     Error,
-    v1::{Content, FailureReason, LeasedTask, TaskState},
+    v1::{Content, FailureReason, LeasedTask, TaskState, WaitFor},
 };
 
 /// How long a handler that was told to stop may go on before it is dropped.
@@ -52,6 +52,7 @@ enum Kind {
     Permanent,
     BadContext,
     Stopped,
+    Waiting(WaitFor),
 }
 
 impl HandlerError {
@@ -73,6 +74,23 @@ impl HandlerError {
     /// Payload or context cannot be parsed; trying again cannot help.
     pub fn bad_context(message: impl Into<String>) -> Self {
         Self { message: message.into(), kind: Kind::BadContext }
+    }
+
+    /// Not a failure: the task gives its slot back until the tasks that it has made so far have
+    /// ended, and is then handed out again, to go on behind its saved stage.
+    pub fn wait_for_children() -> Self {
+        Self::wait_for(WaitFor { children: true, ..WaitFor::default() })
+    }
+
+    /// The same until these signals have come, each of them; those that came early count.
+    pub fn wait_for_signals<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Self {
+        let signals = names.into_iter().map(Into::into).collect();
+        Self::wait_for(WaitFor { signals, ..WaitFor::default() })
+    }
+
+    /// The same until all of this is there.
+    pub fn wait_for(wait_for: WaitFor) -> Self {
+        Self { message: "waits".to_owned(), kind: Kind::Waiting(wait_for) }
     }
 
     /// The handler ended because the attempt was told to stop.
@@ -157,6 +175,7 @@ fn outcome_of(error: HandlerError, told: Option<StopReason>) -> Outcome {
         }
         Kind::Permanent => Outcome::failed_for_good(FailureReason::Permanent, error.message),
         Kind::BadContext => Outcome::failed_for_good(FailureReason::BadContext, error.message),
+        Kind::Waiting(wait_for) => Outcome::Waiting { wait_for, exit_code: None },
         Kind::Stopped => {
             Outcome::failed(FailureReason::Error, "the handler stopped without being told to")
         }

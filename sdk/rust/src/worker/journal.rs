@@ -60,8 +60,16 @@ impl SettleCall {
                     failure: failure(reason, message),
                     delay: span(delay),
                     exit_code: *exit_code,
+                    wait_for: None,
                 })
             }
+            Outcome::Waiting { wait_for, exit_code } => Self::Release(ReleaseTaskRequest {
+                session_id,
+                lease,
+                exit_code: *exit_code,
+                wait_for: Some(wait_for.clone()),
+                ..Default::default()
+            }),
         })
     }
 

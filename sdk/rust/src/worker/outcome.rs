@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use super::stop::StopReason;
-use crate::v1::{Content, FailureReason};
+use crate::v1::{Content, FailureReason, WaitFor};
 
 /// Largest result that a broker takes.
 pub const RESULT_BYTES_MAX: usize = 64 * 1024;
 const CONTENT_TYPE_BYTES_MAX: usize = 128;
 const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Signals that a broker lets a task wait for.
+const SIGNALS_MAX: usize = 32;
+const SIGNAL_NAME_BYTES_MAX: usize = 64;
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +44,13 @@ pub enum Outcome {
         message: String,
         /// Do not hand it out before.
         delay: Option<Duration>,
+        /// Of the process, if there was one.
+        exit_code: Option<i32>,
+    },
+    /// It gives its slot back, and goes on in another attempt when all of this is there.
+    Waiting {
+        /// What it waits for.
+        wait_for: WaitFor,
         /// Of the process, if there was one.
         exit_code: Option<i32>,
     },
@@ -95,7 +105,8 @@ impl Outcome {
         match &mut self {
             Self::Succeeded { exit_code, .. }
             | Self::Failed { exit_code, .. }
-            | Self::Released { exit_code, .. } => *exit_code = code,
+            | Self::Released { exit_code, .. }
+            | Self::Waiting { exit_code, .. } => *exit_code = code,
             Self::Abandoned => {}
         }
         self
@@ -120,6 +131,14 @@ impl Outcome {
                 }
                 Self::Succeeded { result: Some(result), exit_code }
             }
+            Self::Waiting { wait_for, exit_code } if !is_something(&wait_for) => {
+                let message = format!(
+                    "it wants to wait for {:?}; that is 1 to {SIGNALS_MAX} names of 1 to \
+                     {SIGNAL_NAME_BYTES_MAX} characters of A-Z a-z 0-9 . _ -, or its children",
+                    wait_for.signals,
+                );
+                Self::failed_for_good(FailureReason::Permanent, message).with_exit_code(exit_code)
+            }
             other => other,
         }
     }
@@ -130,9 +149,19 @@ impl Outcome {
             Self::Succeeded { .. } => "succeeded",
             Self::Failed { .. } => "failed",
             Self::Released { .. } => "released",
+            Self::Waiting { .. } => "waiting",
             Self::Abandoned => "abandoned",
         }
     }
+}
+
+/// Whether a broker takes it.
+fn is_something(wait_for: &WaitFor) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let is_name =
+        |name: &String| (1..=SIGNAL_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits);
+    let count = wait_for.signals.len();
+    (wait_for.children || count > 0) && count <= SIGNALS_MAX && wait_for.signals.iter().all(is_name)
 }
 
 fn is_content_type(text: &str) -> bool {
