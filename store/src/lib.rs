@@ -38,7 +38,7 @@ mod worker;
 mod workflow;
 
 pub use backend::Backend;
-pub use change::{Change, ChangeRow, ChangeTail};
+pub use change::{Change, ChangeRow, ChangeTail, WorkflowChange};
 pub use connect::Store;
 pub use duty::DutyRuns;
 pub use error::{Cause, StoreError};

@@ -7,6 +7,8 @@ mod items;
 mod list;
 mod retry;
 mod show;
+mod wait;
+mod watch;
 
 use crate::{
     connection::{Broker, BrokerAddress},
@@ -33,7 +35,12 @@ enum Verb {
     Items(items::Args),
     Cancel(cancel::Args),
     Retry(retry::Args),
+    Wait(wait::Args),
+    Watch(watch::Args),
 }
+
+/// A broker answered, and left out what it was asked for.
+const NONE_IN_ANSWER: &str = "the broker's answer holds no workflow";
 
 /// Runs one verb.
 pub async fn execute(args: Args) -> Outcome {
@@ -46,5 +53,7 @@ pub async fn execute(args: Args) -> Outcome {
         Verb::Items(args) => items::execute(args, &broker, &output).await,
         Verb::Cancel(args) => cancel::execute(args, &broker, &output).await,
         Verb::Retry(args) => retry::execute(args, &broker, &output).await,
+        Verb::Wait(args) => wait::execute(args, &broker, &output).await,
+        Verb::Watch(args) => watch::execute(args, &broker, &output).await,
     }
 }

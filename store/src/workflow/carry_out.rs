@@ -9,7 +9,7 @@ use super::{
     items::{self, Is},
     row,
 };
-use crate::{Store, error::StoreError, ledger::Ledger};
+use crate::{Store, error::StoreError, ledger::Ledger, wake::CHANGES};
 
 /// Items per look.
 const ITEMS_MAX: u32 = 1_000;
@@ -76,6 +76,8 @@ impl Store {
             .await
             .map_err(StoreError::exhausted)?;
         self.announce(&followed.made);
+        // The workflows were written, whether tasks were made or not.
+        self.wake().ring([CHANGES]);
         Ok(followed)
     }
 

@@ -448,6 +448,7 @@ impl<'a> Follow<'a> {
             workflow.message = None;
         }
         row::update(self.store, self.tx, workflow).await?;
+        self.ledger.workflow_changed(workflow.id, state);
         let outcome = match state {
             WorkflowState::Succeeded => Outcome::Succeeded,
             WorkflowState::Failed => Outcome::Failed,
