@@ -36,4 +36,5 @@ mod shards;
 mod stopped_worker;
 mod task_life;
 mod type_at_run_time;
+mod watched_workflow;
 mod workflow_under_fire;
