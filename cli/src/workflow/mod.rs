@@ -6,6 +6,7 @@ mod file;
 mod items;
 mod list;
 mod retry;
+mod schema;
 mod show;
 mod wait;
 mod watch;
@@ -35,6 +36,7 @@ enum Verb {
     Items(items::Args),
     Cancel(cancel::Args),
     Retry(retry::Args),
+    Schema(schema::Args),
     Wait(wait::Args),
     Watch(watch::Args),
 }
@@ -44,8 +46,11 @@ const NONE_IN_ANSWER: &str = "the broker's answer holds no workflow";
 
 /// Runs one verb.
 pub async fn execute(args: Args) -> Outcome {
-    let broker: Broker = args.broker.open()?;
     let output = args.output.open();
+    if let Verb::Schema(_) = args.verb {
+        return schema::execute(&output);
+    }
+    let broker: Broker = args.broker.open()?;
     match args.verb {
         Verb::Create(args) => create::execute(args, &broker, &output).await,
         Verb::Show(args) => show::execute(args, &broker, &output).await,
@@ -53,6 +58,7 @@ pub async fn execute(args: Args) -> Outcome {
         Verb::Items(args) => items::execute(args, &broker, &output).await,
         Verb::Cancel(args) => cancel::execute(args, &broker, &output).await,
         Verb::Retry(args) => retry::execute(args, &broker, &output).await,
+        Verb::Schema(_) => schema::execute(&output),
         Verb::Wait(args) => wait::execute(args, &broker, &output).await,
         Verb::Watch(args) => watch::execute(args, &broker, &output).await,
     }

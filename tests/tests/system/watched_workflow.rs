@@ -25,7 +25,8 @@ async fn the_other_broker_is_watched(backend: Backend) {
     let mut cluster = Cluster::start(backend, shape).await;
     // Workers call the first broker that they are told of.
     let (creator, watched) = (cluster.client(0), cluster.client(1));
-    let gate = |name: &str| cluster.scratch().join(name);
+    let scratch = cluster.scratch();
+    let gate = |name: &str| scratch.join(name);
     let until_open = |name: &str| {
         let path = gate(name);
         sh(&format!("while [ ! -e {} ]; do sleep 0.05; done", path.display()))
