@@ -44,20 +44,21 @@ class WorkflowDev(Dev):
 class Host:
     """A worker in a process of its own: all that is on another host."""
 
-    def __init__(self, dev, folder):
-        self.settings = {
-            "worker_id": "other-host",
-            "slots": "1",
-            "data_dir": os.path.join(folder, "other-host"),
-            "broker.addresses": json.dumps([dev.broker]),
-            "metrics.address": "",
-        }
+    def __init__(self, folder):
+        self.data_dir = os.path.join(folder, "other-host")
         self.log = os.path.join(folder, "other-host.log")
         self.process = None
 
-    def start(self, binary):
-        command = [binary, "worker"]
-        for setting in self.settings.items():
+    def start(self, dev):
+        settings = {
+            "worker_id": "other-host",
+            "slots": "1",
+            "data_dir": self.data_dir,
+            "broker.addresses": json.dumps([dev.broker]),
+            "metrics.address": "",
+        }
+        command = [dev.binary, "worker"]
+        for setting in settings.items():
             command += ["--set", "%s=%s" % setting]
         say("$ asyncflow worker --set worker_id=other-host …")
         with open(self.log, "ab") as log:
@@ -66,7 +67,7 @@ class Host:
     def victims(self):
         """The worker, and all that it started: what a dead host takes with it."""
         own = processes.tree(self.process.pid)
-        return own | set(processes.mentioning(self.settings["data_dir"]))
+        return own | set(processes.mentioning(self.data_dir))
 
     def kill(self):
         victims = self.victims()
@@ -134,8 +135,13 @@ def check_outcome(dev, workflow, killed, seen):
 
 def tell_story(dev, host, out):
     dev.start()
-    host.start(dev.binary)
-    until("both hosts are there", lambda: len(dev.json("worker", "list")) == 2)
+    host.start(dev)
+
+    def both_are_there():
+        require(host.process.poll() is None, "the other host ended; see %s" % host.log)
+        return len(dev.json("worker", "list")) == 2
+
+    until("both hosts are there", both_are_there)
     given = json.dumps({"out": os.path.join(out, "run"), "epochs": EPOCHS, "pace": PACE})
     file = os.path.join(HERE, "workflow.yaml")
     say("$ asyncflow workflow create -f workflow.yaml --input …")
@@ -175,7 +181,7 @@ def main():
     os.environ["PATH"] = os.pathsep.join(folders)
     require(shutil.which("digits.py"), "digits.py cannot be executed")
     dev = WorkflowDev(binary, data_dir, os.path.join(out, "dev.log"))
-    host = Host(dev, out)
+    host = Host(out)
     try:
         tell_story(dev, host, out)
     except (Violation, subprocess.SubprocessError) as violation:

@@ -22,14 +22,17 @@ macro_rules! on_each_database {
 mod broken_stream;
 mod broker_failover;
 mod database_outage;
+mod handlers;
 mod killed_broker;
 mod killed_governor;
 mod killed_worker;
+mod machinery;
 mod many_tasks;
 mod one_trace;
 mod poison_task;
 mod python_client;
 mod races;
+mod random_workflows;
 mod redis_trouble;
 mod secured;
 mod shards;
