@@ -276,7 +276,8 @@ impl<'a> Follow<'a> {
                     }
                     Effect::Start { node, from, to } => {
                         let items = Items { node, from, to };
-                        let made = self.start(&run, workflow, flow, items, &mut started).await?;
+                        let made =
+                            self.start(&run, workflow, flow, items, (&said, &mut started)).await?;
                         if let Some(from) = made.held_back {
                             run.hold_back(node, from);
                             self.left.push(Left::GoOn { workflow: id, node });
@@ -317,7 +318,8 @@ impl<'a> Follow<'a> {
         node: u32,
         said: &mut BTreeMap<u32, String>,
     ) -> Result<(), StoreError> {
-        let mut before = Before::new(self.store, self.tx, workflow, flow, run, node);
+        let of = (node, &*said);
+        let mut before = Before::new(self.store, self.tx, workflow, flow, run, of);
         let answer = match before.is_wanted().await? {
             Ok(false) => {
                 run.end(node, Outcome::Skipped);
@@ -344,9 +346,10 @@ impl<'a> Follow<'a> {
         workflow: &Workflow,
         flow: &KnownFlow,
         Items { node, from, to }: Items,
-        started: &mut Vec<(Member, Is)>,
+        (said, started): (&BTreeMap<u32, String>, &mut Vec<(Member, Is)>),
     ) -> Result<Made, StoreError> {
-        let mut before = Before::new(self.store, self.tx, workflow, flow, run, node);
+        let of = (node, said);
+        let mut before = Before::new(self.store, self.tx, workflow, flow, run, of);
         let list = match before.list().await? {
             Ok(list) => list,
             Err(what) => {

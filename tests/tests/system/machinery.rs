@@ -246,7 +246,7 @@ async fn errors_and_their_callbacks(client: &Client) {
     };
     let mut on_error = step("on_error", spec("echo", None), &["panics"]);
     on_error.set_when(EdgeCondition::AnyFailed);
-    on_error.input = "nodes.panics.message".to_owned();
+    on_error.input = "{'error': nodes.panics.message}".to_owned();
     let on_success = step("on_success", spec("echo", None), &["panics"]);
     let nodes = vec![step("panics", panics(), &[]), on_error, on_success];
     let spec = WorkflowSpec { name: "machinery".to_owned(), nodes, ..Default::default() };
