@@ -148,7 +148,7 @@ mod tests {
         for yaml in [
             "nodes: [{task: {type: x}}]",
             "{nodes: [{name: a, task: {type: x, payload: [1, {b: null}]}}], input: text}",
-            "nodes: [{chain: [{task: {type: x}}, {map: {over: prev, each: {task: {type: other}}}}]}]",
+            "nodes: [{chain: [{task: {type: a}}, {map: {over: prev, each: {task: {type: b}}}}]}]",
             "nodes: [{task: {type: x}, when: any_failed, chain: null}]\npolicy: {at_least: 1}",
         ] {
             assert!(schema.is_valid(&value(yaml)), "{yaml}");

@@ -2486,8 +2486,8 @@ pub mod broker_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Streams a workflow with its nodes: first as it is, then again when it has changed, a few times
-        /// a second at most. What lies between may be left out, the last never is. The stream ends when the
-        /// workflow is over; one that breaks or ends before is simply opened again. Errors: NOT_FOUND.
+        /// a second at most. What lies between may be left out, the last never is. The stream ends when
+        /// the workflow is over; one that breaks or ends before is simply opened again. Errors: NOT_FOUND.
         pub async fn watch_workflow(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchWorkflowRequest>,
@@ -2815,8 +2815,8 @@ pub mod broker_service_server {
             + std::marker::Send
             + 'static;
         /// Streams a workflow with its nodes: first as it is, then again when it has changed, a few times
-        /// a second at most. What lies between may be left out, the last never is. The stream ends when the
-        /// workflow is over; one that breaks or ends before is simply opened again. Errors: NOT_FOUND.
+        /// a second at most. What lies between may be left out, the last never is. The stream ends when
+        /// the workflow is over; one that breaks or ends before is simply opened again. Errors: NOT_FOUND.
         async fn watch_workflow(
             &self,
             request: tonic::Request<super::WatchWorkflowRequest>,

@@ -132,20 +132,25 @@ struct Ran {
 
 /// Everything that happened, in its order.
 #[derive(Default)]
-struct Diary {
-    entries: Mutex<(usize, HashMap<(u64, usize), Ran>)>,
+struct Diary(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    count: usize,
+    /// By the seed of the workflow and the node.
+    ran: HashMap<(u64, usize), Ran>,
 }
 
 impl Diary {
     fn note(&self, of: (u64, usize), write: impl FnOnce(&mut Ran, usize)) {
-        let mut entries = self.entries.lock().unwrap();
-        entries.0 += 1;
-        let now = entries.0;
-        write(entries.1.entry(of).or_default(), now);
+        let mut entries = self.0.lock().unwrap();
+        entries.count += 1;
+        let now = entries.count;
+        write(entries.ran.entry(of).or_default(), now);
     }
 
     fn of(&self, seed: u64, node: usize) -> Ran {
-        self.entries.lock().unwrap().1.get(&(seed, node)).copied().unwrap_or_default()
+        self.0.lock().unwrap().ran.get(&(seed, node)).copied().unwrap_or_default()
     }
 }
 

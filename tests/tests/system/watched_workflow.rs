@@ -1,5 +1,5 @@
-//! Two brokers: one hears how the parts of a workflow end, the other one is watched, and dies on the
-//! way.
+//! Two brokers: one hears how the parts of a workflow end, the other one is watched, and dies on
+//! the way.
 
 use asyncflow_proto::v1::{
     TaskSpec, WatchWorkflowResponse, WorkflowNode, WorkflowNodeState, WorkflowSpec, WorkflowState,
