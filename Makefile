@@ -20,6 +20,10 @@ build: ## Build the four programs for use.
 demo: ## Train on real digits, pull the plug, watch it go on. A few minutes.
 	python3 examples/digits/demo.py
 
+.PHONY: demo-workflow
+demo-workflow: ## Three trainings on two hosts, of which one dies; the best draws. Two minutes.
+	python3 examples/digits/workflow.py
+
 .PHONY: test
 test: setup ## Everything, against real databases; installs by apt what it lacks.
 	cargo build --workspace --bins

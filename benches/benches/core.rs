@@ -6,8 +6,7 @@ use asyncflow_core::{
     event::{Event, Fence, Settle},
     id::{KeyGenerator, ShardId, TaskId, TypeName},
     order::pending_order_ms,
-    retry::RetryPatch,
-    task::{Content, Labels, Task},
+    task::Task,
     task_type::TaskType,
     transition::transition,
 };

@@ -8,13 +8,7 @@ use crate::{
     span::Span,
     target::Target,
 };
-use asyncflow_core::{
-    create::NewTask,
-    id::TypeName,
-    retry::RetryPatch,
-    task::{Content, Labels},
-    task_type::TaskType,
-};
+use asyncflow_core::{create::NewTask, id::TypeName, task::Content, task_type::TaskType};
 use asyncflow_proto::v1::GetTaskRequest;
 use asyncflow_store::{
     Create, Store, StoreOptions,

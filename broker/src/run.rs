@@ -220,9 +220,8 @@ fn classify(path: &str) -> CallClass {
     match path.rsplit('/').next().unwrap_or_default() {
         "Heartbeat" | "StartTasks" | "SaveContext" | "CompleteTask" | "FailTask"
         | "ReleaseTask" | "SettleTasks" => CallClass::Vital,
-        "AcquireTasks" | "WaitTask" | "WatchTasks" | "StreamCommands" | "StreamTaskLogs" => {
-            CallClass::Parked
-        }
+        "AcquireTasks" | "WaitTask" | "WatchTasks" | "StreamCommands" | "StreamTaskLogs"
+        | "WaitWorkflow" | "WatchWorkflow" => CallClass::Parked,
         _ => CallClass::Ordinary,
     }
 }

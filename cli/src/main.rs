@@ -22,6 +22,7 @@ mod governor;
 mod output;
 mod resolve;
 mod run;
+mod screen;
 mod serve;
 mod session;
 mod shard;

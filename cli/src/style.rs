@@ -20,6 +20,12 @@ impl Palette {
         Self::decide(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref())
     }
 
+    /// For what is compared.
+    #[cfg(test)]
+    pub fn off() -> Self {
+        Self { on: false }
+    }
+
     /// <https://no-color.org>: NO_COLOR counts when it is set and not empty.
     fn decide(is_terminal: bool, no_color: Option<&OsStr>) -> Self {
         Self { on: is_terminal && no_color.is_none_or(OsStr::is_empty) }
@@ -47,7 +53,10 @@ impl Palette {
             "SUCCEEDED" | "OPEN" => AnsiColor::Green.on_default(),
             "FAILED" | "LOST" => AnsiColor::Red.on_default(),
             "RUNNING" => AnsiColor::Cyan.on_default(),
-            "CANCELLED" | "CANCELLING" | "PAUSED" => AnsiColor::Yellow.on_default(),
+            "CANCELLED" | "CANCELLING" | "PAUSED" | "FAILING" | "STOPPING" => {
+                AnsiColor::Yellow.on_default()
+            }
+            "SKIPPED" | "WAITING" => Style::new().dimmed(),
             _ => Style::new(),
         };
         self.paint(style, name)

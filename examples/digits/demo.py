@@ -94,11 +94,14 @@ class Dev:
         self.process = None
         self.broker = None
 
+    def command(self):
+        return [self.binary, "dev", "--data-dir", self.data_dir, "--listen", "127.0.0.1:0"]
+
     def start(self):
         ready_file = os.path.join(self.data_dir, "dev.json")
         if os.path.exists(ready_file):
             os.remove(ready_file)  # of the one that was killed
-        command = [self.binary, "dev", "--data-dir", self.data_dir, "--listen", "127.0.0.1:0"]
+        command = self.command()
         say("$ %s" % " ".join([os.path.basename(self.binary)] + command[1:]))
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.data_dir)

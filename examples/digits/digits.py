@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Learn to read handwritten digits, prove it, and draw new ones: one task in three stages.
 
     train     a neural network on 1,347 of the 1,797 digits that ship inside scikit-learn;
@@ -166,8 +167,8 @@ def train(options, context):
         print("attempt goes on from epoch %d" % context["epoch"], flush=True)
     else:
         network = MLPClassifier(
-            hidden_layer_sizes=(128, 64), batch_size=32, learning_rate_init=1e-3, alpha=1e-4,
-            shuffle=False, random_state=options.seed,
+            hidden_layer_sizes=options.hidden, batch_size=32, alpha=1e-4, shuffle=False,
+            learning_rate_init=options.learning_rate, random_state=options.seed,
         )
     for epoch in range(context.get("epoch", 0) + 1, options.epochs + 1):
         if stop_requested():
@@ -215,7 +216,9 @@ def validate(options, context):
     context = dict(context, validation=validation)
     emit({"event": "metrics", "values": {"accuracy": accuracy}})
     emit({"event": "progress", "percent": 95.0, "message": "accuracy %.4f" % accuracy})
-    emit({"event": "result", "data": validation})
+    # Who goes on from here in a task of its own needs the network, too.
+    network_file = {name: context[name] for name in ("checkpoint", "sha256")}
+    emit({"event": "result", "data": dict(validation, **network_file)})
     save_context(context, stage="validate")
     return context
 
@@ -265,6 +268,19 @@ def parse_options():
     parser.add_argument("--columns", type=int, default=16, help="new digits of each class")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
+        "--stages", default=",".join(STAGES), type=lambda text: text.split(","),
+        help="only these, in a workflow that has a task for each part",
+    )
+    parser.add_argument(
+        "--hidden", default=(128, 64), help="sizes of the hidden layers, e.g. 128,64",
+        type=lambda text: tuple(int(size) for size in text.split(",")),
+    )
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument(
+        "--network", nargs=3, metavar=("CHECKPOINT", "SHA256", "ACCURACY"),
+        help="a network that another task has trained and validated",
+    )
+    parser.add_argument(
         "--pace", type=float, default=0.0,
         help="least seconds an epoch, so that a fast machine can be watched (and killed) too",
     )
@@ -278,9 +294,13 @@ def main():
     signal.signal(signal.SIGTERM, Stop.on_signal)
     os.makedirs(options.run_dir, exist_ok=True)
     context = saved_context()
+    if not context and options.network:
+        checkpoint, digest, accuracy = options.network
+        context = {"checkpoint": checkpoint, "sha256": digest}
+        context["validation"] = {"accuracy": float(accuracy)}
     done = os.environ.get("ASYNCFLOW_STAGE", "")
-    first = STAGES.index(done) + 1 if done else 0
-    for stage in STAGES[first:]:
+    first = options.stages.index(done) + 1 if done else 0
+    for stage in options.stages[first:]:
         print("stage %s" % stage, flush=True)
         context = {"train": train, "validate": validate, "generate": generate}[stage](
             options, context

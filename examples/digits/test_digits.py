@@ -139,6 +139,39 @@ class DigitsTest(unittest.TestCase):
         task.context = {"epoch": 3, "checkpoint": forged, "sha256": "0" * 64, "loss": 0.1}
         self.assertEqual(task.start().wait(timeout=60), 65)
 
+    def test_parts_of_a_workflow_hand_on_what_they_made(self):
+        folder = self.directory.name
+        events = os.path.join(folder, "events")
+
+        def run(script, *arguments, **environment):
+            environment = dict(os.environ, ASYNCFLOW_EVENTS=events, **environment)
+            path = os.path.join(os.path.dirname(SCRIPT), script)
+            done = subprocess.run(
+                [sys.executable, path, *arguments], env=environment, stdout=subprocess.DEVNULL
+            )
+            self.assertEqual(done.returncode, 0, script)
+            with open(events, encoding="utf-8") as file:
+                said = [json.loads(line) for line in file]
+            os.remove(events)
+            return [event["data"] for event in said if event["event"] == "result"][-1]
+
+        trained = [
+            run("digits.py", "--run-dir", os.path.join(folder, "hidden-%s" % hidden),
+                "--epochs", "3", "--stages", "train,validate", "--hidden", hidden)
+            for hidden in ("4", "64")
+        ]
+        self.assertLess(trained[0]["accuracy"], trained[1]["accuracy"])
+        results = [trained[0], None, trained[1]]
+        best = run("choose.py", ASYNCFLOW_INPUT=json.dumps(results))
+        self.assertEqual(best["training"], 2)
+        self.assertEqual(best["checkpoint"], trained[1]["checkpoint"])
+        network = [best["checkpoint"], best["sha256"], str(best["accuracy"])]
+        drawn = run("digits.py", "--run-dir", os.path.join(folder, "drawn"),
+                    "--stages", "generate", "--network", *network)
+        self.assertEqual(drawn["accuracy"], best["accuracy"])
+        with open(drawn["png"], "rb") as sheet:
+            self.assertEqual(sheet.read(8), b"\x89PNG\r\n\x1a\n")
+
 
 if __name__ == "__main__":
     unittest.main()

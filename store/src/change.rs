@@ -5,8 +5,14 @@
 
 use std::collections::VecDeque;
 
-use asyncflow_core::{id::TaskId, state::TaskState, task::Task};
+use asyncflow_core::{
+    id::{TaskId, WorkflowId},
+    state::TaskState,
+    task::Task,
+    workflow::progress::WorkflowState,
+};
 use sea_orm::QueryResult;
+use serde::{Deserialize, Serialize};
 
 use crate::{Store, error::StoreError, leader::LeaderFence};
 
@@ -28,6 +34,14 @@ pub struct Change {
     pub revision: i64,
 }
 
+/// A workflow that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkflowChange {
+    pub id: WorkflowId,
+    /// Its state since then.
+    pub state: WorkflowState,
+}
+
 /// What one transaction changed, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeRow {
@@ -35,6 +49,8 @@ pub struct ChangeRow {
     pub seq: i64,
     pub time_ms: i64,
     pub changes: Vec<Change>,
+    /// Each once.
+    pub workflows: Vec<WorkflowChange>,
 }
 
 /// How a change is stored: id, user, from (0 = none), to (0 = none), attempt, revision.
@@ -52,36 +68,67 @@ impl Change {
         }
     }
 
-    pub(crate) fn encode(changes: &[Self]) -> Result<Vec<u8>, StoreError> {
+    fn encode(&self) -> Stored {
         let code = |state: Option<TaskState>| state.map_or(0, TaskState::code);
-        let stored: Vec<Stored> = (changes.iter())
-            .map(|c| {
-                let id = c.task_id.to_string();
-                (id, c.user.clone(), code(c.from), code(c.to), c.attempt, c.revision)
-            })
-            .collect();
-        serde_json::to_vec(&stored).map_err(|error| StoreError::Corrupt(error.to_string()))
+        let id = self.task_id.to_string();
+        let (from, to) = (code(self.from), code(self.to));
+        (id, self.user.clone(), from, to, self.attempt, self.revision)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Vec<Self>, StoreError> {
-        let stored: Vec<Stored> = serde_json::from_slice(bytes)
-            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let one = |(id, user, from, to, attempt, revision): Stored| {
-            let task_id = id.parse().map_err(|_| StoreError::Corrupt(format!("the id {id:?}")))?;
-            let (from, to) = (TaskState::from_code(from), TaskState::from_code(to));
-            Ok(Self { task_id, user, from, to, attempt, revision })
-        };
-        stored.into_iter().map(one).collect()
+    fn decode((id, user, from, to, attempt, revision): Stored) -> Result<Self, StoreError> {
+        let task_id = id.parse().map_err(|_| StoreError::Corrupt(format!("the id {id:?}")))?;
+        let (from, to) = (TaskState::from_code(from), TaskState::from_code(to));
+        Ok(Self { task_id, user, from, to, attempt, revision })
     }
 }
 
+/// How a workflow is stored: id, state.
+type StoredWorkflow = (i64, i16);
+
+/// How a row is stored that tells of workflows. One that does not is the list of its tasks alone.
+#[derive(Deserialize, Serialize)]
+struct StoredRow {
+    tasks: Vec<Stored>,
+    workflows: Vec<StoredWorkflow>,
+}
+
+/// What a row holds.
+pub(crate) fn encode(
+    changes: &[Change],
+    workflows: impl ExactSizeIterator<Item = WorkflowChange>,
+) -> Result<Vec<u8>, StoreError> {
+    let tasks: Vec<Stored> = changes.iter().map(Change::encode).collect();
+    let encoded = if workflows.len() == 0 {
+        serde_json::to_vec(&tasks)
+    } else {
+        let workflows = workflows.map(|change| (change.id.0, change.state.code())).collect();
+        serde_json::to_vec(&StoredRow { tasks, workflows })
+    };
+    encoded.map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn decode(bytes: &[u8]) -> Result<(Vec<Change>, Vec<WorkflowChange>), StoreError> {
+    let stored = if bytes.starts_with(b"{") {
+        serde_json::from_slice(bytes)
+    } else {
+        serde_json::from_slice(bytes).map(|tasks| StoredRow { tasks, workflows: Vec::new() })
+    };
+    let stored: StoredRow = stored.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let workflow = |(id, state): StoredWorkflow| {
+        let known = WorkflowState::from_code(state);
+        let state = known.ok_or_else(|| StoreError::Corrupt(format!("the state {state}")))?;
+        Ok(WorkflowChange { id: WorkflowId(id), state })
+    };
+    let changes =
+        stored.tasks.into_iter().map(Change::decode).collect::<Result<_, StoreError>>()?;
+    Ok((changes, stored.workflows.into_iter().map(workflow).collect::<Result<_, StoreError>>()?))
+}
+
 fn read(row: &QueryResult) -> Result<ChangeRow, StoreError> {
-    let changes: Vec<u8> = row.try_get_by_index(2)?;
-    Ok(ChangeRow {
-        seq: row.try_get_by_index(0)?,
-        time_ms: row.try_get_by_index(1)?,
-        changes: Change::decode(&changes)?,
-    })
+    let stored: Vec<u8> = row.try_get_by_index(2)?;
+    let (changes, workflows) = decode(&stored)?;
+    let (seq, time_ms) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+    Ok(ChangeRow { seq, time_ms, changes, workflows })
 }
 
 impl Store {

@@ -6,13 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use asyncflow_core::{id::ShardId, state::TaskState, task::Task};
+use asyncflow_core::{
+    id::{ShardId, WorkflowId},
+    state::TaskState,
+    task::Task,
+    workflow::progress::WorkflowState,
+};
 use sea_orm::DatabaseTransaction;
 
 use crate::{
     Store,
     backend::or_add,
-    change::Change,
+    change::{self, Change, WorkflowChange},
     error::StoreError,
     sql::{InsertInto, insert_rows},
 };
@@ -28,6 +33,7 @@ pub(crate) type CountKey = (ShardId, String, i16);
 pub(crate) struct Ledger {
     counts: BTreeMap<CountKey, i64>,
     changes: Vec<Change>,
+    workflows: BTreeMap<WorkflowId, WorkflowState>,
 }
 
 impl Ledger {
@@ -52,12 +58,18 @@ impl Ledger {
         self.changes.push(Change::new(task, Some(task.state), None));
     }
 
+    /// A workflow was written; its state is this one now.
+    pub fn workflow_changed(&mut self, id: WorkflowId, state: WorkflowState) {
+        self.workflows.insert(id, state);
+    }
+
     /// Adds what another part of the transaction did.
     pub fn absorb(&mut self, other: Self) {
         for (key, by) in other.counts {
             *self.counts.entry(key).or_default() += by;
         }
         self.changes.extend(other.changes);
+        self.workflows.extend(other.workflows);
     }
 
     /// Counts `by` more tasks like this one in a state, without a word in the change log.
@@ -74,9 +86,11 @@ impl Ledger {
         now_ms: i64,
     ) -> Result<(), StoreError> {
         add_counts(store, tx, self.counts).await?;
-        if !self.changes.is_empty() {
+        if !self.changes.is_empty() || !self.workflows.is_empty() {
+            let workflows = self.workflows.into_iter();
+            let workflows = workflows.map(|(id, state)| WorkflowChange { id, state });
             let mut sql = store.sql("INSERT INTO change_log (time_ms, changes) VALUES ");
-            sql.tuple([now_ms.into(), Change::encode(&self.changes)?.into()]);
+            sql.tuple([now_ms.into(), change::encode(&self.changes, workflows)?.into()]);
             sql.run(tx).await?;
         }
         Ok(())

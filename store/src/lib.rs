@@ -39,7 +39,7 @@ mod worker;
 mod workflow;
 
 pub use backend::Backend;
-pub use change::{Change, ChangeRow, ChangeTail};
+pub use change::{Change, ChangeRow, ChangeTail, WorkflowChange};
 pub use condition::{CreateWaitingError, SignalError};
 pub use connect::Store;
 pub use duty::DutyRuns;

@@ -35,6 +35,7 @@ impl BrokerService for BrokerApi {
     type StreamCreateTasksStream = BoxStream<v1::StreamCreateTasksResponse>;
     type WatchTasksStream = BoxStream<v1::WatchTasksResponse>;
     type StreamTaskLogsStream = BoxStream<v1::StreamTaskLogsResponse>;
+    type WatchWorkflowStream = BoxStream<v1::WatchWorkflowResponse>;
 
     async fn create_task(
         &self,
@@ -262,6 +263,22 @@ impl BrokerService for BrokerApi {
     ) -> Answer<v1::SignalWorkflowResponse> {
         let (caller, request) = admit(request, Verb::ChangeTasks)?;
         answer(workflow::signal_workflow::signal_workflow(&self.0, &caller, request).await)
+    }
+
+    async fn wait_workflow(
+        &self,
+        request: Request<v1::WaitWorkflowRequest>,
+    ) -> Answer<v1::WaitWorkflowResponse> {
+        let (_, request) = read(request)?;
+        answer(workflow::wait_workflow::wait_workflow(&self.0, request).await)
+    }
+
+    async fn watch_workflow(
+        &self,
+        request: Request<v1::WatchWorkflowRequest>,
+    ) -> Answer<Self::WatchWorkflowStream> {
+        let (_, request) = read(request)?;
+        answer(workflow::watch_workflow::watch_workflow(&self.0, request).await)
     }
 
     async fn list_workers(

@@ -7,6 +7,8 @@ pub mod list_workflow_items;
 pub mod list_workflows;
 pub mod retry_workflow;
 pub mod signal_workflow;
+pub mod wait_workflow;
+pub mod watch_workflow;
 
 use asyncflow_core::{
     id::WorkflowId,

@@ -13,5 +13,6 @@ mod registry;
 mod stream_create_tasks;
 mod trace;
 mod watch;
+mod watch_workflow;
 mod work;
 mod workflow;

@@ -15,6 +15,8 @@ pub mod task;
 pub mod task_type;
 pub mod worker;
 pub mod workflow;
+pub mod workflow_drawing;
+pub mod workflow_graph;
 pub mod workflow_item;
 
 /// `TASK_STATE_RUNNING` → `RUNNING`; a number that this program does not know stays a number.

@@ -16,6 +16,9 @@ pub struct Args {
     /// The file that describes it, in YAML or JSON; `-` is standard input
     #[arg(long, short = 'f', value_name = "FILE")]
     file: PathBuf,
+    /// What its first nodes get, instead of the input in the file: JSON, or else a text
+    #[arg(long, value_name = "TEXT")]
+    input: Option<String>,
     /// Only check it
     #[arg(long)]
     validate_only: bool,
@@ -25,8 +28,12 @@ pub struct Args {
 }
 
 pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
+    let mut file = WorkflowFile::read(&args.file)?;
+    if let Some(input) = &args.input {
+        file.give(input);
+    }
     let request = CreateWorkflowRequest {
-        workflow: Some(WorkflowFile::read(&args.file)?.spec()?),
+        workflow: Some(file.spec()?),
         request_id: args.request_id.unwrap_or_default(),
         validate_only: args.validate_only,
     };

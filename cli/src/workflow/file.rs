@@ -6,126 +6,196 @@ use asyncflow_proto::v1::{
     WorkflowChord, WorkflowFlow, WorkflowGroup, WorkflowMap, WorkflowNode, WorkflowSpec,
     workflow_node::Work,
 };
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path};
 
 /// Values in a file, and how deep they nest.
 const NODES_MAX: usize = 5_000_000;
 const DEPTH_MAX: usize = 200;
 
-/// The whole file.
-#[derive(Debug, Deserialize)]
+/// A workflow of asyncflow: tasks that wait for each other.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "asyncflow workflow")]
 pub struct WorkflowFile {
+    /// What people call it; at most 128 bytes.
     #[serde(default)]
     name: String,
+    /// Who owns it; without it, who creates it.
     #[serde(default)]
     user: String,
+    /// At most 32.
     #[serde(default)]
     labels: BTreeMap<String, String>,
-    /// Any value; a text is passed on as it is.
+    /// What its first nodes get: any value; a text is passed on as it is.
     input: Option<Value>,
+    /// What becomes of the whole when a part does not succeed.
     policy: Option<Policy>,
+    /// At least one; 10,000 at most, members of groups counted.
+    #[schemars(length(min = 1))]
     nodes: Vec<Node>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Policy {
+    /// The rest is cancelled at once, and the whole fails.
     FailFast,
+    /// The rest goes on where it can; the whole fails when all has ended.
     Continue,
-    AtLeast(u32),
+    /// The whole succeeds if so many parts do.
+    AtLeast(#[schemars(range(min = 1))] u32),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum When {
+    /// All that it depends on succeeded.
     AllSucceeded,
+    /// All ended, however.
     AllDone,
+    /// One succeeded; it does not wait for the others.
     AnySucceeded,
+    /// One failed; it does not wait for the others.
     AnyFailed,
+    /// One was cancelled; it does not wait for the others.
     AnyCancelled,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = does_one_thing)]
 struct Node {
+    /// Unique among its neighbours: 1 to 64 characters of A-Z a-z 0-9 . _ -
     #[serde(default)]
     name: String,
+    /// Names of other nodes of the same list.
     #[serde(default)]
     depends_on: Vec<String>,
+    /// How those have to end that it depends on.
     when: Option<When>,
+    /// An expression (CEL) that must hold when its turn has come; otherwise it is skipped.
     #[serde(default)]
     run_if: String,
+    /// An expression (CEL) for what it gets; for a command, a map of `args` and `environment`.
     #[serde(default)]
     input: String,
+    /// One task.
     task: Option<Task>,
+    /// One after the other: each gets the result of the one before it.
     chain: Option<Vec<Node>>,
+    /// Side by side. The result is the list of their results.
     group: Option<Fan>,
+    /// Side by side, and when all have ended well, one more, exactly once.
     chord: Option<Chord>,
+    /// The same for each item of a list.
     map: Option<Map>,
+    /// Nodes that wait for each other.
     flow: Option<Flow>,
 }
 
-#[derive(Debug, Deserialize)]
+/// What a node can do, by the names of the fields.
+pub const WORKS: [&str; 6] = ["task", "chain", "group", "chord", "map", "flow"];
+
+/// Which the types do not say.
+fn does_one_thing(schema: &mut Schema) {
+    let one = WORKS.map(|work| {
+        let given = json!({ "not": { "type": "null" } });
+        json!({ "required": [work], "properties": { work: given } })
+    });
+    schema.insert("oneOf".to_owned(), json!(one));
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Task {
+    /// Its type; of a command, `command` if it is not given.
     #[serde(rename = "type")]
     task_type: Option<String>,
+    /// What people call it.
     #[serde(default)]
     name: String,
+    /// Higher is earlier; one step is a second.
     priority: Option<i32>,
+    /// At most 32.
     #[serde(default)]
     labels: BTreeMap<String, String>,
-    /// Any value; a text is passed on as it is.
+    /// Any value; a text is passed on as it is. Without it, what came before.
     payload: Option<Value>,
-    /// The program and its arguments.
+    /// The program and its arguments; there is no shell in between.
     command: Option<Vec<String>>,
+    /// Where the command runs; without it, in a directory of the attempt's own.
     #[serde(default)]
     working_directory: String,
+    /// Variables of the command.
     #[serde(default)]
     environment: BTreeMap<String, String>,
+    /// How often it is tried again after a failure.
     max_retries: Option<i32>,
+    /// How long it waits before that, e.g. `10s`; it doubles each time.
     retry_interval: Option<String>,
+    /// The longest of these waits.
     max_retry_interval: Option<String>,
+    /// It fails when it runs for longer, e.g. `2h`.
     max_time: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Fan {
+    /// At least one.
+    #[schemars(length(min = 1))]
     members: Vec<Node>,
+    /// Most of them that run at once; 0 = any number.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     max_parallel: i32,
+    /// What becomes of it when a part does not succeed.
     policy: Option<Policy>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Chord {
+    /// At least one.
+    #[schemars(length(min = 1))]
     members: Vec<Node>,
+    /// Gets the list of their results.
     callback: Box<Node>,
+    /// Most of them that run at once; 0 = any number.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     max_parallel: i32,
+    /// What becomes of it when a part does not succeed.
     policy: Option<Policy>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Map {
+    /// An expression (CEL) for the list, e.g. `input.files` or `prev`.
     over: String,
+    /// What is done for each; without an `input` of its own it gets the item.
     each: Box<Node>,
+    /// What is done when all have ended well, with the list of their results.
     reduce: Option<Box<Node>>,
+    /// Most of them that run at once; 0 = any number.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     max_parallel: i32,
+    /// What becomes of it when a part does not succeed.
     policy: Option<Policy>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Flow {
+    /// At least one.
+    #[schemars(length(min = 1))]
     nodes: Vec<Node>,
+    /// What becomes of it when a part does not succeed.
     policy: Option<Policy>,
 }
 
@@ -142,7 +212,8 @@ impl WorkflowFile {
             .map_err(|what| CliError::Usage(format!("{} is no workflow: {what}", path.display())))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a text.
+    pub fn parse(text: &str) -> Result<Self, String> {
         // The broker has limits of its own, which it tells in words of workflows.
         let options = serde_saphyr::options! {
             budget: serde_saphyr::budget! {
@@ -152,6 +223,12 @@ impl WorkflowFile {
             },
         };
         serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
+    }
+
+    /// Takes another input than that of the file: JSON, or else a text.
+    pub fn give(&mut self, input: &str) {
+        let text = || Value::String(input.to_owned());
+        self.input = Some(serde_json::from_str(input).unwrap_or_else(|_| text()));
     }
 
     /// What is asked for.
@@ -181,7 +258,7 @@ fn node(node: Node) -> Result<WorkflowNode, CliError> {
     works.extend(node.map.map(|fan| Ok(Work::Map(Box::new(map(fan)?)))));
     works.extend(node.flow.map(|flow| Ok(Work::Flow(self::flow(flow)?))));
     if works.len() > 1 {
-        let what = "does several things; it can do one of task, chain, group, chord, map, flow";
+        let what = format!("does several things; it can do one of {}", WORKS.join(", "));
         return Err(CliError::Usage(format!("the node {name:?} {what}")));
     }
     Ok(WorkflowNode {

@@ -6,8 +6,11 @@ mod file;
 mod items;
 mod list;
 mod retry;
+mod schema;
 mod show;
 mod signal;
+mod wait;
+mod watch;
 
 use crate::{
     connection::{Broker, BrokerAddress},
@@ -35,12 +38,21 @@ enum Verb {
     Cancel(cancel::Args),
     Retry(retry::Args),
     Signal(signal::Args),
+    Schema(schema::Args),
+    Wait(wait::Args),
+    Watch(watch::Args),
 }
+
+/// A broker answered, and left out what it was asked for.
+const NONE_IN_ANSWER: &str = "the broker's answer holds no workflow";
 
 /// Runs one verb.
 pub async fn execute(args: Args) -> Outcome {
-    let broker: Broker = args.broker.open()?;
     let output = args.output.open();
+    if let Verb::Schema(_) = args.verb {
+        return schema::execute(&output);
+    }
+    let broker: Broker = args.broker.open()?;
     match args.verb {
         Verb::Create(args) => create::execute(args, &broker, &output).await,
         Verb::Show(args) => show::execute(args, &broker, &output).await,
@@ -49,5 +61,8 @@ pub async fn execute(args: Args) -> Outcome {
         Verb::Cancel(args) => cancel::execute(args, &broker, &output).await,
         Verb::Retry(args) => retry::execute(args, &broker, &output).await,
         Verb::Signal(args) => signal::execute(args, &broker, &output).await,
+        Verb::Schema(_) => schema::execute(&output),
+        Verb::Wait(args) => wait::execute(args, &broker, &output).await,
+        Verb::Watch(args) => watch::execute(args, &broker, &output).await,
     }
 }

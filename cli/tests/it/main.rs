@@ -13,3 +13,4 @@ mod task_type;
 mod usage;
 mod worker;
 mod workflow;
+mod workflow_end;

@@ -47,8 +47,8 @@ fn a_file_becomes_a_workflow_that_is_shown_listed_and_cancelled() {
     let table = dev.call(&["workflow", "show", &id]).expect_code(0).stdout;
     for line in [
         "train/members  RUNNING  0/2",
-        "└─ train  WAITING",
-        "   └─ report  WAITING  after all done of train",
+        "↓ train  WAITING",
+        "↓ report  WAITING  after all done of train",
     ] {
         assert!(table.contains(line), "{line:?} is not in\n{table}");
     }

@@ -1009,6 +1009,43 @@ pub struct RetryWorkflowResponse {
     #[prost(message, optional, tag = "1")]
     pub workflow: ::core::option::Option<Workflow>,
 }
+/// See WaitWorkflow.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WaitWorkflowRequest {
+    /// The workflow's id.
+    #[prost(string, tag = "1")]
+    pub workflow_id: ::prost::alloc::string::String,
+    /// How long to wait, up to 60 s. Default 30 s.
+    #[prost(message, optional, tag = "2")]
+    pub timeout: ::core::option::Option<::prost_types::Duration>,
+}
+/// See WaitWorkflow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WaitWorkflowResponse {
+    /// The workflow as it is now; look at its state.
+    #[prost(message, optional, tag = "1")]
+    pub workflow: ::core::option::Option<Workflow>,
+    /// Whether it is over.
+    #[prost(bool, tag = "2")]
+    pub done: bool,
+}
+/// See WatchWorkflow.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchWorkflowRequest {
+    /// The workflow's id.
+    #[prost(string, tag = "1")]
+    pub workflow_id: ::prost::alloc::string::String,
+}
+/// See WatchWorkflow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchWorkflowResponse {
+    /// The workflow as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub workflow: ::core::option::Option<Workflow>,
+    /// Its nodes.
+    #[prost(message, repeated, tag = "2")]
+    pub nodes: ::prost::alloc::vec::Vec<WorkflowNodeStatus>,
+}
 /// When a node starts, by what has become of the nodes that it depends on. One that depends on
 /// nothing starts at once. A node that cannot start any more is SKIPPED.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -2579,6 +2616,58 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "SignalWorkflow"));
             self.inner.unary(req, path, codec).await
         }
+        /// Answers when the workflow is over or the time is, whichever is first. Errors: NOT_FOUND.
+        pub async fn wait_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WaitWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::WaitWorkflowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.BrokerService/WaitWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "WaitWorkflow"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Streams a workflow with its nodes: first as it is, then again when it has changed, a few times
+        /// a second at most. What lies between may be left out, the last never is. The stream ends when
+        /// the workflow is over; one that breaks or ends before is simply opened again. Errors: NOT_FOUND.
+        pub async fn watch_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchWorkflowResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.BrokerService/WatchWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "WatchWorkflow"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Lists the workers that registered lately.
         pub async fn list_workers(
             &mut self,
@@ -2883,6 +2972,30 @@ pub mod broker_service_server {
             request: tonic::Request<super::SignalWorkflowRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SignalWorkflowResponse>,
+            tonic::Status,
+        >;
+        /// Answers when the workflow is over or the time is, whichever is first. Errors: NOT_FOUND.
+        async fn wait_workflow(
+            &self,
+            request: tonic::Request<super::WaitWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::WaitWorkflowResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchWorkflow method.
+        type WatchWorkflowStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchWorkflowResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Streams a workflow with its nodes: first as it is, then again when it has changed, a few times
+        /// a second at most. What lies between may be left out, the last never is. The stream ends when
+        /// the workflow is over; one that breaks or ends before is simply opened again. Errors: NOT_FOUND.
+        async fn watch_workflow(
+            &self,
+            request: tonic::Request<super::WatchWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchWorkflowStream>,
             tonic::Status,
         >;
         /// Lists the workers that registered lately.
@@ -4244,6 +4357,97 @@ pub mod broker_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.BrokerService/WaitWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct WaitWorkflowSvc<T: BrokerService>(pub Arc<T>);
+                    impl<
+                        T: BrokerService,
+                    > tonic::server::UnaryService<super::WaitWorkflowRequest>
+                    for WaitWorkflowSvc<T> {
+                        type Response = super::WaitWorkflowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WaitWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrokerService>::wait_workflow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WaitWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.BrokerService/WatchWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchWorkflowSvc<T: BrokerService>(pub Arc<T>);
+                    impl<
+                        T: BrokerService,
+                    > tonic::server::ServerStreamingService<super::WatchWorkflowRequest>
+                    for WatchWorkflowSvc<T> {
+                        type Response = super::WatchWorkflowResponse;
+                        type ResponseStream = T::WatchWorkflowStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrokerService>::watch_workflow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

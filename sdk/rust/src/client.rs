@@ -8,6 +8,7 @@ mod logs;
 mod task_types;
 mod tasks;
 mod watch;
+mod workflow_end;
 mod workflows;
 
 use std::{path::PathBuf, time::Duration};
@@ -27,6 +28,11 @@ use crate::{
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// One round of waiting at the broker.
+const WAIT_ROUND: Duration = Duration::from_secs(30);
+const WAIT_SLACK: Duration = Duration::from_secs(15);
+
+pub use workflow_end::is_workflow_over;
 
 type Broker = BrokerServiceClient<AuthorizedChannel>;
 

@@ -10,7 +10,7 @@ use super::{
     left::Left,
     row,
 };
-use crate::{Store, error::StoreError, ledger::Ledger};
+use crate::{Store, error::StoreError, ledger::Ledger, wake::CHANGES};
 
 /// Items per look.
 const ITEMS_MAX: u32 = 1_000;
@@ -84,6 +84,8 @@ impl Store {
         let again = followed.made.iter().filter(|task| task.run > 0);
         again.for_each(|task| self.shards_changed(task.id.task_type()));
         self.announce(&followed.made);
+        // The workflows were written, whether tasks were made or not.
+        self.wake().ring([CHANGES]);
         Ok(followed)
     }
 

@@ -221,8 +221,6 @@ impl<'a> Follow<'a> {
         self.store.fault_point("workflow.read").await;
         // What is said of the first failure stays.
         said.retain(|node, _| run.node(*node).is_some_and(|node| node.ended.failed == 0));
-        // At once, for the expressions of those who deal with it.
-        self.say(id, &mut said).await?;
         tallies.into_iter().for_each(|(node, tally)| run.items_ended(node, tally));
         self.drive(run, &mut workflow, &flow, said).await
     }
@@ -249,7 +247,7 @@ impl<'a> Follow<'a> {
         flow: &KnownFlow,
         mut said: BTreeMap<u32, String>,
     ) -> Result<(), StoreError> {
-        let (mut started, before) = (Vec::new(), said.clone());
+        let mut started = Vec::new();
         loop {
             loop {
                 let wanted = run.proceed();
@@ -274,7 +272,8 @@ impl<'a> Follow<'a> {
                     }
                     Effect::Start { node, from, to } => {
                         let items = Items { node, from, to };
-                        let made = self.start(&run, workflow, flow, items, &mut started).await?;
+                        let made =
+                            self.start(&run, workflow, flow, items, (&said, &mut started)).await?;
                         if let Some(from) = made.held_back {
                             run.hold_back(node, from);
                             self.left.push(Left::GoOn { workflow: id, node });
@@ -299,23 +298,12 @@ impl<'a> Follow<'a> {
         }
         let changes = run.into_changes();
         row::put_nodes(self.store, self.tx, workflow.id, &changes.nodes).await?;
-        let mut news = said.clone();
-        news.retain(|node, what| before.get(node) != Some(what));
-        self.say(workflow.id, &mut news).await?;
+        said.values_mut().for_each(|what| *what = text::cut(what, MESSAGE_BYTES_MAX));
+        for (node, what) in &said {
+            row::say(self.store, self.tx, workflow.id, *node, what).await?;
+        }
         items::insert(self.store, self.tx, &started).await?;
         self.write(workflow, changes.progress, flow, said).await
-    }
-
-    async fn say(
-        &self,
-        id: WorkflowId,
-        said: &mut BTreeMap<u32, String>,
-    ) -> Result<(), StoreError> {
-        for (node, what) in said {
-            *what = text::cut(what, MESSAGE_BYTES_MAX);
-            row::say(self.store, self.tx, id, *node, what).await?;
-        }
-        Ok(())
     }
 
     async fn begin(
@@ -326,7 +314,8 @@ impl<'a> Follow<'a> {
         node: u32,
         said: &mut BTreeMap<u32, String>,
     ) -> Result<(), StoreError> {
-        let mut before = Before::new(self.store, self.tx, workflow, flow, run, node);
+        let of = (node, &*said);
+        let mut before = Before::new(self.store, self.tx, workflow, flow, run, of);
         let answer = match before.is_wanted().await? {
             Ok(false) => {
                 run.end(node, Outcome::Skipped);
@@ -353,9 +342,10 @@ impl<'a> Follow<'a> {
         workflow: &Workflow,
         flow: &KnownFlow,
         Items { node, from, to }: Items,
-        started: &mut Vec<(Member, Is)>,
+        (said, started): (&BTreeMap<u32, String>, &mut Vec<(Member, Is)>),
     ) -> Result<Made, StoreError> {
-        let mut before = Before::new(self.store, self.tx, workflow, flow, run, node);
+        let of = (node, said);
+        let mut before = Before::new(self.store, self.tx, workflow, flow, run, of);
         let list = match before.list().await? {
             Ok(list) => list,
             Err(what) => {
@@ -437,6 +427,7 @@ impl<'a> Follow<'a> {
             workflow.message = None;
         }
         row::update(self.store, self.tx, workflow).await?;
+        self.ledger.workflow_changed(workflow.id, state);
         let outcome = match state {
             WorkflowState::Succeeded => Outcome::Succeeded,
             WorkflowState::Failed => Outcome::Failed,

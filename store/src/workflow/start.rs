@@ -36,6 +36,8 @@ pub(super) struct Before<'a> {
     flow: &'a KnownFlow,
     run: &'a Run<'a, Work>,
     node: u32,
+    /// What this transaction says of nodes, and has not written yet.
+    said: &'a BTreeMap<u32, String>,
     found: Option<BTreeMap<u32, Found>>,
     /// What expressions took since it was asked last.
     steps: u64,
@@ -54,9 +56,9 @@ impl<'a> Before<'a> {
         workflow: &'a Workflow,
         flow: &'a KnownFlow,
         run: &'a Run<'a, Work>,
-        node: u32,
+        (node, said): (u32, &'a BTreeMap<u32, String>),
     ) -> Self {
-        Self { store, tx, workflow, flow, run, node, found: None, steps: 0 }
+        Self { store, tx, workflow, flow, run, node, said, found: None, steps: 0 }
     }
 
     /// How many steps expressions took since the last call.
@@ -242,7 +244,7 @@ impl<'a> Before<'a> {
         let flow = self.flow;
         let needs = &flow.graph.node(self.node).needs;
         let rows = row::nodes(self.store, self.tx, self.workflow.id, Some(needs)).await?;
-        let run = self.run;
+        let (run, said) = (self.run, self.said);
         let found = self.found().await?;
         let mut nodes = serde_json::Map::new();
         for (at, stored, message) in rows {
@@ -258,7 +260,7 @@ impl<'a> Before<'a> {
             let node = json!({
                 "state": state_name(progress.state),
                 "result": result,
-                "message": message.unwrap_or_default(),
+                "message": said.get(&at).cloned().or(message).unwrap_or_default(),
                 "succeeded": ended.succeeded,
                 "failed": ended.failed,
                 "cancelled": ended.cancelled,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use asyncflow_proto::time::duration;
 use futures::Stream;
 
-use super::Client;
+use super::{Client, WAIT_ROUND, WAIT_SLACK};
 use crate::{
     Error, status,
     v1::{
@@ -16,10 +16,6 @@ use crate::{
         UpdateTaskRequest, WaitTaskRequest,
     },
 };
-
-/// One round of waiting at the broker.
-const WAIT_ROUND: Duration = Duration::from_secs(30);
-const WAIT_SLACK: Duration = Duration::from_secs(15);
 
 impl Client {
     /// Creates a task; safe to be repeated inside, because it carries a fresh request id.

@@ -112,6 +112,6 @@ impl Client {
     }
 }
 
-fn workflow_of(workflow: Option<Workflow>) -> Result<Workflow, Error> {
+pub(super) fn workflow_of(workflow: Option<Workflow>) -> Result<Workflow, Error> {
     workflow.ok_or_else(|| status::incomplete("workflow").into())
 }

@@ -1,0 +1,85 @@
+//! Workers of the SDK in this process, whose handlers are functions of the tests.
+
+use std::pin::Pin;
+
+use asyncflow_sdk::{
+    ChannelOptions,
+    v1::{Content, LeasedTask},
+    worker::{AttemptHandle, Handler, HandlerError, WorkerBuilder, WorkerOptions},
+};
+use asyncflow_tests::Cluster;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+type Done = Pin<Box<dyn Future<Output = Result<Value, HandlerError>> + Send>>;
+
+/// A function of the payload, as a handler. The second argument is the number of the attempt.
+pub struct Function(Box<dyn Fn(Value, i32) -> Done + Send + Sync>);
+
+impl Function {
+    pub fn new<F>(function: impl Fn(Value, i32) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Value, HandlerError>> + Send + 'static,
+    {
+        Self(Box::new(move |payload, attempt| Box::pin(function(payload, attempt))))
+    }
+}
+
+#[async_trait::async_trait]
+impl Handler for Function {
+    type Context = Value;
+
+    async fn load_context(&self, leased: &LeasedTask) -> Result<Value, HandlerError> {
+        let payload = leased.task.as_ref().and_then(|task| task.payload.as_ref());
+        let data = payload.map(|payload| &payload.data[..]).unwrap_or(b"null");
+        serde_json::from_slice(data).map_err(|error| HandlerError::bad_context(error.to_string()))
+    }
+
+    async fn process(
+        &self,
+        attempt: &mut AttemptHandle,
+        payload: Value,
+    ) -> Result<Option<Content>, HandlerError> {
+        let result = (self.0)(payload, attempt.task().attempt).await?;
+        Ok(Some(json(&result)))
+    }
+}
+
+pub fn json(value: &Value) -> Content {
+    Content { data: value.to_string().into(), content_type: "application/json".to_owned() }
+}
+
+/// A running worker, which knows all brokers and asks broker `n` first.
+pub struct Worker {
+    drain: CancellationToken,
+    running: JoinHandle<Result<(), asyncflow_sdk::Error>>,
+}
+
+impl Worker {
+    pub fn start(
+        cluster: &Cluster,
+        n: usize,
+        slots: usize,
+        handlers: impl IntoIterator<Item = (&'static str, Function)>,
+    ) -> Self {
+        let count = cluster.brokers.len();
+        let brokers = (0..count).map(|k| {
+            ChannelOptions::new(format!("http://{}", cluster.broker_address((n + k) % count)))
+        });
+        let mut options = WorkerOptions::new(brokers.collect(), format!("sdk-{n}"));
+        options.slots = slots;
+        let mut worker = WorkerBuilder::new(options);
+        for (task_type, handler) in handlers {
+            worker = worker.handler(task_type, handler);
+        }
+        let drain = CancellationToken::new();
+        let running = tokio::spawn(worker.run(drain.clone(), CancellationToken::new()));
+        Self { drain, running }
+    }
+
+    pub async fn stop(self) {
+        self.drain.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
