@@ -188,6 +188,39 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   PRIMARY KEY (workflow_key, place)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
+CREATE TABLE IF NOT EXISTS operations (
+  id BIGINT NOT NULL,
+  kind SMALLINT NOT NULL,
+  state SMALLINT NOT NULL,
+  revision BIGINT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  filter TEXT NOT NULL,
+  only_user VARCHAR(64),
+  changes_max BIGINT NOT NULL,
+  message TEXT NOT NULL,
+  from_start SMALLINT NOT NULL,
+  request_id VARCHAR(128),
+  digest BIGINT NOT NULL,
+  cursor_token TEXT NOT NULL,
+  matched BIGINT NOT NULL,
+  changed BIGINT NOT NULL,
+  skipped BIGINT NOT NULL,
+  failed BIGINT NOT NULL,
+  issues TEXT NOT NULL,
+  error TEXT,
+  epoch BIGINT NOT NULL,
+  holder VARCHAR(128) NOT NULL,
+  lease_until_ms BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  finish_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (id),
+  UNIQUE KEY operations_request (user_name, request_id),
+  KEY operations_owner (user_name, id),
+  KEY operations_state (state, id),
+  KEY operations_finish (finish_time_ms)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (

@@ -199,6 +199,43 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   PRIMARY KEY (workflow_key, place)
 );
 
+CREATE TABLE IF NOT EXISTS operations (
+  id BIGINT NOT NULL,
+  kind SMALLINT NOT NULL,
+  state SMALLINT NOT NULL,
+  revision BIGINT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  filter TEXT NOT NULL,
+  only_user VARCHAR(64),
+  changes_max BIGINT NOT NULL,
+  message TEXT NOT NULL,
+  from_start SMALLINT NOT NULL,
+  request_id VARCHAR(128),
+  digest BIGINT NOT NULL,
+  cursor_token TEXT NOT NULL,
+  matched BIGINT NOT NULL,
+  changed BIGINT NOT NULL,
+  skipped BIGINT NOT NULL,
+  failed BIGINT NOT NULL,
+  issues TEXT NOT NULL,
+  error TEXT,
+  epoch BIGINT NOT NULL,
+  holder VARCHAR(128) NOT NULL,
+  lease_until_ms BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  finish_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS operations_request ON operations (user_name, request_id);
+
+CREATE INDEX IF NOT EXISTS operations_owner ON operations (user_name, id);
+
+CREATE INDEX IF NOT EXISTS operations_state ON operations (state, id);
+
+CREATE INDEX IF NOT EXISTS operations_finish ON operations (finish_time_ms);
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (

@@ -199,6 +199,43 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   PRIMARY KEY (workflow_key, place)
 ) WITHOUT ROWID;
 
+CREATE TABLE IF NOT EXISTS operations (
+  id INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  user_name TEXT NOT NULL,
+  filter TEXT NOT NULL,
+  only_user TEXT,
+  changes_max INTEGER NOT NULL,
+  message TEXT NOT NULL,
+  from_start INTEGER NOT NULL,
+  request_id TEXT,
+  digest INTEGER NOT NULL,
+  cursor_token TEXT NOT NULL,
+  matched INTEGER NOT NULL,
+  changed INTEGER NOT NULL,
+  skipped INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  issues TEXT NOT NULL,
+  error TEXT,
+  epoch INTEGER NOT NULL,
+  holder TEXT NOT NULL,
+  lease_until_ms INTEGER NOT NULL,
+  create_time_ms INTEGER NOT NULL,
+  update_time_ms INTEGER NOT NULL,
+  finish_time_ms INTEGER NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS operations_request ON operations (user_name, request_id);
+
+CREATE INDEX IF NOT EXISTS operations_owner ON operations (user_name, id);
+
+CREATE INDEX IF NOT EXISTS operations_state ON operations (state, id);
+
+CREATE INDEX IF NOT EXISTS operations_finish ON operations (finish_time_ms);
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (
