@@ -76,6 +76,14 @@ impl From<RpcError> for Status {
                 let metadata = HashMap::from([("workflow_id".to_owned(), id.to_string())]);
                 with_metadata(ErrorReason::RequestIdReused, message, metadata)
             }
+            RpcError::OperationNotFound(id) => {
+                let (reason, id) = (ErrorReason::OperationNotFound, id.to_string());
+                not_found(reason, "operation", &id, message, HashMap::new())
+            }
+            RpcError::OperationRequestIdReused(id) => {
+                let metadata = HashMap::from([("operation_id".to_owned(), id.to_string())]);
+                with_metadata(ErrorReason::RequestIdReused, message, metadata)
+            }
             RpcError::WorkflowRefused(..) => plain(ErrorReason::IllegalState, message),
             RpcError::Refused(refusal) => refused(&refusal, message),
             RpcError::UnknownSession => plain(ErrorReason::UnknownSession, message),

@@ -53,6 +53,7 @@ impl Retention {
                 Rows::Changes => store.purge_changes(before_ms, limit, Some(fence)).await?,
                 Rows::Logs => store.purge_logs(before_ms, limit, Some(fence)).await?,
                 Rows::Workflows => store.purge_workflows(before_ms, limit, Some(fence)).await?,
+                Rows::Operations => store.purge_operations(before_ms, limit, Some(fence)).await?,
             };
             deleted += batch;
             if batch < u64::from(limit) {
@@ -73,6 +74,7 @@ enum Rows<'a> {
     Changes,
     Logs,
     Workflows,
+    Operations,
 }
 
 #[async_trait::async_trait]
@@ -98,6 +100,7 @@ impl Duty for Retention {
             (Rows::Acquires, self.keep.acquires_ms),
             (Rows::Changes, self.keep.changes_ms),
             (Rows::Logs, self.keep.logs_ms),
+            (Rows::Operations, self.keep.operations_ms),
         ] {
             deleted += self.purge(cx, rows, before(kept_ms)).await?;
         }
