@@ -24,6 +24,7 @@ mod broker_failover;
 mod database_outage;
 mod killed_broker;
 mod killed_governor;
+mod killed_in_bulk;
 mod killed_worker;
 mod many_tasks;
 mod one_trace;
