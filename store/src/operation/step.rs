@@ -116,7 +116,8 @@ impl Step<'_> {
         operation.state = match operation.tally.failed {
             0 => OperationState::Succeeded,
             failed => {
-                operation.error = Some(format!("{failed} tasks could not be changed"));
+                let tasks = if failed == 1 { "task" } else { "tasks" };
+                operation.error = Some(format!("{failed} {tasks} could not be changed"));
                 OperationState::Failed
             }
         };

@@ -132,6 +132,7 @@ conformance! {
     operation_faults::a_page_that_was_done_is_not_done_again,
     operation_faults::a_cancelled_operation_changes_nothing_more,
     operation_faults::a_cancel_comes_before_or_after_a_page,
+    operation_faults::a_broken_row_is_left_out_and_told,
     operation_faults::two_operations_on_the_same_tasks_get_along,
     reap::only_silent_leases_are_reaped,
     reap::a_restarted_worker_gives_back,

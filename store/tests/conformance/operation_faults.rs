@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use asyncflow_core::{
-    operation::{OperationKind, OperationState},
+    operation::{OperationKind, OperationState, Tally},
     state::TaskState,
 };
-use asyncflow_store::{Advance, Backend, OperationLease, Store};
+use asyncflow_store::{Advance, Backend, OperationLease, Store, testing::refuse_changes};
 
 use super::{
     fault::{Stop, another, switch_off},
@@ -198,6 +198,22 @@ pub async fn a_cancel_comes_before_or_after_a_page(store: Store) {
     assert_eq!((cancelled.state, cancelled.tally), (OperationState::Cancelled, tally(3, 3, 0)));
     assert_eq!(in_state(&store, TaskState::Cancelled).await, 3);
     other.close().await;
+}
+
+/// The database refuses to change one task: it is left out, and the others are changed.
+pub async fn a_broken_row_is_left_out_and_told(store: Store) {
+    let tasks = insert(&store, 9).await;
+    refuse_changes(&store, &tasks[4].id).await.unwrap();
+    let id = begin(&store, &new(OperationKind::Cancel, "user = ann")).await;
+    let lease = take(&store, LEASE_MS).await;
+    finish(&store, &lease, 4).await;
+    let operation = find(&store, id).await;
+    assert_eq!(operation.state, OperationState::Failed);
+    assert_eq!(operation.tally, Tally { failed: 1, ..tally(9, 8, 0) });
+    assert_eq!(operation.error.as_deref(), Some("1 task could not be changed"));
+    assert_eq!(operation.issues[0].task_id, tasks[4].id.to_string());
+    assert_eq!(in_state(&store, TaskState::Cancelled).await, 8);
+    assert_eq!(in_state(&store, TaskState::Pending).await, 1);
 }
 
 /// Two brokers carry out two operations on the same tasks: each task is changed once.

@@ -18,9 +18,10 @@ use crate::{
     error::RpcError,
 };
 
-/// How often it looks when nobody rings: another broker may carry it out, and rings may not reach
-/// this one.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it looks when nobody rings: where the rings of another broker, which may carry it out,
+/// reach this one, and where they do not.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+const LOOK_INTERVAL_ALONE: Duration = Duration::from_secs(1);
 
 pub async fn wait_operation(
     broker: &Broker,
@@ -44,11 +45,15 @@ pub async fn wait_operation(
             let operation = Some(convert::operation::to_proto(operation));
             return Ok(v1::WaitOperationResponse { operation, done });
         }
+        let interval = match broker.store.wake().is_connected() {
+            Some(true) => LOOK_INTERVAL,
+            Some(false) | None => LOOK_INTERVAL_ALONE,
+        };
         tokio::select! {
             () = &mut over => {}
             () = broker.draining.cancelled() => {}
             () = rung.rung() => {}
-            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            () = tokio::time::sleep(interval) => {}
         }
     }
 }
