@@ -97,7 +97,7 @@ impl Store {
             let one = std::slice::from_ref(id);
             let stepped = match self.take_step(turn, &at, one, Vec::new(), Next::Stays).await {
                 Err(error) if error.may_be_one_row() => {
-                    tracing::error!(%error, task_id = %id, operation = %at.id, "a task is left out");
+                    tracing::error!(%error, task_id = %id, operation = %at.id, "left out");
                     let message = "it could not be changed; the broker's log says why".to_owned();
                     let failed = vec![Issue { task_id: id.to_string(), message }];
                     self.take_step(turn, &at, &[], failed, Next::Stays).await?
