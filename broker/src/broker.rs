@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::BrokerConfig, dispatch::Dispatch, error::RpcError, feed::Feed, ingest::Ingest,
-    lookups::Lookups, session::Sessions, settle::Settle, touch::Touches,
+    lookups::Lookups, operations, session::Sessions, settle::Settle, touch::Touches,
 };
 
 /// A running broker, without its server.
@@ -49,6 +49,9 @@ impl Broker {
         if let Some(left) = store.take_left_overs() {
             tracker.spawn(carry_out(left, dispatch.clone(), draining.clone()));
         }
+        let name = format!("{} (process {})", config.listen.address, std::process::id());
+        let carry = operations::carry_out(store.clone(), dispatch.clone(), name, draining.clone());
+        tracker.spawn(carry);
         let lookups = Lookups::default();
         let sessions = Sessions::new(store.clone());
         Self {

@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod command;
 pub mod log;
 pub mod new_task;
+pub mod operation;
 pub mod patch;
 pub mod task;
 pub mod task_type;

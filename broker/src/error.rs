@@ -2,7 +2,7 @@
 
 use asyncflow_core::{
     access::Denied,
-    id::{TaskId, TypeName, WorkflowId},
+    id::{OperationId, TaskId, TypeName, WorkflowId},
     transition::Refusal,
     violation::{Violation, Violations},
 };
@@ -41,6 +41,11 @@ pub enum RpcError {
     /// A signal for something that has ended, or has too many.
     #[error("{0}")]
     NotSignalled(SignalError),
+    /// One text for an unknown operation and for one that the caller may not see.
+    #[error("there is no operation {0}")]
+    OperationNotFound(OperationId),
+    #[error("the request id was used for another request, which began {0}")]
+    OperationRequestIdReused(OperationId),
     #[error("{0} cannot be retried: {1}")]
     WorkflowRefused(WorkflowId, RetryWorkflowError),
     #[error(transparent)]

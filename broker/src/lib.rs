@@ -20,6 +20,7 @@ mod error;
 mod feed;
 mod ingest;
 mod lookups;
+mod operations;
 mod principal;
 mod rpc;
 mod run;

@@ -4,7 +4,11 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use asyncflow_proto::{
     FILE_DESCRIPTOR_SET,
-    v1::{broker_service_server::BrokerServiceServer, worker_service_server::WorkerServiceServer},
+    v1::{
+        broker_service_server::BrokerServiceServer,
+        operation_service_server::OperationServiceServer,
+        worker_service_server::WorkerServiceServer,
+    },
 };
 use asyncflow_service::{
     health::Health,
@@ -21,9 +25,12 @@ use tonic::service::Routes;
 use crate::{
     broker::Broker,
     config::{self, Args, BrokerConfig},
-    rpc::{broker_service::BrokerApi, worker_service::WorkerApi},
+    rpc::{broker_service::BrokerApi, operation_service::OperationApi, worker_service::WorkerApi},
 };
 
+/// What health is told of.
+const SERVICES: [&str; 3] =
+    ["asyncflow.v1.BrokerService", "asyncflow.v1.OperationService", "asyncflow.v1.WorkerService"];
 /// How often the database is asked whether it answers.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// The configuration is wrong: nothing was opened.
@@ -145,7 +152,7 @@ async fn serve(
     let message_bytes_max = config.limits.message_bytes_max;
     let grpc =
         GrpcServer::new(&config.listen)?.classify(classify).descriptor_set(FILE_DESCRIPTOR_SET);
-    let health = Health::new(&["asyncflow.v1.BrokerService", "asyncflow.v1.WorkerService"]).await;
+    let health = Health::new(&SERVICES).await;
     // Who reaches it at once is to find it ready, if it is.
     if store.ping().await.is_ok() {
         health.set_serving().await;
@@ -157,6 +164,11 @@ async fn serve(
     let broker = Arc::new(Broker::start(config, store.clone(), shutdown.drain().child_token()));
     let routes = Routes::new(
         BrokerServiceServer::new(BrokerApi(Arc::clone(&broker)))
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(message_bytes_max),
+    )
+    .add_service(
+        OperationServiceServer::new(OperationApi(Arc::clone(&broker)))
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(message_bytes_max),
     )
@@ -220,8 +232,8 @@ fn classify(path: &str) -> CallClass {
     match path.rsplit('/').next().unwrap_or_default() {
         "Heartbeat" | "StartTasks" | "SaveContext" | "CompleteTask" | "FailTask"
         | "ReleaseTask" | "SettleTasks" => CallClass::Vital,
-        "AcquireTasks" | "WaitTask" | "WatchTasks" | "StreamCommands" | "StreamTaskLogs"
-        | "WaitWorkflow" | "WatchWorkflow" => CallClass::Parked,
+        "AcquireTasks" | "WaitTask" | "WaitOperation" | "WaitWorkflow" | "WatchTasks"
+        | "WatchWorkflow" | "StreamCommands" | "StreamTaskLogs" => CallClass::Parked,
         _ => CallClass::Ordinary,
     }
 }

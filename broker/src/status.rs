@@ -80,6 +80,14 @@ impl From<RpcError> for Status {
             RpcError::NotSignalled(_) | RpcError::WorkflowRefused(..) => {
                 plain(ErrorReason::IllegalState, message)
             }
+            RpcError::OperationNotFound(id) => {
+                let (reason, id) = (ErrorReason::OperationNotFound, id.to_string());
+                not_found(reason, "operation", &id, message, HashMap::new())
+            }
+            RpcError::OperationRequestIdReused(id) => {
+                let metadata = HashMap::from([("operation_id".to_owned(), id.to_string())]);
+                with_metadata(ErrorReason::RequestIdReused, message, metadata)
+            }
             RpcError::Refused(refusal) => refused(&refusal, message),
             RpcError::UnknownSession => plain(ErrorReason::UnknownSession, message),
             RpcError::Forbidden(_) | RpcError::NotItsType(_) => {

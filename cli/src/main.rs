@@ -19,6 +19,7 @@ mod error;
 mod filter;
 mod follow;
 mod governor;
+mod operation;
 mod output;
 mod resolve;
 mod run;
@@ -60,6 +61,7 @@ enum Command {
     Task(Box<task::Args>),
     Type(Box<task_type::Args>),
     Workflow(workflow::Args),
+    Operation(operation::Args),
     Shard(shard::Args),
     Archive(archive::Args),
     /// Run a broker
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Task(args) => client(task::execute(*args)),
         Command::Type(args) => client(task_type::execute(*args)),
         Command::Workflow(args) => client(workflow::execute(args)),
+        Command::Operation(args) => client(operation::execute(args)),
         Command::Shard(args) => client(shard::execute(args)),
         Command::Archive(args) => client(archive::execute(args)),
         Command::Dev(args) => serve::program(dev::execute(args)),

@@ -28,7 +28,7 @@ pub enum Verb {
     ReadTasks,
     /// Create, update, cancel, retry, pause, resume, delete tasks.
     ChangeTasks,
-    /// Create tasks in another user's name.
+    /// Create tasks in another user's name; change another user's tasks in bulk.
     ActForOthers,
     ReadTaskTypes,
     ChangeTaskTypes,
@@ -53,7 +53,7 @@ impl Verb {
         match self {
             Self::ReadTasks => "read tasks",
             Self::ChangeTasks => "create or change tasks",
-            Self::ActForOthers => "create tasks for another user",
+            Self::ActForOthers => "act for another user",
             Self::ReadTaskTypes => "read task types",
             Self::ChangeTaskTypes => "create or change task types",
             Self::ReadOperations => "see workers and the governor",

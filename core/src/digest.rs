@@ -10,6 +10,7 @@ use crate::{
     create::NewTask,
     event::{RetryHint, Settle},
     filter::Filter,
+    operation::NewOperation,
     task::{Content, Labels},
     workflow::definition::NewWorkflow,
 };
@@ -76,6 +77,18 @@ pub fn new_workflow(new: &NewWorkflow) -> i64 {
         .labels(&new.labels)
         .content(&new.input)
         .text(&flow)
+        .finish()
+}
+
+/// The digest of a request for an operation, without its user and request id.
+pub fn new_operation(new: &NewOperation) -> i64 {
+    Fields::of("new operation")
+        .int(Some(new.kind.code().into()))
+        .text(&new.filter)
+        .optional_text(new.only_user.as_deref())
+        .int(new.changes_max)
+        .text(&new.message)
+        .int(Some(new.from_start.into()))
         .finish()
 }
 

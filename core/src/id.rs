@@ -35,6 +35,8 @@ pub enum IdError {
     TaskId,
     #[error("a workflow id is wf-<13 characters>, e.g. wf-0c5wzq8a7r2kd")]
     WorkflowId,
+    #[error("an operation id is op-<13 characters>, e.g. op-0c5wzq8a7r2kd")]
+    OperationId,
 }
 
 impl TypeName {
@@ -160,6 +162,28 @@ impl FromStr for WorkflowId {
     }
 }
 
+/// An operation's id, `op-<13 characters>`: a key like those of tasks, so that it is greater than
+/// those of the tasks that its broker had made before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OperationId(pub i64);
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("op-")?;
+        write_key(self.0, f)
+    }
+}
+
+impl FromStr for OperationId {
+    type Err = IdError;
+
+    /// Accepts exactly what `Display` prints.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let key = text.strip_prefix("op-").and_then(parse_key);
+        key.map(Self).ok_or(IdError::OperationId)
+    }
+}
+
 impl FromStr for TaskId {
     type Err = IdError;
 
@@ -223,4 +247,9 @@ impl KeyGenerator {
 /// The smallest key that a task created at `time_ms` can have: the border for paging by time.
 pub fn first_key_at(time_ms: i64) -> i64 {
     time_ms.saturating_sub(EPOCH_MS).clamp(0, (1 << 41) - 1) << (NODE_BITS + SEQUENCE_BITS)
+}
+
+/// When a key was made, in Unix milliseconds, by the clock of whoever made it.
+pub fn key_time_ms(key: i64) -> i64 {
+    (key >> (NODE_BITS + SEQUENCE_BITS)) + EPOCH_MS
 }

@@ -17,6 +17,7 @@ pub mod id;
 pub mod invariant;
 pub mod lease;
 pub mod limits;
+pub mod operation;
 pub mod order;
 pub mod page;
 pub mod reason;

@@ -11,6 +11,7 @@ pub mod label;
 pub mod list;
 pub mod new_task;
 pub mod number;
+pub mod operation;
 pub mod patch;
 pub mod shard;
 pub mod task_type;

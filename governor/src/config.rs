@@ -93,6 +93,7 @@ pub struct RetentionConfig {
     pub workers_ms: u64,
     pub logs_ms: u64,
     pub workflows_ms: u64,
+    pub operations_ms: u64,
 }
 
 /// `[archive]`.
@@ -207,6 +208,7 @@ impl Validate for RetentionConfig {
             ("workers_ms", self.workers_ms, 0, 10 * YEAR_MS),
             ("logs_ms", self.logs_ms, 0, 10 * YEAR_MS),
             ("workflows_ms", self.workflows_ms, 0, 10 * YEAR_MS),
+            ("operations_ms", self.operations_ms, 0, 10 * YEAR_MS),
         ];
         require_spans(rules, &spans);
     }

@@ -143,6 +143,7 @@ CREATE TABLE IF NOT EXISTS workflows (
   skipped INT NOT NULL,
   parent_key BIGINT NOT NULL,
   parent_place BIGINT NOT NULL,
+  parent_task VARCHAR(80) NOT NULL,
   request_id VARCHAR(128),
   digest BIGINT NOT NULL,
   create_time_ms BIGINT NOT NULL,
@@ -157,6 +158,7 @@ CREATE TABLE IF NOT EXISTS workflows (
   UNIQUE KEY workflows_request (user_name, request_id),
   KEY workflows_owner (user_name, parent_key, id),
   KEY workflows_top (parent_key, id),
+  KEY workflows_parent_task (parent_task, id),
   KEY workflows_finish (finish_time_ms)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
@@ -186,6 +188,60 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   task_id VARCHAR(80) NOT NULL,
   child_key BIGINT NOT NULL,
   PRIMARY KEY (workflow_key, place)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
+CREATE TABLE IF NOT EXISTS task_waits (
+  awaited VARCHAR(80) NOT NULL,
+  name VARCHAR(64) NOT NULL,
+  waiter VARCHAR(80) NOT NULL,
+  any_end SMALLINT NOT NULL,
+  outcome SMALLINT NOT NULL,
+  PRIMARY KEY (awaited, name, waiter),
+  KEY task_waits_waiter (waiter),
+  KEY task_waits_outcome (outcome, awaited)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
+CREATE TABLE IF NOT EXISTS signals (
+  target VARCHAR(80) NOT NULL,
+  name VARCHAR(64) NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  content LONGBLOB NOT NULL,
+  content_type VARCHAR(128) NOT NULL,
+  PRIMARY KEY (target, name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
+CREATE TABLE IF NOT EXISTS operations (
+  id BIGINT NOT NULL,
+  kind SMALLINT NOT NULL,
+  state SMALLINT NOT NULL,
+  revision BIGINT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  filter TEXT NOT NULL,
+  only_user VARCHAR(64),
+  changes_max BIGINT NOT NULL,
+  message TEXT NOT NULL,
+  from_start SMALLINT NOT NULL,
+  request_id VARCHAR(128),
+  digest BIGINT NOT NULL,
+  cursor_token TEXT NOT NULL,
+  matched BIGINT NOT NULL,
+  changed BIGINT NOT NULL,
+  skipped BIGINT NOT NULL,
+  failed BIGINT NOT NULL,
+  issues TEXT NOT NULL,
+  error TEXT,
+  epoch BIGINT NOT NULL,
+  holder VARCHAR(128) NOT NULL,
+  lease_until_ms BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  finish_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (id),
+  UNIQUE KEY operations_request (user_name, request_id),
+  KEY operations_owner (user_name, id),
+  KEY operations_state (state, id),
+  KEY operations_finish (finish_time_ms)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 -- The tables of a shard, here shard 1 of the type `example`.
@@ -227,6 +283,8 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   finish_time_ms BIGINT NOT NULL DEFAULT 0,
   workflow_key BIGINT NOT NULL DEFAULT 0,
   workflow_place BIGINT NOT NULL DEFAULT 0,
+  ties SMALLINT NOT NULL DEFAULT 0,
+  success_if TEXT,
   payload LONGBLOB NOT NULL,
   payload_type VARCHAR(128) NOT NULL,
   context LONGBLOB NOT NULL,

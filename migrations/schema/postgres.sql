@@ -149,6 +149,7 @@ CREATE TABLE IF NOT EXISTS workflows (
   skipped INTEGER NOT NULL,
   parent_key BIGINT NOT NULL,
   parent_place BIGINT NOT NULL,
+  parent_task VARCHAR(80) NOT NULL,
   request_id VARCHAR(128),
   digest BIGINT NOT NULL,
   create_time_ms BIGINT NOT NULL,
@@ -167,6 +168,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS workflows_request ON workflows (user_name, req
 CREATE INDEX IF NOT EXISTS workflows_owner ON workflows (user_name, parent_key, id);
 
 CREATE INDEX IF NOT EXISTS workflows_top ON workflows (parent_key, id);
+
+CREATE INDEX IF NOT EXISTS workflows_parent_task ON workflows (parent_task, id);
 
 CREATE INDEX IF NOT EXISTS workflows_finish ON workflows (finish_time_ms);
 
@@ -198,6 +201,66 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   child_key BIGINT NOT NULL,
   PRIMARY KEY (workflow_key, place)
 );
+
+CREATE TABLE IF NOT EXISTS task_waits (
+  awaited VARCHAR(80) NOT NULL,
+  name VARCHAR(64) NOT NULL,
+  waiter VARCHAR(80) NOT NULL,
+  any_end SMALLINT NOT NULL,
+  outcome SMALLINT NOT NULL,
+  PRIMARY KEY (awaited, name, waiter)
+);
+
+CREATE INDEX IF NOT EXISTS task_waits_waiter ON task_waits (waiter);
+
+CREATE INDEX IF NOT EXISTS task_waits_outcome ON task_waits (outcome, awaited);
+
+CREATE TABLE IF NOT EXISTS signals (
+  target VARCHAR(80) NOT NULL,
+  name VARCHAR(64) NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  content BYTEA NOT NULL,
+  content_type VARCHAR(128) NOT NULL,
+  PRIMARY KEY (target, name)
+);
+
+CREATE TABLE IF NOT EXISTS operations (
+  id BIGINT NOT NULL,
+  kind SMALLINT NOT NULL,
+  state SMALLINT NOT NULL,
+  revision BIGINT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  filter TEXT NOT NULL,
+  only_user VARCHAR(64),
+  changes_max BIGINT NOT NULL,
+  message TEXT NOT NULL,
+  from_start SMALLINT NOT NULL,
+  request_id VARCHAR(128),
+  digest BIGINT NOT NULL,
+  cursor_token TEXT NOT NULL,
+  matched BIGINT NOT NULL,
+  changed BIGINT NOT NULL,
+  skipped BIGINT NOT NULL,
+  failed BIGINT NOT NULL,
+  issues TEXT NOT NULL,
+  error TEXT,
+  epoch BIGINT NOT NULL,
+  holder VARCHAR(128) NOT NULL,
+  lease_until_ms BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  finish_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS operations_request ON operations (user_name, request_id);
+
+CREATE INDEX IF NOT EXISTS operations_owner ON operations (user_name, id);
+
+CREATE INDEX IF NOT EXISTS operations_state ON operations (state, id);
+
+CREATE INDEX IF NOT EXISTS operations_finish ON operations (finish_time_ms);
 
 -- The tables of a shard, here shard 1 of the type `example`.
 
@@ -238,6 +301,8 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   finish_time_ms BIGINT NOT NULL DEFAULT 0,
   workflow_key BIGINT NOT NULL DEFAULT 0,
   workflow_place BIGINT NOT NULL DEFAULT 0,
+  ties SMALLINT NOT NULL DEFAULT 0,
+  success_if TEXT,
   payload BYTEA NOT NULL,
   payload_type VARCHAR(128) NOT NULL,
   context BYTEA NOT NULL,

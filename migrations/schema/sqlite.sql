@@ -149,6 +149,7 @@ CREATE TABLE IF NOT EXISTS workflows (
   skipped INTEGER NOT NULL,
   parent_key INTEGER NOT NULL,
   parent_place INTEGER NOT NULL,
+  parent_task TEXT NOT NULL,
   request_id TEXT,
   digest INTEGER NOT NULL,
   create_time_ms INTEGER NOT NULL,
@@ -167,6 +168,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS workflows_request ON workflows (user_name, req
 CREATE INDEX IF NOT EXISTS workflows_owner ON workflows (user_name, parent_key, id);
 
 CREATE INDEX IF NOT EXISTS workflows_top ON workflows (parent_key, id);
+
+CREATE INDEX IF NOT EXISTS workflows_parent_task ON workflows (parent_task, id);
 
 CREATE INDEX IF NOT EXISTS workflows_finish ON workflows (finish_time_ms);
 
@@ -198,6 +201,66 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   child_key INTEGER NOT NULL,
   PRIMARY KEY (workflow_key, place)
 ) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS task_waits (
+  awaited TEXT NOT NULL,
+  name TEXT NOT NULL,
+  waiter TEXT NOT NULL,
+  any_end INTEGER NOT NULL,
+  outcome INTEGER NOT NULL,
+  PRIMARY KEY (awaited, name, waiter)
+) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS task_waits_waiter ON task_waits (waiter);
+
+CREATE INDEX IF NOT EXISTS task_waits_outcome ON task_waits (outcome, awaited);
+
+CREATE TABLE IF NOT EXISTS signals (
+  target TEXT NOT NULL,
+  name TEXT NOT NULL,
+  user_name TEXT NOT NULL,
+  create_time_ms INTEGER NOT NULL,
+  content BLOB NOT NULL,
+  content_type TEXT NOT NULL,
+  PRIMARY KEY (target, name)
+);
+
+CREATE TABLE IF NOT EXISTS operations (
+  id INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  user_name TEXT NOT NULL,
+  filter TEXT NOT NULL,
+  only_user TEXT,
+  changes_max INTEGER NOT NULL,
+  message TEXT NOT NULL,
+  from_start INTEGER NOT NULL,
+  request_id TEXT,
+  digest INTEGER NOT NULL,
+  cursor_token TEXT NOT NULL,
+  matched INTEGER NOT NULL,
+  changed INTEGER NOT NULL,
+  skipped INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  issues TEXT NOT NULL,
+  error TEXT,
+  epoch INTEGER NOT NULL,
+  holder TEXT NOT NULL,
+  lease_until_ms INTEGER NOT NULL,
+  create_time_ms INTEGER NOT NULL,
+  update_time_ms INTEGER NOT NULL,
+  finish_time_ms INTEGER NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS operations_request ON operations (user_name, request_id);
+
+CREATE INDEX IF NOT EXISTS operations_owner ON operations (user_name, id);
+
+CREATE INDEX IF NOT EXISTS operations_state ON operations (state, id);
+
+CREATE INDEX IF NOT EXISTS operations_finish ON operations (finish_time_ms);
 
 -- The tables of a shard, here shard 1 of the type `example`.
 
@@ -238,6 +301,8 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   finish_time_ms INTEGER NOT NULL DEFAULT 0,
   workflow_key INTEGER NOT NULL DEFAULT 0,
   workflow_place INTEGER NOT NULL DEFAULT 0,
+  ties INTEGER NOT NULL DEFAULT 0,
+  success_if TEXT,
   payload BLOB NOT NULL,
   payload_type TEXT NOT NULL,
   context BLOB NOT NULL,

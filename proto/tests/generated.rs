@@ -6,10 +6,11 @@ use std::{fs, path::Path};
 
 use prost::Message;
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 7] = [
     "asyncflow/v1/task.proto",
     "asyncflow/v1/workflow.proto",
     "asyncflow/v1/broker_service.proto",
+    "asyncflow/v1/operation_service.proto",
     "asyncflow/v1/worker_service.proto",
     "asyncflow/v1/attempt_service.proto",
     "asyncflow/v1/governor_service.proto",

@@ -26,6 +26,7 @@ mod ledger;
 pub mod lock;
 mod log;
 mod nodelay;
+mod operation;
 mod options;
 mod shard;
 mod sql;
@@ -46,6 +47,9 @@ pub use duty::DutyRuns;
 pub use error::{Cause, StoreError};
 pub use leader::{Leader, LeaderFence};
 pub use log::{LogChunk, LogPage, LogStream};
+pub use operation::{
+    Advance, CreateOperationError, CreatedOperation, Matching, Operation, OperationLease,
+};
 pub use options::{LockKind, StoreOptions};
 pub use shard::{
     Archived, CompareLimits, Compared, Comparison, Drained, Drift, DropCheck, DropOutcome,

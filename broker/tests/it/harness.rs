@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use asyncflow_broker::{Args, BrokerConfig, BrokerError, config};
 use asyncflow_proto::v1::{
-    self, broker_service_client::BrokerServiceClient, worker_service_client::WorkerServiceClient,
+    self, broker_service_client::BrokerServiceClient,
+    operation_service_client::OperationServiceClient, worker_service_client::WorkerServiceClient,
 };
 use asyncflow_store::Store;
 use tempfile::TempDir;
@@ -16,6 +17,7 @@ use tonic_types::StatusExt;
 /// A running broker. Dropping it leaves the rest to the runtime's end; `stop` ends it in order.
 pub struct TestBroker {
     pub broker: BrokerServiceClient<Channel>,
+    pub operations: OperationServiceClient<Channel>,
     pub worker: WorkerServiceClient<Channel>,
     pub store: Store,
     shutdown: CancellationToken,
@@ -57,6 +59,7 @@ impl TestBroker {
             Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self {
             broker: BrokerServiceClient::new(channel.clone()),
+            operations: OperationServiceClient::new(channel.clone()),
             worker: WorkerServiceClient::new(channel),
             store,
             shutdown,
@@ -72,9 +75,9 @@ impl TestBroker {
 
     /// Drains and waits for the clean end.
     pub async fn stop(self) {
-        let Self { broker, worker, store, shutdown, running, _folder } = self;
+        let Self { broker, operations, worker, store, shutdown, running, _folder } = self;
         shutdown.cancel();
-        drop((broker, worker));
+        drop((broker, operations, worker));
         let ended = tokio::time::timeout(Duration::from_secs(10), running).await;
         ended.expect("the broker ends").unwrap().unwrap();
         store.close().await;

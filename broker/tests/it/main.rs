@@ -8,6 +8,7 @@ mod dispatch;
 mod expired;
 mod harness;
 mod life;
+mod operation;
 mod process;
 mod registry;
 mod stream_create_tasks;

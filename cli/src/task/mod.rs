@@ -1,6 +1,7 @@
 //! `asyncflow task …`: one file per verb.
 
 mod attempts;
+mod bulk;
 mod cancel;
 mod count;
 mod create;
@@ -10,6 +11,7 @@ mod get;
 mod list;
 mod logs;
 mod pause;
+mod purge;
 mod resume;
 mod retry;
 mod signal;
@@ -49,6 +51,7 @@ enum Verb {
     Pause(pause::Args),
     Resume(resume::Args),
     Delete(delete::Args),
+    Purge(purge::Args),
     Wait(wait::Args),
     Watch(watch::Args),
     Logs(logs::Args),
@@ -71,6 +74,7 @@ pub async fn execute(args: Args) -> Outcome {
         Verb::Pause(args) => pause::execute(args, &session).await,
         Verb::Resume(args) => resume::execute(args, &session).await,
         Verb::Delete(args) => delete::execute(args, &session).await,
+        Verb::Purge(args) => purge::execute(args, &session).await,
         Verb::Wait(args) => wait::execute(args, &session).await,
         Verb::Watch(args) => watch::execute(args, &session).await,
         Verb::Logs(args) => logs::execute(args, &session).await,

@@ -53,6 +53,7 @@ impl Retention {
                 Rows::Changes => store.purge_changes(before_ms, limit, Some(fence)).await?,
                 Rows::Logs => store.purge_logs(before_ms, limit, Some(fence)).await?,
                 Rows::Workflows => store.purge_workflows(before_ms, limit, Some(fence)).await?,
+                Rows::Operations => store.purge_operations(before_ms, limit, Some(fence)).await?,
             };
             deleted += batch;
             if batch < u64::from(limit) {
@@ -73,6 +74,7 @@ enum Rows<'a> {
     Changes,
     Logs,
     Workflows,
+    Operations,
 }
 
 #[async_trait::async_trait]
@@ -98,6 +100,7 @@ impl Duty for Retention {
             (Rows::Acquires, self.keep.acquires_ms),
             (Rows::Changes, self.keep.changes_ms),
             (Rows::Logs, self.keep.logs_ms),
+            (Rows::Operations, self.keep.operations_ms),
         ] {
             deleted += self.purge(cx, rows, before(kept_ms)).await?;
         }
@@ -119,7 +122,10 @@ mod tests {
 
     use super::*;
     use crate::testing::Bed;
-    use asyncflow_core::state::TaskState;
+    use asyncflow_core::{
+        operation::{NewOperation, OperationKind},
+        state::TaskState,
+    };
 
     #[tokio::test]
     async fn finished_tasks_go_when_their_type_says_so_and_others_stay() {
@@ -151,6 +157,34 @@ mod tests {
             assert_eq!(bed.task(&waiting).await.unwrap().state, TaskState::Pending);
             assert_eq!(bed.task(&kept).await.unwrap().state, TaskState::Succeeded);
         }
+    }
+
+    #[tokio::test]
+    async fn operations_that_are_over_go_after_their_time() {
+        let bed = Bed::sqlite().await;
+        let lead = bed.lead("g1").await;
+        let new = NewOperation {
+            kind: OperationKind::Cancel,
+            user: "ann".into(),
+            filter: "user = ann".into(),
+            only_user: None,
+            changes_max: None,
+            message: String::new(),
+            from_start: false,
+            request_id: None,
+        };
+        let over = bed.store.create_operation(&new).await.unwrap().operation.id;
+        let live = bed.store.create_operation(&new).await.unwrap().operation.id;
+        bed.store.cancel_operation(over).await.unwrap();
+        let mut config = bed.config();
+        bed.run(&mut Retention::new(&config), &lead).await.unwrap();
+        assert!(bed.store.find_operation(over).await.unwrap().is_some(), "it is kept for days");
+        config.retention.operations_ms = 0;
+        let mut retention = Retention::new(&config);
+        while bed.store.find_operation(over).await.unwrap().is_some() {
+            bed.run(&mut retention, &lead).await.unwrap();
+        }
+        assert!(bed.store.find_operation(live).await.unwrap().is_some());
     }
 
     #[tokio::test]

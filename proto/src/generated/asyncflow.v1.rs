@@ -4537,6 +4537,1261 @@ pub mod broker_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Which tasks are meant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TaskSelection {
+    /// As in ListTasks. Must not be empty unless `all` is set.
+    #[prost(string, tag = "1")]
+    pub filter: ::prost::alloc::string::String,
+    /// Every task that the caller may change is meant; `filter` must be empty then.
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+    /// End when so many tasks are changed. 0 = as many as match.
+    #[prost(int64, tag = "3")]
+    pub max_tasks: i64,
+}
+/// See BulkCancelTasks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BulkCancelTasksRequest {
+    /// Which tasks.
+    #[prost(message, optional, tag = "1")]
+    pub selection: ::core::option::Option<TaskSelection>,
+    /// 1 to 128 printable characters, unique per user; makes repeating safe.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Only count what matches.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+    /// Why, for people; at most 1,024 bytes.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// See BulkCancelTasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BulkCancelTasksResponse {
+    /// What was begun; unset with `validate_only`.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<Operation>,
+    /// It had already been begun by an earlier call with this request_id.
+    #[prost(bool, tag = "2")]
+    pub deduplicated: bool,
+    /// What matches now; only with `validate_only`.
+    #[prost(message, optional, tag = "3")]
+    pub matching: ::core::option::Option<MatchingTasks>,
+}
+/// See BulkRetryTasks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BulkRetryTasksRequest {
+    /// Which tasks.
+    #[prost(message, optional, tag = "1")]
+    pub selection: ::core::option::Option<TaskSelection>,
+    /// 1 to 128 printable characters, unique per user; makes repeating safe.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Only count what matches.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+    /// Forget stage and context and begin anew.
+    #[prost(bool, tag = "4")]
+    pub from_start: bool,
+}
+/// See BulkRetryTasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BulkRetryTasksResponse {
+    /// What was begun; unset with `validate_only`.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<Operation>,
+    /// It had already been begun by an earlier call with this request_id.
+    #[prost(bool, tag = "2")]
+    pub deduplicated: bool,
+    /// What matches now; only with `validate_only`.
+    #[prost(message, optional, tag = "3")]
+    pub matching: ::core::option::Option<MatchingTasks>,
+}
+/// See BulkDeleteTasks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BulkDeleteTasksRequest {
+    /// Which tasks.
+    #[prost(message, optional, tag = "1")]
+    pub selection: ::core::option::Option<TaskSelection>,
+    /// 1 to 128 printable characters, unique per user; makes repeating safe.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Only count what matches.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+}
+/// See BulkDeleteTasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BulkDeleteTasksResponse {
+    /// What was begun; unset with `validate_only`.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<Operation>,
+    /// It had already been begun by an earlier call with this request_id.
+    #[prost(bool, tag = "2")]
+    pub deduplicated: bool,
+    /// What matches now; only with `validate_only`.
+    #[prost(message, optional, tag = "3")]
+    pub matching: ::core::option::Option<MatchingTasks>,
+}
+/// See BulkPurgeTasks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BulkPurgeTasksRequest {
+    /// Which tasks.
+    #[prost(message, optional, tag = "1")]
+    pub selection: ::core::option::Option<TaskSelection>,
+    /// 1 to 128 printable characters, unique per user; makes repeating safe.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Only count what matches.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+}
+/// See BulkPurgeTasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BulkPurgeTasksResponse {
+    /// What was begun; unset with `validate_only`.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<Operation>,
+    /// It had already been begun by an earlier call with this request_id.
+    #[prost(bool, tag = "2")]
+    pub deduplicated: bool,
+    /// What matches now; only with `validate_only`.
+    #[prost(message, optional, tag = "3")]
+    pub matching: ::core::option::Option<MatchingTasks>,
+}
+/// How many tasks match.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MatchingTasks {
+    /// All that were found.
+    #[prost(int64, tag = "1")]
+    pub total: i64,
+    /// There may be more: the look was ended to be bounded.
+    #[prost(bool, tag = "2")]
+    pub at_least: bool,
+    /// By state; zero counts are left out.
+    #[prost(message, repeated, tag = "3")]
+    pub counts: ::prost::alloc::vec::Vec<StateCount>,
+}
+/// How many tasks are in a state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StateCount {
+    /// The state.
+    #[prost(enumeration = "TaskState", tag = "1")]
+    pub state: i32,
+    /// How many.
+    #[prost(int64, tag = "2")]
+    pub count: i64,
+}
+/// One verb for many tasks. The counts are exact: they change together with the tasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Operation {
+    /// `op-` and 13 characters.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// What is done.
+    #[prost(enumeration = "OperationKind", tag = "2")]
+    pub kind: i32,
+    /// How far it is.
+    #[prost(enumeration = "OperationState", tag = "3")]
+    pub state: i32,
+    /// Who asked for it.
+    #[prost(string, tag = "4")]
+    pub user: ::prost::alloc::string::String,
+    /// Which tasks were asked for.
+    #[prost(message, optional, tag = "5")]
+    pub selection: ::core::option::Option<TaskSelection>,
+    /// Only tasks of this user are changed, whatever the filter says; empty = of all.
+    #[prost(string, tag = "6")]
+    pub only_user: ::prost::alloc::string::String,
+    /// Tasks that matched so far.
+    #[prost(int64, tag = "7")]
+    pub matched_count: i64,
+    /// Those of them that were changed.
+    #[prost(int64, tag = "8")]
+    pub changed_count: i64,
+    /// Those that were not, because their state or workflow does not allow it, or they had moved on.
+    #[prost(int64, tag = "9")]
+    pub skipped_count: i64,
+    /// Those that an error was in the way of.
+    #[prost(int64, tag = "10")]
+    pub failed_count: i64,
+    /// Why the first 10 of those were not changed.
+    #[prost(message, repeated, tag = "11")]
+    pub issues: ::prost::alloc::vec::Vec<OperationIssue>,
+    /// Why it failed.
+    #[prost(string, tag = "12")]
+    pub message: ::prost::alloc::string::String,
+    /// When it was begun: tasks that came later are not concerned.
+    #[prost(message, optional, tag = "13")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it got on last.
+    #[prost(message, optional, tag = "14")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was over; unset before.
+    #[prost(message, optional, tag = "15")]
+    pub finish_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Why a task was not changed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OperationIssue {
+    /// The task's id.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+}
+/// See GetOperation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetOperationRequest {
+    /// The operation's id.
+    #[prost(string, tag = "1")]
+    pub operation_id: ::prost::alloc::string::String,
+}
+/// See GetOperation.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetOperationResponse {
+    /// The operation.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<Operation>,
+}
+/// See ListOperations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListOperationsRequest {
+    /// Only those of this user; empty = all.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// 0 = 50; more than 1,000 is clamped to 1,000; negative is refused.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before, with the same user.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// See ListOperations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListOperationsResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub operations: ::prost::alloc::vec::Vec<Operation>,
+    /// Empty on the last page, and only there.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// See CancelOperation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelOperationRequest {
+    /// The operation's id.
+    #[prost(string, tag = "1")]
+    pub operation_id: ::prost::alloc::string::String,
+}
+/// See CancelOperation.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CancelOperationResponse {
+    /// The operation after it.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<Operation>,
+}
+/// See WaitOperation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WaitOperationRequest {
+    /// The operation's id.
+    #[prost(string, tag = "1")]
+    pub operation_id: ::prost::alloc::string::String,
+    /// How long to wait, up to 60 s. Default 30 s.
+    #[prost(message, optional, tag = "2")]
+    pub timeout: ::core::option::Option<::prost_types::Duration>,
+}
+/// See WaitOperation.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WaitOperationResponse {
+    /// The operation as it is now; look at its state.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<Operation>,
+    /// Whether it is over.
+    #[prost(bool, tag = "2")]
+    pub done: bool,
+}
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OperationKind {
+    /// Not given.
+    Unspecified = 0,
+    /// CancelTask.
+    Cancel = 1,
+    /// RetryTask.
+    Retry = 2,
+    /// DeleteTask.
+    Delete = 3,
+    /// DeleteTask of what has ended.
+    Purge = 4,
+}
+impl OperationKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "OPERATION_KIND_UNSPECIFIED",
+            Self::Cancel => "OPERATION_KIND_CANCEL",
+            Self::Retry => "OPERATION_KIND_RETRY",
+            Self::Delete => "OPERATION_KIND_DELETE",
+            Self::Purge => "OPERATION_KIND_PURGE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OPERATION_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "OPERATION_KIND_CANCEL" => Some(Self::Cancel),
+            "OPERATION_KIND_RETRY" => Some(Self::Retry),
+            "OPERATION_KIND_DELETE" => Some(Self::Delete),
+            "OPERATION_KIND_PURGE" => Some(Self::Purge),
+            _ => None,
+        }
+    }
+}
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OperationState {
+    /// Not given.
+    Unspecified = 0,
+    /// It goes on, or waits for a broker.
+    Running = 1,
+    /// It went through to its end.
+    Succeeded = 2,
+    /// It came to no end, or some tasks could not be changed because of an error; see `message`.
+    Failed = 3,
+    /// It was stopped.
+    Cancelled = 4,
+}
+impl OperationState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "OPERATION_STATE_UNSPECIFIED",
+            Self::Running => "OPERATION_STATE_RUNNING",
+            Self::Succeeded => "OPERATION_STATE_SUCCEEDED",
+            Self::Failed => "OPERATION_STATE_FAILED",
+            Self::Cancelled => "OPERATION_STATE_CANCELLED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OPERATION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "OPERATION_STATE_RUNNING" => Some(Self::Running),
+            "OPERATION_STATE_SUCCEEDED" => Some(Self::Succeeded),
+            "OPERATION_STATE_FAILED" => Some(Self::Failed),
+            "OPERATION_STATE_CANCELLED" => Some(Self::Cancelled),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod operation_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Cancels, retries and deletes all tasks that match a filter, by operations that go on when the
+    /// caller, or the broker that carries them out, is gone. Served by the brokers.
+    ///
+    /// An operation concerns the tasks that are there when it begins, and goes from the newest of them
+    /// to the oldest. Who may not act for others (anybody but an administrator, where there are tokens)
+    /// changes tasks of their own only, whatever the filter matches.
+    ///
+    /// Errors: as those of BrokerService.
+    #[derive(Debug, Clone)]
+    pub struct OperationServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl OperationServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> OperationServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> OperationServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            OperationServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Begins to cancel tasks, each as CancelTask does. A filter that names no state means those that
+        /// have not ended. Errors: INVALID_ARGUMENT; PERMISSION_DENIED (the filter names another user);
+        /// ALREADY_EXISTS (same request_id, other request).
+        pub async fn bulk_cancel_tasks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BulkCancelTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BulkCancelTasksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.OperationService/BulkCancelTasks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.OperationService", "BulkCancelTasks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins to retry tasks, each as RetryTask does, and each once, even if it fails again meanwhile.
+        /// A filter that names no state means FAILED and CANCELLED. Errors: as BulkCancelTasks.
+        pub async fn bulk_retry_tasks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BulkRetryTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BulkRetryTasksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.OperationService/BulkRetryTasks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.OperationService", "BulkRetryTasks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins to delete tasks, each as DeleteTask does: those that run are skipped. Errors: as
+        /// BulkCancelTasks.
+        pub async fn bulk_delete_tasks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BulkDeleteTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BulkDeleteTasksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.OperationService/BulkDeleteTasks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.OperationService", "BulkDeleteTasks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins to delete tasks that have ended. Errors: as BulkCancelTasks.
+        pub async fn bulk_purge_tasks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BulkPurgeTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BulkPurgeTasksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.OperationService/BulkPurgeTasks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.OperationService", "BulkPurgeTasks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gets an operation. Errors: INVALID_ARGUMENT (not an id); NOT_FOUND.
+        pub async fn get_operation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetOperationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetOperationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.OperationService/GetOperation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.OperationService", "GetOperation"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists operations, newest first. Those that are over are kept for some days.
+        pub async fn list_operations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListOperationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListOperationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.OperationService/ListOperations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.OperationService", "ListOperations"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Stops an operation. What it has changed stays changed; from the answer on it changes nothing
+        /// more. One that is over is left as it is. Errors: NOT_FOUND; PERMISSION_DENIED (another user's).
+        pub async fn cancel_operation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelOperationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelOperationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.OperationService/CancelOperation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.OperationService", "CancelOperation"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Answers when the operation is over or the time is, whichever is first. Errors: NOT_FOUND.
+        pub async fn wait_operation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WaitOperationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::WaitOperationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.OperationService/WaitOperation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.OperationService", "WaitOperation"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod operation_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with OperationServiceServer.
+    #[async_trait]
+    pub trait OperationService: std::marker::Send + std::marker::Sync + 'static {
+        /// Begins to cancel tasks, each as CancelTask does. A filter that names no state means those that
+        /// have not ended. Errors: INVALID_ARGUMENT; PERMISSION_DENIED (the filter names another user);
+        /// ALREADY_EXISTS (same request_id, other request).
+        async fn bulk_cancel_tasks(
+            &self,
+            request: tonic::Request<super::BulkCancelTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BulkCancelTasksResponse>,
+            tonic::Status,
+        >;
+        /// Begins to retry tasks, each as RetryTask does, and each once, even if it fails again meanwhile.
+        /// A filter that names no state means FAILED and CANCELLED. Errors: as BulkCancelTasks.
+        async fn bulk_retry_tasks(
+            &self,
+            request: tonic::Request<super::BulkRetryTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BulkRetryTasksResponse>,
+            tonic::Status,
+        >;
+        /// Begins to delete tasks, each as DeleteTask does: those that run are skipped. Errors: as
+        /// BulkCancelTasks.
+        async fn bulk_delete_tasks(
+            &self,
+            request: tonic::Request<super::BulkDeleteTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BulkDeleteTasksResponse>,
+            tonic::Status,
+        >;
+        /// Begins to delete tasks that have ended. Errors: as BulkCancelTasks.
+        async fn bulk_purge_tasks(
+            &self,
+            request: tonic::Request<super::BulkPurgeTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BulkPurgeTasksResponse>,
+            tonic::Status,
+        >;
+        /// Gets an operation. Errors: INVALID_ARGUMENT (not an id); NOT_FOUND.
+        async fn get_operation(
+            &self,
+            request: tonic::Request<super::GetOperationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetOperationResponse>,
+            tonic::Status,
+        >;
+        /// Lists operations, newest first. Those that are over are kept for some days.
+        async fn list_operations(
+            &self,
+            request: tonic::Request<super::ListOperationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListOperationsResponse>,
+            tonic::Status,
+        >;
+        /// Stops an operation. What it has changed stays changed; from the answer on it changes nothing
+        /// more. One that is over is left as it is. Errors: NOT_FOUND; PERMISSION_DENIED (another user's).
+        async fn cancel_operation(
+            &self,
+            request: tonic::Request<super::CancelOperationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelOperationResponse>,
+            tonic::Status,
+        >;
+        /// Answers when the operation is over or the time is, whichever is first. Errors: NOT_FOUND.
+        async fn wait_operation(
+            &self,
+            request: tonic::Request<super::WaitOperationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::WaitOperationResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Cancels, retries and deletes all tasks that match a filter, by operations that go on when the
+    /// caller, or the broker that carries them out, is gone. Served by the brokers.
+    ///
+    /// An operation concerns the tasks that are there when it begins, and goes from the newest of them
+    /// to the oldest. Who may not act for others (anybody but an administrator, where there are tokens)
+    /// changes tasks of their own only, whatever the filter matches.
+    ///
+    /// Errors: as those of BrokerService.
+    #[derive(Debug)]
+    pub struct OperationServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> OperationServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for OperationServiceServer<T>
+    where
+        T: OperationService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/asyncflow.v1.OperationService/BulkCancelTasks" => {
+                    #[allow(non_camel_case_types)]
+                    struct BulkCancelTasksSvc<T: OperationService>(pub Arc<T>);
+                    impl<
+                        T: OperationService,
+                    > tonic::server::UnaryService<super::BulkCancelTasksRequest>
+                    for BulkCancelTasksSvc<T> {
+                        type Response = super::BulkCancelTasksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BulkCancelTasksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperationService>::bulk_cancel_tasks(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BulkCancelTasksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.OperationService/BulkRetryTasks" => {
+                    #[allow(non_camel_case_types)]
+                    struct BulkRetryTasksSvc<T: OperationService>(pub Arc<T>);
+                    impl<
+                        T: OperationService,
+                    > tonic::server::UnaryService<super::BulkRetryTasksRequest>
+                    for BulkRetryTasksSvc<T> {
+                        type Response = super::BulkRetryTasksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BulkRetryTasksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperationService>::bulk_retry_tasks(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BulkRetryTasksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.OperationService/BulkDeleteTasks" => {
+                    #[allow(non_camel_case_types)]
+                    struct BulkDeleteTasksSvc<T: OperationService>(pub Arc<T>);
+                    impl<
+                        T: OperationService,
+                    > tonic::server::UnaryService<super::BulkDeleteTasksRequest>
+                    for BulkDeleteTasksSvc<T> {
+                        type Response = super::BulkDeleteTasksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BulkDeleteTasksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperationService>::bulk_delete_tasks(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BulkDeleteTasksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.OperationService/BulkPurgeTasks" => {
+                    #[allow(non_camel_case_types)]
+                    struct BulkPurgeTasksSvc<T: OperationService>(pub Arc<T>);
+                    impl<
+                        T: OperationService,
+                    > tonic::server::UnaryService<super::BulkPurgeTasksRequest>
+                    for BulkPurgeTasksSvc<T> {
+                        type Response = super::BulkPurgeTasksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BulkPurgeTasksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperationService>::bulk_purge_tasks(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BulkPurgeTasksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.OperationService/GetOperation" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetOperationSvc<T: OperationService>(pub Arc<T>);
+                    impl<
+                        T: OperationService,
+                    > tonic::server::UnaryService<super::GetOperationRequest>
+                    for GetOperationSvc<T> {
+                        type Response = super::GetOperationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetOperationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperationService>::get_operation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetOperationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.OperationService/ListOperations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListOperationsSvc<T: OperationService>(pub Arc<T>);
+                    impl<
+                        T: OperationService,
+                    > tonic::server::UnaryService<super::ListOperationsRequest>
+                    for ListOperationsSvc<T> {
+                        type Response = super::ListOperationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListOperationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperationService>::list_operations(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListOperationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.OperationService/CancelOperation" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelOperationSvc<T: OperationService>(pub Arc<T>);
+                    impl<
+                        T: OperationService,
+                    > tonic::server::UnaryService<super::CancelOperationRequest>
+                    for CancelOperationSvc<T> {
+                        type Response = super::CancelOperationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelOperationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperationService>::cancel_operation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelOperationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.OperationService/WaitOperation" => {
+                    #[allow(non_camel_case_types)]
+                    struct WaitOperationSvc<T: OperationService>(pub Arc<T>);
+                    impl<
+                        T: OperationService,
+                    > tonic::server::UnaryService<super::WaitOperationRequest>
+                    for WaitOperationSvc<T> {
+                        type Response = super::WaitOperationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WaitOperationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperationService>::wait_operation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WaitOperationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for OperationServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "asyncflow.v1.OperationService";
+    impl<T> tonic::server::NamedService for OperationServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// The right to write about a task.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lease {

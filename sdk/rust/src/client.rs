@@ -5,17 +5,22 @@
 
 mod bulk;
 mod logs;
+mod operations;
 mod task_types;
 mod tasks;
 mod watch;
 mod workflow_end;
 mod workflows;
 
+pub use operations::is_over;
+
 use std::{path::PathBuf, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use futures::{Stream, TryStreamExt, stream};
 use tonic::{Request, Response, Status};
+
+use operations::Operations;
 
 use crate::{
     Error,
@@ -71,6 +76,7 @@ impl Default for ClientOptions {
 #[derive(Clone)]
 pub struct Client {
     broker: Broker,
+    operations: Operations,
     call_timeout: Duration,
     retries_max: usize,
 }
@@ -88,8 +94,10 @@ impl Client {
             connect_timeout: options.connect_timeout,
         }
         .open()?;
+        let operations = Operations::new(channel.clone());
         Ok(Self {
             broker: BrokerServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            operations: operations.max_decoding_message_size(MESSAGE_BYTES_MAX),
             call_timeout: options.call_timeout,
             retries_max: options.retries_max,
         })
@@ -145,7 +153,7 @@ impl Client {
     fn paged<Q, A, T, F>(
         &self,
         first: Q,
-        send: impl Fn(Broker, Request<Q>) -> F + Copy,
+        send: impl Fn(Broker, Request<Q>) -> F + Clone,
         read: fn(A) -> (Vec<T>, String),
         token: fn(&mut Q) -> &mut String,
     ) -> impl Stream<Item = Result<T, Error>>
@@ -155,7 +163,7 @@ impl Client {
     {
         let client = self.clone();
         let pages = stream::try_unfold(Some(first), move |next| {
-            let client = client.clone();
+            let (client, send) = (client.clone(), send.clone());
             async move {
                 let Some(mut request) = next else { return Ok::<_, Error>(None) };
                 let (entries, next_page) = read(client.call(request.clone(), send).await?);

@@ -15,5 +15,5 @@ pub mod worker;
 /// The messages of `asyncflow.v1`.
 pub use asyncflow_proto::v1;
 pub use channel::{AuthorizedChannel, CallHeaders, ChannelOptions};
-pub use client::{Client, ClientOptions, is_terminal, is_workflow_over};
+pub use client::{Client, ClientOptions, is_over, is_terminal, is_workflow_over};
 pub use error::{Error, Violation};

@@ -63,6 +63,27 @@ impl AttemptService for Held {
         Ok(Response::new(Default::default()))
     }
 
+    async fn create_attempt_children(
+        &self,
+        _: Request<v1::CreateAttemptChildrenRequest>,
+    ) -> Result<Response<v1::CreateAttemptChildrenResponse>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn list_attempt_children(
+        &self,
+        _: Request<v1::ListAttemptChildrenRequest>,
+    ) -> Result<Response<v1::ListAttemptChildrenResponse>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn set_attempt_wait(
+        &self,
+        _: Request<v1::SetAttemptWaitRequest>,
+    ) -> Result<Response<v1::SetAttemptWaitResponse>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+
     /// Says who called under which trace, and repeats it as often as `repeat` says.
     async fn should_stop(
         &self,

@@ -74,10 +74,31 @@ pub(crate) enum Guard {
     },
     /// It is terminal and ended before this time.
     FinishedBefore(i64),
+    /// It is in one of these states and, if it is terminal, ended before this time.
+    Chosen {
+        states: StateSet,
+        finished_before_ms: i64,
+    },
+}
+
+/// A set of states, as bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StateSet(u16);
+
+impl StateSet {
+    /// These states; none = all.
+    pub fn of(states: &[TaskState]) -> Self {
+        let states = if states.is_empty() { &TaskState::ALL } else { states };
+        Self(states.iter().fold(0, |bits, state| bits | 1 << state.code()))
+    }
+
+    fn has(self, state: TaskState) -> bool {
+        self.0 & 1 << state.code() != 0
+    }
 }
 
 impl Guard {
-    fn holds(self, task: &Task, now_ms: i64) -> bool {
+    pub(super) fn holds(self, task: &Task, now_ms: i64) -> bool {
         match self {
             Self::None => true,
             Self::Attempt(attempt) => task.attempt == attempt && task.state.is_leased(),
@@ -90,11 +111,15 @@ impl Guard {
             Self::FinishedBefore(before_ms) => {
                 task.finish_time_ms.is_some_and(|finish_ms| finish_ms < before_ms)
             }
+            Self::Chosen { states, finished_before_ms } => {
+                let is_later = |finish_ms| finish_ms >= finished_before_ms;
+                states.has(task.state) && !task.finish_time_ms.is_some_and(is_later)
+            }
         }
     }
 }
 
-type Answer = Result<Applied, ApplyError>;
+pub(crate) type Answer = Result<Applied, ApplyError>;
 
 /// What a transaction answers, and what is left to be done for workflows.
 #[derive(Default)]
@@ -103,9 +128,12 @@ struct Outcome {
     left: Vec<Left>,
 }
 
+/// What became of shards.
+pub(crate) type Places = BTreeMap<ShardId, Place>;
+
 struct Request<'a> {
     items: &'a [Item],
-    places: &'a BTreeMap<ShardId, Place>,
+    places: &'a Places,
     fence: Option<&'a LeaderFence>,
     /// The database's time, as far as it is known without asking.
     now_ms: i64,
@@ -158,6 +186,12 @@ impl Store {
             return Default::default();
         }
         let Outcome { answers, left } = self.apply_or_split(items, fence).await;
+        self.tell_applied(items, &answers);
+        (answers, left)
+    }
+
+    /// After the COMMIT: lets everybody know what happened.
+    pub(crate) fn tell_applied(&self, items: &[Item], answers: &[Answer]) {
         self.leases().note(answers.iter().flatten().map(|applied| &applied.task));
         // A heartbeat is no news; a batch of nothing else must not wake those who watch.
         (items.iter().filter(|item| item.event.revives()))
@@ -168,7 +202,6 @@ impl Store {
         });
         let made = answers.iter().flatten().flat_map(|applied| &applied.made);
         self.announce(news.chain(made));
-        (answers, left)
     }
 
     async fn apply_or_split(&self, items: &[Item], fence: Option<&LeaderFence>) -> Outcome {
@@ -211,17 +244,42 @@ impl Store {
         items: &[Item],
         fence: Option<&LeaderFence>,
     ) -> Result<Outcome, StoreError> {
-        // Asked before the transaction: inside, it would need a second connection of the pool.
-        let mut places = BTreeMap::new();
-        for item in items {
-            if !places.contains_key(&item.id.shard) {
-                places.insert(item.id.shard.clone(), self.place(&item.id.shard).await?);
-            }
-        }
+        let places = self.places(items.iter().map(|item| &item.id.shard)).await?;
         let now_ms = self.now_ms().await?;
         let request = Request { items, places: &places, fence, now_ms, runs: AtomicU32::new(0) };
         self.transact(&request, |store, tx, request| Box::pin(apply_once(store, tx, request))).await
     }
+
+    /// What became of the shards. Asked before the transaction: inside, it would need a second
+    /// connection of the pool.
+    pub(crate) async fn places<'a>(
+        &self,
+        shards: impl Iterator<Item = &'a ShardId>,
+    ) -> Result<Places, StoreError> {
+        let mut places = BTreeMap::new();
+        for shard in shards {
+            if !places.contains_key(shard) {
+                places.insert(shard.clone(), self.place(shard).await?);
+            }
+        }
+        Ok(places)
+    }
+}
+
+/// Applies events within the transaction of something larger. The answers are in the order of
+/// `items`; after the COMMIT they are told by [`Store::tell_applied`], and what is left is done by
+/// [`Store::leave`].
+pub(crate) async fn apply_within(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    items: &[Item],
+    places: &Places,
+    now_ms: i64,
+) -> Result<(Vec<Answer>, Vec<Left>), StoreError> {
+    // Read with locks: what the transaction does besides is not to be done again for nothing.
+    let request = Request { items, places, fence: None, now_ms, runs: AtomicU32::new(1) };
+    let outcome = apply_once(store, tx, &request).await?;
+    Ok((outcome.answers, outcome.left))
 }
 
 async fn apply_once(

@@ -1,5 +1,7 @@
 //! Deletes tasks with everything that belongs to them: by hand, and by retention.
 
+use std::collections::BTreeMap;
+
 use asyncflow_core::{
     id::{ShardId, TaskId, TypeName},
     state::TaskState,
@@ -10,6 +12,7 @@ use sea_orm::DatabaseTransaction;
 
 use super::{
     ApplyError,
+    apply::Guard,
     row::{self, Parts},
     write::{Batch, delete_by_key},
 };
@@ -131,6 +134,37 @@ impl Store {
         })
         .await
     }
+}
+
+/// Deletes tasks within the transaction of something larger, those that a guard holds of and that
+/// nothing refuses; the answers, the tasks as they were, are in the order of `ids`.
+pub(crate) async fn delete_within(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    ids: &[TaskId],
+    guard: Guard,
+) -> Result<Vec<Result<Task, ApplyError>>, StoreError> {
+    let mut by_shard: BTreeMap<&ShardId, Vec<usize>> = BTreeMap::new();
+    for (at, id) in ids.iter().enumerate() {
+        by_shard.entry(&id.shard).or_default().push(at);
+    }
+    let mut answers = vec![Err(ApplyError::NotFound); ids.len()];
+    for (shard, members) in by_shard {
+        let keys = members.iter().map(|&at| ids[at].key).collect();
+        let (batch, now_ms) = Batch::read(store, tx, shard, keys, true).await?;
+        let mut going = Vec::new();
+        for at in members {
+            let Some(task) = batch.task(ids[at].key) else { continue };
+            answers[at] = match refusal(task) {
+                _ if !guard.holds(task, now_ms) => Err(ApplyError::MovedOn(task.clone().into())),
+                Some(refusal) => Err(ApplyError::Refused(refusal, task.clone().into())),
+                None => Ok(task.clone()),
+            };
+            going.extend(answers[at].as_ref().ok().cloned());
+        }
+        delete_rows(store, tx, shard, &going, now_ms).await?;
+    }
+    Ok(answers)
 }
 
 /// Why a task cannot be deleted. A workflow would wait for ever for a part that is gone.

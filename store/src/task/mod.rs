@@ -23,11 +23,13 @@ mod row;
 mod update;
 mod write;
 
+pub(crate) use apply::{Answer, Guard, Item, Places, StateSet, apply_within};
 pub use apply::{Applied, ApplyError};
 pub(crate) use attempts::{COLUMNS as ATTEMPT_COLUMNS, complete, read as read_attempt};
 pub use candidates::{Candidates, Mark};
 pub use claim::{ClaimRequest, Claimed, Leased, Taker};
 pub use count::{Count, CountFilter};
+pub(crate) use delete::delete_within;
 pub use expire_results::{ExpiredResults, ResultMarks};
 pub use get::GetError;
 pub use handover::Handover;

@@ -15,6 +15,7 @@ mod postgres;
 mod postgres_storage;
 mod raw;
 mod redis;
+mod refuse;
 mod server;
 mod sqlite;
 mod supervised;
@@ -30,6 +31,7 @@ pub use postgres_storage::{
 };
 pub use raw::{insert_raw, make_raw};
 pub use redis::start_redis;
+pub use refuse::refuse_changes;
 pub use server::{Durability, Server, free_port};
 pub use sqlite::SqliteFile;
 pub use supervised::Supervised;

@@ -20,6 +20,9 @@ use crate::{backend::Backend, error::StoreError, options::StoreOptions};
 /// Rung by the store after every transaction that wrote to the change log.
 pub const CHANGES: &str = "changes";
 
+/// Rung by the store when an operation began, ended, or was given back.
+pub const OPERATIONS: &str = "operations";
+
 /// Rung by the store when tasks of a type became PENDING or SCHEDULED.
 pub fn type_topic(task_type: &str) -> String {
     format!("type:{task_type}")

@@ -16,6 +16,9 @@ mod list;
 mod list_all;
 mod lock;
 mod log;
+mod operation;
+mod operation_faults;
+mod operation_fixture;
 mod reap;
 mod reconcile;
 mod retention;
@@ -113,6 +116,26 @@ conformance! {
     list_all::what_is_dense_is_walked_in_parts,
     lock::one_holder_at_a_time,
     log::chunks_are_idempotent_and_bounded,
+    operation::waiting_tasks_are_cancelled_and_running_ones_told,
+    operation::what_did_not_succeed_is_retried_once,
+    operation::deletes_take_all_that_nobody_runs,
+    operation::a_purge_leaves_what_is_live,
+    operation::only_what_matches_and_was_there_is_changed,
+    operation::a_task_that_left_the_chosen_states_is_left_alone,
+    operation::it_ends_when_it_has_changed_enough,
+    operation::parts_of_live_workflows_are_skipped,
+    operation::matching_tasks_are_counted_before_anything_is_done,
+    operation::a_repeated_request_makes_one_operation,
+    operation::ended_operations_go_and_others_stay,
+    operation_faults::one_at_a_time_takes_an_operation,
+    operation_faults::who_gives_it_back_need_not_be_waited_for,
+    operation_faults::a_page_is_done_as_a_whole_or_not_at_all,
+    operation_faults::a_holder_that_comes_back_late_is_fenced_off,
+    operation_faults::a_page_that_was_done_is_not_done_again,
+    operation_faults::a_cancelled_operation_changes_nothing_more,
+    operation_faults::a_cancel_comes_before_or_after_a_page,
+    operation_faults::a_broken_row_is_left_out_and_told,
+    operation_faults::two_operations_on_the_same_tasks_get_along,
     reap::only_silent_leases_are_reaped,
     reap::a_restarted_worker_gives_back,
     reconcile::drifts_are_found_and_repaired_exactly,

@@ -25,6 +25,7 @@ mod database_outage;
 mod handlers;
 mod killed_broker;
 mod killed_governor;
+mod killed_in_bulk;
 mod killed_worker;
 mod machinery;
 mod many_tasks;
