@@ -66,7 +66,7 @@ pub fn children(
     violations: &mut Violations,
 ) -> Option<NewWorkflow> {
     let is_flow = !request.nodes.is_empty();
-    if is_flow == !request.tasks.is_empty() {
+    if is_flow != request.tasks.is_empty() {
         violations.add(at.field("tasks"), "either tasks or nodes must be given");
         return None;
     }

@@ -35,7 +35,7 @@ async fn who_waits_for_another_is_handed_out_when_it_has_ended() {
     let first = t.create_spec(spec()).await;
     let second = t.create_spec(after(&first.id, false)).await;
     assert_eq!(second.state(), TaskState::Blocked);
-    assert_eq!(t.get(&second.id).await.waits_for, [first.id.clone()]);
+    assert_eq!(t.get(&second.id).await.waits_for, std::slice::from_ref(&first.id));
     let session = t.register("w", "i").await;
     let leased = t.start_one(&session, "1").await;
     // The worker waits already when the second one becomes ready.

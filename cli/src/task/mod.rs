@@ -40,7 +40,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    Create(create::Args),
+    Create(Box<create::Args>),
     Get(get::Args),
     List(list::Args),
     Count(count::Args),
@@ -63,7 +63,7 @@ pub async fn execute(args: Args) -> Outcome {
     let session =
         Session { broker: args.broker.open()?, output: args.output.open(), lookup: args.lookup };
     match args.verb {
-        Verb::Create(args) => create::execute(args, &session).await,
+        Verb::Create(args) => create::execute(*args, &session).await,
         Verb::Get(args) => get::execute(args, &session).await,
         Verb::List(args) => list::execute(args, &session).await,
         Verb::Count(args) => count::execute(args, &session).await,

@@ -11,7 +11,7 @@ use std::sync::{
 
 use asyncflow_sdk::{
     ChannelOptions,
-    v1::{Content, FailureReason, LeasedTask, Task},
+    v1::{Content, FailureReason, LeasedTask, Task, TaskSpec, WaitFor},
     worker::{AttemptHandle, Handler, HandlerError, Outcome, WorkerBuilder, WorkerOptions},
 };
 use fake::{FakeBroker, Settled, handler_task};
@@ -71,6 +71,20 @@ impl Handler for Obedient {
                 }
                 Ok(None)
             }
+            "split" if attempt.task().attempt < 2 => {
+                let child = |name: &str| TaskSpec { name: name.into(), ..TaskSpec::default() };
+                let children = ["a", "b", "c"].map(child).into();
+                let made = attempt.create_children("parts", children).await?;
+                assert_eq!(made.id, "wf-1");
+                Err(HandlerError::wait_for_children())
+            }
+            "split" => {
+                let made = attempt.children("parts").await?;
+                let results = made.into_iter().filter_map(|child| child.task?.result);
+                let data: Vec<u8> = results.flat_map(|result| result.data.to_vec()).collect();
+                Ok(Some(Content { data: data.into(), ..Content::default() }))
+            }
+            "wait for nothing" => Err(HandlerError::wait_for(WaitFor::default())),
             "wait" => {
                 attempt.cancelled().await;
                 Err(HandlerError::stopped())
@@ -166,6 +180,24 @@ async fn every_way_to_fail_has_its_reason() {
         let (reason, permanent, _) = failure(broker.settled(id).await);
         assert_eq!((reason, permanent), expected, "{id}");
     }
+}
+
+#[tokio::test]
+async fn a_handler_makes_tasks_and_goes_on_with_their_results() {
+    let broker = FakeBroker::start().await;
+    let _worker = start(&broker, 1);
+    broker.add(handler_task("obey-1-a", "obey", b"split"));
+    let Settled::Released(call) = broker.settled("obey-1-a").await else { panic!("not released") };
+    assert_eq!(call.wait_for, Some(WaitFor { children: true, signals: Vec::new() }));
+    assert_eq!(call.failure, None);
+    broker.state().settled.clear();
+    broker.add(Task { attempt: 2, ..handler_task("obey-1-a", "obey", b"split") });
+    let Settled::Completed(call) = broker.settled("obey-1-a").await else { panic!("not done") };
+    assert_eq!(&call.result.unwrap().data[..], b"abc", "page by page");
+
+    broker.add(handler_task("obey-1-b", "obey", b"wait for nothing"));
+    let (reason, permanent, _) = failure(broker.settled("obey-1-b").await);
+    assert_eq!((reason, permanent), (FailureReason::Permanent, true), "a broker would refuse it");
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ impl By {
         }
         let mut inserted = self.insert(creates).await?.into_iter();
         let mut next = |()| inserted.next().unwrap_or_else(|| Err(BatchError::Broken.into()));
-        let answers = results.into_iter().map(|result| answer(result.and_then(|ok| next(ok))));
+        let answers = results.into_iter().map(|result| answer(result.and_then(&mut next)));
         let answers = answers.collect();
         Ok(v1::StreamCreateTasksResponse { results: answers })
     }

@@ -44,6 +44,8 @@ pub struct State {
     pub progress: BTreeMap<String, Progress>,
     pub logs: BTreeMap<(String, StreamNumber), Vec<u8>>,
     pub settled: BTreeMap<String, Settled>,
+    /// What tasks have made.
+    pub children: Vec<CreateChildTasksRequest>,
     /// All that settled, in order; a task that runs twice is there twice.
     pub history: Vec<Settled>,
     /// It knows no SettleTasks.
@@ -400,6 +402,41 @@ impl WorkerService for FakeBroker {
         let call = request.into_inner();
         self.settle(&call.session_id, &call.lease, Settled::Released(call.clone()))?;
         Ok(Response::new(ReleaseTaskResponse { state: TaskState::Pending.into() }))
+    }
+
+    async fn create_child_tasks(
+        &self,
+        request: Request<CreateChildTasksRequest>,
+    ) -> Result<Response<CreateChildTasksResponse>, Status> {
+        let request = request.into_inner();
+        let workflow = Some(Workflow { id: "wf-1".to_owned(), ..Workflow::default() });
+        self.state().children.push(request);
+        Ok(Response::new(CreateChildTasksResponse { workflow, deduplicated: false }))
+    }
+
+    /// Those that were made, as if each had returned its name; two on a page.
+    async fn list_child_tasks(
+        &self,
+        request: Request<ListChildTasksRequest>,
+    ) -> Result<Response<ListChildTasksResponse>, Status> {
+        let request = request.into_inner();
+        let state = self.state();
+        let made = state.children.iter().filter(|made| made.key == request.key);
+        let names: Vec<String> =
+            made.flat_map(|made| &made.tasks).map(|task| task.name.clone()).collect();
+        let from: usize = request.page_token.parse().unwrap_or(0);
+        let page = names.iter().enumerate().skip(from).take(2);
+        let child = |(index, name): (usize, &String)| {
+            let result = Some(Content { data: name.clone().into(), ..Content::default() });
+            let task = Some(Task { name: name.clone(), result, ..Task::default() });
+            ChildTask { task, index: index as i32, ..ChildTask::default() }
+        };
+        let next = if from + 2 < names.len() { (from + 2).to_string() } else { String::new() };
+        Ok(Response::new(ListChildTasksResponse {
+            children: page.map(child).collect(),
+            next_page_token: next,
+            ..Default::default()
+        }))
     }
 
     async fn settle_tasks(
