@@ -1,10 +1,11 @@
 //! Operations over the wire: each verb, counted before, waited for, cancelled, refused.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use asyncflow_core::operation::{NewOperation, OperationKind};
+use asyncflow_core::operation::{NewOperation, OperationKind, OperationState};
 use asyncflow_proto::{time::duration, v1};
-use asyncflow_store::{Store, StoreOptions};
+use asyncflow_store::{Advance, Store, StoreOptions};
+use tokio::time::timeout;
 use tonic::{Code, Request, Status};
 
 use crate::harness::{TestBroker, refusal};
@@ -189,6 +190,49 @@ async fn a_wait_ends_with_its_time() {
     assert!(waited.done);
     assert_eq!(waited.operation, cancelled.unwrap().into_inner().operation);
     assert_eq!(waited.operation.unwrap().state(), v1::OperationState::Cancelled);
+    other.close().await;
+    t.stop().await;
+}
+
+/// A broker that is told to end gives back what it carries out, so that nobody waits for its lease.
+#[tokio::test]
+async fn what_is_not_done_is_given_back() {
+    let mut t = TestBroker::start().await;
+    for _ in 0..4 {
+        create_many(&mut t, "train", 1_000).await;
+    }
+    let other = Store::connect(&StoreOptions::new(t.store.url())).await.unwrap();
+    let begun = t.operations.bulk_cancel_tasks(cancel("task_type = train")).await.unwrap();
+    let id = begun.into_inner().operation.unwrap().id.parse().unwrap();
+    let is_under_way = async {
+        while other.find_operation(id).await.unwrap().unwrap().tally.changed == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), is_under_way).await.expect("it is carried out");
+    t.drain();
+    let taken = async {
+        loop {
+            let mut taken = other.take_operations("other", 60_000, 1).await.unwrap();
+            if let Some(lease) = taken.pop() {
+                break lease;
+            }
+            let operation = other.find_operation(id).await.unwrap().unwrap();
+            assert!(!operation.state.is_over(), "it was too fast: {operation:?}");
+            tokio::task::yield_now().await;
+        }
+    };
+    // Its lease is ten seconds.
+    let lease = timeout(Duration::from_secs(8), taken).await.expect("it is given back");
+    for _ in 0..100 {
+        let advance = other.advance_operation(&lease, 250, 60_000).await.unwrap();
+        if matches!(advance, Advance::Over { .. }) {
+            break;
+        }
+    }
+    let over = other.find_operation(id).await.unwrap().unwrap();
+    assert_eq!(over.state, OperationState::Succeeded);
+    assert_eq!((over.tally.changed, over.tally.skipped), (4_000, 0));
     other.close().await;
     t.stop().await;
 }

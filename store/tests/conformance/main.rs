@@ -118,6 +118,7 @@ conformance! {
     log::chunks_are_idempotent_and_bounded,
     operation::waiting_tasks_are_cancelled_and_running_ones_told,
     operation::what_did_not_succeed_is_retried_once,
+    operation::what_failed_since_it_began_is_not_retried_again,
     operation::deletes_take_all_that_nobody_runs,
     operation::a_purge_leaves_what_is_live,
     operation::only_what_matches_and_was_there_is_changed,

@@ -1,6 +1,7 @@
 //! Operations: each verb, what is chosen, counters, limits.
 
 use asyncflow_core::{
+    event::Event,
     filter,
     id::OperationId,
     operation::{NewOperation, OperationKind, OperationState},
@@ -11,7 +12,9 @@ use asyncflow_store::{Advance, CreateOperationError, Store};
 use serde_json::json;
 
 use super::{
-    fixture::{apply, claim, complete, get, insert_all, new_task, start, type_name},
+    fixture::{
+        all_tasks, apply, claim, complete, fail, get, insert_all, new_task, start, type_name,
+    },
     operation_fixture::{
         LEASE_MS, begin, carry_out, ended, find, finish, in_state, insert, new, of_user, states,
         take, tally,
@@ -49,13 +52,30 @@ pub async fn what_did_not_succeed_is_retried_once(store: Store) {
     // One of those fails again while the operation goes on.
     let again = claim(&store, 1, 1).await.leased.remove(0).task.task;
     apply(&store, &again.id, start(&again)).await.unwrap();
-    apply(&store, &again.id, super::fixture::fail(&again, 8)).await.unwrap();
+    apply(&store, &again.id, fail(&again, 8)).await.unwrap();
     finish(&store, &lease, 3).await;
     let operation = find(&store, id).await;
     assert_eq!((operation.state, operation.tally.changed), (OperationState::Succeeded, 5));
     assert_eq!(in_state(&store, TaskState::Failed).await, 1);
     assert_eq!(in_state(&store, TaskState::Succeeded).await, 2);
     assert_eq!(get(&store, &again.id).await.task.run, 1);
+}
+
+pub async fn what_failed_since_it_began_is_not_retried_again(store: Store) {
+    ended(&store, 0, 3).await;
+    let id = begin(&store, &new(OperationKind::Retry, "user = ann")).await;
+    // Somebody else is faster with one of them, which fails again.
+    let failed = all_tasks(&store, &Default::default()).await.remove(1).task;
+    apply(&store, &failed.id, Event::Retry { from_start: false }).await.unwrap();
+    let again = claim(&store, 1, 1).await.leased.remove(0).task.task;
+    apply(&store, &again.id, start(&again)).await.unwrap();
+    apply(&store, &again.id, fail(&again, 8)).await.unwrap();
+    let lease = take(&store, LEASE_MS).await;
+    finish(&store, &lease, 9).await;
+    let operation = find(&store, id).await;
+    assert_eq!(operation.tally, tally(3, 2, 1));
+    assert_eq!(operation.issues[0].task_id, failed.id.to_string());
+    assert_eq!(get(&store, &failed.id).await.task.run, 1);
 }
 
 pub async fn deletes_take_all_that_nobody_runs(store: Store) {
@@ -100,7 +120,7 @@ pub async fn only_what_matches_and_was_there_is_changed(store: Store) {
     let lease = take(&store, LEASE_MS).await;
     finish(&store, &lease, 2).await;
     assert_eq!(find(&store, id).await.tally, tally(4, 4, 0));
-    for full in super::fixture::all_tasks(&store, &Default::default()).await {
+    for full in all_tasks(&store, &Default::default()).await {
         let is_meant = full.task.user == "ann"
             && full.task.name == "old"
             && full.body.labels["team"] == "vision";
@@ -141,7 +161,7 @@ pub async fn parts_of_live_workflows_are_skipped(store: Store) {
     let id = create_workflow(&store, &workflow(json!(1), vec![task("a", "echo")])).await;
     let part = claim(&store, 1, 1).await.leased.remove(0).task.task;
     apply(&store, &part.id, start(&part)).await.unwrap();
-    apply(&store, &part.id, super::fixture::fail(&part, 7)).await.unwrap();
+    apply(&store, &part.id, fail(&part, 7)).await.unwrap();
     assert_eq!(workflow_state(&store, id).await, WorkflowState::Failed);
     let retried = carry_out(&store, &new(OperationKind::Retry, "user = ann")).await;
     assert_eq!(retried.tally, tally(1, 0, 1));
