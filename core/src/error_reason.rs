@@ -99,6 +99,8 @@ reasons! {
     TaskNotFound "TASK_NOT_FOUND" NotFound Pointless,
     /// There is no such workflow, or the caller may not see it.
     WorkflowNotFound "WORKFLOW_NOT_FOUND" NotFound Pointless,
+    /// There is no such schedule, or the caller may not see it.
+    ScheduleNotFound "SCHEDULE_NOT_FOUND" NotFound Pointless,
     /// The table that held the task was dropped when its retention was over.
     Expired "EXPIRED" NotFound Pointless,
     /// A task type of this name is already registered.

@@ -35,6 +35,8 @@ pub enum IdError {
     TaskId,
     #[error("a workflow id is wf-<13 characters>, e.g. wf-0c5wzq8a7r2kd")]
     WorkflowId,
+    #[error("a schedule id is sc-<13 characters>, e.g. sc-0c5wzq8a7r2kd")]
+    ScheduleId,
 }
 
 impl TypeName {
@@ -142,6 +144,27 @@ impl FromStr for WorkflowId {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let key = text.strip_prefix("wf-").and_then(parse_key);
         key.map(Self).ok_or(IdError::WorkflowId)
+    }
+}
+
+/// A schedule's id, `sc-<13 characters>`: a key like those of tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ScheduleId(pub i64);
+
+impl fmt::Display for ScheduleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sc-")?;
+        write_key(self.0, f)
+    }
+}
+
+impl FromStr for ScheduleId {
+    type Err = IdError;
+
+    /// Accepts exactly what `Display` prints.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let key = text.strip_prefix("sc-").and_then(parse_key);
+        key.map(Self).ok_or(IdError::ScheduleId)
     }
 }
 

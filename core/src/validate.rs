@@ -12,6 +12,7 @@ pub mod list;
 pub mod new_task;
 pub mod number;
 pub mod patch;
+pub mod schedule;
 pub mod shard;
 pub mod task_type;
 pub mod text;

@@ -9,6 +9,7 @@ mod m0001_registry;
 mod m0002_shard_life;
 mod m0003_owner_index;
 mod m0004_workflows;
+mod m0005_schedules;
 pub mod shard;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_shard_life::Migration),
             Box::new(m0003_owner_index::Migration),
             Box::new(m0004_workflows::Migration),
+            Box::new(m0005_schedules::Migration),
         ]
     }
 }
@@ -57,5 +59,6 @@ pub fn schema(backend: ddl::Backend) -> Vec<String> {
     let tables = m0001_registry::tables();
     let tables = tables.iter().flat_map(|table| table.statements(backend));
     let tables = tables.chain(m0002_shard_life::statements(backend));
-    tables.chain(m0004_workflows::statements(backend)).collect()
+    let tables = tables.chain(m0004_workflows::statements(backend));
+    tables.chain(m0005_schedules::statements(backend)).collect()
 }

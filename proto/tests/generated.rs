@@ -6,9 +6,11 @@ use std::{fs, path::Path};
 
 use prost::Message;
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 8] = [
     "asyncflow/v1/task.proto",
     "asyncflow/v1/workflow.proto",
+    "asyncflow/v1/schedule.proto",
+    "asyncflow/v1/schedule_service.proto",
     "asyncflow/v1/broker_service.proto",
     "asyncflow/v1/worker_service.proto",
     "asyncflow/v1/attempt_service.proto",
