@@ -206,7 +206,8 @@ fn what_is_no_schedule_is_told() {
 
 fn look<'a>(spec: &'a Spec, times: &'a Times, next_ms: i64, now_ms: i64) -> Look<'a> {
     let next_ms = Some(next_ms);
-    Look { id: ID, spec, times, next_ms, queued_ms: None, is_alive: false, now_ms }
+    let fires_max = FIRES_MAX;
+    Look { id: ID, spec, times, next_ms, queued_ms: None, is_alive: false, now_ms, fires_max }
 }
 
 /// Every minute from 0.
@@ -282,7 +283,8 @@ fn a_clock_that_goes_back_fires_nothing_and_one_look_is_bounded() {
 /// Whether a field's text allows a value: an own reading of the simple forms that are generated.
 fn allows(text: &str, value: i64, least: i64, most: i64) -> bool {
     text.split(',').any(|part| {
-        let (range, step) = part.split_once('/').map_or((part, 1), |(r, s)| (r, s.parse().unwrap()));
+        let (range, step) =
+            part.split_once('/').map_or((part, 1), |(r, s)| (r, s.parse().unwrap()));
         let (from, to): (i64, i64) = match range.split_once('-') {
             _ if range == "*" => (least, most),
             Some((from, to)) => (from.parse().unwrap(), to.parse().unwrap()),

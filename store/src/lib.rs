@@ -26,6 +26,7 @@ pub mod lock;
 mod log;
 mod nodelay;
 mod options;
+mod schedule;
 mod shard;
 mod sql;
 mod task;
@@ -45,6 +46,10 @@ pub use error::{Cause, StoreError};
 pub use leader::{Leader, LeaderFence};
 pub use log::{LogChunk, LogPage, LogStream};
 pub use options::{LockKind, StoreOptions};
+pub use schedule::{
+    Backfilled, CreateScheduleError, CreatedSchedule, Fire, Fired, NewSchedule, QueuedPlace,
+    RanSchedule, Schedule, ScheduleChange, ScheduleError, Standing,
+};
 pub use shard::{
     Archived, CompareLimits, Compared, Comparison, Drained, Drift, DropCheck, DropOutcome,
     DropTerms, ShardCount, ShardPage, ShardRow,

@@ -63,7 +63,8 @@ impl Cron {
                 fields.len()
             ));
         }
-        let (second, rest) = if with_seconds { (fields[0], &fields[1..]) } else { ("0", &fields[..]) };
+        let (second, rest) =
+            if with_seconds { (fields[0], &fields[1..]) } else { ("0", &fields[..]) };
         let mut wrong = Vec::new();
         let mut read = |field: &Field, text: &str| match parse_field(field, text) {
             Ok(bits) => bits,

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::id::ScheduleId;
 
-/// Fire times that one look deals with; the next look goes on.
+/// Fire times that one look deals with at most.
 pub const FIRES_MAX: usize = 100;
 
 /// A schedule as it is looked at.
@@ -22,6 +22,8 @@ pub struct Look<'a> {
     /// Whether what it fired last has not ended.
     pub is_alive: bool,
     pub now_ms: i64,
+    /// Fire times that are dealt with; the next look goes on. At most [`FIRES_MAX`].
+    pub fires_max: usize,
 }
 
 /// What becomes of a fire time.
@@ -50,14 +52,13 @@ pub fn plan(look: &Look<'_>) -> Plan {
     let Look { id, spec, times, now_ms, .. } = *look;
     let due_ms = |fire_ms| spec.due_ms(id, fire_ms);
     let mut is_alive = look.is_alive;
-    let mut plan =
-        Plan { next_ms: look.next_ms, queued_ms: look.queued_ms, ..Plan::default() };
+    let mut plan = Plan { next_ms: look.next_ms, queued_ms: look.queued_ms, ..Plan::default() };
     if let Some(fire_ms) = plan.queued_ms.filter(|_| !is_alive) {
         plan.verdicts.push((fire_ms, Verdict::Fire));
         (plan.queued_ms, is_alive) = (None, true);
     }
     while let Some(fire_ms) = plan.next_ms {
-        if due_ms(fire_ms) > now_ms || plan.verdicts.len() >= FIRES_MAX {
+        if due_ms(fire_ms) > now_ms || plan.verdicts.len() >= look.fires_max.min(FIRES_MAX) {
             break;
         }
         if is_missed(spec, due_ms(fire_ms), now_ms) {

@@ -17,8 +17,13 @@ pub enum Timing {
         zone: String,
     },
     /// At `anchor_ms` and every so many milliseconds after it, whatever clocks on walls show.
-    Interval { every_ms: i64, anchor_ms: i64 },
-    Once { at_ms: i64 },
+    Interval {
+        every_ms: i64,
+        anchor_ms: i64,
+    },
+    Once {
+        at_ms: i64,
+    },
 }
 
 /// What happens at a fire time when the run before it has not ended.
@@ -112,6 +117,12 @@ impl Times {
 }
 
 impl Spec {
+    /// Whether both have the same fire times.
+    pub fn has_times_of(&self, other: &Self) -> bool {
+        let times = |spec: &Self| (spec.timing.clone(), spec.start_ms, spec.end_ms);
+        times(self) == times(other)
+    }
+
     /// When this fire time is due: jitter puts it off, by the same time whoever asks.
     pub fn due_ms(&self, id: ScheduleId, fire_ms: i64) -> i64 {
         if self.jitter_ms < 1 {

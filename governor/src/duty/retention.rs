@@ -53,6 +53,7 @@ impl Retention {
                 Rows::Changes => store.purge_changes(before_ms, limit, Some(fence)).await?,
                 Rows::Logs => store.purge_logs(before_ms, limit, Some(fence)).await?,
                 Rows::Workflows => store.purge_workflows(before_ms, limit, Some(fence)).await?,
+                Rows::Fires => store.purge_fires(before_ms, limit, Some(fence)).await?,
             };
             deleted += batch;
             if batch < u64::from(limit) {
@@ -73,6 +74,8 @@ enum Rows<'a> {
     Changes,
     Logs,
     Workflows,
+    /// What became of the fire times of schedules.
+    Fires,
 }
 
 #[async_trait::async_trait]
@@ -98,6 +101,7 @@ impl Duty for Retention {
             (Rows::Acquires, self.keep.acquires_ms),
             (Rows::Changes, self.keep.changes_ms),
             (Rows::Logs, self.keep.logs_ms),
+            (Rows::Fires, self.keep.schedule_fires_ms),
         ] {
             deleted += self.purge(cx, rows, before(kept_ms)).await?;
         }

@@ -1783,8 +1783,8 @@ pub mod schedule_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Changes a schedule. Its next fire time is then the first that is still to come. ABORTED when
-        /// the etag is not the one in force.
+        /// Changes a schedule. When its times change, the next one is the first that is still to come.
+        /// ABORTED when the etag is not the one in force.
         pub async fn update_schedule(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateScheduleRequest>,
@@ -2015,8 +2015,8 @@ pub mod schedule_service_server {
             tonic::Response<super::ListSchedulesResponse>,
             tonic::Status,
         >;
-        /// Changes a schedule. Its next fire time is then the first that is still to come. ABORTED when
-        /// the etag is not the one in force.
+        /// Changes a schedule. When its times change, the next one is the first that is still to come.
+        /// ABORTED when the etag is not the one in force.
         async fn update_schedule(
             &self,
             request: tonic::Request<super::UpdateScheduleRequest>,

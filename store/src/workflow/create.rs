@@ -5,12 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use asyncflow_core::{
-    digest,
-    id::WorkflowId,
-    task::Task,
-    workflow::{definition::NewWorkflow, progress::Progress},
-};
+use asyncflow_core::{digest, id::WorkflowId, task::Task, workflow::definition::NewWorkflow};
 use sea_orm::DatabaseTransaction;
 
 use super::{
@@ -108,29 +103,8 @@ async fn create_once(
         let mut keys = store.keys().lock().unwrap_or_else(PoisonError::into_inner);
         keys.next_key(*now_ms)
     };
-    let workflow = Workflow {
-        id: WorkflowId(key),
-        user: new.user.clone(),
-        name: new.name.clone(),
-        trace_id: new.trace_id.clone(),
-        progress: Progress::default(),
-        revision: 0,
-        nodes: new.flow.nodes.len() as u32,
-        parent: None,
-        create_time_ms: *now_ms,
-        update_time_ms: *now_ms,
-        finish_time_ms: None,
-        message: None,
-        labels: new.labels.clone(),
-    };
-    let id = workflow.id;
-    let birth = Birth {
-        workflow,
-        flow: new.flow.clone(),
-        input: new.input.clone(),
-        request_id: new.request_id.clone(),
-        digest: *digest,
-    };
+    let id = WorkflowId(key);
+    let birth = Birth::of(new, id, *digest, *now_ms);
     let mut ledger = Ledger::default();
     let followed = bear(store, tx, birth, *now_ms, &mut ledger).await?;
     ledger.write(store, tx, *now_ms).await?;

@@ -28,6 +28,8 @@ pub use retry::RetryWorkflowError;
 pub use row::Workflow;
 pub use tend::NeglectedNode;
 
-pub(crate) use follow::{Followed, Left, ended, follow};
+pub(crate) use birth::Birth;
+pub(crate) use follow::{Followed, Left, bear, ended, follow};
 pub(crate) use known::KnownFlows;
 pub(crate) use left::LeftSender;
+pub(crate) use row::or_replace;
