@@ -156,6 +156,7 @@ impl Store {
             to_cancel.extend(last_run.filter(|_| plan.cancels).cloned());
             moved.push(Moved { id, version: standing.version, definition, plan });
         }
+        self.fault_point("schedule.planned").await;
         self.cancel_runs(to_cancel).await?;
         self.move_on(moved, now_ms, fence).await
     }
