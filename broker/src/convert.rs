@@ -5,6 +5,7 @@ pub mod command;
 pub mod log;
 pub mod new_task;
 pub mod patch;
+pub mod schedule;
 pub mod task;
 pub mod task_type;
 pub mod time;

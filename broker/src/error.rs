@@ -2,7 +2,7 @@
 
 use asyncflow_core::{
     access::Denied,
-    id::{TaskId, TypeName, WorkflowId},
+    id::{ScheduleId, TaskId, TypeName, WorkflowId},
     transition::Refusal,
     violation::{Violation, Violations},
 };
@@ -35,6 +35,11 @@ pub enum RpcError {
     WorkflowNotFound(WorkflowId),
     #[error("the request id was used for another request, which created {0}")]
     WorkflowRequestIdReused(WorkflowId),
+    /// One text for an unknown schedule and for one that the caller may not see.
+    #[error("there is no schedule {0}")]
+    ScheduleNotFound(ScheduleId),
+    #[error("the request id was used for another request, which created {0}")]
+    ScheduleRequestIdReused(ScheduleId),
     #[error("{0} cannot be retried: {1}")]
     WorkflowRefused(WorkflowId, RetryWorkflowError),
     #[error(transparent)]

@@ -1,6 +1,8 @@
 //! The services. One folder per noun, one file per verb.
 
 pub mod broker_service;
+pub mod schedule;
+pub mod schedule_service;
 pub mod task;
 pub mod task_type;
 pub mod work;

@@ -4,7 +4,10 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use asyncflow_proto::{
     FILE_DESCRIPTOR_SET,
-    v1::{broker_service_server::BrokerServiceServer, worker_service_server::WorkerServiceServer},
+    v1::{
+        broker_service_server::BrokerServiceServer, schedule_service_server::ScheduleServiceServer,
+        worker_service_server::WorkerServiceServer,
+    },
 };
 use asyncflow_service::{
     health::Health,
@@ -21,11 +24,14 @@ use tonic::service::Routes;
 use crate::{
     broker::Broker,
     config::{self, Args, BrokerConfig},
-    rpc::{broker_service::BrokerApi, worker_service::WorkerApi},
+    rpc::{broker_service::BrokerApi, schedule_service::ScheduleApi, worker_service::WorkerApi},
 };
 
 /// How often the database is asked whether it answers.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// Those whose health is told.
+const SERVICES: [&str; 3] =
+    ["asyncflow.v1.BrokerService", "asyncflow.v1.WorkerService", "asyncflow.v1.ScheduleService"];
 /// The configuration is wrong: nothing was opened.
 const EXIT_CONFIG: u8 = 2;
 
@@ -145,7 +151,7 @@ async fn serve(
     let message_bytes_max = config.limits.message_bytes_max;
     let grpc =
         GrpcServer::new(&config.listen)?.classify(classify).descriptor_set(FILE_DESCRIPTOR_SET);
-    let health = Health::new(&["asyncflow.v1.BrokerService", "asyncflow.v1.WorkerService"]).await;
+    let health = Health::new(&SERVICES).await;
     // Who reaches it at once is to find it ready, if it is.
     if store.ping().await.is_ok() {
         health.set_serving().await;
@@ -162,6 +168,11 @@ async fn serve(
     )
     .add_service(
         WorkerServiceServer::new(WorkerApi(Arc::clone(&broker)))
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(message_bytes_max),
+    )
+    .add_service(
+        ScheduleServiceServer::new(ScheduleApi(Arc::clone(&broker)))
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(message_bytes_max),
     );
