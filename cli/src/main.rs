@@ -2,7 +2,7 @@
 //!
 //! | half | commands | may import |
 //! |---|---|---|
-//! | client | `run`, `task`, `workflow`, `type`, `shard`, `worker list` … | sdk, proto |
+//! | client | `run`, `task`, `workflow`, `schedule`, `type`, `shard`, `worker list` … | sdk, proto |
 //! | archive | `archive`, which asks no server | archive |
 //! | programs | `dev`, `broker`, `worker`, `governor`, `config` | the programs' crates |
 //!
@@ -22,6 +22,7 @@ mod governor;
 mod output;
 mod resolve;
 mod run;
+mod schedule;
 mod serve;
 mod session;
 mod shard;
@@ -59,6 +60,7 @@ enum Command {
     Task(Box<task::Args>),
     Type(Box<task_type::Args>),
     Workflow(workflow::Args),
+    Schedule(Box<schedule::Args>),
     Shard(shard::Args),
     Archive(archive::Args),
     /// Run a broker
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Task(args) => client(task::execute(*args)),
         Command::Type(args) => client(task_type::execute(*args)),
         Command::Workflow(args) => client(workflow::execute(args)),
+        Command::Schedule(args) => client(schedule::execute(*args)),
         Command::Shard(args) => client(shard::execute(args)),
         Command::Archive(args) => client(archive::execute(args)),
         Command::Dev(args) => serve::program(dev::execute(args)),

@@ -10,6 +10,7 @@ pub mod content;
 pub mod count;
 pub mod governor;
 pub mod log;
+pub mod schedule;
 pub mod shard;
 pub mod task;
 pub mod task_type;

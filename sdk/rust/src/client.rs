@@ -5,6 +5,7 @@
 
 mod bulk;
 mod logs;
+mod schedules;
 mod task_types;
 mod tasks;
 mod watch;
@@ -65,6 +66,7 @@ impl Default for ClientOptions {
 #[derive(Clone)]
 pub struct Client {
     broker: Broker,
+    schedules: schedules::Schedules,
     call_timeout: Duration,
     retries_max: usize,
 }
@@ -83,6 +85,7 @@ impl Client {
         }
         .open()?;
         Ok(Self {
+            schedules: schedules::open(channel.clone()),
             broker: BrokerServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
             call_timeout: options.call_timeout,
             retries_max: options.retries_max,
@@ -139,7 +142,7 @@ impl Client {
     fn paged<Q, A, T, F>(
         &self,
         first: Q,
-        send: impl Fn(Broker, Request<Q>) -> F + Copy,
+        send: impl Fn(Broker, Request<Q>) -> F + Clone,
         read: fn(A) -> (Vec<T>, String),
         token: fn(&mut Q) -> &mut String,
     ) -> impl Stream<Item = Result<T, Error>>
@@ -149,7 +152,7 @@ impl Client {
     {
         let client = self.clone();
         let pages = stream::try_unfold(Some(first), move |next| {
-            let client = client.clone();
+            let (client, send) = (client.clone(), send.clone());
             async move {
                 let Some(mut request) = next else { return Ok::<_, Error>(None) };
                 let (entries, next_page) = read(client.call(request.clone(), send).await?);
