@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use asyncflow_broker::{Args, BrokerConfig, BrokerError, config};
 use asyncflow_proto::v1::{
-    self, broker_service_client::BrokerServiceClient, worker_service_client::WorkerServiceClient,
+    self, broker_service_client::BrokerServiceClient,
+    schedule_service_client::ScheduleServiceClient, worker_service_client::WorkerServiceClient,
 };
 use asyncflow_store::Store;
 use tempfile::TempDir;
@@ -17,6 +18,7 @@ use tonic_types::StatusExt;
 pub struct TestBroker {
     pub broker: BrokerServiceClient<Channel>,
     pub worker: WorkerServiceClient<Channel>,
+    pub schedules: ScheduleServiceClient<Channel>,
     pub store: Store,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), BrokerError>>,
@@ -57,6 +59,7 @@ impl TestBroker {
             Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self {
             broker: BrokerServiceClient::new(channel.clone()),
+            schedules: ScheduleServiceClient::new(channel.clone()),
             worker: WorkerServiceClient::new(channel),
             store,
             shutdown,
@@ -72,9 +75,9 @@ impl TestBroker {
 
     /// Drains and waits for the clean end.
     pub async fn stop(self) {
-        let Self { broker, worker, store, shutdown, running, _folder } = self;
+        let Self { broker, worker, schedules, store, shutdown, running, _folder } = self;
         shutdown.cancel();
-        drop((broker, worker));
+        drop((broker, worker, schedules));
         let ended = tokio::time::timeout(Duration::from_secs(10), running).await;
         ended.expect("the broker ends").unwrap().unwrap();
         store.close().await;

@@ -9,6 +9,7 @@ mod harness;
 mod life;
 mod process;
 mod registry;
+mod schedule;
 mod stream_create_tasks;
 mod trace;
 mod watch;

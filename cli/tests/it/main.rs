@@ -6,6 +6,7 @@ mod dev_process;
 mod governor;
 mod program;
 mod run;
+mod schedule;
 mod settings;
 mod shard;
 mod task;

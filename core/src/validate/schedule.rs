@@ -104,7 +104,9 @@ pub fn schedule(
         overlap: input.overlap,
         catch_up_ms,
     };
+    // Times that are wrong have nothing to come, which need not be said too.
     if moment.must_fire
+        && violations.is_empty()
         && let Ok(times) = Times::new(&spec)
         && times.next_after(now_ms).is_none()
     {
