@@ -31,6 +31,7 @@ mod poison_task;
 mod python_client;
 mod races;
 mod redis_trouble;
+mod schedules_without_governor;
 mod secured;
 mod shards;
 mod stopped_worker;
