@@ -44,6 +44,7 @@ pub async fn measure(target: &Target, records: &mut Records) -> Result<(), Bench
             action: Action::Task(Box::new(task.clone())),
             source: vec![b'x'; 500],
             request_id: None,
+            create_time_ms: due_ms - EVERY_MS,
         };
         stream::iter(0..SCHEDULES)
             .map(|_| store.create_schedule(&new))

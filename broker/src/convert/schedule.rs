@@ -96,6 +96,7 @@ pub fn schedule(
         action: action?,
         source,
         request_id,
+        create_time_ms: moment.created_ms,
     })
 }
 

@@ -93,6 +93,13 @@ async fn a_schedule_is_created_shown_listed_changed_and_deleted() {
     let ahead_ms = timestamp_ms(&changed.next_fire_time.unwrap()).unwrap()
         - timestamp_ms(&created.create_time.unwrap()).unwrap();
     assert_eq!(ahead_ms, 3_600_000);
+    // A change that does not concern its times leaves them where they are.
+    let named = v1::ScheduleSpec { name: "other".into(), ..nightly() };
+    let named = t.schedules.update_schedule(update(&created.id, "name", named)).await.unwrap();
+    let named = named.into_inner().schedule.unwrap();
+    assert_eq!(named.next_fire_time, changed.next_fire_time);
+    assert_eq!(named.spec.unwrap().name, "other");
+    let changed = v1::Schedule { etag: named.etag, ..changed };
     let stale = t.schedules.update_schedule(with_etag).await.unwrap_err();
     assert_eq!(refusal(&stale).1, "REVISION_MISMATCH");
 

@@ -35,6 +35,8 @@ pub struct NewSchedule {
     pub source: Vec<u8>,
     /// Unique per user; `None` = the client does not mind duplicates.
     pub request_id: Option<String>,
+    /// When that was, by the database's clock: intervals may be counted from it.
+    pub create_time_ms: i64,
 }
 
 /// A created schedule, or the one that an earlier call with the same request made.
@@ -63,7 +65,7 @@ struct Request<'a> {
 }
 
 impl Store {
-    /// Creates a schedule, which fires for the first time after now.
+    /// Creates a schedule, which fires for the first time after it was asked for.
     ///
     /// Cancel safe, but the outcome is then unknown: repeat it with the same request id.
     ///
@@ -74,7 +76,7 @@ impl Store {
         new: &NewSchedule,
     ) -> Result<CreatedSchedule, CreateScheduleError> {
         let times = Times::new(&new.spec).map_err(StoreError::Corrupt)?;
-        let (now_ms, digest) = (self.now_ms().await?, digest::new_schedule(&new.source));
+        let (now_ms, digest) = (new.create_time_ms, digest::new_schedule(&new.source));
         let request = Request { new, times, digest, now_ms, runs: AtomicU32::new(0) };
         let (schedule, first) = self
             .transact(&request, |store, tx, request| Box::pin(create_once(store, tx, request)))

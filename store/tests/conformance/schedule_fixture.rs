@@ -36,13 +36,15 @@ pub fn minutely(overlap: Overlap) -> NewSchedule {
         action: Action::Task(Box::new(new_task("tick"))),
         source: b"as it was written".to_vec(),
         request_id: None,
+        create_time_ms: 0,
     }
 }
 
 /// The schedule, and its first fire time.
 pub async fn create(store: &Store, new: &NewSchedule) -> (ScheduleId, i64) {
     store.ensure_type(&type_name("work")).await.unwrap();
-    let created = store.create_schedule(new).await.unwrap();
+    let new = NewSchedule { create_time_ms: store.now_ms().await.unwrap(), ..new.clone() };
+    let created = store.create_schedule(&new).await.unwrap();
     assert!(!created.deduplicated);
     (created.schedule.id, created.schedule.standing.next_ms.unwrap())
 }
