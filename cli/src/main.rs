@@ -2,7 +2,7 @@
 //!
 //! | half | commands | may import |
 //! |---|---|---|
-//! | client | `run`, `task`, `workflow`, `schedule`, `type`, `shard`, `worker list` … | sdk, proto |
+//! | client | `run`, `task`, `workflow`, `schedule`, `type`, `shard` … | sdk, proto |
 //! | archive | `archive`, which asks no server | archive |
 //! | programs | `dev`, `broker`, `worker`, `governor`, `config` | the programs' crates |
 //!

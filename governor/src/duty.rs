@@ -47,7 +47,7 @@ pub(crate) trait Duty: Send {
         false
     }
 
-    /// How long after the last run began the next one is due, where that is sooner than an interval.
+    /// How long after the last run began the next one is due, if that is sooner than an interval.
     fn due_after(&self) -> Option<Duration> {
         None
     }

@@ -84,3 +84,97 @@ impl Duty for Schedules {
         Ok(fires)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use super::*;
+    use crate::testing::Bed;
+    use asyncflow_core::{
+        create::NewTask,
+        id::{ScheduleId, TypeName},
+        retry::RetryPatch,
+        schedule::{
+            action::Action,
+            spec::{Overlap, Spec, Timing},
+        },
+        task::{Content, Labels},
+    };
+    use asyncflow_store::NewSchedule;
+
+    /// A schedule that has one fire time, so long after now.
+    async fn once(bed: &Bed, after_ms: i64) -> ScheduleId {
+        let name = TypeName::new("tick").unwrap();
+        bed.store.ensure_type(&name).await.unwrap();
+        let task = NewTask {
+            task_type: name,
+            user: "ana".to_owned(),
+            name: String::new(),
+            priority: None,
+            labels: Labels::new(),
+            payload: Content::default(),
+            context: Content::default(),
+            retry: RetryPatch::default(),
+            max_running_ms: None,
+            not_before_ms: None,
+            request_id: None,
+            trace_id: String::new(),
+        };
+        let now_ms = bed.store.now_ms().await.unwrap();
+        let new = NewSchedule {
+            user: "ana".to_owned(),
+            name: String::new(),
+            spec: Spec {
+                timing: Timing::Once { at_ms: now_ms + after_ms },
+                start_ms: None,
+                end_ms: None,
+                jitter_ms: 0,
+                overlap: Overlap::Skip,
+                catch_up_ms: 3_600_000,
+            },
+            action: Action::Task(Box::new(task)),
+            source: Vec::new(),
+            request_id: None,
+            create_time_ms: now_ms,
+        };
+        bed.store.create_schedule(&new).await.unwrap().schedule.id
+    }
+
+    #[tokio::test]
+    async fn what_is_due_fires_and_the_next_one_is_waited_for() {
+        for bed in Bed::everywhere().await {
+            let (lead, mut schedules) = (bed.lead("g1").await, Schedules::new(&bed.config()));
+            assert_eq!(bed.run(&mut schedules, &lead).await.unwrap(), 0);
+            assert_eq!(schedules.due_after(), None, "there is none");
+            let (soon, _) = (once(&bed, 30).await, once(&bed, 3_600_000).await);
+            let mut fired = bed.run(&mut schedules, &lead).await.unwrap();
+            while fired == 0 {
+                // The time is the database's to wait for.
+                tokio::task::yield_now().await;
+                fired = bed.run(&mut schedules, &lead).await.unwrap();
+            }
+            assert_eq!(fired, 1);
+            let standing = bed.store.get_schedule(soon).await.unwrap().unwrap().standing;
+            assert_eq!(standing.fired, 1);
+            let left = schedules.due_after().expect("the other one is to come").as_secs();
+            assert!((3_500..=3_600).contains(&left), "{left} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_older_term_fires_nothing() {
+        let bed = Bed::sqlite().await;
+        let old = bed.lead("g1").await;
+        once(&bed, 1).await;
+        bed.lead("g2").await;
+        let mut schedules = Schedules::new(&bed.config());
+        let refused = loop {
+            match bed.run(&mut schedules, &old).await {
+                Ok(0) => tokio::task::yield_now().await,
+                other => break other,
+            }
+        };
+        assert!(matches!(refused, Err(StoreError::NotLeader)), "{refused:?}");
+    }
+}
