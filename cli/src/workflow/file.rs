@@ -7,7 +7,7 @@ use asyncflow_proto::v1::{
     workflow_node::Work,
 };
 use schemars::{JsonSchema, Schema};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path};
 
@@ -108,9 +108,10 @@ fn does_one_thing(schema: &mut Schema) {
     schema.insert("oneOf".to_owned(), json!(one));
 }
 
+/// What a task is asked to be.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Task {
+pub struct Task {
     /// Its type; of a command, `command` if it is not given.
     #[serde(rename = "type")]
     task_type: Option<String>,
@@ -202,27 +203,7 @@ struct Flow {
 impl WorkflowFile {
     /// Reads a file; `-` is standard input.
     pub fn read(path: &Path) -> Result<Self, CliError> {
-        let text = if path == Path::new("-") {
-            std::io::read_to_string(std::io::stdin())
-        } else {
-            std::fs::read_to_string(path)
-        };
-        let text = text.map_err(|error| CliError::file(path, &error))?;
-        Self::parse(&text)
-            .map_err(|what| CliError::Usage(format!("{} is no workflow: {what}", path.display())))
-    }
-
-    /// Reads a text.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        // The broker has limits of its own, which it tells in words of workflows.
-        let options = serde_saphyr::options! {
-            budget: serde_saphyr::budget! {
-                max_nodes: NODES_MAX,
-                max_events: NODES_MAX,
-                max_depth: DEPTH_MAX,
-            },
-        };
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
+        read(path, "workflow")
     }
 
     /// Takes another input than that of the file: JSON, or else a text.
@@ -242,6 +223,30 @@ impl WorkflowFile {
             policy: self.policy.map(Into::into),
         })
     }
+}
+
+/// Reads a file in YAML or JSON; `-` is standard input. `kind` is what it should be.
+pub fn read<T: DeserializeOwned>(path: &Path, kind: &str) -> Result<T, CliError> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = text.map_err(|error| CliError::file(path, &error))?;
+    parse(&text).map_err(|what| CliError::Usage(format!("{} is no {kind}: {what}", path.display())))
+}
+
+/// Reads a text in YAML or JSON.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    // The broker has limits of its own, which it tells in words of workflows.
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: NODES_MAX,
+            max_events: NODES_MAX,
+            max_depth: DEPTH_MAX,
+        },
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
 
 fn nodes(nodes: Vec<Node>) -> Result<Vec<WorkflowNode>, CliError> {
@@ -304,7 +309,8 @@ fn flow(flow: Flow) -> Result<WorkflowFlow, CliError> {
 }
 
 impl Task {
-    fn spec(self) -> Result<TaskSpec, CliError> {
+    /// What is asked for.
+    pub fn spec(self) -> Result<TaskSpec, CliError> {
         let span = |text: Option<String>| {
             let read = |text: String| {
                 time::parse_span(&text).map_err(|what| CliError::Usage(format!("{text:?}: {what}")))
@@ -384,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_file_says_it_all() {
-        let file = WorkflowFile::parse(
+        let file = parse::<WorkflowFile>(
             r#"
             name: digits
             input: {epochs: 3}
@@ -422,10 +428,10 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told() {
-        let unknown = WorkflowFile::parse("nodes: []\ncolour: red").unwrap_err();
+        let unknown = parse::<WorkflowFile>("nodes: []\ncolour: red").unwrap_err();
         assert!(unknown.contains("colour"), "{unknown}");
         let two = "nodes: [{name: x, task: {type: a}, chain: []}]";
-        let two = WorkflowFile::parse(two).unwrap().spec().unwrap_err();
+        let two = parse::<WorkflowFile>(two).unwrap().spec().unwrap_err();
         assert!(two.to_string().contains("several things"), "{two}");
     }
 }

@@ -31,6 +31,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
     use super::*;
+    use crate::workflow::file::parse;
     use serde_json::Value;
     use std::{
         fs,
@@ -55,7 +56,7 @@ mod tests {
 
     /// What the parser says, up to what is sent.
     fn parsed(yaml: &str) -> Result<(), String> {
-        let file = WorkflowFile::parse(yaml)?;
+        let file = parse::<WorkflowFile>(yaml)?;
         file.spec().map(drop).map_err(|error| error.to_string())
     }
 

@@ -100,7 +100,7 @@ pub(crate) async fn follow(
 }
 
 /// Makes a workflow, and what it begins with.
-pub(super) async fn bear(
+pub(crate) async fn bear(
     store: &Store,
     tx: &DatabaseTransaction,
     birth: Birth,

@@ -32,8 +32,9 @@ pub use row::Workflow;
 pub use tend::NeglectedNode;
 
 pub(crate) use asyncflow_core::workflow::progress::WorkflowState;
+pub(crate) use birth::Birth;
 pub(crate) use children::{is_given_up, lock_live_children};
-pub(crate) use follow::{Followed, Happened, ended, follow};
+pub(crate) use follow::{Followed, Happened, bear, ended, follow};
 pub(crate) use known::KnownFlows;
 pub(crate) use left::{Left, LeftSender};
-pub(crate) use row::{find_root, lock, lock_root};
+pub(crate) use row::{find_root, lock, lock_root, or_replace};

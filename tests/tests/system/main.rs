@@ -35,6 +35,7 @@ mod python_client;
 mod races;
 mod random_workflows;
 mod redis_trouble;
+mod schedules_without_governor;
 mod secured;
 mod shards;
 mod stopped_worker;
