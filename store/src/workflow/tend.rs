@@ -67,8 +67,8 @@ impl Store {
         self.carry_out(left.collect()).await;
     }
 
-    /// Takes up those who wait for what has come, where whoever should have done so is gone; answers
-    /// how many tasks that changed.
+    /// Takes up those who wait for what has come, where whoever should have done so is gone;
+    /// answers how many tasks that changed.
     ///
     /// # Errors
     /// Those of the database.
