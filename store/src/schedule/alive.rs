@@ -71,7 +71,8 @@ impl Store {
         Ok(live)
     }
 
-    /// Cancels runs; with a fence, only while that leader leads. What has ended meanwhile refuses, and so much the better.
+    /// Cancels runs; with a fence, only while that leader leads. What has ended meanwhile refuses,
+    /// and so much the better.
     pub(super) async fn cancel_runs(
         &self,
         runs: Vec<Run>,
