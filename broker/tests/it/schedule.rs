@@ -301,3 +301,75 @@ async fn what_is_no_schedule_is_refused_with_all_that_is_wrong() {
     assert_eq!(refused(malformed), ["schedule_id"]);
     t.stop().await;
 }
+
+/// A schedule acts in its owner's name, so nobody else may change it, or make it act.
+#[tokio::test]
+async fn only_its_owner_and_administrators_change_a_schedule() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    let token = |name: &str| name.repeat(40);
+    let line = |name: &str, kind: &str| format!("{name}:{kind}:{}\n", token(name));
+    let lines = [line("ann", "client"), line("bob", "client"), line("root", "admin")];
+    fs::write(&file, lines.concat()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut t = TestBroker::with(&[("listen.auth.tokens_file", file.to_str().unwrap())]).await;
+    fn by<T>(token: &str, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let value = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+        request
+    }
+    let (ann, bob, root) = (token("ann"), token("bob"), token("root"));
+    let create = v1::CreateScheduleRequest { schedule: Some(nightly()), ..Default::default() };
+    let created = t.schedules.create_schedule(by(&ann, create)).await.unwrap().into_inner();
+    let id = created.schedule.unwrap().id;
+    let of_ann = v1::ScheduleSpec { user: "ann".into(), ..nightly() };
+    let of_ann = v1::CreateScheduleRequest { schedule: Some(of_ann), ..Default::default() };
+    let refused = [
+        t.schedules.create_schedule(by(&bob, of_ann)).await.err(),
+        t.schedules.update_schedule(by(&bob, update(&id, "action", nightly()))).await.err(),
+        t.schedules
+            .run_schedule(by(
+                &bob,
+                v1::RunScheduleRequest { schedule_id: id.clone(), ..Default::default() },
+            ))
+            .await
+            .err(),
+        t.schedules
+            .backfill_schedule(by(
+                &bob,
+                v1::BackfillScheduleRequest {
+                    schedule_id: id.clone(),
+                    start_time: Some(timestamp(0)),
+                    end_time: Some(timestamp(1)),
+                },
+            ))
+            .await
+            .err(),
+        t.schedules
+            .pause_schedule(by(&bob, v1::PauseScheduleRequest { schedule_id: id.clone() }))
+            .await
+            .err(),
+        t.schedules
+            .resume_schedule(by(&bob, v1::ResumeScheduleRequest { schedule_id: id.clone() }))
+            .await
+            .err(),
+        t.schedules
+            .delete_schedule(by(
+                &bob,
+                v1::DeleteScheduleRequest { schedule_id: id.clone(), ..Default::default() },
+            ))
+            .await
+            .err(),
+    ];
+    for (at, refused) in refused.into_iter().enumerate() {
+        assert_eq!(refusal(&refused.unwrap()).1, "PERMISSION_DENIED", "{at}");
+    }
+    let pause = v1::PauseScheduleRequest { schedule_id: id.clone() };
+    t.schedules.pause_schedule(by(&root, pause)).await.unwrap();
+    let run = v1::RunScheduleRequest { schedule_id: id, request_id: String::new() };
+    let ran = t.schedules.run_schedule(by(&ann, run)).await.unwrap().into_inner();
+    assert_eq!(ran.fire.unwrap().outcome(), v1::FireOutcome::Fired);
+    t.stop().await;
+}

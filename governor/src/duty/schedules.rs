@@ -64,10 +64,6 @@ impl Duty for Schedules {
         self.interval
     }
 
-    fn begins_at_once(&self) -> bool {
-        true
-    }
-
     fn due_after(&self) -> Option<Duration> {
         self.next
     }

@@ -10,7 +10,11 @@ use asyncflow_core::{
     workflow::progress::WorkflowState,
 };
 
-use crate::{Store, error::StoreError};
+use crate::{
+    Store,
+    error::StoreError,
+    leader::{LeaderFence, check_epoch},
+};
 
 /// Rows per SELECT … IN.
 const KEYS_MAX: usize = 512;
@@ -67,8 +71,16 @@ impl Store {
         Ok(live)
     }
 
-    /// Cancels runs. What has ended meanwhile refuses, and so much the better.
-    pub(super) async fn cancel_runs(&self, runs: Vec<Run>) -> Result<(), StoreError> {
+    /// Cancels runs; with a fence, only while that leader leads. What has ended meanwhile refuses,
+    /// and so much the better.
+    pub(super) async fn cancel_runs(
+        &self,
+        runs: Vec<Run>,
+        fence: Option<&LeaderFence>,
+    ) -> Result<(), StoreError> {
+        if let Some(fence) = fence.filter(|_| !runs.is_empty()) {
+            check_epoch(self, self.reader(), fence).await?;
+        }
         let mut events = Vec::new();
         for run in runs {
             match run {
@@ -80,7 +92,7 @@ impl Store {
                 }
             }
         }
-        for answer in self.apply(events).await {
+        for answer in self.apply_led(events, fence).await {
             if let Err(crate::ApplyError::Store(error)) = answer {
                 return Err(error);
             }

@@ -137,7 +137,7 @@ impl Store {
         let alive = self.alive(last_runs).await?;
         let cost: i64 = standings.values().map(|standing| i64::from(standing.cost)).sum();
         let fires_max = usize::try_from((COST_MAX / cost.max(1)).max(1)).unwrap_or(1);
-        let (mut moved, mut to_cancel) = (Vec::with_capacity(known.len()), Vec::new());
+        let mut moved = Vec::with_capacity(known.len());
         for (id, definition, times) in known {
             let standing = &standings[&id];
             let last_run = standing.last_run.as_ref();
@@ -151,14 +151,31 @@ impl Store {
                 now_ms,
                 fires_max,
             });
-            // Before it fires: who dies in between has cancelled what was to be cancelled, and the
-            // fire time is due still.
-            to_cancel.extend(last_run.filter(|_| plan.cancels).cloned());
             moved.push(Moved { id, version: standing.version, definition, plan });
         }
         self.fault_point("schedule.planned").await;
-        self.cancel_runs(to_cancel).await?;
+        if moved.iter().any(|one| one.plan.cancels) {
+            moved = self.unmoved(moved).await?;
+            // Before it fires: who dies in between has cancelled what was to be cancelled, and the
+            // fire time is due still.
+            let cancels = moved.iter().filter(|one| one.plan.cancels);
+            let runs = cancels.filter_map(|one| standings[&one.id].last_run.clone());
+            self.cancel_runs(runs.collect(), fence).await?;
+        }
         self.move_on(moved, now_ms, fence).await
+    }
+
+    /// Those that nobody has moved on or changed since they were read. Who stood still for long has
+    /// no run cancelled that is not his any more.
+    async fn unmoved(&self, mut moved: Vec<Moved>) -> Result<Vec<Moved>, StoreError> {
+        let ids: Vec<i64> = moved.iter().map(|one| one.id).collect();
+        let mut sql = self.sql("SELECT schedule_id, version FROM schedule_standings WHERE ");
+        let mut versions: HashMap<i64, i64> = HashMap::new();
+        for row in sql.is_in("schedule_id", &ids).all(self.reader()).await? {
+            versions.insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        }
+        moved.retain(|one| versions.get(&one.id) == Some(&one.version));
+        Ok(moved)
     }
 
     /// Moves schedules on in one transaction; if one of them is not taken by the database, the

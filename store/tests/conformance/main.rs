@@ -154,6 +154,7 @@ conformance! {
     schedule_faults::two_governors_fire_each_time_once,
     schedule_faults::who_dies_before_the_commit_leaves_it_to_the_next,
     schedule_faults::what_was_paused_since_the_look_does_not_fire,
+    schedule_faults::what_was_paused_since_the_look_cancels_nothing,
     schedule_faults::an_older_term_fires_nothing,
     schedule_faults::a_back_fill_and_the_governor_fire_each_time_once,
     schedule_faults::a_schedule_that_cannot_be_read_harms_no_other,

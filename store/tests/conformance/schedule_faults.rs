@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use asyncflow_core::schedule::{ScheduleState, spec::Overlap};
+use asyncflow_core::{
+    schedule::{ScheduleState, spec::Overlap},
+    state::TaskState,
+};
 use asyncflow_store::{Store, StoreError, testing::spoil_schedule};
 
 use super::{
     fault::{Stop, another, switch_off},
+    fixture::get,
     schedule_fixture::{MINUTE_MS, create, fire, minutely, runs, schedule},
 };
 
@@ -80,6 +84,24 @@ pub async fn what_was_paused_since_the_look_does_not_fire(store: Store) {
         assert_eq!(schedule(&store, id).await.standing.state, ScheduleState::Paused);
         slow.close().await;
     }
+}
+
+pub async fn what_was_paused_since_the_look_cancels_nothing(store: Store) {
+    let (id, first_ms) = create(&store, &minutely(Overlap::CancelRunning)).await;
+    let running = fire(&store, first_ms).await.remove(0);
+    let dir = tempfile::tempdir().unwrap();
+    let slow = another(&store, dir.path()).await;
+    let stop = Stop::at(dir.path(), "schedule.planned");
+    let firing = tokio::spawn({
+        let slow = slow.clone();
+        async move { slow.fire_due(first_ms + MINUTE_MS, 500, None).await }
+    });
+    stop.reached().await;
+    store.pause_schedule(id).await.unwrap();
+    stop.release();
+    assert!(firing.await.unwrap().unwrap().made.is_empty());
+    assert_eq!(get(&store, &running.id).await.task.state, TaskState::Pending);
+    slow.close().await;
 }
 
 pub async fn an_older_term_fires_nothing(store: Store) {
