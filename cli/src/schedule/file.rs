@@ -1,11 +1,7 @@
 //! The file that describes a schedule, in YAML or JSON.
 
 use super::times::Overlap;
-use crate::{
-    error::CliError,
-    time,
-    workflow::file::{Task, WorkflowFile},
-};
+use crate::{error::CliError, task::file::Task, time, workflow::file::WorkflowFile};
 use asyncflow_proto::v1::{
     ScheduleCron, ScheduleOverlap, ScheduleSpec,
     schedule_spec::{Action, Timing},

@@ -1,10 +1,12 @@
 //! The file that describes a workflow, in YAML or JSON.
 
-use crate::{error::CliError, time};
+use crate::{
+    error::CliError,
+    task::file::{Task, content},
+};
 use asyncflow_proto::v1::{
-    self, Command, Content, EdgeCondition, OptionalRetryPolicy, TaskSpec, WorkflowChain,
-    WorkflowChord, WorkflowFlow, WorkflowGroup, WorkflowMap, WorkflowNode, WorkflowSpec,
-    workflow_node::Work,
+    self, EdgeCondition, WorkflowChain, WorkflowChord, WorkflowFlow, WorkflowGroup, WorkflowMap,
+    WorkflowNode, WorkflowSpec, workflow_node::Work,
 };
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -106,41 +108,6 @@ fn does_one_thing(schema: &mut Schema) {
         json!({ "required": [work], "properties": { work: given } })
     });
     schema.insert("oneOf".to_owned(), json!(one));
-}
-
-/// What a task is asked to be.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Task {
-    /// Its type; of a command, `command` if it is not given.
-    #[serde(rename = "type")]
-    task_type: Option<String>,
-    /// What people call it.
-    #[serde(default)]
-    name: String,
-    /// Higher is earlier; one step is a second.
-    priority: Option<i32>,
-    /// At most 32.
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    /// Any value; a text is passed on as it is. Without it, what came before.
-    payload: Option<Value>,
-    /// The program and its arguments; there is no shell in between.
-    command: Option<Vec<String>>,
-    /// Where the command runs; without it, in a directory of the attempt's own.
-    #[serde(default)]
-    working_directory: String,
-    /// Variables of the command.
-    #[serde(default)]
-    environment: BTreeMap<String, String>,
-    /// How often it is tried again after a failure.
-    max_retries: Option<i32>,
-    /// How long it waits before that, e.g. `10s`; it doubles each time.
-    retry_interval: Option<String>,
-    /// The longest of these waits.
-    max_retry_interval: Option<String>,
-    /// It fails when it runs for longer, e.g. `2h`.
-    max_time: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -306,56 +273,6 @@ fn map(fan: Map) -> Result<WorkflowMap, CliError> {
 
 fn flow(flow: Flow) -> Result<WorkflowFlow, CliError> {
     Ok(WorkflowFlow { nodes: nodes(flow.nodes)?, policy: flow.policy.map(Into::into) })
-}
-
-impl Task {
-    /// What is asked for.
-    pub fn spec(self) -> Result<TaskSpec, CliError> {
-        let span = |text: Option<String>| {
-            let read = |text: String| {
-                time::parse_span(&text).map_err(|what| CliError::Usage(format!("{text:?}: {what}")))
-            };
-            text.map(read).transpose()
-        };
-        let retry = OptionalRetryPolicy {
-            max_retries: self.max_retries,
-            interval: span(self.retry_interval)?,
-            max_interval: span(self.max_retry_interval)?,
-        };
-        let is_command = self.command.is_some();
-        let command = self.command.map(|words| {
-            let mut words = words.into_iter();
-            Command {
-                program: words.next().unwrap_or_default(),
-                args: words.collect(),
-                working_directory: self.working_directory,
-                environment: self.environment,
-            }
-        });
-        let default_type = if is_command { crate::run::DEFAULT_TYPE } else { "" };
-        Ok(TaskSpec {
-            task_type: self.task_type.unwrap_or_else(|| default_type.to_owned()),
-            name: self.name,
-            priority: self.priority,
-            labels: self.labels,
-            payload: self.payload.map(content),
-            command,
-            retry: (retry != OptionalRetryPolicy::default()).then_some(retry),
-            max_running_time: span(self.max_time)?,
-            ..TaskSpec::default()
-        })
-    }
-}
-
-fn content(value: Value) -> Content {
-    match value {
-        Value::String(text) => {
-            Content { data: text.into(), content_type: "text/plain; charset=utf-8".into() }
-        }
-        value => {
-            Content { data: value.to_string().into(), content_type: "application/json".into() }
-        }
-    }
 }
 
 impl From<Policy> for v1::FailurePolicy {
