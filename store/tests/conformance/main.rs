@@ -185,6 +185,7 @@ conformance! {
     workflow::a_chord_calls_back_once_with_all_results,
     workflow::a_group_runs_a_few_at_a_time,
     workflow::a_failure_stops_the_rest_and_starts_what_deals_with_it,
+    workflow::trouble_within_a_whole_is_that_of_the_whole,
     workflow::a_map_over_a_result_is_reduced,
     workflow::items_may_be_workflows_of_their_own,
     workflow::conditions_and_inputs_are_expressions,
