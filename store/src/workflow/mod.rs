@@ -16,6 +16,7 @@ mod get;
 mod items;
 mod known;
 mod left;
+mod lists;
 mod make;
 mod results;
 mod retry;

@@ -1,6 +1,6 @@
 //! A node whose turn has come: its condition, its items, and what each of them gets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use asyncflow_core::{
     create::NewTask,
@@ -20,6 +20,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     known::KnownFlow,
+    lists::{self, Items},
     results::{Found, of_node},
     row::{self, Workflow},
 };
@@ -93,11 +94,26 @@ impl<'a> Before<'a> {
         })
     }
 
-    /// An item of the node; `list` is what [`list`](Self::list) answered.
+    /// These items of a map that has begun; `None` of anything else.
+    pub async fn items(
+        &mut self,
+        wanted: &BTreeSet<u32>,
+    ) -> Result<Answer<Option<Items>>, StoreError> {
+        if !matches!(self.flow.graph.node(self.node).work.kind, Kind::Map { .. }) {
+            return Ok(Ok(None));
+        }
+        let id = self.workflow.id;
+        match lists::read(self.store, self.tx, id, self.node, wanted).await? {
+            Some(items) => Ok(Ok(Some(Items::These(items)))),
+            None => Ok(self.list().await?.map(|list| list.map(Items::All))),
+        }
+    }
+
+    /// An item of the node; of a map, with its value.
     pub async fn item(
         &mut self,
         item: u32,
-        list: Option<&[Json]>,
+        value: Option<&Json>,
     ) -> Result<Answer<Ready>, StoreError> {
         let flow = self.flow;
         let part: &Part = match &flow.graph.node(self.node).work.kind {
@@ -108,7 +124,6 @@ impl<'a> Before<'a> {
             },
             Kind::Map { part, .. } => part,
         };
-        let value = list.and_then(|list| list.get(item as usize));
         let chosen = match &part.input {
             None => None,
             Some(source) => {

@@ -142,7 +142,7 @@ async fn remove_some(
     if ids.is_empty() {
         return Ok(ids);
     }
-    for table in ["workflow_nodes", "workflow_items"] {
+    for table in ["workflow_nodes", "workflow_items", "workflow_lists"] {
         let mut sql = store.sql(&format!("DELETE FROM {table} WHERE "));
         sql.is_in("workflow_key", &ids).run(tx).await?;
     }

@@ -187,6 +187,7 @@ conformance! {
     workflow::a_failure_stops_the_rest_and_starts_what_deals_with_it,
     workflow::trouble_within_a_whole_is_that_of_the_whole,
     workflow::a_map_over_a_result_is_reduced,
+    workflow::a_long_map_goes_on_where_it_was,
     workflow::items_may_be_workflows_of_their_own,
     workflow::conditions_and_inputs_are_expressions,
     workflow::a_cancelled_workflow_starts_nothing_more,

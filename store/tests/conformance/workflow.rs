@@ -161,6 +161,20 @@ pub async fn a_map_over_a_result_is_reduced(store: Store) {
     assert_eq!(state(&store, id).await, WorkflowState::Succeeded);
 }
 
+/// Its list is longer than what is evaluated again and again, and than what one transaction starts.
+pub async fn a_long_map_goes_on_where_it_was(store: Store) {
+    let items: Vec<i64> = (0..1_203).collect();
+    let map = WorkInput::Map {
+        over: "input".into(),
+        each: FanInput { parallel_max: 70, ..fan(vec![task("", "add 1")]) },
+        reduce: Some(Box::new(task("", "sum"))),
+    };
+    let id = create(&store, &workflow(json!(items), vec![node("all", map)])).await;
+    assert_eq!(work(&store).await.len(), 1_204);
+    let sum: i64 = items.iter().map(|item| item + 1).sum();
+    assert_eq!(result_of(&store, id, "all").await, json!(sum));
+}
+
 pub async fn items_may_be_workflows_of_their_own(store: Store) {
     let chain = WorkInput::Chain(vec![task("", "add 1"), task("", "multiply 2")]);
     let map = WorkInput::Map {
