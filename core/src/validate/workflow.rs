@@ -113,7 +113,8 @@ pub fn new_workflow(
         let at = request.field("request_id");
         text::required_line(request_id, REQUEST_ID_BYTES_MAX, at, violations);
     }
-    let mut check = Check { user: &input.user, now_ms, violations, nodes: 0 };
+    let mut check =
+        Check { user: &input.user, now_ms, violations, nodes: 0, read: BTreeMap::new() };
     let flow = check.flow(input.nodes, input.policy, at, 0);
     Some(NewWorkflow {
         name: input.name,
@@ -133,6 +134,8 @@ struct Check<'v> {
     violations: &'v mut Violations,
     /// How many there are so far, on all levels.
     nodes: usize,
+    /// What was wrong with expressions that were read already, by what they may name.
+    read: BTreeMap<(usize, String), Option<String>>,
 }
 
 /// A graph under construction: its nodes wait for names.
@@ -434,10 +437,12 @@ impl Check<'_> {
         if source.is_empty() {
             return None;
         }
-        match Expression::parse(source, variables) {
-            Ok(_) => Some(source.to_owned()),
-            Err(what) => {
-                self.violations.add(at, what);
+        // Thousands of nodes may have the same one, and reading takes a while.
+        let read = self.read.entry((variables.len(), source.to_owned()));
+        match read.or_insert_with(|| Expression::parse(source, variables).err()) {
+            None => Some(source.to_owned()),
+            Some(what) => {
+                self.violations.add(at, what.clone());
                 None
             }
         }

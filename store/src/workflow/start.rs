@@ -17,6 +17,7 @@ use asyncflow_core::{
 };
 use sea_orm::DatabaseTransaction;
 use serde_json::{Value as Json, json};
+use tokio::task::spawn_blocking;
 
 use super::{
     known::KnownFlow,
@@ -177,7 +178,7 @@ impl<'a> Before<'a> {
         source: &str,
         more: &[(&'static str, Json)],
     ) -> Result<Answer<Json>, StoreError> {
-        let expression = match self.flow.expression(source) {
+        let expression = match self.flow.expression(source).await {
             Ok(expression) => expression,
             Err(what) => return Ok(Err(what)),
         };
@@ -198,7 +199,12 @@ impl<'a> Before<'a> {
             };
         }
         variables.extend(more.iter().filter(|(name, _)| expression.names(name)).cloned());
-        let evaluated = expression.evaluate(&variables).map_err(|error| error.to_string());
+        // It may take a while, which is nothing for the threads that serve everybody.
+        let evaluating = spawn_blocking(move || expression.evaluate(&variables));
+        let evaluated = match evaluating.await {
+            Ok(evaluated) => evaluated.map_err(|error| error.to_string()),
+            Err(_) => Err("it cannot be followed".to_owned()),
+        };
         Ok(evaluated.map(|(value, steps)| {
             self.steps = self.steps.saturating_add(steps);
             value
