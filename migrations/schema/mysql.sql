@@ -190,6 +190,14 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   PRIMARY KEY (workflow_key, place)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
+CREATE TABLE IF NOT EXISTS workflow_lists (
+  workflow_key BIGINT NOT NULL,
+  node INT NOT NULL,
+  chunk INT NOT NULL,
+  items LONGBLOB NOT NULL,
+  PRIMARY KEY (workflow_key, node, chunk)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
 CREATE TABLE IF NOT EXISTS task_waits (
   awaited VARCHAR(80) NOT NULL,
   name VARCHAR(64) NOT NULL,

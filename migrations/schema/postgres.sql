@@ -202,6 +202,14 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   PRIMARY KEY (workflow_key, place)
 );
 
+CREATE TABLE IF NOT EXISTS workflow_lists (
+  workflow_key BIGINT NOT NULL,
+  node INTEGER NOT NULL,
+  chunk INTEGER NOT NULL,
+  items BYTEA NOT NULL,
+  PRIMARY KEY (workflow_key, node, chunk)
+);
+
 CREATE TABLE IF NOT EXISTS task_waits (
   awaited VARCHAR(80) NOT NULL,
   name VARCHAR(64) NOT NULL,

@@ -202,6 +202,14 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   PRIMARY KEY (workflow_key, place)
 ) WITHOUT ROWID;
 
+CREATE TABLE IF NOT EXISTS workflow_lists (
+  workflow_key INTEGER NOT NULL,
+  node INTEGER NOT NULL,
+  chunk INTEGER NOT NULL,
+  items BLOB NOT NULL,
+  PRIMARY KEY (workflow_key, node, chunk)
+);
+
 CREATE TABLE IF NOT EXISTS task_waits (
   awaited TEXT NOT NULL,
   name TEXT NOT NULL,
