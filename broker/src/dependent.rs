@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use asyncflow_core::{
-    create::NewTask,
-    id::TypeName,
+    create::{NewTask, Predecessor},
+    id::{TaskId, TypeName},
+    state::TaskState,
     task_type::TaskType,
     validate::at::At,
     violation::Violations,
@@ -59,6 +60,28 @@ pub async fn check_callbacks(
     Ok(())
 }
 
+/// Whether tasks may wait for what they name. It is looked at again when they are created, but by
+/// then others of their batch are there.
+pub async fn check_predecessors(
+    broker: &Broker,
+    news: impl Iterator<Item = &NewTask>,
+) -> Result<(), RpcError> {
+    let after: Vec<Predecessor> = news.flat_map(|new| new.after.iter().cloned()).collect();
+    let ids: Vec<TaskId> = after.iter().map(|predecessor| predecessor.id.clone()).collect();
+    let found = broker.store.get_many(&ids, Parts::NONE).await?;
+    for (Predecessor { id, any_end }, found) in after.iter().zip(found) {
+        let Some(full) = found else {
+            return Err(RpcError::InVain(format!("there is no task {id} to wait for")));
+        };
+        let state = full.task.state;
+        if state.is_terminal() && state != TaskState::Succeeded && !any_end {
+            let what = format!("task {id}, which it waits for, is {state}");
+            return Err(RpcError::InVain(what));
+        }
+    }
+    Ok(())
+}
+
 /// Creates tasks, in their order: those that stand alone in one batch, the others behind it.
 pub async fn create_all(
     broker: &Broker,
@@ -83,6 +106,7 @@ pub async fn create_all(
 
 async fn create_one(broker: &Broker, create: &Create) -> Result<Inserted, RpcError> {
     if create.new.callbacks != Default::default() {
+        check_predecessors(broker, std::iter::once(&create.new)).await?;
         return with_callbacks(broker, &create.new).await;
     }
     match broker.store.create_waiting(create).await {
@@ -99,6 +123,12 @@ async fn create_one(broker: &Broker, create: &Create) -> Result<Inserted, RpcErr
 
 /// The answer is the task itself, which is the first node of its workflow.
 async fn with_callbacks(broker: &Broker, new: &NewTask) -> Result<Inserted, RpcError> {
+    // A request id is that of a workflow here; it may be that of a task already.
+    if let Some(request_id) = &new.request_id
+        && let Some(id) = broker.store.find_request(&new.user, request_id).await?
+    {
+        return Err(RpcError::RequestIdReused(id));
+    }
     // Those of the workflow are its tasks'.
     let (user, trace_id) = Default::default();
     let task = NewTask { user, trace_id, request_id: None, ..new.clone() };

@@ -10,9 +10,9 @@ mod json;
 mod names;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    sync::Arc,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     thread,
 };
 
@@ -47,6 +47,8 @@ pub const FUNCTIONS: [&str; 11] = [
 const STEPS_MAX: u64 = 2_000_000;
 /// Most values that an evaluation may make, estimated from above.
 const VALUES_MAX: u64 = 1_000_000;
+/// Expressions that are kept.
+const KNOWN_MAX: usize = 256;
 /// Taken as it is needed.
 const STACK_BYTES: usize = 64 << 20;
 /// How deep an expression may nest: a sum of so many terms is so deep.
@@ -101,6 +103,27 @@ impl Expression {
         }
         let (source, program) = (source.into(), Arc::new(program));
         Ok(Self { source, program, free: Arc::new(free) })
+    }
+
+    /// The same for those that many tasks have: the last few are kept.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_once(source: &str, variables: &[&str]) -> Result<Self, String> {
+        type Known = Mutex<HashMap<(String, usize), Expression>>;
+        static KNOWN: LazyLock<Known> = LazyLock::new(Known::default);
+        let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (source.to_owned(), variables.len());
+        if let Some(expression) = known().get(&key) {
+            return Ok(expression.clone());
+        }
+        let expression = Self::parse(source, variables)?;
+        let mut known = known();
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(key, expression.clone());
+        Ok(expression)
     }
 
     /// What was read.

@@ -44,6 +44,12 @@ pub const PREDECESSORS_MAX: usize = 100;
 /// Signals that a task waits for at once, or that are kept for it.
 pub const SIGNALS_MAX: usize = 32;
 pub const SIGNAL_NAME_BYTES_MAX: usize = 64;
+/// What all signals of a task, or of a workflow, weigh together.
+pub const SIGNALS_BYTES_MAX: usize = 8 * 1_024;
+/// Tasks that wait for the end of one.
+pub const WAITERS_MAX: usize = 10_000;
+/// Callbacks of a task on all levels.
+pub const CALLBACKS_ALL_MAX: usize = 100;
 /// Callbacks of each kind.
 pub const CALLBACKS_MAX: usize = 16;
 /// How deep callbacks of callbacks go.

@@ -159,7 +159,7 @@ CREATE TABLE IF NOT EXISTS workflows (
   KEY workflows_owner (user_name, parent_key, id),
   KEY workflows_top (parent_key, id),
   KEY workflows_parent_task (parent_task, id),
-  KEY workflows_finish (finish_time_ms)
+  KEY workflows_finish (finish_time_ms, parent_key, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS workflow_nodes (

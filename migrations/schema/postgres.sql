@@ -171,7 +171,7 @@ CREATE INDEX IF NOT EXISTS workflows_top ON workflows (parent_key, id);
 
 CREATE INDEX IF NOT EXISTS workflows_parent_task ON workflows (parent_task, id);
 
-CREATE INDEX IF NOT EXISTS workflows_finish ON workflows (finish_time_ms);
+CREATE INDEX IF NOT EXISTS workflows_finish ON workflows (finish_time_ms, parent_key, id);
 
 CREATE TABLE IF NOT EXISTS workflow_nodes (
   workflow_key BIGINT NOT NULL,

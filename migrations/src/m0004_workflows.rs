@@ -129,7 +129,7 @@ fn workflows() -> Table {
         index("workflows_owner", "user_name, parent_key, id", false),
         index("workflows_top", "parent_key, id", false),
         index("workflows_parent_task", "parent_task, id", false),
-        index("workflows_finish", "finish_time_ms", false),
+        index("workflows_finish", "finish_time_ms, parent_key, id", false),
     ];
     table("workflows", "id", columns, indexes)
 }

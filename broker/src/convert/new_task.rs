@@ -1,7 +1,9 @@
 //! What a client asks for when it creates a task.
 
+use std::cell::Cell;
+
 use asyncflow_core::{
-    limits::{CALLBACK_LEVELS_MAX, CALLBACKS_MAX},
+    limits::{CALLBACK_LEVELS_MAX, CALLBACKS_ALL_MAX, CALLBACKS_MAX},
     retry::RetryPatch,
     validate::{
         at::At,
@@ -28,20 +30,34 @@ pub fn input(
         return NewTaskInput { user: caller.to_owned(), ..NewTaskInput::default() };
     };
     let request_id = Some(request.request_id).filter(|id| !id.is_empty());
-    NewTaskInput { request_id, ..task_input(spec, at, (caller, trace_id, 0), violations) }
+    let of = Of { user: caller, trace_id, level: 0, callbacks: &Cell::new(0) };
+    let input = task_input(spec, at, of, violations);
+    if of.callbacks.get() > CALLBACKS_ALL_MAX {
+        let what = format!("more than {CALLBACKS_ALL_MAX} callbacks on all levels");
+        violations.add(at, what);
+    }
+    NewTaskInput { request_id, ..input }
 }
 
-/// What is asked for, which stands at `at`: for a caller, in a trace, as a callback of a callback
-/// so many levels deep.
+/// Whose task it is, in which trace, as a callback of a callback so many levels deep, and how many
+/// callbacks there are so far.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    user: &'a str,
+    trace_id: &'a str,
+    level: usize,
+    callbacks: &'a Cell<usize>,
+}
+
+/// What is asked for, which stands at `at`.
 fn task_input(
     spec: v1::TaskSpec,
     at: At<'_>,
-    call: (&str, &str, usize),
+    of: Of<'_>,
     violations: &mut Violations,
 ) -> NewTaskInput {
-    let (caller, trace_id, _) = call;
-    let user = if spec.user.is_empty() { caller.to_owned() } else { spec.user };
-    let call = (user.as_str(), trace_id, call.2);
+    let user = if spec.user.is_empty() { of.user.to_owned() } else { spec.user };
+    let call = Of { user: &user, ..of };
     let max_running = at.field("max_running_time");
     let not_before = at.field("not_before");
     NewTaskInput {
@@ -62,22 +78,28 @@ fn task_input(
         on_error: callbacks(spec.on_error, at.field("on_error"), call, violations),
         on_cancel: callbacks(spec.on_cancel, at.field("on_cancel"), call, violations),
         request_id: None,
-        trace_id: trace_id.to_owned(),
+        trace_id: of.trace_id.to_owned(),
         user: user.clone(),
     }
 }
 
-/// What nests too deep is left out here, but for one that the check refuses.
+/// What nests too deep, and what is too much, is left out here, but for one that the check refuses.
 fn callbacks(
     specs: Vec<v1::TaskSpec>,
     list: At<'_>,
-    (user, trace_id, level): (&str, &str, usize),
+    of: Of<'_>,
     violations: &mut Violations,
 ) -> Vec<NewTaskInput> {
-    let call = (user, trace_id, level + 1);
-    let kept = if level > CALLBACK_LEVELS_MAX { 0 } else { CALLBACKS_MAX + 1 };
-    let specs = specs.into_iter().take(kept).enumerate();
-    specs.map(|(index, spec)| task_input(spec, list.item(index), call, violations)).collect()
+    let of = Of { level: of.level + 1, ..of };
+    let kept = if of.level > CALLBACK_LEVELS_MAX + 1 { 0 } else { CALLBACKS_MAX + 1 };
+    let mut inputs = Vec::new();
+    for (index, spec) in specs.into_iter().take(kept).enumerate() {
+        of.callbacks.set(of.callbacks.get() + 1);
+        if of.callbacks.get() <= CALLBACKS_ALL_MAX {
+            inputs.push(task_input(spec, list.item(index), of, violations));
+        }
+    }
+    inputs
 }
 
 fn predecessor(predecessor: v1::Predecessor) -> PredecessorInput {

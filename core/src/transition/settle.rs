@@ -14,8 +14,8 @@ use crate::{
     workflow::content,
 };
 
-/// Most steps of a `success_if`: others wait for it, some milliseconds at most.
-const SUCCESS_STEPS_MAX: u64 = 50_000;
+/// Most steps of a `success_if`: others wait for it, a few milliseconds at most.
+const SUCCESS_STEPS_MAX: u64 = 10_000;
 
 impl Step {
     pub(super) fn settle(
@@ -91,7 +91,7 @@ impl Step {
         if success_if.is_empty() {
             return Ok(());
         }
-        let expression = Expression::parse(success_if, &SUCCESS_VARIABLES)?;
+        let expression = Expression::parse_once(success_if, &SUCCESS_VARIABLES)?;
         let result = result.map(content::to_json).unwrap_or_default();
         match expression.evaluate_within(SUCCESS_STEPS_MAX, &Variables::from([("result", result)]))
         {

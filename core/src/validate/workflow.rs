@@ -404,6 +404,12 @@ impl Check<'_> {
         }
         let task = new_task(task, at, self.now_ms, self.violations)?;
         let (user, trace_id) = (String::new(), String::new());
+        // Each of them is a node, too.
+        self.nodes += callbacks::count(&task);
+        if self.nodes > FLOW_NODES_MAX {
+            let what = format!("too many nodes; at most {FLOW_NODES_MAX}, callbacks counted");
+            self.violations.add(at, what);
+        }
         Some(callbacks::runs(NewTask { user, trace_id, ..task }))
     }
 

@@ -35,6 +35,13 @@ pub fn flow(mut task: NewTask) -> Flow {
     Flow { nodes, policy: Policy::Continue, result: Some(TASK_NODE) }
 }
 
+/// How many callbacks a task has, on all levels.
+pub fn count(task: &NewTask) -> usize {
+    let Callbacks { on_success, on_error, on_cancel } = &task.callbacks;
+    let all = on_success.iter().chain(on_error).chain(on_cancel);
+    all.map(|callback| 1 + count(callback)).sum()
+}
+
 /// What runs a task: itself or, if it has callbacks, a workflow of its own.
 pub fn runs(task: NewTask) -> Runs {
     if task.callbacks == Callbacks::default() {

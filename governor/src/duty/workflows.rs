@@ -21,12 +21,14 @@ pub(crate) struct Workflows {
     seen: BTreeSet<NeglectedNode>,
     /// Behind which workflow the next look at those that tasks have made begins.
     children_after: Option<WorkflowId>,
+    /// The same for tasks that others wait for.
+    awaited_after: String,
 }
 
 impl Workflows {
     pub fn new(config: &GovernorConfig) -> Self {
         let interval = Duration::from_millis(config.duties.workflows_interval_ms);
-        Self { interval, seen: BTreeSet::new(), children_after: None }
+        Self { interval, seen: BTreeSet::new(), children_after: None, awaited_after: String::new() }
     }
 }
 
@@ -51,6 +53,8 @@ impl Duty for Workflows {
         cx.store.tend(&again).await;
         let released = cx.store.tend_waits().await?;
         self.children_after = cx.store.tend_children(self.children_after, NODES_MAX).await?;
-        Ok(again.len() as u64 + released)
+        let (found, next) = cx.store.tend_lost_waits(&self.awaited_after, NODES_MAX).await?;
+        self.awaited_after = next.unwrap_or_default();
+        Ok(again.len() as u64 + released + found)
     }
 }

@@ -1204,7 +1204,7 @@ pub struct SignalTaskRequest {
     /// 1 to 64 characters `\[A-Za-z0-9._-\]`.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
-    /// What the task finds in `signals`; at most 64 KiB.
+    /// What the task finds in `signals`; at most 8 KiB, all of its signals together.
     #[prost(message, optional, tag = "3")]
     pub content: ::core::option::Option<Content>,
 }
@@ -1224,7 +1224,7 @@ pub struct SignalWorkflowRequest {
     /// 1 to 64 characters `\[A-Za-z0-9._-\]`.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
-    /// What its tasks find in `signals`; at most 64 KiB.
+    /// What its tasks find in `signals`; at most 8 KiB, all of its signals together.
     #[prost(message, optional, tag = "3")]
     pub content: ::core::option::Option<Content>,
 }
@@ -3469,7 +3469,9 @@ pub mod broker_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Creates up to 1,000 tasks in one go. One bad item fails the whole call before anything is
-        /// written. Errors: as CreateTask, fields named `requests[i].…`.
+        /// written. Those with `after`, `signals` or callbacks are written one by one behind the others:
+        /// give them request ids, and repeat a call that fails on the way. Errors: as CreateTask, fields
+        /// named `requests[i].…`.
         pub async fn batch_create_tasks(
             &mut self,
             request: impl tonic::IntoRequest<super::BatchCreateTasksRequest>,
@@ -4125,7 +4127,7 @@ pub mod broker_service_client {
         }
         /// Says to a task that something has happened which it waits for, or will. It is kept if it comes
         /// early; the first one of a name counts, and repeating it is OK. Errors: NOT_FOUND;
-        /// FAILED_PRECONDITION (the task has ended, or has 32 signals).
+        /// FAILED_PRECONDITION (the task has ended, or has 32 signals or 8 KiB of them).
         pub async fn signal_task(
             &mut self,
             request: impl tonic::IntoRequest<super::SignalTaskRequest>,
@@ -4279,7 +4281,9 @@ pub mod broker_service_server {
             tonic::Status,
         >;
         /// Creates up to 1,000 tasks in one go. One bad item fails the whole call before anything is
-        /// written. Errors: as CreateTask, fields named `requests[i].…`.
+        /// written. Those with `after`, `signals` or callbacks are written one by one behind the others:
+        /// give them request ids, and repeat a call that fails on the way. Errors: as CreateTask, fields
+        /// named `requests[i].…`.
         async fn batch_create_tasks(
             &self,
             request: tonic::Request<super::BatchCreateTasksRequest>,
@@ -4517,7 +4521,7 @@ pub mod broker_service_server {
         >;
         /// Says to a task that something has happened which it waits for, or will. It is kept if it comes
         /// early; the first one of a name counts, and repeating it is OK. Errors: NOT_FOUND;
-        /// FAILED_PRECONDITION (the task has ended, or has 32 signals).
+        /// FAILED_PRECONDITION (the task has ended, or has 32 signals or 8 KiB of them).
         async fn signal_task(
             &self,
             request: tonic::Request<super::SignalTaskRequest>,
@@ -7802,7 +7806,7 @@ pub struct ListChildTasksRequest {
     /// As in CreateChildTasks.
     #[prost(string, tag = "3")]
     pub key: ::prost::alloc::string::String,
-    /// At most 100; default 50.
+    /// At most 64; default 50.
     #[prost(int32, tag = "4")]
     pub page_size: i32,
     /// From the page before.
@@ -7818,7 +7822,7 @@ pub struct ChildTask {
     /// Which of the node's items, from 0.
     #[prost(int32, tag = "2")]
     pub index: i32,
-    /// The task with its result; unset if retention has removed it, or the item is a workflow.
+    /// The task with its result, without payload and context; unset if retention has removed it, or the item is a workflow.
     #[prost(message, optional, tag = "3")]
     pub task: ::core::option::Option<Task>,
 }
@@ -9387,7 +9391,7 @@ pub struct ListAttemptChildrenRequest {
     /// As in CreateAttemptChildren.
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
-    /// At most 100; default 50.
+    /// At most 64; default 50.
     #[prost(int32, tag = "2")]
     pub page_size: i32,
     /// From the page before.

@@ -44,7 +44,7 @@ impl Consequences {
             }
             let gives_up = is_given_up(after.state) && !is_given_up(before.state);
             if gives_up && after.ties.children {
-                self.left.push(Left::Orphans { task: after.id.clone() });
+                self.left.push(Left::Orphans { task: after.id.clone(), run: after.run });
             }
         }
     }
@@ -80,7 +80,7 @@ impl Consequences {
 }
 
 /// Whether it waits for something, also while it is paused.
-fn is_blocked(task: &Task) -> bool {
+pub(crate) fn is_blocked(task: &Task) -> bool {
     let paused_from = task.paused_from.map(|(state, _)| state);
     [Some(task.state), paused_from].contains(&Some(TaskState::Blocked))
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use asyncflow_core::{
     create::{NewTask, Predecessor},
     event::{Event, Tie},
-    id::{ShardId, WorkflowId},
+    id::{ShardId, TaskId, WorkflowId},
+    limits::WAITERS_MAX,
     state::TaskState,
     task::FullTask,
 };
@@ -52,6 +53,7 @@ pub(crate) async fn hold(
         }
         let keys = predecessors.iter().map(|predecessor| predecessor.id.key).collect();
         let (mut batch, _) = Batch::read(store, tx, shard, keys, true).await?;
+        let mut live = Vec::new();
         for Predecessor { id, any_end } in predecessors {
             let Some(task) = batch.task(id.key) else { return unknown(id) };
             match task.state {
@@ -62,7 +64,13 @@ pub(crate) async fn hold(
                 }
                 _ => {}
             }
-            if !task.ties.awaited {
+            if task.ties.awaited && waiters(store, tx, id).await? >= WAITERS_MAX {
+                return Ok(Err(format!("{WAITERS_MAX} tasks wait for {id} already")));
+            }
+            live.push((id, *any_end, task.ties.awaited));
+        }
+        for (id, any_end, is_awaited) in live {
+            if !is_awaited {
                 let bound = batch.apply(id.key, &Event::Bind(Tie::Awaited), now_ms, ledger);
                 bound.map_err(|refusal| StoreError::Corrupt(format!("{id}: {refusal}")))?;
             }
@@ -70,7 +78,7 @@ pub(crate) async fn hold(
                 awaited: id.to_string(),
                 name: String::new(),
                 waiter: waiter.clone(),
-                any_end: *any_end,
+                any_end,
             });
         }
         batch.write(store, tx).await?;
@@ -94,4 +102,18 @@ pub(crate) async fn hold(
         full.task.order_time_ms = now_ms;
     }
     Ok(Ok(rows))
+}
+
+/// How many tasks wait for the end of one, as far as that is too many.
+async fn waiters(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    id: &TaskId,
+) -> Result<usize, StoreError> {
+    let mut sql =
+        store.sql("SELECT COUNT(*) FROM (SELECT 1 AS one FROM task_waits WHERE awaited = ");
+    sql.bind(id.to_string()).push(" AND name = '' LIMIT ");
+    let row = sql.bind(WAITERS_MAX as i64).push(") AS few").one(tx).await?;
+    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }

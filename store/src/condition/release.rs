@@ -12,7 +12,8 @@ use sea_orm::DatabaseTransaction;
 
 use super::rows::{CHILDREN, forget};
 use crate::{
-    Store,
+    Parts, Store,
+    backend::{Backend, for_update},
     error::StoreError,
     ledger::Ledger,
     shard::is_there,
@@ -23,6 +24,8 @@ use crate::{
 
 /// Rows that are taken up in one transaction; the rest is left.
 const ROWS_MAX: usize = 500;
+/// Keys per statement.
+const KEYS_MAX: usize = 256;
 
 /// What has come.
 #[derive(Clone, Debug)]
@@ -68,75 +71,136 @@ pub(crate) async fn release(
 ) -> Result<Released, StoreError> {
     let mut released = Released::default();
     let (mut due, mut room) = (due, ROWS_MAX);
-    while let Some(next) = due.pop() {
-        mark(store, tx, &next).await?;
-        if store.is_off("condition.releases") {
-            continue;
+    while !due.is_empty() {
+        if store.is_off("condition.marks") {
+            break;
         }
-        let marked = marked(store, tx, &next, room + 1).await?;
-        if marked.len() > room {
-            released.left.push(Left::Release);
+        let wheres = Where::of(due);
+        for of in &wheres {
+            of.mark(store, tx).await?;
         }
-        let taken: Vec<Marked> = marked.into_iter().take(room).collect();
-        room -= taken.len();
+        let mut taken = Vec::new();
+        for of in &wheres {
+            let marked = of.marked(store, tx, room + 1).await?;
+            if marked.len() > room {
+                released.left.push(Left::Release);
+            }
+            taken.extend(marked.into_iter().take(room));
+            room = ROWS_MAX.saturating_sub(taken.len()).min(room);
+        }
         let ends = take_up(store, tx, taken, now_ms, ledger, &mut released).await?;
-        due.extend(ends.into_iter().map(|(id, state)| Due::Ended(id, state)));
+        due = ends.into_iter().map(|(id, state)| Due::Ended(id, state)).collect();
     }
     Ok(released)
 }
 
-/// Where the rows are that something makes due.
-fn push_rows(sql: &mut Sql, due: &Due) {
-    match due {
-        Due::Ended(id, _) => sql.push("awaited = ").bind(id.to_string()).push(" AND name = ''"),
-        Due::Signal { waiter, name } => {
-            sql.push("waiter = ").bind(waiter.to_string()).push(" AND name = ").bind(name.as_str())
-        }
-        Due::WorkflowSignal { root, name } => {
-            sql.push("awaited = ").bind(root.to_string()).push(" AND name = ").bind(name.as_str())
-        }
-        Due::Children(id) => {
-            sql.push("awaited = ").bind(id.to_string()).push(" AND name = ").bind(CHILDREN)
-        }
-        Due::Left => sql.push("outcome > 0"),
-    };
+/// Where the rows are that something makes due, and what it makes of them.
+enum Where {
+    /// The ends of tasks that ended alike.
+    Ended(TaskState, Vec<String>),
+    Other(Due),
 }
 
-async fn mark(store: &Store, tx: &DatabaseTransaction, due: &Due) -> Result<(), StoreError> {
-    let outcome = match due {
-        Due::Ended(_, state) => *state,
-        Due::Signal { .. } | Due::WorkflowSignal { .. } | Due::Children(_) => TaskState::Succeeded,
-        Due::Left => return Ok(()),
-    };
-    let mut sql = store.sql("UPDATE task_waits SET outcome = ");
-    push_rows(sql.bind(outcome.code()).push(" WHERE "), due);
-    sql.run(tx).await?;
-    Ok(())
+impl Where {
+    fn of(due: Vec<Due>) -> Vec<Self> {
+        let mut ended: BTreeMap<TaskState, BTreeSet<String>> = BTreeMap::new();
+        let mut wheres = Vec::new();
+        for due in due {
+            match due {
+                Due::Ended(id, state) => {
+                    ended.entry(state).or_default().insert(id.to_string());
+                }
+                due => wheres.push(Self::Other(due)),
+            }
+        }
+        for (state, ids) in ended {
+            let ids: Vec<String> = ids.into_iter().collect();
+            wheres.extend(ids.chunks(KEYS_MAX).map(|ids| Self::Ended(state, ids.to_vec())));
+        }
+        wheres
+    }
+
+    fn push(&self, sql: &mut Sql) {
+        match self {
+            Self::Ended(_, ids) => sql.push("name = '' AND ").is_in("awaited", ids),
+            Self::Other(Due::Ended(id, _)) => {
+                sql.push("name = '' AND awaited = ").bind(id.to_string())
+            }
+            Self::Other(Due::Signal { waiter, name }) => sql
+                .push("waiter = ")
+                .bind(waiter.to_string())
+                .push(" AND name = ")
+                .bind(name.as_str()),
+            Self::Other(Due::WorkflowSignal { root, name }) => sql
+                .push("awaited = ")
+                .bind(root.to_string())
+                .push(" AND name = ")
+                .bind(name.as_str()),
+            Self::Other(Due::Children(id)) => {
+                sql.push("awaited = ").bind(id.to_string()).push(" AND name = ").bind(CHILDREN)
+            }
+            Self::Other(Due::Left) => sql.push("outcome > 0"),
+        };
+    }
+
+    async fn mark(&self, store: &Store, tx: &DatabaseTransaction) -> Result<(), StoreError> {
+        let outcome = match self {
+            Self::Other(Due::Left) => return Ok(()),
+            Self::Ended(state, _) | Self::Other(Due::Ended(_, state)) => *state,
+            Self::Other(_) => TaskState::Succeeded,
+        };
+        let mut sql = store.sql("UPDATE task_waits SET outcome = ");
+        self.push(sql.bind(outcome.code()).push(" WHERE "));
+        sql.run(tx).await?;
+        Ok(())
+    }
+
+    /// Rows that are marked, locked: two that take up what is left do not take up the same.
+    async fn marked(
+        &self,
+        store: &Store,
+        tx: &DatabaseTransaction,
+        limit: usize,
+    ) -> Result<Vec<Marked>, StoreError> {
+        let columns = "awaited, name, waiter, any_end, outcome";
+        let mut sql = store.sql(&format!("SELECT {columns} FROM task_waits WHERE "));
+        self.push(&mut sql);
+        sql.push(" ORDER BY awaited, name, waiter LIMIT ");
+        sql.bind(i64::try_from(limit).unwrap_or(i64::MAX)).push(for_update(store.backend()));
+        sql.all(tx).await?.iter().map(read).collect()
+    }
 }
 
-async fn marked(
+fn read(row: &sea_orm::QueryResult) -> Result<Marked, StoreError> {
+    let (waiter, outcome): (String, i16) = (row.try_get_by_index(2)?, row.try_get_by_index(4)?);
+    let corrupt = || StoreError::Corrupt(format!("the wait of {waiter:?}"));
+    Ok(Marked {
+        awaited: row.try_get_by_index(0)?,
+        name: row.try_get_by_index(1)?,
+        any_end: row.try_get_by_index::<i16>(3)? != 0,
+        outcome: TaskState::from_code(outcome).ok_or_else(corrupt)?,
+        waiter: waiter.parse().map_err(|_| corrupt())?,
+    })
+}
+
+/// Forgets these rows and no others: one that is marked meanwhile is somebody else's.
+async fn delete(
     store: &Store,
     tx: &DatabaseTransaction,
-    due: &Due,
-    limit: usize,
-) -> Result<Vec<Marked>, StoreError> {
-    let mut sql =
-        store.sql("SELECT awaited, name, waiter, any_end, outcome FROM task_waits WHERE ");
-    push_rows(&mut sql, due);
-    sql.push(" ORDER BY awaited, name, waiter LIMIT ");
-    let rows = sql.bind(i64::try_from(limit).unwrap_or(i64::MAX)).all(tx).await?;
-    let read = |row: &sea_orm::QueryResult| {
-        let (waiter, outcome): (String, i16) = (row.try_get_by_index(2)?, row.try_get_by_index(4)?);
-        let corrupt = || StoreError::Corrupt(format!("the wait of {waiter:?}"));
-        Ok(Marked {
-            awaited: row.try_get_by_index(0)?,
-            name: row.try_get_by_index(1)?,
-            any_end: row.try_get_by_index::<i16>(3)? != 0,
-            outcome: TaskState::from_code(outcome).ok_or_else(corrupt)?,
-            waiter: waiter.parse().map_err(|_| corrupt())?,
-        })
-    };
-    rows.iter().map(read).collect()
+    rows: &[Marked],
+) -> Result<(), StoreError> {
+    for chunk in rows.chunks(KEYS_MAX) {
+        let mut sql = store.sql("DELETE FROM task_waits WHERE (awaited, name, waiter) IN (");
+        // A list of rows is a table of values to SQLite.
+        sql.push(if store.backend() == Backend::Sqlite { "VALUES " } else { "" });
+        for (at, row) in chunk.iter().enumerate() {
+            sql.push(if at > 0 { ", " } else { "" });
+            let (awaited, name) = (row.awaited.as_str().into(), row.name.as_str().into());
+            sql.tuple([awaited, name, row.waiter.to_string().into()]);
+        }
+        sql.push(")").run(tx).await?;
+    }
+    Ok(())
 }
 
 /// Unblocks those who wait for nothing more, and fails those who wait in vain; answers what has
@@ -169,11 +233,7 @@ async fn take_up(
                 (&row.waiter, format!("it waits for {}, which is {}", row.awaited, row.outcome))
             })
             .collect();
-        for row in &rows {
-            let mut sql = store.sql("DELETE FROM task_waits WHERE awaited = ");
-            sql.bind(row.awaited.as_str()).push(" AND name = ").bind(row.name.as_str());
-            sql.push(" AND waiter = ").bind(row.waiter.to_string()).run(tx).await?;
-        }
+        delete(store, tx, &rows).await?;
         let wait_on = still_waiting(store, tx, &waiters).await?;
         for waiter in &waiters {
             let event = match in_vain.get(waiter) {
@@ -203,7 +263,7 @@ async fn still_waiting(
 ) -> Result<BTreeSet<String>, StoreError> {
     let ids: Vec<String> = waiters.iter().map(ToString::to_string).collect();
     let mut found = BTreeSet::new();
-    for chunk in ids.chunks(256) {
+    for chunk in ids.chunks(KEYS_MAX) {
         let mut sql = store.sql("SELECT DISTINCT waiter FROM task_waits WHERE ");
         for row in sql.is_in("waiter", chunk).all(tx).await? {
             found.insert(row.try_get_by_index(0)?);
@@ -218,13 +278,53 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub(crate) async fn release_left(&self) -> Result<workflow::Followed, StoreError> {
+        self.release_due(vec![Due::Left]).await
+    }
+
+    /// Looks whether tasks that others wait for have ended without anybody saying so, which an older
+    /// broker does: at most `limit` of them, behind `after`. Answers how many tasks that changed,
+    /// and where to go on, if there may be more.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn tend_lost_waits(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<(u64, Option<String>), StoreError> {
+        let mut sql = self.sql("SELECT DISTINCT awaited FROM task_waits WHERE name = ''");
+        sql.push(" AND outcome = 0 AND awaited > ").bind(after);
+        let rows = sql.push(" ORDER BY awaited LIMIT ").bind(i64::from(limit)).all(self.reader());
+        let mut ids = Vec::new();
+        let mut last = None;
+        for row in rows.await? {
+            let awaited: String = row.try_get_by_index(0)?;
+            ids.extend(awaited.parse::<TaskId>());
+            last = Some(awaited);
+        }
+        let is_last = ids.len() < limit as usize;
+        let found = self.get_many(&ids, Parts::NONE).await?;
+        let state = |found: Option<asyncflow_core::task::FullTask>| {
+            found.map_or(TaskState::Cancelled, |full| full.task.state)
+        };
+        let states = ids.into_iter().zip(found.into_iter().map(state));
+        let ended = states.filter(|(_, state)| state.is_terminal());
+        let due: Vec<Due> = ended.map(|(id, state)| Due::Ended(id, state)).collect();
+        let mut changed = 0;
+        if !due.is_empty() {
+            let followed = self.release_due(due).await?;
+            changed = (followed.made.len() + self.carry_out(followed.left).await.len()) as u64;
+        }
+        Ok((changed, last.filter(|_| !is_last)))
+    }
+
+    async fn release_due(&self, due: Vec<Due>) -> Result<workflow::Followed, StoreError> {
         let now_ms = self.now_ms().await?;
         let followed = self
-            .transact(&now_ms, |store, tx, now_ms| {
+            .transact(&(due, now_ms), |store, tx, (due, now_ms)| {
                 Box::pin(async move {
                     let mut ledger = Ledger::default();
-                    let due = vec![Due::Left];
-                    let released = release(store, tx, due, *now_ms, &mut ledger).await?;
+                    let released = release(store, tx, due.clone(), *now_ms, &mut ledger).await?;
                     let followed = released.follow(store, tx, *now_ms, &mut ledger).await?;
                     ledger.write(store, tx, *now_ms).await?;
                     Ok(followed)

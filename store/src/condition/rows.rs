@@ -7,6 +7,7 @@ use crate::{
     Store,
     error::StoreError,
     sql::{InsertInto, insert_rows},
+    workflow::or_replace,
 };
 
 /// Keys per statement.
@@ -44,7 +45,9 @@ pub(crate) async fn insert(
             0_i16.into(),
         ]
     });
-    let into = InsertInto { table: "task_waits", columns: &columns, or: "" };
+    // One that was left behind by an earlier wait is this one from now on.
+    let or = or_replace(store.backend(), "awaited, name, waiter", &["any_end", "outcome"]);
+    let into = InsertInto { table: "task_waits", columns: &columns, or: &or };
     insert_rows(store, tx, into, rows.collect::<Vec<_>>()).await
 }
 

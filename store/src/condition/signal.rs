@@ -3,7 +3,7 @@
 use asyncflow_core::{
     event::{Event, Tie},
     id::{TaskId, WorkflowId},
-    limits::SIGNALS_MAX,
+    limits::{SIGNALS_BYTES_MAX, SIGNALS_MAX},
     state::TaskState,
     task::{Content, Task},
 };
@@ -34,8 +34,10 @@ pub enum SignalError {
     TaskEnded(TaskState),
     #[error("a workflow in state {} cannot be signalled", .0.name())]
     WorkflowEnded(WorkflowState),
-    /// There are so many already.
-    #[error("it has {SIGNALS_MAX} signals already")]
+    /// There are so many already, or so large ones.
+    #[error(
+        "it has {SIGNALS_MAX} signals already, or would have {SIGNALS_BYTES_MAX} bytes of them"
+    )]
     TooMany,
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -228,6 +230,15 @@ async fn finish(
     Ok(followed)
 }
 
+/// A sum, which is a number of its own type on each database.
+fn sum(row: &sea_orm::QueryResult) -> Result<usize, StoreError> {
+    let sum = row.try_get_by_index::<i64>(0).or_else(|_| {
+        row.try_get_by_index::<sea_orm::prelude::Decimal>(0)
+            .map(|sum| i64::try_from(sum).unwrap_or(i64::MAX))
+    })?;
+    Ok(usize::try_from(sum).unwrap_or(usize::MAX))
+}
+
 /// Keeps a signal; whether it is the first of its name. The target is locked.
 async fn keep(
     store: &Store,
@@ -239,7 +250,11 @@ async fn keep(
     if names.iter().any(|name| name == signal.name) {
         return Ok(Ok(false));
     }
-    if names.len() >= SIGNALS_MAX {
+    let mut sql =
+        store.sql("SELECT COALESCE(SUM(LENGTH(content)), 0) FROM signals WHERE target = ");
+    let row = sql.bind(target.as_str()).one(tx).await?;
+    let bytes = row.map_or(Ok(0), |row| sum(&row))?;
+    if names.len() >= SIGNALS_MAX || bytes + signal.content.data.len() > SIGNALS_BYTES_MAX {
         return Ok(Err(SignalError::TooMany));
     }
     let mut sql = store.sql(

@@ -17,25 +17,29 @@ use crate::{
     error::StoreError,
     shard::is_there,
     task::Batch,
-    workflow::{lock_live_children, lock_root},
+    workflow::{has_live_children, lock_root},
 };
 
-/// By task: what of it is not there yet.
-pub(crate) type PendingWaits = BTreeMap<TaskId, Vec<WaitRow>>;
+/// By the place of an event among those of its transaction: what of it is not there yet.
+pub(crate) type PendingWaits = BTreeMap<usize, Vec<WaitRow>>;
 
-/// Locks what must not change until these tasks wait for it, and looks. Of several locks those on
-/// what the task has made come first, then its own, then that on its workflow: whoever ends or
-/// signals takes them in the same order.
-pub(crate) async fn pending_waits(
+/// Locks the tasks that want to wait, in the order of their ids, and then looks: whoever ends what
+/// they have made, or signals them, takes the same lock after having written it.
+pub(crate) async fn pending_waits<'a>(
     store: &Store,
     tx: &DatabaseTransaction,
-    events: impl Iterator<Item = (&TaskId, &Event)> + Send,
+    events: impl Iterator<Item = (&'a TaskId, &'a Event)> + Send,
 ) -> Result<PendingWaits, StoreError> {
-    let mut pending = PendingWaits::new();
-    for (id, event) in events {
+    let mut asked: Vec<(&TaskId, usize, &Until)> = Vec::new();
+    for (at, (id, event)) in events.enumerate() {
         if let Event::Settle { settle: Settle::Wait { until, .. }, .. } = event {
-            pending.insert(id.clone(), look(store, tx, id, until).await?);
+            asked.push((id, at, until));
         }
+    }
+    asked.sort_unstable_by_key(|(id, at, _)| (*id, *at));
+    let mut pending = PendingWaits::new();
+    for (id, at, until) in asked {
+        pending.insert(at, look(store, tx, id, until).await?);
     }
     Ok(pending)
 }
@@ -46,12 +50,12 @@ async fn look(
     id: &TaskId,
     until: &Until,
 ) -> Result<Vec<WaitRow>, StoreError> {
-    let live = until.children && lock_live_children(store, tx, id).await?;
     if !is_there(store, tx, &id.shard).await? {
         return Ok(Vec::new());
     }
     let (batch, _) = Batch::read(store, tx, &id.shard, vec![id.key], true).await?;
     let Some(task) = batch.task(id.key) else { return Ok(Vec::new()) };
+    let live = until.children && has_live_children(store, tx, id).await?;
     let own = id.to_string();
     let mut targets = vec![own.clone()];
     if let Some(member) = task.member.filter(|_| !until.signals.is_empty()) {

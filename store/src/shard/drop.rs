@@ -254,6 +254,13 @@ async fn forget_once(
         let mut sql = store.sql("DELETE FROM task_counts WHERE task_type = ");
         sql.bind(step.shard.task_type.as_str()).push(" AND shard = ").bind(step.shard.number);
         sql.run(tx).await?;
+        // The ids of its tasks begin with its name. `_` stands for anything in a pattern.
+        let name = format!("{}-{}-", step.shard.task_type, step.shard.number);
+        let pattern = format!("{}%", name.replace('_', "!_"));
+        for (table, column) in [("signals", "target"), ("task_waits", "waiter")] {
+            let mut sql = store.sql(&format!("DELETE FROM {table} WHERE {column} LIKE "));
+            sql.bind(pattern.as_str()).push(" ESCAPE '!'").run(tx).await?;
+        }
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use sea_orm::DatabaseTransaction;
 use super::write::Batch;
 use crate::{
     Store,
-    condition::{Consequences, PendingWaits, pending_waits},
+    condition::{Consequences, PendingWaits, is_blocked, pending_waits},
     error::StoreError,
     leader::{LeaderFence, check_fence},
     ledger::Ledger,
@@ -301,7 +301,7 @@ async fn apply_once(
     }
     // What is written is compared with what was read, so locks are for those who were too late.
     let locks = request.runs.fetch_add(1, Ordering::Relaxed) > 0;
-    let (items, mut waits) = with_waits(store, tx, request.items).await?;
+    let (items, waits) = with_waits(store, tx, request.items).await?;
     let request = &Request { items: &items, runs: AtomicU32::new(0), ..*request };
     let mut by_shard: BTreeMap<&ShardId, Vec<usize>> = BTreeMap::new();
     for (at, item) in request.items.iter().enumerate() {
@@ -337,9 +337,13 @@ async fn apply_once(
             store.reopen(tx, shard, applied.now_ms).await?;
         }
     }
-    for applied in answers.iter().flatten() {
-        if applied.task.state == TaskState::Blocked && !waits.is_empty() {
-            consequences.wait(waits.remove(&applied.task.id).unwrap_or_default());
+    for (at, rows) in waits {
+        // What another event of this transaction has made of it counts.
+        let is_last = |other: &usize| request.items[*other].id == request.items[at].id;
+        let last = (at..answers.len()).rev().filter(is_last).find(|other| answers[*other].is_ok());
+        let waits_on = last.and_then(|last| answers[last].as_ref().ok());
+        if answers[at].is_ok() && waits_on.is_some_and(|applied| is_blocked(&applied.task)) {
+            consequences.wait(rows);
         }
     }
     let Followed { made, left } = consequences.follow(store, tx, last_ms, &mut ledger).await?;
@@ -362,11 +366,11 @@ async fn with_waits<'a>(
     if !items.iter().any(|item| is_wait(&item)) {
         return Ok((Cow::Borrowed(items), PendingWaits::new()));
     }
-    let waiting = items.iter().filter(is_wait).map(|item| (&item.id, &item.event));
-    let waits = pending_waits(store, tx, waiting).await?;
+    let events = items.iter().map(|item| (&item.id, &item.event));
+    let waits = pending_waits(store, tx, events).await?;
     let mut items = items.to_vec();
-    for item in &mut items {
-        let pending = waits.get(&item.id).is_some_and(|waits| !waits.is_empty());
+    for (at, item) in items.iter_mut().enumerate() {
+        let pending = waits.get(&at).is_some_and(|waits| !waits.is_empty());
         if let Event::Settle { settle: Settle::Wait { is_pending, .. }, .. } = &mut item.event {
             *is_pending = pending;
         }

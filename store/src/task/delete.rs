@@ -172,9 +172,9 @@ fn refusal(task: &Task) -> Option<Refusal> {
     if task.state.is_leased() {
         return Some(Refusal::IllegalState { state: task.state, verb: "deleted" });
     }
-    // So would a task that waits for its end.
-    if task.ties.awaited && !task.state.is_terminal() {
-        let verb = "deleted while others wait for it; cancel it first";
+    // So would a task that waits for its end, and nobody would stop what it has made.
+    if (task.ties.awaited || task.ties.children) && !task.state.is_terminal() {
+        let verb = "deleted while others have to do with it; cancel it first";
         return Some(Refusal::IllegalState { state: task.state, verb });
     }
     let member = task.member.filter(|_| !task.state.is_terminal())?;

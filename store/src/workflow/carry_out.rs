@@ -50,7 +50,7 @@ impl Store {
                 });
                 self.stop_nodes(*workflow, &nodes).await
             }
-            Left::Orphans { task } => self.stop_children(task).await,
+            Left::Orphans { task, run } => self.stop_children(task, *run).await,
             Left::Release => self.release_left().await,
             Left::GoOn { workflow, node } => {
                 self.happen(vec![(*workflow, Happened::GoOn { node: *node })]).await

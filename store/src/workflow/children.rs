@@ -19,8 +19,7 @@ use super::{
     row::{self, OF_TASK, Workflow},
 };
 use crate::{
-    ApplyError, Store,
-    backend::for_update,
+    ApplyError, Parts, Store,
     condition::{Due, Released, release},
     error::StoreError,
     ledger::Ledger,
@@ -130,11 +129,21 @@ impl Store {
         Ok(found.map(|(workflow, _)| workflow))
     }
 
-    /// Cancels what a task has made and what has not ended yet: nobody waits for it any more.
-    pub(super) async fn stop_children(&self, parent: &TaskId) -> Result<Followed, StoreError> {
+    /// Cancels what a task has made in this run and what has not ended yet, unless it was taken up
+    /// again: nobody waits for it any more.
+    pub(super) async fn stop_children(
+        &self,
+        parent: &TaskId,
+        run: i32,
+    ) -> Result<Followed, StoreError> {
         let mut all = Followed::default();
         loop {
-            let live = live_children(self, self.reader(), parent, "").await?;
+            let found = self.get_many(std::slice::from_ref(parent), Parts::NONE).await?;
+            let is_orphan = |task: &Task| task.run == run && is_given_up(task.state);
+            if !found.into_iter().flatten().any(|full| is_orphan(&full.task)) {
+                return Ok(all);
+            }
+            let live = live_children(self, self.reader(), parent).await?;
             let cancel = |id: &WorkflowId| (*id, Happened::Cancel);
             // Those that are being cancelled stay live for a while.
             let mut news = Vec::new();
@@ -203,23 +212,20 @@ async fn live_children(
     store: &Store,
     db: &impl ConnectionTrait,
     parent: &TaskId,
-    lock: &str,
 ) -> Result<Vec<WorkflowId>, StoreError> {
     let mut sql = store.sql("SELECT id FROM workflows WHERE parent_task = ");
     sql.bind(parent.to_string()).push(" AND finish_time_ms = 0 ORDER BY id DESC LIMIT ");
-    let rows = sql.bind(CANCELS_MAX).push(lock).all(db).await?;
+    let rows = sql.bind(CANCELS_MAX).all(db).await?;
     rows.iter().map(|row| Ok(WorkflowId(row.try_get_by_index(0)?))).collect()
 }
 
-/// Whether something that a task has made is not over; that stays so until the end of the
-/// transaction.
-pub(crate) async fn lock_live_children(
+/// Whether something that a task has made is not over.
+pub(crate) async fn has_live_children(
     store: &Store,
     tx: &DatabaseTransaction,
     parent: &TaskId,
 ) -> Result<bool, StoreError> {
-    let lock = for_update(store.backend());
-    Ok(!live_children(store, tx, parent, lock).await?.is_empty())
+    Ok(!live_children(store, tx, parent).await?.is_empty())
 }
 
 /// A workflow that a task has made is over: the task goes on if it waits for that and all others
@@ -236,7 +242,7 @@ pub(super) async fn children_ended(
         return Ok(Released::default());
     }
     Batch::read(store, tx, &parent.shard, vec![parent.key], true).await?;
-    if !live_children(store, tx, &parent, "").await?.is_empty() {
+    if !live_children(store, tx, &parent).await?.is_empty() {
         return Ok(Released::default());
     }
     release(store, tx, vec![Due::Children(parent)], now_ms, ledger).await
@@ -264,13 +270,10 @@ impl Store {
             parents.extend(row.try_get_by_index::<String>(1)?.parse::<TaskId>());
         }
         parents.dedup();
-        let found = self.get_many(&parents, crate::Parts::NONE).await?;
-        for (parent, found) in parents.iter().zip(found) {
-            let is_orphan = found.is_none_or(|full| is_given_up(full.task.state));
-            if is_orphan {
-                let followed = self.stop_children(parent).await?;
-                self.carry_out(followed.left).await;
-            }
+        let found = self.get_many(&parents, Parts::NONE).await?.into_iter().flatten();
+        for task in found.map(|full| full.task).filter(|task| is_given_up(task.state)) {
+            let followed = self.stop_children(&task.id, task.run).await?;
+            self.carry_out(followed.left).await;
         }
         let last = rows.last().filter(|_| rows.len() == limit as usize);
         last.map(|row| Ok(WorkflowId(row.try_get_by_index(0)?))).transpose()

@@ -39,6 +39,8 @@ use crate::{Store, error::StoreError, ledger::Ledger};
 const TASKS_MAX: usize = 500;
 /// A workflow that is an item of another is as much work as so many tasks, and one for each node.
 const TASKS_PER_FLOW: usize = 10;
+/// So many tasks that one waits for are as much work as a task.
+const WAITS_PER_TASK: usize = 5;
 /// So many steps of an expression are as much work as a task.
 const STEPS_PER_TASK: usize = 1_000;
 
@@ -388,6 +390,7 @@ impl<'a> Follow<'a> {
             self.spent += 1 + before.take_steps() / STEPS_PER_TASK;
             let made = match looked_at {
                 Ok(Ready::Task(task)) => {
+                    self.spent += task.after.len() / WAITS_PER_TASK;
                     let made = self.making.make(self.store, self.tx, *task, member, self.ledger);
                     made.await?.map(Is::Task)
                 }

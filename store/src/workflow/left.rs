@@ -17,8 +17,8 @@ use crate::Store;
 pub(crate) enum Left {
     /// Cancel what runs of a node.
     Stop { workflow: WorkflowId, node: u32 },
-    /// Cancel what a task has made, which has ended itself.
-    Orphans { task: TaskId },
+    /// Cancel what a task has made in a run that has ended.
+    Orphans { task: TaskId, run: i32 },
     /// Take up more of those who wait for what has come.
     Release,
     /// Start more items of a node.

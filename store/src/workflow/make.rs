@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::PoisonError, time::Instant};
 
 use asyncflow_core::{
     create::NewTask,
-    id::{ShardId, TaskId},
+    id::{ShardId, TaskId, WorkflowId},
     task::{FullTask, Member, Task},
 };
 use sea_orm::DatabaseTransaction;
@@ -25,11 +25,19 @@ pub(super) struct Making {
     begun: Instant,
     tasks: BTreeMap<ShardId, Vec<FullTask>>,
     waits: Vec<WaitRow>,
+    /// Of workflows whose tasks have waited for signals so far, locked.
+    roots: BTreeMap<WorkflowId, WorkflowId>,
 }
 
 impl Making {
     pub fn new(now_ms: i64) -> Self {
-        Self { now_ms, begun: monotonic(), tasks: BTreeMap::new(), waits: Vec::new() }
+        Self {
+            now_ms,
+            begun: monotonic(),
+            tasks: BTreeMap::new(),
+            waits: Vec::new(),
+            roots: BTreeMap::new(),
+        }
     }
 
     /// Makes a task; why it cannot be made, for people.
@@ -52,7 +60,11 @@ impl Making {
         let mut full = new.into_task(&task_type, id.clone(), self.now_ms);
         full.task.member = Some(member);
         if let Some(conditions) = conditions {
-            let root = lock_root(store, tx, member.workflow).await?;
+            let root = match self.roots.get(&member.workflow) {
+                Some(root) => *root,
+                None => lock_root(store, tx, member.workflow).await?,
+            };
+            self.roots.insert(member.workflow, root);
             let with = (self.now_ms, ledger);
             match condition::hold(store, tx, &mut full, &conditions, Some(root), with).await? {
                 Ok(rows) => self.waits.extend(rows),

@@ -1,7 +1,7 @@
 //! What the governor does for workflows.
 
 use asyncflow_core::{
-    id::WorkflowId,
+    id::{TaskId, WorkflowId},
     workflow::progress::{NodeState, WorkflowState},
 };
 use sea_orm::DatabaseTransaction;
@@ -11,6 +11,8 @@ use crate::{
     Store, condition,
     error::StoreError,
     leader::{LeaderFence, check_fence},
+    shard::is_there,
+    task::Batch,
 };
 
 /// A node for which something may be left to be done: its items are being stopped, or some of them
@@ -105,12 +107,19 @@ async fn remove_once(
     if let Some(fence) = work.fence {
         check_fence(store, tx, fence).await?;
     }
-    let mut sql = store.sql("SELECT id FROM workflows WHERE finish_time_ms > 0");
+    let mut sql = store.sql("SELECT id, parent_task FROM workflows WHERE finish_time_ms > 0");
     sql.push(" AND finish_time_ms < ").bind(work.before_ms).push(" AND parent_key <= 0");
     sql.push(" ORDER BY finish_time_ms LIMIT ").bind(i64::from(work.limit));
     let mut ids: Vec<i64> = Vec::new();
     for row in sql.all(tx).await? {
-        ids.push(row.try_get_by_index(0)?);
+        // What a task has made is kept as long as it may ask for it.
+        let parent = row.try_get_by_index::<String>(1)?.parse::<TaskId>().ok();
+        if match &parent {
+            Some(parent) => !is_live(store, tx, parent).await?,
+            None => true,
+        } {
+            ids.push(row.try_get_by_index(0)?);
+        }
     }
     let found = ids.len() as u64;
     while !ids.is_empty() {
@@ -121,6 +130,18 @@ async fn remove_once(
         ids = children;
     }
     Ok(found)
+}
+
+async fn is_live(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    task: &TaskId,
+) -> Result<bool, StoreError> {
+    if !is_there(store, tx, &task.shard).await? {
+        return Ok(false);
+    }
+    let (batch, _) = Batch::read(store, tx, &task.shard, vec![task.key], false).await?;
+    Ok(batch.task(task.key).is_some_and(|task| !task.state.is_terminal()))
 }
 
 /// Removes workflows that are over, with what belongs to them; answers those that were their items.

@@ -103,6 +103,13 @@ pub async fn children_end_with_their_parent(store: Store) {
         assert_eq!(listed[0].progress.state, WorkflowState::Cancelled);
     }
     dying.close().await;
+    // One that succeeds leaves them alone, also when it is gone.
+    let parent = running(&store, 7).await.task;
+    make(&store, &parent, "free", &group(&["echo"])).await;
+    apply(&store, &parent.id, complete(&parent, 4)).await.unwrap();
+    store.delete(&parent.id).await.unwrap();
+    store.tend_children(None, 10).await.unwrap();
+    assert_eq!(work(&store).await, ["echo"]);
 }
 
 /// The last children and the parent's wait meet at the same moment, in two processes.

@@ -181,6 +181,50 @@ pub async fn many_who_wait_are_all_taken_up(store: Store) {
     dying.close().await;
 }
 
+/// A broker of an older version ends a task, and says nothing to those who wait for it.
+pub async fn a_wait_that_nobody_ended_is_found(store: Store) {
+    let dir = tempfile::tempdir().unwrap();
+    switch_off(dir.path(), "condition.marks");
+    let older = another(&store, dir.path()).await;
+    let first = insert_one(&store).await;
+    let next = make(&store, after("next", &[(&first.id, false)])).await.id;
+    let full = run(&store, 1).await.remove(0);
+    apply(&older, &first.id, complete(&full.task, 1)).await.unwrap();
+    assert_eq!(state(&store, &next).await, TaskState::Blocked);
+    assert_eq!(store.tend_waits().await.unwrap(), 0);
+    assert_eq!(store.tend_lost_waits("", 10).await.unwrap(), (1, None));
+    assert_eq!(state(&store, &next).await, TaskState::Pending);
+    older.close().await;
+}
+
+/// A wait and a cancel of the same task in one transaction: nothing is left of the wait.
+pub async fn a_wait_that_is_cancelled_at_once_is_forgotten(store: Store) {
+    let full = running(&store, 7).await;
+    let id = &full.task.id;
+    let cancel = Event::Cancel { message: "no".into() };
+    let both = vec![(id.clone(), wait(&full.task, false, &["go"])), (id.clone(), cancel)];
+    assert!(store.apply(both).await.iter().all(Result::is_ok));
+    assert_eq!(state(&store, id).await, TaskState::Cancelled);
+    assert_eq!(store.waits_of(id, 9).await.unwrap(), [""; 0]);
+    // Another run waits for the same.
+    apply(&store, id, Event::Retry { from_start: false }).await.unwrap();
+    let full = run(&store, 1).await.remove(0);
+    let stale = Event::Settle {
+        fence: asyncflow_core::event::Fence { attempt: 1, ..fence(&full.task) },
+        settle: Settle::Wait {
+            until: Until { children: false, signals: vec!["other".into()] },
+            message: String::new(),
+            is_pending: false,
+        },
+        digest: 77,
+        exit_code: None,
+    };
+    let both = vec![(id.clone(), wait(&full.task, false, &["go"])), (id.clone(), stale)];
+    let answers = store.apply(both).await;
+    assert!(answers[0].is_ok() && answers[1].is_err(), "{answers:?}");
+    assert_eq!(store.waits_of(id, 9).await.unwrap(), ["signal go"], "not that of the stale one");
+}
+
 /// Whoever waits and whoever ends what is waited for do not miss each other.
 pub async fn nobody_waits_for_what_has_come(store: Store) {
     let other = another(&store, std::path::Path::new("")).await;

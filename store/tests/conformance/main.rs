@@ -204,6 +204,8 @@ conformance! {
     condition::a_request_with_conditions_makes_one_task,
     condition::signals_are_kept_if_they_come_early,
     condition::many_who_wait_are_all_taken_up,
+    condition::a_wait_that_nobody_ended_is_found,
+    condition::a_wait_that_is_cancelled_at_once_is_forgotten,
     condition::nobody_waits_for_what_has_come,
     condition::a_result_must_hold,
     children::a_task_goes_on_when_its_children_are_done,

@@ -16,7 +16,7 @@ use super::create_task::{preview, response};
 use crate::{
     broker::Broker,
     convert,
-    dependent::{check_callbacks, create_all},
+    dependent::{check_callbacks, check_predecessors, create_all},
     error::RpcError,
     principal::permit_user,
 };
@@ -64,6 +64,7 @@ pub async fn batch_create_tasks(
         });
         return Ok(v1::BatchCreateTasksResponse { responses: each.collect() });
     }
+    check_predecessors(broker, news.iter()).await?;
     let creates = news
         .iter()
         .map(|new| Create { new: new.clone(), task_type: Arc::clone(&types[&new.task_type]) });

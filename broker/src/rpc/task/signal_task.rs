@@ -2,7 +2,7 @@
 
 use asyncflow_core::{
     access::Principal,
-    limits::{RESULT_BYTES_MAX, SIGNAL_NAME_BYTES_MAX},
+    limits::{SIGNAL_NAME_BYTES_MAX, SIGNALS_BYTES_MAX},
     task::Content,
     validate::{at::At, content, text},
     violation::Violations,
@@ -36,7 +36,7 @@ pub fn checked(name: &str, content: Option<v1::Content>) -> Result<Content, RpcE
     let at = At::REQUEST;
     text::token(name, SIGNAL_NAME_BYTES_MAX, at.field("name"), &mut violations);
     let content = convert::task::content_from_proto(content.unwrap_or_default());
-    content::content(&content, RESULT_BYTES_MAX, at.field("content"), &mut violations);
+    content::content(&content, SIGNALS_BYTES_MAX, at.field("content"), &mut violations);
     violations.none()?;
     Ok(content)
 }

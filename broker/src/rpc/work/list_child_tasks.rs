@@ -24,8 +24,10 @@ use crate::{
     session::Session,
 };
 
-/// Results are large: a page weighs no more than a message may.
-const PAGE_MAX: u32 = 100;
+/// A result may have 64 KiB, and a message 8 MiB by default: a page of the largest is half of one.
+const PAGE_MAX: u32 = 64;
+/// What is shown of a child.
+const RESULTS: Parts = Parts { result: true, ..Parts::LABELS };
 
 /// The task of a lease that is in force.
 pub async fn held(
@@ -77,7 +79,7 @@ pub async fn list_child_tasks(
         .map(|last| PagePosition { key: last.member.place(), ..PagePosition::default() });
 
     let ids: Vec<TaskId> = items.iter().filter_map(|item| of_task(&item.is)).collect();
-    let tasks = broker.store.get_many(&ids, Parts::ALL).await?.into_iter().flatten();
+    let tasks = broker.store.get_many(&ids, RESULTS).await?.into_iter().flatten();
     let mut tasks: HashMap<TaskId, FullTask> =
         tasks.map(|full| (full.task.id.clone(), full)).collect();
     let child = |item: asyncflow_store::WorkflowItem| v1::ChildTask {

@@ -12,6 +12,8 @@ use crate::{
 };
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest page that a broker answers.
+const PAGE: i32 = 64;
 
 impl AttemptHandle {
     /// Makes tasks as children of this one, any number of them at once. The same `key` in the same
@@ -54,7 +56,7 @@ impl AttemptHandle {
     pub async fn children(&self, key: &str) -> Result<Vec<ChildTask>, Error> {
         let (mut children, mut page_token) = (Vec::new(), String::new());
         loop {
-            let page = self.children_page(key, 100, &page_token).await?;
+            let page = self.children_page(key, PAGE, &page_token).await?;
             children.extend(page.children);
             page_token = page.next_page_token;
             if page_token.is_empty() {
@@ -63,7 +65,7 @@ impl AttemptHandle {
         }
     }
 
-    /// One page of them, at most 100.
+    /// One page of them, at most 64.
     ///
     /// Errors: as [`children`](Self::children). Cancel safe.
     pub async fn children_page(

@@ -139,6 +139,11 @@ impl Outcome {
                 );
                 Self::failed_for_good(FailureReason::Permanent, message).with_exit_code(exit_code)
             }
+            Self::Waiting { mut wait_for, exit_code } => {
+                wait_for.signals.sort_unstable();
+                wait_for.signals.dedup();
+                Self::Waiting { wait_for, exit_code }
+            }
             other => other,
         }
     }
