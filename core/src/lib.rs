@@ -24,6 +24,7 @@ pub mod reason;
 pub mod retry;
 pub mod rfc3339;
 pub mod shard;
+pub mod speculation;
 pub mod state;
 pub mod task;
 pub mod task_type;

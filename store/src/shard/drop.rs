@@ -24,6 +24,7 @@ use crate::{
     backend::Backend,
     error::StoreError,
     leader::{LeaderFence, check_fence},
+    twin,
 };
 
 /// Under what terms a shard may go.
@@ -254,6 +255,7 @@ async fn forget_once(
         let mut sql = store.sql("DELETE FROM task_counts WHERE task_type = ");
         sql.bind(step.shard.task_type.as_str()).push(" AND shard = ").bind(step.shard.number);
         sql.run(tx).await?;
+        twin::forget_shard(store, tx, step.shard).await?;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ mod make;
 mod results;
 mod retry;
 mod row;
+mod siblings;
 mod start;
 mod tend;
 
@@ -36,4 +37,5 @@ pub(crate) use children::{is_given_up, lock_live_children};
 pub(crate) use follow::{Followed, Happened, ended, follow};
 pub(crate) use known::KnownFlows;
 pub(crate) use left::{Left, LeftSender};
+pub(crate) use make::next_key;
 pub(crate) use row::{find_root, lock, lock_root};
