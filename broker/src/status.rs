@@ -178,9 +178,7 @@ fn refused(refusal: &Refusal, message: String) -> Status {
         Refusal::IllegalState { .. }
         | Refusal::OfWorkflow(..)
         | Refusal::Twin(_)
-        | Refusal::AlreadyDone => {
-            plain(ErrorReason::IllegalState, message)
-        }
+        | Refusal::AlreadyDone => plain(ErrorReason::IllegalState, message),
         Refusal::Revision { current } => {
             let metadata = HashMap::from([("etag".to_owned(), etag::of(*current))]);
             with_metadata(ErrorReason::RevisionMismatch, message, metadata)

@@ -138,13 +138,7 @@ impl Ties {
     /// Those with this stored number; bits that are not known are passed over.
     pub fn from_code(code: i16) -> Self {
         let bit = |at: u32| code >> at & 1 == 1;
-        Self {
-            awaited: bit(0),
-            children: bit(1),
-            signalled: bit(2),
-            twinned: bit(3),
-            twin: bit(4),
-        }
+        Self { awaited: bit(0), children: bit(1), signalled: bit(2), twinned: bit(3), twin: bit(4) }
     }
 }
 

@@ -21,8 +21,8 @@
 
 mod bind;
 mod hold;
-mod owner;
 mod overtake;
+mod owner;
 mod queue;
 mod settle;
 

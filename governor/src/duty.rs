@@ -9,6 +9,7 @@ pub(crate) mod reconcile;
 pub(crate) mod results;
 pub(crate) mod retention;
 pub(crate) mod roll;
+pub(crate) mod speculate;
 pub(crate) mod workflows;
 
 use crate::{clock::Clock, config::GovernorConfig, outage::Outages};
@@ -65,5 +66,6 @@ pub(crate) fn all(config: &GovernorConfig) -> Vec<Box<dyn Duty>> {
         Box::new(drop::Drop::new(config)),
         Box::new(reconcile::Reconcile::new(config)),
         Box::new(workflows::Workflows::new(config)),
+        Box::new(speculate::Speculate::new(config)),
     ]
 }

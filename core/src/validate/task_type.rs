@@ -140,8 +140,7 @@ impl TaskTypeInput {
         set(&mut task_type.shard_max_rows, &self.shard_max_rows);
         set(&mut task_type.paused, &self.paused);
         set(&mut task_type.archive, &self.archive);
-        let speculation =
-            self.speculation.map(|given| given.map(SpeculationInput::or_default));
+        let speculation = self.speculation.map(|given| given.map(SpeculationInput::or_default));
         set(&mut task_type.speculation, &speculation);
         let or_zero = |value_ms: Option<Option<i64>>| value_ms.map(Option::unwrap_or_default);
         set(&mut task_type.max_running_ms, &or_zero(self.max_running_ms));

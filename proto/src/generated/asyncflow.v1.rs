@@ -5856,7 +5856,8 @@ pub struct RegisterWorkerRequest {
     /// Differs for every process: boot id and random; 1 to 128 bytes.
     #[prost(string, tag = "2")]
     pub incarnation: ::prost::alloc::string::String,
-    /// The host's name.
+    /// The host's name; the twin of a task that runs on a host goes to another one. Empty: taken for a
+    /// host of its own.
     #[prost(string, tag = "3")]
     pub host: ::prost::alloc::string::String,
     /// At most 32.

@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use asyncflow_core::{id::TypeName, retry::RetryPolicy, speculation::Speculation, task_type::TaskType};
+use asyncflow_core::{
+    id::TypeName, retry::RetryPolicy, speculation::Speculation, task_type::TaskType,
+};
 use sea_orm::{QueryResult, Value};
 
 use crate::{

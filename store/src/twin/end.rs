@@ -60,6 +60,7 @@ async fn overtake_one(
 ) -> Result<Vec<(Task, Task)>, StoreError> {
     let parts = Parts { result: true, ..Parts::NONE };
     let result = row::read_full(store, tx, twin, parts).await?.and_then(|full| full.body.result);
+    store.fault_point("twin.overtakes").await;
     let event = Event::Overtake { twin: twin.clone(), result };
     // One that has ended, or is not to, refuses, and so much the better.
     if batch.apply(original.key, &event, now_ms, ledger).is_err() {

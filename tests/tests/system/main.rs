@@ -38,6 +38,7 @@ mod redis_trouble;
 mod secured;
 mod shards;
 mod stopped_worker;
+mod straggler;
 mod task_life;
 mod type_at_run_time;
 mod watched_workflow;
