@@ -32,6 +32,11 @@ async fn a_twin_keeps_away_from_the_host_and_its_result_counts() {
     let shown = t.get(&twin).await.twin.unwrap();
     assert_eq!(shown, v1::Twin { task_id: created.id.clone(), is_twin: true });
 
+    let listed = t.broker.list_tasks(v1::ListTasksRequest::default()).await.unwrap().into_inner();
+    let is_twin = |task: &v1::Task| task.twin.as_ref().is_some_and(|twin| twin.is_twin);
+    let listed: Vec<_> = listed.tasks.iter().map(|task| (&task.id, is_twin(task))).collect();
+    assert!(listed.contains(&(&twin, true)) && listed.contains(&(&created.id, false)));
+
     // Another worker on that host stands first in the line, and does not get it.
     let beside = register(&mut t, "w2", "slow").await;
     assert!(t.acquire(acquire(&beside, "1", 1)).await.is_empty());

@@ -273,9 +273,10 @@ impl View for TaskView {
 
     fn row(&self, look: Look) -> Vec<String> {
         let percent = self.progress.as_ref().and_then(|progress| progress.percent);
+        let is_twin = self.twin.as_ref().is_some_and(|twin| twin.is_twin);
         vec![
             self.id.clone(),
-            self.name.clone(),
+            if is_twin { format!("{} (twin)", self.name) } else { self.name.clone() },
             look.palette.state(&self.state),
             self.stage.clone(),
             percent.map(|percent| format!("{percent:.0}%")).unwrap_or_default(),

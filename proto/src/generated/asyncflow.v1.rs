@@ -283,8 +283,8 @@ pub struct Task {
     /// What a BLOCKED task waits for: ids of tasks, `signal NAME`, `children`; only in the FULL view.
     #[prost(string, repeated, tag = "36")]
     pub waits_for: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Its twin in this run, or the task that it is the twin of; only in the FULL view and unset for
-    /// most.
+    /// Its twin in this run, or the task that it is the twin of; unset for most. GetTask tells it in
+    /// the FULL view; elsewhere a twin says only that it is one.
     #[prost(message, optional, tag = "37")]
     pub twin: ::core::option::Option<Twin>,
 }

@@ -145,7 +145,7 @@ pub async fn an_original_that_ends_takes_its_twin_along(store: Store) {
                 apply(by, &original.id, end).await.unwrap();
             } else {
                 apply(by, &original.id, Event::WorkerRestarted).await.unwrap();
-                assert_eq!(state(&store, &twin.id).await.is_terminal(), false, "it goes on");
+                assert!(!state(&store, &twin.id).await.is_terminal(), "it goes on");
                 by.delete(&original.id).await.unwrap();
             }
             let stopped = if is_running { TaskState::Cancelling } else { TaskState::Cancelled };

@@ -41,7 +41,8 @@ async fn a_twin_ends_what_hangs(backend: Backend) {
     let created = client.create(sh(&script)).await.unwrap();
     let done = client.wait(&created.id, None).await.unwrap();
     assert_eq!(done.state(), TaskState::Succeeded, "{}", cluster.logs());
-    let twin = client.get(&done.twin.clone().unwrap().task_id).await.unwrap();
+    let twin = client.get(&created.id).await.unwrap().twin.unwrap();
+    let twin = client.get(&twin.task_id).await.unwrap();
     assert_eq!(twin.state(), TaskState::Succeeded);
     assert_eq!((&twin.result, twin.result.is_some()), (&done.result, true));
     assert!(twin.twin.is_some_and(|of| of.is_twin && of.task_id == created.id));
