@@ -5,7 +5,7 @@
 //!        │                                                        ▲
 //!        ├── creates.rs, drain.rs, latency.rs, limits.rs, idle.rs ┤ gRPC
 //!        ├── load/: scenarios, also on brokers of yours ──────────┘
-//!        └── claim_shards.rs, claim_strategies.rs: the store alone
+//!        └── claim_shards.rs, claim_strategies.rs, schedules.rs: the store alone
 //! ```
 //!
 //! Every figure goes as a line of JSON to `--output`, with the machine and the settings that it was
@@ -32,6 +32,7 @@ mod postgres_storage;
 mod process;
 mod program;
 mod record;
+mod schedules;
 mod shards;
 mod span;
 mod svg;
@@ -96,6 +97,8 @@ enum Part {
     ClaimShards,
     /// Ways to claim, by several claimers.
     ClaimStrategies,
+    /// 10,000 schedules that are due at once.
+    Schedules,
 }
 
 impl DatabaseKind {
@@ -164,6 +167,9 @@ async fn measure(kind: DatabaseKind, args: &Args, records: &mut Records) -> Resu
     }
     if wanted(Part::ClaimStrategies) {
         claim_strategies::measure(&target, records).await?;
+    }
+    if wanted(Part::Schedules) {
+        schedules::measure(&target, records).await?;
     }
     Ok(())
 }

@@ -47,11 +47,20 @@ pub fn tree_cpu_ms(root: u32) -> Result<f64, BenchError> {
 
 /// Memory that a process has in use.
 pub fn resident_bytes(pid: u32) -> Result<f64, BenchError> {
+    status_bytes(pid, "VmRSS")
+}
+
+/// The most memory that a process has had in use.
+pub fn memory_peak_bytes(pid: u32) -> Result<f64, BenchError> {
+    status_bytes(pid, "VmHWM")
+}
+
+fn status_bytes(pid: u32, name: &str) -> Result<f64, BenchError> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
     kib.map(|kib| kib * 1_024.0)
-        .ok_or_else(|| BenchError::Other(format!("/proc/{pid}/status names no VmRSS")))
+        .ok_or_else(|| BenchError::Other(format!("/proc/{pid}/status names no {name}")))
 }
 
 fn stat(pid: u32) -> Result<Stat, BenchError> {

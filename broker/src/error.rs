@@ -2,7 +2,7 @@
 
 use asyncflow_core::{
     access::Denied,
-    id::{OperationId, TaskId, TypeName, WorkflowId},
+    id::{OperationId, ScheduleId, TaskId, TypeName, WorkflowId},
     transition::Refusal,
     violation::{Violation, Violations},
 };
@@ -46,6 +46,11 @@ pub enum RpcError {
     OperationNotFound(OperationId),
     #[error("the request id was used for another request, which began {0}")]
     OperationRequestIdReused(OperationId),
+    /// One text for an unknown schedule and for one that the caller may not see.
+    #[error("there is no schedule {0}")]
+    ScheduleNotFound(ScheduleId),
+    #[error("the request id was used for another request, which created {0}")]
+    ScheduleRequestIdReused(ScheduleId),
     #[error("{0} cannot be retried: {1}")]
     WorkflowRefused(WorkflowId, RetryWorkflowError),
     #[error(transparent)]

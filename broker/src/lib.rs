@@ -15,6 +15,7 @@ mod broker;
 mod clock;
 pub mod config;
 mod convert;
+mod dependent;
 mod dispatch;
 mod error;
 mod feed;

@@ -3,6 +3,8 @@
 pub mod broker_service;
 pub mod operation;
 pub mod operation_service;
+pub mod schedule;
+pub mod schedule_service;
 pub mod task;
 pub mod task_type;
 pub mod work;

@@ -7,7 +7,7 @@ use asyncflow_proto::{
     v1::{
         broker_service_server::BrokerServiceServer,
         operation_service_server::OperationServiceServer,
-        worker_service_server::WorkerServiceServer,
+        schedule_service_server::ScheduleServiceServer, worker_service_server::WorkerServiceServer,
     },
 };
 use asyncflow_service::{
@@ -25,12 +25,19 @@ use tonic::service::Routes;
 use crate::{
     broker::Broker,
     config::{self, Args, BrokerConfig},
-    rpc::{broker_service::BrokerApi, operation_service::OperationApi, worker_service::WorkerApi},
+    rpc::{
+        broker_service::BrokerApi, operation_service::OperationApi, schedule_service::ScheduleApi,
+        worker_service::WorkerApi,
+    },
 };
 
 /// What health is told of.
-const SERVICES: [&str; 3] =
-    ["asyncflow.v1.BrokerService", "asyncflow.v1.OperationService", "asyncflow.v1.WorkerService"];
+const SERVICES: [&str; 4] = [
+    "asyncflow.v1.BrokerService",
+    "asyncflow.v1.OperationService",
+    "asyncflow.v1.ScheduleService",
+    "asyncflow.v1.WorkerService",
+];
 /// How often the database is asked whether it answers.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// The configuration is wrong: nothing was opened.
@@ -174,6 +181,11 @@ async fn serve(
     )
     .add_service(
         WorkerServiceServer::new(WorkerApi(Arc::clone(&broker)))
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(message_bytes_max),
+    )
+    .add_service(
+        ScheduleServiceServer::new(ScheduleApi(Arc::clone(&broker)))
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(message_bytes_max),
     );

@@ -88,6 +88,14 @@ impl From<RpcError> for Status {
                 let metadata = HashMap::from([("operation_id".to_owned(), id.to_string())]);
                 with_metadata(ErrorReason::RequestIdReused, message, metadata)
             }
+            RpcError::ScheduleNotFound(id) => {
+                let (reason, id) = (ErrorReason::ScheduleNotFound, id.to_string());
+                not_found(reason, "schedule", &id, message, HashMap::new())
+            }
+            RpcError::ScheduleRequestIdReused(id) => {
+                let metadata = HashMap::from([("schedule_id".to_owned(), id.to_string())]);
+                with_metadata(ErrorReason::RequestIdReused, message, metadata)
+            }
             RpcError::Refused(refusal) => refused(&refusal, message),
             RpcError::UnknownSession => plain(ErrorReason::UnknownSession, message),
             RpcError::Forbidden(_) | RpcError::NotItsType(_) => {

@@ -2,7 +2,7 @@
 //!
 //! | half | commands | may import |
 //! |---|---|---|
-//! | client | `run`, `task`, `workflow`, `type`, `shard`, `worker list` … | sdk, proto |
+//! | client | `run`, `task`, `workflow`, `schedule`, `type`, `shard` … | sdk, proto |
 //! | archive | `archive`, which asks no server | archive |
 //! | programs | `dev`, `broker`, `worker`, `governor`, `config` | the programs' crates |
 //!
@@ -23,6 +23,7 @@ mod operation;
 mod output;
 mod resolve;
 mod run;
+mod schedule;
 mod screen;
 mod serve;
 mod session;
@@ -62,6 +63,7 @@ enum Command {
     Type(Box<task_type::Args>),
     Workflow(workflow::Args),
     Operation(operation::Args),
+    Schedule(Box<schedule::Args>),
     Shard(shard::Args),
     Archive(archive::Args),
     /// Run a broker
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Type(args) => client(task_type::execute(*args)),
         Command::Workflow(args) => client(workflow::execute(args)),
         Command::Operation(args) => client(operation::execute(args)),
+        Command::Schedule(args) => client(schedule::execute(*args)),
         Command::Shard(args) => client(shard::execute(args)),
         Command::Archive(args) => client(archive::execute(args)),
         Command::Dev(args) => serve::program(dev::execute(args)),

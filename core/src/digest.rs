@@ -92,6 +92,11 @@ pub fn new_operation(new: &NewOperation) -> i64 {
         .finish()
 }
 
+/// The digest of a request for a schedule, as its server encodes it, without its request id.
+pub fn new_schedule(source: &[u8]) -> i64 {
+    Fields::of("new schedule").bytes(source).finish()
+}
+
 /// The digest of what a page is a page of: the verb and everything that decides which rows follow
 /// which. `of` tells apart the lists of one verb that have no filter, e.g. the task's id.
 pub fn list(verb: &str, of: &str, filter: &Filter) -> i64 {

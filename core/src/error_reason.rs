@@ -101,6 +101,8 @@ reasons! {
     WorkflowNotFound "WORKFLOW_NOT_FOUND" NotFound Pointless,
     /// There is no such operation, or the caller may not see it.
     OperationNotFound "OPERATION_NOT_FOUND" NotFound Pointless,
+    /// There is no such schedule, or the caller may not see it.
+    ScheduleNotFound "SCHEDULE_NOT_FOUND" NotFound Pointless,
     /// The table that held the task was dropped when its retention was over.
     Expired "EXPIRED" NotFound Pointless,
     /// A task type of this name is already registered.

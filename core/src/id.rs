@@ -37,6 +37,8 @@ pub enum IdError {
     WorkflowId,
     #[error("an operation id is op-<13 characters>, e.g. op-0c5wzq8a7r2kd")]
     OperationId,
+    #[error("a schedule id is sc-<13 characters>, e.g. sc-0c5wzq8a7r2kd")]
+    ScheduleId,
 }
 
 impl TypeName {
@@ -181,6 +183,27 @@ impl FromStr for OperationId {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let key = text.strip_prefix("op-").and_then(parse_key);
         key.map(Self).ok_or(IdError::OperationId)
+    }
+}
+
+/// A schedule's id, `sc-<13 characters>`: a key like those of tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ScheduleId(pub i64);
+
+impl fmt::Display for ScheduleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sc-")?;
+        write_key(self.0, f)
+    }
+}
+
+impl FromStr for ScheduleId {
+    type Err = IdError;
+
+    /// Accepts exactly what `Display` prints.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let key = text.strip_prefix("sc-").and_then(parse_key);
+        key.map(Self).ok_or(IdError::ScheduleId)
     }
 }
 

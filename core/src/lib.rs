@@ -23,6 +23,7 @@ pub mod page;
 pub mod reason;
 pub mod retry;
 pub mod rfc3339;
+pub mod schedule;
 pub mod shard;
 pub mod speculation;
 pub mod state;

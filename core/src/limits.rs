@@ -102,3 +102,17 @@ pub const LOG_CALL_BYTES_MAX: usize = 1_024 * 1_024;
 pub const LOG_CALL_CHUNKS_MAX: usize = 4_096;
 /// Where a piece of a log starts at most: 1 PiB.
 pub const LOG_OFFSET_MAX: i64 = 1 << 50;
+
+/// A text longer than this is no cron expression that anybody means.
+pub const CRON_BYTES_MAX: usize = 256;
+pub const TIME_ZONE_BYTES_MAX: usize = 64;
+/// Interval schedules, in milliseconds: a second to a year.
+pub const SCHEDULE_INTERVAL_MS_MIN: i64 = 1_000;
+pub const SCHEDULE_JITTER_MS_MAX: i64 = 24 * 3_600_000;
+pub const CATCH_UP_MS_DEFAULT: i64 = 3_600_000;
+pub const CATCH_UP_MS_MIN: i64 = 10_000;
+/// Fire times that one ListFireTimes tells.
+pub const FIRE_TIMES_MAX: i32 = 1_000;
+pub const FIRE_TIMES_DEFAULT: i32 = 10;
+/// Fire times that one BackfillSchedule covers.
+pub const BACKFILL_FIRES_MAX: usize = 1_000;

@@ -76,6 +76,7 @@ pub struct DutiesConfig {
     pub drop_interval_ms: u64,
     pub reconcile_interval_ms: u64,
     pub workflows_interval_ms: u64,
+    pub schedules_interval_ms: u64,
     pub speculate_interval_ms: u64,
     /// How long comparing the counts of one shard may take.
     pub reconcile_snapshot_max_ms: u64,
@@ -95,6 +96,7 @@ pub struct RetentionConfig {
     pub logs_ms: u64,
     pub workflows_ms: u64,
     pub operations_ms: u64,
+    pub schedule_fires_ms: u64,
 }
 
 /// `[archive]`.
@@ -191,6 +193,7 @@ impl Validate for DutiesConfig {
             ("drop_interval_ms", self.drop_interval_ms, 10, 24 * HOUR_MS),
             ("reconcile_interval_ms", self.reconcile_interval_ms, 10, 24 * HOUR_MS),
             ("workflows_interval_ms", self.workflows_interval_ms, 10, HOUR_MS),
+            ("schedules_interval_ms", self.schedules_interval_ms, 10, HOUR_MS),
             ("speculate_interval_ms", self.speculate_interval_ms, 10, HOUR_MS),
             ("reconcile_snapshot_max_ms", self.reconcile_snapshot_max_ms, 0, HOUR_MS),
             ("promote_after_ms", self.promote_after_ms, 0, HOUR_MS),
@@ -211,6 +214,7 @@ impl Validate for RetentionConfig {
             ("logs_ms", self.logs_ms, 0, 10 * YEAR_MS),
             ("workflows_ms", self.workflows_ms, 0, 10 * YEAR_MS),
             ("operations_ms", self.operations_ms, 0, 10 * YEAR_MS),
+            ("schedule_fires_ms", self.schedule_fires_ms, 0, 10 * YEAR_MS),
         ];
         require_spans(rules, &spans);
     }

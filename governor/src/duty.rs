@@ -9,6 +9,7 @@ pub(crate) mod reconcile;
 pub(crate) mod results;
 pub(crate) mod retention;
 pub(crate) mod roll;
+pub(crate) mod schedules;
 pub(crate) mod speculate;
 pub(crate) mod workflows;
 
@@ -47,6 +48,11 @@ pub(crate) trait Duty: Send {
         false
     }
 
+    /// How long after the last run began the next one is due, if that is sooner than an interval.
+    fn due_after(&self) -> Option<Duration> {
+        None
+    }
+
     /// Does it once and says how many rows it changed.
     ///
     /// # Errors
@@ -66,6 +72,7 @@ pub(crate) fn all(config: &GovernorConfig) -> Vec<Box<dyn Duty>> {
         Box::new(drop::Drop::new(config)),
         Box::new(reconcile::Reconcile::new(config)),
         Box::new(workflows::Workflows::new(config)),
+        Box::new(schedules::Schedules::new(config)),
         Box::new(speculate::Speculate::new(config)),
     ]
 }

@@ -209,7 +209,8 @@ impl Attendant {
         let mut begins_at_once = self.duty.begins_at_once();
         loop {
             if !std::mem::take(&mut begins_at_once) {
-                self.due += self.entry.interval.mul_f64(rand::random_range(0.8..=1.2));
+                let interval = self.entry.interval.mul_f64(rand::random_range(0.8..=1.2));
+                self.due += self.duty.due_after().unwrap_or(interval).min(interval);
             }
             let pause = self.due.saturating_sub(self.shared.clock.elapsed());
             let lead = &mut self.shared.lead;

@@ -12,8 +12,7 @@ use asyncflow_core::{
     create::NewTask,
     event::{Event, Fence, Settle},
     id::{TaskId, TypeName},
-    retry::RetryPatch,
-    task::{Content, Labels, Task},
+    task::{Content, Task},
     task_type::TaskType,
 };
 use asyncflow_service::config::Sources;

@@ -190,6 +190,14 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   PRIMARY KEY (workflow_key, place)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
+CREATE TABLE IF NOT EXISTS workflow_lists (
+  workflow_key BIGINT NOT NULL,
+  node INT NOT NULL,
+  chunk INT NOT NULL,
+  items LONGBLOB NOT NULL,
+  PRIMARY KEY (workflow_key, node, chunk)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
 CREATE TABLE IF NOT EXISTS task_waits (
   awaited VARCHAR(80) NOT NULL,
   name VARCHAR(64) NOT NULL,
@@ -209,6 +217,58 @@ CREATE TABLE IF NOT EXISTS signals (
   content LONGBLOB NOT NULL,
   content_type VARCHAR(128) NOT NULL,
   PRIMARY KEY (target, name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
+CREATE TABLE IF NOT EXISTS schedules (
+  id BIGINT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  name VARCHAR(128) NOT NULL,
+  revision BIGINT NOT NULL,
+  request_id VARCHAR(128),
+  digest BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  spec LONGBLOB NOT NULL,
+  action LONGBLOB NOT NULL,
+  source LONGBLOB NOT NULL,
+  PRIMARY KEY (id),
+  UNIQUE KEY schedules_request (user_name, request_id),
+  KEY schedules_owner (user_name, id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
+CREATE TABLE IF NOT EXISTS schedule_standings (
+  schedule_id BIGINT NOT NULL,
+  version BIGINT NOT NULL,
+  state SMALLINT NOT NULL,
+  next_ms BIGINT NOT NULL,
+  due_ms BIGINT NOT NULL,
+  queued_ms BIGINT NOT NULL,
+  last_fire_ms BIGINT NOT NULL,
+  last_run VARCHAR(80) NOT NULL,
+  last_error TEXT NOT NULL,
+  fired BIGINT NOT NULL,
+  skipped BIGINT NOT NULL,
+  missed BIGINT NOT NULL,
+  failed BIGINT NOT NULL,
+  bytes BIGINT NOT NULL,
+  cost INT NOT NULL,
+  PRIMARY KEY (schedule_id),
+  KEY schedule_standings_due (due_ms, schedule_id),
+  KEY schedule_standings_queued (queued_ms, schedule_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
+CREATE TABLE IF NOT EXISTS schedule_fires (
+  schedule_id BIGINT NOT NULL,
+  fire_ms BIGINT NOT NULL,
+  cause SMALLINT NOT NULL,
+  outcome SMALLINT NOT NULL,
+  time_ms BIGINT NOT NULL,
+  run VARCHAR(80) NOT NULL,
+  request_id VARCHAR(128),
+  message TEXT,
+  PRIMARY KEY (schedule_id, fire_ms),
+  UNIQUE KEY schedule_fires_request (schedule_id, request_id),
+  KEY schedule_fires_time (time_ms)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
 CREATE TABLE IF NOT EXISTS operations (

@@ -202,6 +202,14 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   PRIMARY KEY (workflow_key, place)
 );
 
+CREATE TABLE IF NOT EXISTS workflow_lists (
+  workflow_key BIGINT NOT NULL,
+  node INTEGER NOT NULL,
+  chunk INTEGER NOT NULL,
+  items BYTEA NOT NULL,
+  PRIMARY KEY (workflow_key, node, chunk)
+);
+
 CREATE TABLE IF NOT EXISTS task_waits (
   awaited VARCHAR(80) NOT NULL,
   name VARCHAR(64) NOT NULL,
@@ -224,6 +232,64 @@ CREATE TABLE IF NOT EXISTS signals (
   content_type VARCHAR(128) NOT NULL,
   PRIMARY KEY (target, name)
 );
+
+CREATE TABLE IF NOT EXISTS schedules (
+  id BIGINT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  name VARCHAR(128) NOT NULL,
+  revision BIGINT NOT NULL,
+  request_id VARCHAR(128),
+  digest BIGINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  update_time_ms BIGINT NOT NULL,
+  spec BYTEA NOT NULL,
+  action BYTEA NOT NULL,
+  source BYTEA NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS schedules_request ON schedules (user_name, request_id);
+
+CREATE INDEX IF NOT EXISTS schedules_owner ON schedules (user_name, id);
+
+CREATE TABLE IF NOT EXISTS schedule_standings (
+  schedule_id BIGINT NOT NULL,
+  version BIGINT NOT NULL,
+  state SMALLINT NOT NULL,
+  next_ms BIGINT NOT NULL,
+  due_ms BIGINT NOT NULL,
+  queued_ms BIGINT NOT NULL,
+  last_fire_ms BIGINT NOT NULL,
+  last_run VARCHAR(80) NOT NULL,
+  last_error TEXT NOT NULL,
+  fired BIGINT NOT NULL,
+  skipped BIGINT NOT NULL,
+  missed BIGINT NOT NULL,
+  failed BIGINT NOT NULL,
+  bytes BIGINT NOT NULL,
+  cost INTEGER NOT NULL,
+  PRIMARY KEY (schedule_id)
+) WITH (fillfactor = 70);
+
+CREATE INDEX IF NOT EXISTS schedule_standings_due ON schedule_standings (due_ms, schedule_id);
+
+CREATE INDEX IF NOT EXISTS schedule_standings_queued ON schedule_standings (queued_ms, schedule_id);
+
+CREATE TABLE IF NOT EXISTS schedule_fires (
+  schedule_id BIGINT NOT NULL,
+  fire_ms BIGINT NOT NULL,
+  cause SMALLINT NOT NULL,
+  outcome SMALLINT NOT NULL,
+  time_ms BIGINT NOT NULL,
+  run VARCHAR(80) NOT NULL,
+  request_id VARCHAR(128),
+  message TEXT,
+  PRIMARY KEY (schedule_id, fire_ms)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS schedule_fires_request ON schedule_fires (schedule_id, request_id);
+
+CREATE INDEX IF NOT EXISTS schedule_fires_time ON schedule_fires (time_ms);
 
 CREATE TABLE IF NOT EXISTS operations (
   id BIGINT NOT NULL,

@@ -202,6 +202,14 @@ CREATE TABLE IF NOT EXISTS workflow_items (
   PRIMARY KEY (workflow_key, place)
 ) WITHOUT ROWID;
 
+CREATE TABLE IF NOT EXISTS workflow_lists (
+  workflow_key INTEGER NOT NULL,
+  node INTEGER NOT NULL,
+  chunk INTEGER NOT NULL,
+  items BLOB NOT NULL,
+  PRIMARY KEY (workflow_key, node, chunk)
+);
+
 CREATE TABLE IF NOT EXISTS task_waits (
   awaited TEXT NOT NULL,
   name TEXT NOT NULL,
@@ -224,6 +232,64 @@ CREATE TABLE IF NOT EXISTS signals (
   content_type TEXT NOT NULL,
   PRIMARY KEY (target, name)
 );
+
+CREATE TABLE IF NOT EXISTS schedules (
+  id INTEGER NOT NULL,
+  user_name TEXT NOT NULL,
+  name TEXT NOT NULL,
+  revision INTEGER NOT NULL,
+  request_id TEXT,
+  digest INTEGER NOT NULL,
+  create_time_ms INTEGER NOT NULL,
+  update_time_ms INTEGER NOT NULL,
+  spec BLOB NOT NULL,
+  action BLOB NOT NULL,
+  source BLOB NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS schedules_request ON schedules (user_name, request_id);
+
+CREATE INDEX IF NOT EXISTS schedules_owner ON schedules (user_name, id);
+
+CREATE TABLE IF NOT EXISTS schedule_standings (
+  schedule_id INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  next_ms INTEGER NOT NULL,
+  due_ms INTEGER NOT NULL,
+  queued_ms INTEGER NOT NULL,
+  last_fire_ms INTEGER NOT NULL,
+  last_run TEXT NOT NULL,
+  last_error TEXT NOT NULL,
+  fired INTEGER NOT NULL,
+  skipped INTEGER NOT NULL,
+  missed INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  cost INTEGER NOT NULL,
+  PRIMARY KEY (schedule_id)
+);
+
+CREATE INDEX IF NOT EXISTS schedule_standings_due ON schedule_standings (due_ms, schedule_id);
+
+CREATE INDEX IF NOT EXISTS schedule_standings_queued ON schedule_standings (queued_ms, schedule_id);
+
+CREATE TABLE IF NOT EXISTS schedule_fires (
+  schedule_id INTEGER NOT NULL,
+  fire_ms INTEGER NOT NULL,
+  cause INTEGER NOT NULL,
+  outcome INTEGER NOT NULL,
+  time_ms INTEGER NOT NULL,
+  run TEXT NOT NULL,
+  request_id TEXT,
+  message TEXT,
+  PRIMARY KEY (schedule_id, fire_ms)
+) WITHOUT ROWID;
+
+CREATE UNIQUE INDEX IF NOT EXISTS schedule_fires_request ON schedule_fires (schedule_id, request_id);
+
+CREATE INDEX IF NOT EXISTS schedule_fires_time ON schedule_fires (time_ms);
 
 CREATE TABLE IF NOT EXISTS operations (
   id INTEGER NOT NULL,

@@ -76,7 +76,7 @@ pub(crate) fn statements(backend: Backend) -> Vec<String> {
 }
 
 fn tables() -> Vec<Table> {
-    vec![workflows(), nodes(), items(), waits(), signals()]
+    vec![workflows(), nodes(), items(), lists(), waits(), signals()]
 }
 
 fn table(
@@ -160,6 +160,17 @@ fn items() -> Table {
         not_null("child_key", Big),
     ];
     table("workflow_items", "workflow_key, place", columns, vec![])
+}
+
+/// The lists of maps, in parts.
+fn lists() -> Table {
+    let columns = vec![
+        not_null("workflow_key", Big),
+        not_null("node", Int),
+        not_null("chunk", Int),
+        not_null("items", Blob),
+    ];
+    table("workflow_lists", "workflow_key, node, chunk", columns, vec![])
 }
 
 /// What BLOCKED tasks wait for: a row for each thing. Whatever is not waited for any more has no

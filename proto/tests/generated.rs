@@ -6,9 +6,12 @@ use std::{fs, path::Path};
 
 use prost::Message;
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 10] = [
     "asyncflow/v1/task.proto",
     "asyncflow/v1/workflow.proto",
+    "asyncflow/v1/signal.proto",
+    "asyncflow/v1/schedule.proto",
+    "asyncflow/v1/schedule_service.proto",
     "asyncflow/v1/broker_service.proto",
     "asyncflow/v1/operation_service.proto",
     "asyncflow/v1/worker_service.proto",

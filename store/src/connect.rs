@@ -153,7 +153,11 @@ impl Store {
         }
     }
 
-    async fn look_at_clock(&self) -> Result<i64, StoreError> {
+    /// The database's clock in Unix milliseconds, asked now.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database does not answer.
+    pub async fn look_at_clock(&self) -> Result<i64, StoreError> {
         let mut sql = self.sql(&format!("SELECT {}", now_sql(self.0.backend)));
         let row = sql.one(&self.0.reader).await?;
         let row = row.ok_or_else(|| StoreError::Corrupt("the clock gave no row".into()))?;

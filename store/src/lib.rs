@@ -28,6 +28,7 @@ mod log;
 mod nodelay;
 mod operation;
 mod options;
+mod schedule;
 mod shard;
 mod sql;
 mod task;
@@ -52,6 +53,10 @@ pub use operation::{
     Advance, CreateOperationError, CreatedOperation, Matching, Operation, OperationLease,
 };
 pub use options::{LockKind, StoreOptions};
+pub use schedule::{
+    Backfilled, CreateScheduleError, CreatedSchedule, Fire, Fired, NewSchedule, QueuedPlace,
+    RanSchedule, Schedule, ScheduleChange, ScheduleError, Standing,
+};
 pub use shard::{
     Archived, CompareLimits, Compared, Comparison, Drained, Drift, DropCheck, DropOutcome,
     DropTerms, ShardCount, ShardPage, ShardRow,

@@ -9,8 +9,6 @@ use asyncflow_core::{
     event::Event,
     filter::Filter,
     id::{TaskId, TypeName},
-    retry::RetryPatch,
-    task::{Content, Labels},
     task_type::TaskType,
 };
 use asyncflow_store::{

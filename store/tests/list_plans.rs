@@ -5,8 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use asyncflow_core::{
-    create::NewTask, filter::Filter, id::TypeName, retry::RetryPatch, state::TaskState,
-    task::Content, task_type::TaskType,
+    create::NewTask, filter::Filter, id::TypeName, state::TaskState, task_type::TaskType,
 };
 use asyncflow_store::{
     Create, Parts, Store, StoreOptions,

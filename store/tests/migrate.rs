@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use asyncflow_core::{create::NewTask, id::TypeName, retry::RetryPatch, task::Content};
+use asyncflow_core::{create::NewTask, id::TypeName};
 use asyncflow_store::{
     Create, Parts, Store, StoreOptions,
     testing::{SqliteFile, fresh_database, mariadb, postgres},

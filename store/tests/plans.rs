@@ -8,8 +8,6 @@ use asyncflow_core::{
     create::NewTask,
     event::{Event, Fence, Settle},
     id::{ShardId, TypeName},
-    retry::RetryPatch,
-    task::{Content, Labels},
     task_type::TaskType,
 };
 use asyncflow_store::{

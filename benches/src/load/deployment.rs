@@ -129,6 +129,13 @@ impl Deployment {
         self.store.as_ref()
     }
 
+    /// The most memory that the brokers, where they are ours, have had in use so far.
+    pub fn memory_peak(&self) -> Result<Option<f64>, BenchError> {
+        let Some(target) = &self.target else { return Ok(None) };
+        let peaks = target.broker_pids().into_iter().map(process::memory_peak_bytes);
+        Ok(Some(peaks.sum::<Result<f64, BenchError>>()?))
+    }
+
     /// What brokers and database have cost so far.
     pub async fn usage(&self) -> Result<Usage, BenchError> {
         let mut usage = Usage::default();

@@ -1,4 +1,5 @@
-//! Workflows beside plain tasks: a chord of many members, and a chain of many links.
+//! Workflows beside plain tasks: a chord of many members, a chain of many links, and a map over a
+//! long list, with the memory that it takes.
 
 use super::{
     backlog,
@@ -9,13 +10,13 @@ use super::{
 };
 use crate::{brokers::in_time, clock::Stopwatch, error::BenchError};
 use asyncflow_proto::v1::{
-    CreateWorkflowRequest, WorkflowChain, WorkflowChord, WorkflowNode, WorkflowSpec,
-    workflow_node::Work,
+    Content, CreateWorkflowRequest, WorkflowChain, WorkflowChord, WorkflowMap, WorkflowNode,
+    WorkflowSpec, workflow_node::Work,
 };
 use clap::Args;
 use serde::Serialize;
 
-/// Members of a chord, and plain tasks beside them, drained; and the links of a chain
+/// Members of a chord, and plain tasks beside them, drained; the links of a chain; a long map
 #[derive(Args, Debug, Serialize)]
 pub struct WorkflowArgs {
     /// Members of the chord, and as many plain tasks; at most 9,999
@@ -24,6 +25,9 @@ pub struct WorkflowArgs {
     /// Links of the chain; at most 1,000
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     links: u64,
+    /// Items of the map; at most 100,000
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    items: u64,
     /// Workers that drain the chord, each a session on a connection of its own
     #[arg(long, value_name = "W", default_value_t = 4)]
     workers: usize,
@@ -57,7 +61,46 @@ impl WorkflowArgs {
 
         create(on, "chain", self.chain()).await?;
         let one = self.plan(1, 4);
-        tell("chain", one.drain(&on.brokers, &types, self.links).await?, report)
+        tell("chain", one.drain(&on.brokers, &types, self.links).await?, report)?;
+        self.map(on, &types, report).await
+    }
+
+    /// With the most memory that the brokers had until then, and until the last item was drained.
+    async fn map(
+        &self,
+        on: &Deployment,
+        types: &[String],
+        report: &mut Report,
+    ) -> Result<(), BenchError> {
+        if self.items == 0 {
+            return Ok(());
+        }
+        let list: Vec<u64> = (0..self.items).collect();
+        let over = serde_json::to_vec(&list).map_err(|e| BenchError::Other(e.to_string()))?;
+        let each = WorkflowNode { input: "item".to_owned(), ..self.node() };
+        let map = WorkflowMap {
+            over: "input".to_owned(),
+            each: Some(Box::new(each)),
+            ..WorkflowMap::default()
+        };
+        let node = WorkflowNode {
+            name: "map".to_owned(),
+            work: Some(Work::Map(Box::new(map))),
+            ..WorkflowNode::default()
+        };
+        let input = Some(Content { data: over.into(), content_type: "application/json".into() });
+        let spec = WorkflowSpec { nodes: vec![node], input, ..WorkflowSpec::default() };
+        let before = on.memory_peak()?;
+        let request = CreateWorkflowRequest { workflow: Some(spec), ..Default::default() };
+        on.brokers.owner(0)?.create_workflow(in_time(request)).await?;
+        let many = self.plan(self.workers, self.slots);
+        let Drained { count, elapsed } = many.drain(&on.brokers, types, self.items).await?;
+        let mut measured = Measured::without_latencies("map", count, elapsed);
+        if let (Some(before), Some(after)) = (before, on.memory_peak()?) {
+            measured.more.insert("broker_memory_peak_bytes_before", before.into());
+            measured.more.insert("broker_memory_peak_bytes", after.into());
+        }
+        report.add(measured)
     }
 
     fn plan(&self, workers: usize, slots: u16) -> DrainPlan {

@@ -188,7 +188,7 @@ impl Parking {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use asyncflow_core::{create::NewTask, retry::RetryPatch, task::Content, task_type::TaskType};
+    use asyncflow_core::{create::NewTask, task_type::TaskType};
 
     use super::*;
 

@@ -3,7 +3,6 @@
 pub mod batch_create_tasks;
 pub mod cancel_task;
 pub mod count_tasks;
-pub mod create_dependent;
 pub mod create_task;
 pub mod delete_task;
 pub mod get_task;
@@ -31,7 +30,7 @@ use super::task_id;
 use crate::{broker::Broker, convert, error::RpcError};
 
 /// Reads a task that must be there.
-pub(super) async fn get(broker: &Broker, id: &TaskId, parts: Parts) -> Result<FullTask, RpcError> {
+pub(crate) async fn get(broker: &Broker, id: &TaskId, parts: Parts) -> Result<FullTask, RpcError> {
     broker.store.get(id, parts).await.map_err(|error| missing(id, error))
 }
 

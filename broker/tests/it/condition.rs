@@ -117,6 +117,34 @@ async fn signals_reach_tasks_and_workflows() {
     t.stop().await;
 }
 
+/// The indexes and names of what a task has made, page by page.
+async fn names_of_children(
+    t: &mut TestBroker,
+    session: &str,
+    leased: &v1::LeasedTask,
+) -> Vec<(i32, String)> {
+    let (mut names, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let list = v1::ListChildTasksRequest {
+            session_id: session.to_owned(),
+            lease: leased.lease.clone(),
+            key: "parts".into(),
+            page_size: 2,
+            page_token,
+        };
+        let page = t.worker.list_child_tasks(list).await.unwrap().into_inner();
+        for child in page.children {
+            let task = child.task.unwrap();
+            assert_eq!(task.result.unwrap().data, "42");
+            names.push((child.index, task.name));
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return names;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_task_makes_others_and_gets_their_results() {
     let mut t = TestBroker::start().await;
@@ -166,26 +194,7 @@ async fn a_task_makes_others_and_gets_their_results() {
     }
     let leased = t.start_one(&session, "5").await;
     assert_eq!(leased.task.as_ref().unwrap().id, parent.id);
-    let (mut names, mut page_token) = (Vec::new(), String::new());
-    loop {
-        let list = v1::ListChildTasksRequest {
-            session_id: session.clone(),
-            lease: leased.lease.clone(),
-            key: "parts".into(),
-            page_size: 2,
-            page_token,
-        };
-        let page = t.worker.list_child_tasks(list).await.unwrap().into_inner();
-        for child in page.children {
-            let task = child.task.unwrap();
-            assert_eq!(task.result.unwrap().data, "42");
-            names.push((child.index, task.name));
-        }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+    let names = names_of_children(&mut t, &session, &leased).await;
     let expected = [(0, "a"), (1, "b"), (2, "c")].map(|(at, name)| (at, name.to_owned()));
     assert_eq!(names, expected);
     t.stop().await;

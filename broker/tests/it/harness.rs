@@ -5,7 +5,8 @@ use std::time::Duration;
 use asyncflow_broker::{Args, BrokerConfig, BrokerError, config};
 use asyncflow_proto::v1::{
     self, broker_service_client::BrokerServiceClient,
-    operation_service_client::OperationServiceClient, worker_service_client::WorkerServiceClient,
+    operation_service_client::OperationServiceClient,
+    schedule_service_client::ScheduleServiceClient, worker_service_client::WorkerServiceClient,
 };
 use asyncflow_store::Store;
 use tempfile::TempDir;
@@ -19,6 +20,7 @@ pub struct TestBroker {
     pub broker: BrokerServiceClient<Channel>,
     pub operations: OperationServiceClient<Channel>,
     pub worker: WorkerServiceClient<Channel>,
+    pub schedules: ScheduleServiceClient<Channel>,
     pub store: Store,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), BrokerError>>,
@@ -60,6 +62,7 @@ impl TestBroker {
         Self {
             broker: BrokerServiceClient::new(channel.clone()),
             operations: OperationServiceClient::new(channel.clone()),
+            schedules: ScheduleServiceClient::new(channel.clone()),
             worker: WorkerServiceClient::new(channel),
             store,
             shutdown,
@@ -75,9 +78,10 @@ impl TestBroker {
 
     /// Drains and waits for the clean end.
     pub async fn stop(self) {
-        let Self { broker, operations, worker, store, shutdown, running, _folder } = self;
+        let Self { broker, operations, worker, schedules, store, shutdown, running, _folder } =
+            self;
         shutdown.cancel();
-        drop((broker, operations, worker));
+        drop((broker, operations, worker, schedules));
         let ended = tokio::time::timeout(Duration::from_secs(10), running).await;
         ended.expect("the broker ends").unwrap().unwrap();
         store.close().await;

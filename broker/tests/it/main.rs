@@ -11,6 +11,7 @@ mod life;
 mod operation;
 mod process;
 mod registry;
+mod schedule;
 mod speculation;
 mod stream_create_tasks;
 mod trace;

@@ -7,6 +7,7 @@ mod count;
 mod create;
 mod delete;
 mod each;
+pub mod file;
 mod get;
 mod list;
 mod logs;

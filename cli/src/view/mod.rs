@@ -11,6 +11,7 @@ pub mod count;
 pub mod governor;
 pub mod log;
 pub mod operation;
+pub mod schedule;
 pub mod shard;
 pub mod task;
 pub mod task_type;

@@ -1,13 +1,15 @@
 //! The file that describes a workflow, in YAML or JSON.
 
-use crate::{error::CliError, time};
+use crate::{
+    error::CliError,
+    task::file::{Task, content},
+};
 use asyncflow_proto::v1::{
-    self, Command, Content, EdgeCondition, OptionalRetryPolicy, TaskSpec, WorkflowChain,
-    WorkflowChord, WorkflowFlow, WorkflowGroup, WorkflowMap, WorkflowNode, WorkflowSpec,
-    workflow_node::Work,
+    self, EdgeCondition, WorkflowChain, WorkflowChord, WorkflowFlow, WorkflowGroup, WorkflowMap,
+    WorkflowNode, WorkflowSpec, workflow_node::Work,
 };
 use schemars::{JsonSchema, Schema};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path};
 
@@ -110,40 +112,6 @@ fn does_one_thing(schema: &mut Schema) {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Task {
-    /// Its type; of a command, `command` if it is not given.
-    #[serde(rename = "type")]
-    task_type: Option<String>,
-    /// What people call it.
-    #[serde(default)]
-    name: String,
-    /// Higher is earlier; one step is a second.
-    priority: Option<i32>,
-    /// At most 32.
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    /// Any value; a text is passed on as it is. Without it, what came before.
-    payload: Option<Value>,
-    /// The program and its arguments; there is no shell in between.
-    command: Option<Vec<String>>,
-    /// Where the command runs; without it, in a directory of the attempt's own.
-    #[serde(default)]
-    working_directory: String,
-    /// Variables of the command.
-    #[serde(default)]
-    environment: BTreeMap<String, String>,
-    /// How often it is tried again after a failure.
-    max_retries: Option<i32>,
-    /// How long it waits before that, e.g. `10s`; it doubles each time.
-    retry_interval: Option<String>,
-    /// The longest of these waits.
-    max_retry_interval: Option<String>,
-    /// It fails when it runs for longer, e.g. `2h`.
-    max_time: Option<String>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct Fan {
     /// At least one.
     #[schemars(length(min = 1))]
@@ -202,27 +170,7 @@ struct Flow {
 impl WorkflowFile {
     /// Reads a file; `-` is standard input.
     pub fn read(path: &Path) -> Result<Self, CliError> {
-        let text = if path == Path::new("-") {
-            std::io::read_to_string(std::io::stdin())
-        } else {
-            std::fs::read_to_string(path)
-        };
-        let text = text.map_err(|error| CliError::file(path, &error))?;
-        Self::parse(&text)
-            .map_err(|what| CliError::Usage(format!("{} is no workflow: {what}", path.display())))
-    }
-
-    /// Reads a text.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        // The broker has limits of its own, which it tells in words of workflows.
-        let options = serde_saphyr::options! {
-            budget: serde_saphyr::budget! {
-                max_nodes: NODES_MAX,
-                max_events: NODES_MAX,
-                max_depth: DEPTH_MAX,
-            },
-        };
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
+        read(path, "workflow")
     }
 
     /// Takes another input than that of the file: JSON, or else a text.
@@ -242,6 +190,30 @@ impl WorkflowFile {
             policy: self.policy.map(Into::into),
         })
     }
+}
+
+/// Reads a file in YAML or JSON; `-` is standard input. `kind` is what it should be.
+pub fn read<T: DeserializeOwned>(path: &Path, kind: &str) -> Result<T, CliError> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = text.map_err(|error| CliError::file(path, &error))?;
+    parse(&text).map_err(|what| CliError::Usage(format!("{} is no {kind}: {what}", path.display())))
+}
+
+/// Reads a text in YAML or JSON.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    // The broker has limits of its own, which it tells in words of workflows.
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: NODES_MAX,
+            max_events: NODES_MAX,
+            max_depth: DEPTH_MAX,
+        },
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
 
 fn nodes(nodes: Vec<Node>) -> Result<Vec<WorkflowNode>, CliError> {
@@ -303,55 +275,6 @@ fn flow(flow: Flow) -> Result<WorkflowFlow, CliError> {
     Ok(WorkflowFlow { nodes: nodes(flow.nodes)?, policy: flow.policy.map(Into::into) })
 }
 
-impl Task {
-    fn spec(self) -> Result<TaskSpec, CliError> {
-        let span = |text: Option<String>| {
-            let read = |text: String| {
-                time::parse_span(&text).map_err(|what| CliError::Usage(format!("{text:?}: {what}")))
-            };
-            text.map(read).transpose()
-        };
-        let retry = OptionalRetryPolicy {
-            max_retries: self.max_retries,
-            interval: span(self.retry_interval)?,
-            max_interval: span(self.max_retry_interval)?,
-        };
-        let is_command = self.command.is_some();
-        let command = self.command.map(|words| {
-            let mut words = words.into_iter();
-            Command {
-                program: words.next().unwrap_or_default(),
-                args: words.collect(),
-                working_directory: self.working_directory,
-                environment: self.environment,
-            }
-        });
-        let default_type = if is_command { crate::run::DEFAULT_TYPE } else { "" };
-        Ok(TaskSpec {
-            task_type: self.task_type.unwrap_or_else(|| default_type.to_owned()),
-            name: self.name,
-            priority: self.priority,
-            labels: self.labels,
-            payload: self.payload.map(content),
-            command,
-            retry: (retry != OptionalRetryPolicy::default()).then_some(retry),
-            max_running_time: span(self.max_time)?,
-            ..TaskSpec::default()
-        })
-    }
-}
-
-fn content(value: Value) -> Content {
-    match value {
-        Value::String(text) => {
-            Content { data: text.into(), content_type: "text/plain; charset=utf-8".into() }
-        }
-        value => {
-            Content { data: value.to_string().into(), content_type: "application/json".into() }
-        }
-    }
-}
-
 impl From<Policy> for v1::FailurePolicy {
     fn from(policy: Policy) -> Self {
         use v1::failure_policy::Policy as Kind;
@@ -384,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_file_says_it_all() {
-        let file = WorkflowFile::parse(
+        let file = parse::<WorkflowFile>(
             r#"
             name: digits
             input: {epochs: 3}
@@ -422,10 +345,10 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told() {
-        let unknown = WorkflowFile::parse("nodes: []\ncolour: red").unwrap_err();
+        let unknown = parse::<WorkflowFile>("nodes: []\ncolour: red").unwrap_err();
         assert!(unknown.contains("colour"), "{unknown}");
         let two = "nodes: [{name: x, task: {type: a}, chain: []}]";
-        let two = WorkflowFile::parse(two).unwrap().spec().unwrap_err();
+        let two = parse::<WorkflowFile>(two).unwrap().spec().unwrap_err();
         assert!(two.to_string().contains("several things"), "{two}");
     }
 }

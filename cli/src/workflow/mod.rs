@@ -2,7 +2,7 @@
 
 mod cancel;
 mod create;
-mod file;
+pub mod file;
 mod items;
 mod list;
 mod retry;

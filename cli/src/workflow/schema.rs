@@ -5,6 +5,7 @@ use crate::{
     error::{CliError, Outcome, exit},
     output::Output,
 };
+use schemars::generate::SchemaSettings;
 
 /// Print the JSON schema of the files that describe workflows
 ///
@@ -19,8 +20,10 @@ pub fn execute(output: &Output) -> Outcome {
     Ok(exit::OK)
 }
 
+/// In draft 7, which is the newest that all editors know.
 fn text() -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(&schemars::schema_for!(WorkflowFile))
+    let generator = SchemaSettings::draft07().into_generator();
+    serde_json::to_string_pretty(&generator.into_root_schema_for::<WorkflowFile>())
 }
 
 #[cfg(test)]
@@ -28,6 +31,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
     use super::*;
+    use crate::workflow::file::parse;
     use serde_json::Value;
     use std::{
         fs,
@@ -42,7 +46,7 @@ mod tests {
 
     fn schema() -> jsonschema::Validator {
         let schema: Value = serde_json::from_str(&text().unwrap()).unwrap();
-        jsonschema::draft202012::meta::validate(&schema).expect("it is a schema");
+        jsonschema::draft7::meta::validate(&schema).expect("it is a schema");
         jsonschema::validator_for(&schema).unwrap()
     }
 
@@ -52,7 +56,7 @@ mod tests {
 
     /// What the parser says, up to what is sent.
     fn parsed(yaml: &str) -> Result<(), String> {
-        let file = WorkflowFile::parse(yaml)?;
+        let file = parse::<WorkflowFile>(yaml)?;
         file.spec().map(drop).map_err(|error| error.to_string())
     }
 

@@ -7,6 +7,7 @@ mod governor;
 mod operation;
 mod program;
 mod run;
+mod schedule;
 mod settings;
 mod shard;
 mod task;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::at::At;
 use crate::{
-    id::{IdError, OperationId, TaskId, TypeName, WorkflowId},
+    id::{IdError, OperationId, ScheduleId, TaskId, TypeName, WorkflowId},
     violation::{Violations, shown},
 };
 
@@ -79,6 +79,11 @@ pub fn task_id(value: &str, at: At<'_>, violations: &mut Violations) -> Option<T
 
 /// The id of a workflow.
 pub fn workflow_id(value: &str, at: At<'_>, violations: &mut Violations) -> Option<WorkflowId> {
+    id(value, at, violations)
+}
+
+/// The id of a schedule.
+pub fn schedule_id(value: &str, at: At<'_>, violations: &mut Violations) -> Option<ScheduleId> {
     id(value, at, violations)
 }
 

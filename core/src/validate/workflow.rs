@@ -4,7 +4,7 @@
 //! client gave, so that whoever waits for that name waits for all of it; the others have names
 //! behind it, e.g. `train/members`, which no client can give.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     at::At,
@@ -113,7 +113,8 @@ pub fn new_workflow(
         let at = request.field("request_id");
         text::required_line(request_id, REQUEST_ID_BYTES_MAX, at, violations);
     }
-    let mut check = Check { user: &input.user, now_ms, violations, nodes: 0 };
+    let mut check =
+        Check { user: &input.user, now_ms, violations, nodes: 0, read: BTreeMap::new() };
     let flow = check.flow(input.nodes, input.policy, at, 0);
     Some(NewWorkflow {
         name: input.name,
@@ -133,6 +134,8 @@ struct Check<'v> {
     violations: &'v mut Violations,
     /// How many there are so far, on all levels.
     nodes: usize,
+    /// What was wrong with expressions that were read already, by what they may name.
+    read: BTreeMap<(usize, String), Option<String>>,
 }
 
 /// A graph under construction: its nodes wait for names.
@@ -434,10 +437,12 @@ impl Check<'_> {
         if source.is_empty() {
             return None;
         }
-        match Expression::parse(source, variables) {
-            Ok(_) => Some(source.to_owned()),
-            Err(what) => {
-                self.violations.add(at, what);
+        // Thousands of nodes may have the same one, and reading takes a while.
+        let read = self.read.entry((variables.len(), source.to_owned()));
+        match read.or_insert_with(|| Expression::parse(source, variables).err()) {
+            None => Some(source.to_owned()),
+            Some(what) => {
+                self.violations.add(at, what.clone());
                 None
             }
         }
@@ -452,13 +457,24 @@ impl Draft {
         self.nodes.push((node, depends_on));
     }
 
-    /// The nodes, with numbers for names. A name that is not there is passed over.
+    /// The nodes, with numbers for names. A name that is not there is passed over. Who waits for
+    /// trouble in a chain, chord or map waits for that in any node of it, for the last one is only
+    /// skipped or cancelled when one before it has failed.
     fn into_nodes(self) -> Vec<Node<Work>> {
-        let known: HashMap<String, u32> =
+        let known: BTreeMap<String, u32> =
             (0..).zip(&self.nodes).map(|(at, (node, _))| (node.name.clone(), at)).collect();
         let numbered = self.nodes.into_iter().map(|(node, waits_for)| {
-            let needs = waits_for.iter().filter_map(|name| known.get(name).copied());
-            let needs: BTreeSet<u32> = needs.collect();
+            let mut needs: BTreeSet<u32> =
+                waits_for.iter().filter_map(|name| known.get(name).copied()).collect();
+            if matches!(node.when, When::AnyFailed | When::AnyCancelled) {
+                for name in &waits_for {
+                    let within = format!("{name}/");
+                    let behind = known.range(within.clone()..);
+                    needs.extend(
+                        behind.take_while(|(n, _)| n.starts_with(&within)).map(|(_, at)| *at),
+                    );
+                }
+            }
             Node { needs: needs.into_iter().collect(), ..node }
         });
         numbered.collect()

@@ -143,9 +143,10 @@ impl<'a, W> Run<'a, W> {
         self.look_at_items(at);
     }
 
-    /// Somebody cancels the whole. Nothing if it is over or being cancelled.
+    /// Somebody cancels the whole. Nothing if it is over, or is being stopped already: one that has
+    /// failed stays so.
     pub fn cancel(&mut self) {
-        if !self.progress.state.is_terminal() && self.progress.state != WorkflowState::Cancelling {
+        if self.progress.state == WorkflowState::Running {
             self.progress.state = WorkflowState::Cancelling;
             self.todo.push_back(Todo::GiveUp);
         }

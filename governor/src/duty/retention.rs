@@ -54,6 +54,7 @@ impl Retention {
                 Rows::Logs => store.purge_logs(before_ms, limit, Some(fence)).await?,
                 Rows::Workflows => store.purge_workflows(before_ms, limit, Some(fence)).await?,
                 Rows::Operations => store.purge_operations(before_ms, limit, Some(fence)).await?,
+                Rows::Fires => store.purge_fires(before_ms, limit, Some(fence)).await?,
             };
             deleted += batch;
             if batch < u64::from(limit) {
@@ -75,6 +76,8 @@ enum Rows<'a> {
     Logs,
     Workflows,
     Operations,
+    /// What became of the fire times of schedules.
+    Fires,
 }
 
 #[async_trait::async_trait]
@@ -101,6 +104,7 @@ impl Duty for Retention {
             (Rows::Changes, self.keep.changes_ms),
             (Rows::Logs, self.keep.logs_ms),
             (Rows::Operations, self.keep.operations_ms),
+            (Rows::Fires, self.keep.schedule_fires_ms),
         ] {
             deleted += self.purge(cx, rows, before(kept_ms)).await?;
         }

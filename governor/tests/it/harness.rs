@@ -42,7 +42,7 @@ pub async fn start_with(url: &str, settings: &[(&str, &str)]) -> Governor {
         .flag("database.url", url)
         .flag("metrics.address", "")
         .flag("leader.ttl_ms", TTL_MS.to_string());
-    let duties = ["reap", "promote", "retention", "roll", "drain", "drop"];
+    let duties = ["reap", "promote", "retention", "roll", "drain", "drop", "schedules"];
     let sources = duties.iter().fold(sources, |sources, duty| {
         sources.flag(&format!("duties.{duty}_interval_ms"), "3600000")
     });

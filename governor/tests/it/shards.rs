@@ -5,8 +5,6 @@ use asyncflow_core::{
     create::NewTask,
     event::{Event, Fence, Settle},
     id::{TaskId, TypeName},
-    retry::RetryPatch,
-    task::{Content, Labels},
 };
 use asyncflow_proto::v1::{
     ArchiveShardRequest, DropShardRequest, DropShardResponse, RollShardRequest, Shard, ShardState,

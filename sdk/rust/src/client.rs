@@ -6,6 +6,7 @@
 mod bulk;
 mod logs;
 mod operations;
+mod schedules;
 mod task_types;
 mod tasks;
 mod watch;
@@ -77,6 +78,7 @@ impl Default for ClientOptions {
 pub struct Client {
     broker: Broker,
     operations: Operations,
+    schedules: schedules::Schedules,
     call_timeout: Duration,
     retries_max: usize,
 }
@@ -96,6 +98,7 @@ impl Client {
         .open()?;
         let operations = Operations::new(channel.clone());
         Ok(Self {
+            schedules: schedules::open(channel.clone()),
             broker: BrokerServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
             operations: operations.max_decoding_message_size(MESSAGE_BYTES_MAX),
             call_timeout: options.call_timeout,

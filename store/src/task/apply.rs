@@ -147,8 +147,17 @@ impl Store {
     /// Cancel safe, but the outcome is then unknown; every event is refused or a replay when it is
     /// repeated.
     pub async fn apply(&self, events: Vec<(TaskId, Event)>) -> Vec<Answer> {
+        self.apply_led(events, None).await
+    }
+
+    /// The same for one that leads: with a fence, only while that leader does.
+    pub(crate) async fn apply_led(
+        &self,
+        events: Vec<(TaskId, Event)>,
+        fence: Option<&LeaderFence>,
+    ) -> Vec<Answer> {
         let items = events.into_iter().map(|(id, event)| Item { id, event, guard: Guard::None });
-        self.apply_items(items.collect(), None).await
+        self.apply_items(items.collect(), fence).await
     }
 
     pub(crate) async fn apply_items(

@@ -81,10 +81,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use asyncflow_core::{
-        create::NewTask, id::TypeName, retry::RetryPatch, state::TaskState, task::Content,
-        task_type::TaskType,
-    };
+    use asyncflow_core::{create::NewTask, id::TypeName, state::TaskState, task_type::TaskType};
 
     fn leased(key: i64, revision: i64) -> Task {
         let name: TypeName = "work".parse().unwrap();

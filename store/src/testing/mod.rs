@@ -37,7 +37,10 @@ pub use sqlite::SqliteFile;
 pub use supervised::Supervised;
 pub use work::{STATISTICS_LAG, ServerWork, server_work};
 
-use asyncflow_core::{id::ShardId, state::TaskState};
+use asyncflow_core::{
+    id::{ScheduleId, ShardId},
+    state::TaskState,
+};
 use sea_orm::{ConnectionTrait, Database};
 
 use crate::{Store, StoreError, ledger::add_counts};
@@ -69,6 +72,16 @@ pub async fn drop_tasks(store: &Store, shard: &ShardId) {
     let sql = format!("DROP TABLE {}", shard.task_table());
     let dropped = store.writer().execute_unprepared(&sql).await;
     assert!(dropped.is_ok(), "cannot drop the tasks of {shard:?}: {dropped:?}");
+}
+
+/// Makes a schedule unreadable, as no code of ours does.
+///
+/// # Panics
+/// When the database refuses.
+pub async fn spoil_schedule(store: &Store, id: ScheduleId) {
+    let mut sql = store.sql("UPDATE schedules SET action = ");
+    let spoilt = sql.bind(b"{".to_vec()).push(" WHERE id = ").bind(id.0).run(store.writer()).await;
+    assert!(matches!(spoilt, Ok(1)), "cannot spoil {id}: {spoilt:?}");
 }
 
 /// Makes a count wrong by `by`, as no code of ours does.

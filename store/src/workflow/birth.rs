@@ -3,18 +3,50 @@
 use asyncflow_core::{
     id::WorkflowId,
     task::{Content, Member},
-    workflow::{definition::Flow, progress::Progress},
+    workflow::{
+        definition::{Flow, NewWorkflow},
+        progress::Progress,
+    },
 };
 
 use super::row::Workflow;
 
 /// A workflow that is to be made.
-pub(super) struct Birth {
-    pub workflow: Workflow,
-    pub flow: Flow,
-    pub input: Content,
-    pub request_id: Option<String>,
-    pub digest: i64,
+pub(crate) struct Birth {
+    pub(super) workflow: Workflow,
+    pub(super) flow: Flow,
+    pub(super) input: Content,
+    pub(super) request_id: Option<String>,
+    pub(super) digest: i64,
+}
+
+impl Birth {
+    /// The workflow that somebody asked for.
+    pub(crate) fn of(new: &NewWorkflow, id: WorkflowId, digest: i64, now_ms: i64) -> Self {
+        let workflow = Workflow {
+            id,
+            user: new.user.clone(),
+            name: new.name.clone(),
+            trace_id: new.trace_id.clone(),
+            progress: Progress::default(),
+            revision: 0,
+            nodes: new.flow.nodes.len() as u32,
+            parent: None,
+            parent_task: None,
+            create_time_ms: now_ms,
+            update_time_ms: now_ms,
+            finish_time_ms: None,
+            message: None,
+            labels: new.labels.clone(),
+        };
+        Self {
+            workflow,
+            flow: new.flow.clone(),
+            input: new.input.clone(),
+            request_id: new.request_id.clone(),
+            digest,
+        }
+    }
 }
 
 /// The workflow that is an item of another.

@@ -7,7 +7,7 @@ use asyncflow_core::{
     event::{Event, Fence},
     id::{TaskId, WorkflowId},
     task::Task,
-    workflow::{definition::NewWorkflow, progress::Progress},
+    workflow::definition::NewWorkflow,
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
@@ -186,25 +186,11 @@ async fn create_once(
         return Ok(Outcome::Refused(ApplyError::Refused(refusal, Box::new(task))));
     }
     batch.write(store, tx).await?;
-    let workflow = Workflow {
-        id: WorkflowId(next_key(store, *now_ms)),
-        user: task.user,
-        name: task.name,
-        trace_id: task.trace_id,
-        progress: Progress::default(),
-        revision: 0,
-        nodes: new.flow.nodes.len() as u32,
-        parent: None,
-        parent_task: Some((*parent).clone()),
-        create_time_ms: *now_ms,
-        update_time_ms: *now_ms,
-        finish_time_ms: None,
-        message: None,
-        labels: new.labels.clone(),
-    };
-    let id = workflow.id;
-    let (flow, input) = (new.flow.clone(), new.input.clone());
-    let birth = Birth { workflow, flow, input, request_id: Some(request_id), digest };
+    let id = WorkflowId(next_key(store, *now_ms));
+    let (user, trace_id, name) = (task.user, task.trace_id, task.name);
+    let new = NewWorkflow { user, trace_id, name, request_id: Some(request_id), ..(*new).clone() };
+    let mut birth = Birth::of(&new, id, digest, *now_ms);
+    birth.workflow.parent_task = Some((*parent).clone());
     let followed = bear(store, tx, birth, *now_ms, &mut ledger).await?;
     ledger.write(store, tx, *now_ms).await?;
     let workflow = row::lock(store, tx, id).await?;

@@ -2,12 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use asyncflow_core::{
-    digest,
-    id::WorkflowId,
-    task::Task,
-    workflow::{definition::NewWorkflow, progress::Progress},
-};
+use asyncflow_core::{digest, id::WorkflowId, task::Task, workflow::definition::NewWorkflow};
 use sea_orm::DatabaseTransaction;
 
 use super::{
@@ -102,30 +97,8 @@ async fn create_once(
         let workflow = Box::new(workflow);
         return Ok(Outcome::Known { workflow, same: first == *digest });
     }
-    let workflow = Workflow {
-        id: WorkflowId(next_key(store, *now_ms)),
-        user: new.user.clone(),
-        name: new.name.clone(),
-        trace_id: new.trace_id.clone(),
-        progress: Progress::default(),
-        revision: 0,
-        nodes: new.flow.nodes.len() as u32,
-        parent: None,
-        parent_task: None,
-        create_time_ms: *now_ms,
-        update_time_ms: *now_ms,
-        finish_time_ms: None,
-        message: None,
-        labels: new.labels.clone(),
-    };
-    let id = workflow.id;
-    let birth = Birth {
-        workflow,
-        flow: new.flow.clone(),
-        input: new.input.clone(),
-        request_id: new.request_id.clone(),
-        digest: *digest,
-    };
+    let id = WorkflowId(next_key(store, *now_ms));
+    let birth = Birth::of(new, id, *digest, *now_ms);
     let mut ledger = Ledger::default();
     let followed = bear(store, tx, birth, *now_ms, &mut ledger).await?;
     ledger.write(store, tx, *now_ms).await?;

@@ -28,6 +28,7 @@ use super::{
     items::{self, Is},
     known::{KnownFlow, encode, flow_of},
     left::Left,
+    lists,
     make::{Making, next_key},
     row::{self, Rest, Workflow},
     start::{Before, Ready},
@@ -100,7 +101,7 @@ pub(crate) async fn follow(
 }
 
 /// Makes a workflow, and what it begins with.
-pub(super) async fn bear(
+pub(crate) async fn bear(
     store: &Store,
     tx: &DatabaseTransaction,
     birth: Birth,
@@ -325,7 +326,10 @@ impl<'a> Follow<'a> {
             Err(what) => Err(what),
         };
         match answer {
-            Ok(Some(list)) => run.begin(node, list.len() as u32),
+            Ok(Some(list)) => {
+                lists::keep(self.store, self.tx, workflow.id, node, &list).await?;
+                run.begin(node, list.len() as u32);
+            }
             Ok(None) => run.begin(node, flow.items(node)),
             Err(what) => {
                 said.insert(node, what);
@@ -346,20 +350,22 @@ impl<'a> Follow<'a> {
     ) -> Result<Made, StoreError> {
         let of = (node, said);
         let mut before = Before::new(self.store, self.tx, workflow, flow, run, of);
-        let list = match before.list().await? {
+        let progress = run.node(node).cloned().unwrap_or_default();
+        let most = to.min(from.saturating_add(TASKS_MAX as u32));
+        let wanted = (from..most).map(|number| progress.item(number)).collect();
+        let list = match before.items(&wanted).await? {
             Ok(list) => list,
             Err(what) => {
                 return Ok(Made { failed: Some((to - from, what)), held_back: None });
             }
         };
         let mut failed: Option<(u32, String)> = None;
-        let progress = run.node(node).cloned().unwrap_or_default();
         let again = match progress.again.is_empty() {
             true => BTreeMap::new(),
             false => again::known(self.store, self.tx, workflow.id, node, &progress.again).await?,
         };
         for number in from..to {
-            if self.spent >= TASKS_MAX {
+            if self.spent >= TASKS_MAX || number >= most {
                 return Ok(Made { failed, held_back: Some(number) });
             }
             let item = progress.item(number);
@@ -377,7 +383,8 @@ impl<'a> Follow<'a> {
                 }
                 None => {}
             }
-            let looked_at = before.item(item, list.as_deref()).await?;
+            let value = list.as_ref().and_then(|list| list.get(item));
+            let looked_at = before.item(item, value).await?;
             self.spent += 1 + before.take_steps() / STEPS_PER_TASK;
             let made = match looked_at {
                 Ok(Ready::Task(task)) => {

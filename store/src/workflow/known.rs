@@ -16,6 +16,7 @@ use asyncflow_core::{
     },
 };
 use sea_orm::ConnectionTrait;
+use tokio::task::spawn_blocking;
 
 use crate::{Store, error::StoreError};
 
@@ -52,14 +53,19 @@ impl KnownFlow {
     ///
     /// # Errors
     /// What is wrong with it, for people.
-    pub fn expression(&self, source: &str) -> Result<Expression, String> {
-        let mut read = self.expressions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(expression) = read.get(source) {
+    pub async fn expression(&self, source: &str) -> Result<Expression, String> {
+        if let Some(expression) = self.expressions().get(source) {
             return Ok(expression.clone());
         }
-        let expression = Expression::parse(source, &VARIABLES)?;
-        read.insert(source.to_owned(), expression.clone());
+        let text = source.to_owned();
+        let reading = spawn_blocking(move || Expression::parse(&text, &VARIABLES));
+        let expression = reading.await.map_err(|_| "it cannot be read".to_owned())??;
+        self.expressions().insert(source.to_owned(), expression.clone());
         Ok(expression)
+    }
+
+    fn expressions(&self) -> MutexGuard<'_, HashMap<String, Expression>> {
+        self.expressions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -371,7 +371,7 @@ pub(super) async fn put_nodes(
     insert_rows(store, tx, into, rows).await
 }
 
-pub(super) fn or_replace(backend: Backend, key: &str, columns: &[&str]) -> String {
+pub(crate) fn or_replace(backend: Backend, key: &str, columns: &[&str]) -> String {
     let set = |new: fn(&str) -> String| {
         let set = columns.iter().map(|name| format!("{name} = {}", new(name)));
         set.collect::<Vec<_>>().join(", ")

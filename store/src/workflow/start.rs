@@ -1,6 +1,6 @@
 //! A node whose turn has come: its condition, its items, and what each of them gets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use asyncflow_core::{
     create::NewTask,
@@ -17,9 +17,11 @@ use asyncflow_core::{
 };
 use sea_orm::DatabaseTransaction;
 use serde_json::{Value as Json, json};
+use tokio::task::spawn_blocking;
 
 use super::{
     known::KnownFlow,
+    lists::{self, Items},
     results::{Found, of_node},
     row::{self, Workflow},
 };
@@ -93,11 +95,26 @@ impl<'a> Before<'a> {
         })
     }
 
-    /// An item of the node; `list` is what [`list`](Self::list) answered.
+    /// These items of a map that has begun; `None` of anything else.
+    pub async fn items(
+        &mut self,
+        wanted: &BTreeSet<u32>,
+    ) -> Result<Answer<Option<Items>>, StoreError> {
+        if !matches!(self.flow.graph.node(self.node).work.kind, Kind::Map { .. }) {
+            return Ok(Ok(None));
+        }
+        let id = self.workflow.id;
+        match lists::read(self.store, self.tx, id, self.node, wanted).await? {
+            Some(items) => Ok(Ok(Some(Items::These(items)))),
+            None => Ok(self.list().await?.map(|list| list.map(Items::All))),
+        }
+    }
+
+    /// An item of the node; of a map, with its value.
     pub async fn item(
         &mut self,
         item: u32,
-        list: Option<&[Json]>,
+        value: Option<&Json>,
     ) -> Result<Answer<Ready>, StoreError> {
         let flow = self.flow;
         let part: &Part = match &flow.graph.node(self.node).work.kind {
@@ -108,7 +125,6 @@ impl<'a> Before<'a> {
             },
             Kind::Map { part, .. } => part,
         };
-        let value = list.and_then(|list| list.get(item as usize));
         let chosen = match &part.input {
             None => None,
             Some(source) => {
@@ -162,7 +178,7 @@ impl<'a> Before<'a> {
         source: &str,
         more: &[(&'static str, Json)],
     ) -> Result<Answer<Json>, StoreError> {
-        let expression = match self.flow.expression(source) {
+        let expression = match self.flow.expression(source).await {
             Ok(expression) => expression,
             Err(what) => return Ok(Err(what)),
         };
@@ -183,7 +199,12 @@ impl<'a> Before<'a> {
             };
         }
         variables.extend(more.iter().filter(|(name, _)| expression.names(name)).cloned());
-        let evaluated = expression.evaluate(&variables).map_err(|error| error.to_string());
+        // It may take a while, which is nothing for the threads that serve everybody.
+        let evaluating = spawn_blocking(move || expression.evaluate(&variables));
+        let evaluated = match evaluating.await {
+            Ok(evaluated) => evaluated.map_err(|error| error.to_string()),
+            Err(_) => Err("it cannot be followed".to_owned()),
+        };
         Ok(evaluated.map(|(value, steps)| {
             self.steps = self.steps.saturating_add(steps);
             value

@@ -67,8 +67,8 @@ impl Store {
         self.carry_out(left.collect()).await;
     }
 
-    /// Takes up those who wait for what has come, where whoever should have done so is gone; answers
-    /// how many tasks that changed.
+    /// Takes up those who wait for what has come, where whoever should have done so is gone;
+    /// answers how many tasks that changed.
     ///
     /// # Errors
     /// Those of the database.
@@ -142,7 +142,7 @@ async fn remove_some(
     if ids.is_empty() {
         return Ok(ids);
     }
-    for table in ["workflow_nodes", "workflow_items"] {
+    for table in ["workflow_nodes", "workflow_items", "workflow_lists"] {
         let mut sql = store.sql(&format!("DELETE FROM {table} WHERE "));
         sql.is_in("workflow_key", &ids).run(tx).await?;
     }

@@ -23,6 +23,9 @@ mod reap;
 mod reconcile;
 mod retention;
 mod schedule;
+mod schedule_faults;
+mod schedule_fixture;
+mod schedules;
 mod settle;
 mod shard;
 mod task_type;
@@ -150,6 +153,24 @@ conformance! {
     retention::terminal_tasks_go_with_everything,
     retention::a_leased_task_is_not_deleted,
     schedule::due_tasks_are_promoted,
+    schedule_faults::two_governors_fire_each_time_once,
+    schedule_faults::who_dies_before_the_commit_leaves_it_to_the_next,
+    schedule_faults::what_was_paused_since_the_look_does_not_fire,
+    schedule_faults::what_was_paused_since_the_look_cancels_nothing,
+    schedule_faults::an_older_term_fires_nothing,
+    schedule_faults::a_back_fill_and_the_governor_fire_each_time_once,
+    schedule_faults::a_schedule_that_cannot_be_read_harms_no_other,
+    schedules::what_is_due_is_made_and_moved_on,
+    schedules::after_an_outage_the_window_is_made_up_for,
+    schedules::a_clock_that_jumps_fires_nothing_twice,
+    schedules::a_run_that_lives_has_its_times_skipped,
+    schedules::one_time_waits_for_the_end_of_the_run,
+    schedules::a_running_one_is_cancelled_for_the_next,
+    schedules::a_workflow_is_made_and_waited_for,
+    schedules::what_cannot_be_made_is_said_and_the_schedule_stays,
+    schedules::a_run_by_hand_is_made_once_for_a_request,
+    schedules::the_past_is_filled_exactly_once,
+    schedules::schedules_are_created_changed_paused_and_deleted,
     settle::a_life_is_written_as_the_state_machine_says,
     settle::what_another_process_did_to_a_leased_task_is_seen,
     settle::stale_writes_are_refused_and_replays_known,
@@ -179,7 +200,9 @@ conformance! {
     workflow::a_chord_calls_back_once_with_all_results,
     workflow::a_group_runs_a_few_at_a_time,
     workflow::a_failure_stops_the_rest_and_starts_what_deals_with_it,
+    workflow::trouble_within_a_whole_is_that_of_the_whole,
     workflow::a_map_over_a_result_is_reduced,
+    workflow::a_long_map_goes_on_where_it_was,
     workflow::items_may_be_workflows_of_their_own,
     workflow::conditions_and_inputs_are_expressions,
     workflow::a_cancelled_workflow_starts_nothing_more,

@@ -129,6 +129,26 @@ pub async fn a_failure_stops_the_rest_and_starts_what_deals_with_it(store: Store
     assert_eq!(view.workflow.progress.state, WorkflowState::Failed);
 }
 
+/// The node that has the name of a chord or chain is not the one that fails.
+pub async fn trouble_within_a_whole_is_that_of_the_whole(store: Store) {
+    let chord = WorkInput::Chord(fan(vec![task("", "fail")]), Box::new(task("", "sum")));
+    let chain = WorkInput::Chain(vec![task("", "echo"), task("", "fail"), task("", "echo")]);
+    for (work_input, failed) in [(chord, "all/members"), (chain, "all/2")] {
+        let mend = after(&["all"], task("mend", "echo"));
+        let input = format!("nodes['{failed}'].message");
+        let mend = NodeInput { when: When::AnyFailed, input, ..mend };
+        let new = workflow(json!(1), vec![node("all", work_input), mend]);
+        let id = create(&store, &new).await;
+        work(&store).await;
+        let view = view(&store, id).await;
+        assert_eq!(states(&view)[failed], NodeState::Failed);
+        assert_eq!(states(&view)["mend"], NodeState::Succeeded);
+        let told = result_of(&store, id, "mend").await;
+        assert!(told.as_str().unwrap().contains("it broke"), "{told}");
+        assert_eq!(view.workflow.progress.state, WorkflowState::Failed);
+    }
+}
+
 pub async fn a_map_over_a_result_is_reduced(store: Store) {
     let each = task("", "multiply 10");
     let reduce = Box::new(task("", "sum"));
@@ -139,6 +159,20 @@ pub async fn a_map_over_a_result_is_reduced(store: Store) {
     assert_eq!(result_of(&store, id, "m").await, json!(100));
     assert_eq!(view(&store, id).await.nodes[1].progress.items, 4);
     assert_eq!(state(&store, id).await, WorkflowState::Succeeded);
+}
+
+/// Its list is longer than what is evaluated again and again, and than what one transaction starts.
+pub async fn a_long_map_goes_on_where_it_was(store: Store) {
+    let items: Vec<i64> = (0..1_203).collect();
+    let map = WorkInput::Map {
+        over: "input".into(),
+        each: FanInput { parallel_max: 70, ..fan(vec![task("", "add 1")]) },
+        reduce: Some(Box::new(task("", "sum"))),
+    };
+    let id = create(&store, &workflow(json!(items), vec![node("all", map)])).await;
+    assert_eq!(work(&store).await.len(), 1_204);
+    let sum: i64 = items.iter().map(|item| item + 1).sum();
+    assert_eq!(result_of(&store, id, "all").await, json!(sum));
 }
 
 pub async fn items_may_be_workflows_of_their_own(store: Store) {

@@ -11,9 +11,8 @@ use asyncflow_core::{
     create::NewTask,
     event::{Event, Fence, Settle},
     id::{ShardId, TaskId, TypeName},
-    retry::RetryPatch,
     shard::ShardState,
-    task::{Content, Labels, Task},
+    task::Task,
     task_type::TaskType,
 };
 use asyncflow_store::{

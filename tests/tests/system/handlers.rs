@@ -63,16 +63,26 @@ impl Worker {
         slots: usize,
         handlers: impl IntoIterator<Item = (&'static str, Function)>,
     ) -> Self {
+        Self::with(cluster, n, slots, |worker| {
+            let add = |worker: WorkerBuilder, (name, handler)| worker.handler(name, handler);
+            handlers.into_iter().fold(worker, add)
+        })
+    }
+
+    /// The same with handlers of any kind.
+    pub fn with(
+        cluster: &Cluster,
+        n: usize,
+        slots: usize,
+        add: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
+    ) -> Self {
         let count = cluster.brokers.len();
         let brokers = (0..count).map(|k| {
             ChannelOptions::new(format!("http://{}", cluster.broker_address((n + k) % count)))
         });
         let mut options = WorkerOptions::new(brokers.collect(), format!("sdk-{n}"));
         options.slots = slots;
-        let mut worker = WorkerBuilder::new(options);
-        for (task_type, handler) in handlers {
-            worker = worker.handler(task_type, handler);
-        }
+        let worker = add(WorkerBuilder::new(options));
         let drain = CancellationToken::new();
         let running = tokio::spawn(worker.run(drain.clone(), CancellationToken::new()));
         Self { drain, running }

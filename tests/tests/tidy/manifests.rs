@@ -35,7 +35,8 @@ const HOMES: [(&str, &[&str]); 8] = [
 ];
 
 /// All that the core needs of others.
-const CORE: [&str; 7] = ["thiserror", "serde", "serde_json", "sha2", "bytes", "base64", "cel"];
+const CORE: [&str; 8] =
+    ["thiserror", "serde", "serde_json", "sha2", "bytes", "base64", "cel", "jiff"];
 
 pub struct Manifest {
     pub folder: String,

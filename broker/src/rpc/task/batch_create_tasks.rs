@@ -12,11 +12,14 @@ use asyncflow_core::{
 use asyncflow_proto::v1;
 use asyncflow_store::Create;
 
-use super::{
-    create_dependent::{check_callbacks, create_all},
-    create_task::{preview, response},
+use super::create_task::{preview, response};
+use crate::{
+    broker::Broker,
+    convert,
+    dependent::{check_callbacks, create_all},
+    error::RpcError,
+    principal::permit_user,
 };
-use crate::{broker::Broker, convert, error::RpcError, principal::permit_user};
 
 pub async fn batch_create_tasks(
     broker: &Broker,

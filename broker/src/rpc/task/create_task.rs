@@ -14,12 +14,14 @@ use asyncflow_core::{
 use asyncflow_proto::v1;
 use asyncflow_store::{Create, InsertError, InsertRefusal, Inserted, Parts};
 
-use super::{
-    create_dependent::{check_callbacks, create_all},
-    get,
-};
+use super::get;
 use crate::{
-    batch::BatchError, broker::Broker, convert, error::RpcError, ingest::InsertResult,
+    batch::BatchError,
+    broker::Broker,
+    convert,
+    dependent::{check_callbacks, create_all},
+    error::RpcError,
+    ingest::InsertResult,
     principal::permit_user,
 };
 

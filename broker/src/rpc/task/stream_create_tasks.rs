@@ -14,9 +14,10 @@ use asyncflow_store::{Create, Inserted};
 use futures::{Stream, StreamExt};
 use tonic::Status;
 
-use super::{create_dependent::create_all, create_task::checked};
+use super::create_task::checked;
 use crate::{
-    batch::BatchError, broker::Broker, error::RpcError, rpc::BoxStream, status::task_error,
+    batch::BatchError, broker::Broker, dependent::create_all, error::RpcError, rpc::BoxStream,
+    status::task_error,
 };
 
 /// Messages of a stream that are in hand at a time.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use asyncflow_core::{access::Principal, validate::at::At, violation::Violations};
 use asyncflow_proto::v1;
 use asyncflow_store::CreateWorkflowError;
+use tokio::task::spawn_blocking;
 
-use crate::{broker::Broker, convert, error::RpcError, principal::permit_user};
+use crate::{batch::BatchError, broker::Broker, convert, error::RpcError, principal::permit_user};
 
 pub async fn create_workflow(
     broker: &Broker,
@@ -16,10 +17,15 @@ pub async fn create_workflow(
 ) -> Result<v1::CreateWorkflowResponse, RpcError> {
     let validate_only = request.validate_only;
     let now_ms = broker.store.now_ms().await?;
-    let mut violations = Violations::new();
-    let of_call = convert::workflow::Call { user: &caller.user, trace_id, now_ms };
-    let new = convert::workflow::new_workflow(request, of_call, At::REQUEST, &mut violations);
-    let new = violations.ok_or(new)?;
+    let (user, trace) = (caller.user.clone(), trace_id.to_owned());
+    // Thousands of nodes, and each expression is read.
+    let checking = spawn_blocking(move || {
+        let mut violations = Violations::new();
+        let of_call = convert::workflow::Call { user: &user, trace_id: &trace, now_ms };
+        let new = convert::workflow::new_workflow(request, of_call, At::REQUEST, &mut violations);
+        violations.ok_or(new)
+    });
+    let new = checking.await.map_err(|_| BatchError::Broken)??;
 
     permit_user(caller, &new.user)?;
     let mut types = HashMap::new();

@@ -82,8 +82,8 @@ impl Client {
         workflow_of(answer.workflow)
     }
 
-    /// Says to all tasks of a workflow that something has happened which they wait for, or will. The
-    /// first signal of a name counts.
+    /// Says to all tasks of a workflow that something has happened which they wait for, or will.
+    /// The first signal of a name counts.
     pub async fn signal_workflow(
         &self,
         workflow_id: &str,

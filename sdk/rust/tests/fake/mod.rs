@@ -1,8 +1,10 @@
 //! A fake `WorkerService` in memory: it leases tasks from a list, remembers what workers say, and
 //! can be told to fail. It has none of a broker's rules but the fence.
 
+mod children;
+mod state;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -14,9 +16,12 @@ use asyncflow_sdk::v1::{
     *,
 };
 use tokio::sync::{mpsc, watch};
+
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+
+pub use state::State;
 
 pub const LEASE_TTL_MS: i64 = 1_500;
 const HEARTBEAT_MS: i64 = 100;
@@ -27,48 +32,6 @@ pub enum Settled {
     Completed(CompleteTaskRequest),
     Failed(FailTaskRequest),
     Released(ReleaseTaskRequest),
-}
-
-#[derive(Default)]
-pub struct State {
-    pub queue: VecDeque<Task>,
-    pub sessions: BTreeSet<String>,
-    pub registrations: Vec<RegisterWorkerRequest>,
-    /// Leases in force: task id → attempt.
-    pub leases: BTreeMap<String, i32>,
-    pub cancelled: BTreeSet<String>,
-    pub started: BTreeSet<String>,
-    pub acquires: Vec<AcquireTasksRequest>,
-    pub answered: BTreeMap<String, Vec<LeasedTask>>,
-    pub contexts: Vec<SaveContextRequest>,
-    pub progress: BTreeMap<String, Progress>,
-    pub logs: BTreeMap<(String, StreamNumber), Vec<u8>>,
-    pub settled: BTreeMap<String, Settled>,
-    /// What tasks have made.
-    pub children: Vec<CreateChildTasksRequest>,
-    /// All that settled, in order; a task that runs twice is there twice.
-    pub history: Vec<Settled>,
-    /// It knows no SettleTasks.
-    pub is_older: bool,
-    /// Outcomes in each SettleTasks.
-    pub settle_calls: Vec<usize>,
-    /// It heeds `start` of AcquireTasks.
-    pub starts_on_acquire: bool,
-    pub deregistered: bool,
-    /// The trace ids of calls about one task.
-    pub traces: BTreeSet<(&'static str, String)>,
-    pub heartbeats: usize,
-    /// The last heartbeat said so.
-    pub is_draining: bool,
-    /// Every call is answered UNAVAILABLE.
-    pub is_down: bool,
-    /// This many answers of AcquireTasks get lost after the tasks were leased.
-    pub acquire_answers_lost: usize,
-    /// Answers of StartTasks get lost after the tasks were started.
-    pub start_answers_are_lost: bool,
-    /// Cap of a context, as in a task type.
-    pub context_bytes_max: usize,
-    commands: Vec<mpsc::Sender<Result<StreamCommandsResponse, Status>>>,
 }
 
 /// The stream's number, because the enum has no order.
@@ -414,29 +377,11 @@ impl WorkerService for FakeBroker {
         Ok(Response::new(CreateChildTasksResponse { workflow, deduplicated: false }))
     }
 
-    /// Those that were made, as if each had returned its name; two on a page.
     async fn list_child_tasks(
         &self,
         request: Request<ListChildTasksRequest>,
     ) -> Result<Response<ListChildTasksResponse>, Status> {
-        let request = request.into_inner();
-        let state = self.state();
-        let made = state.children.iter().filter(|made| made.key == request.key);
-        let names: Vec<String> =
-            made.flat_map(|made| &made.tasks).map(|task| task.name.clone()).collect();
-        let from: usize = request.page_token.parse().unwrap_or(0);
-        let page = names.iter().enumerate().skip(from).take(2);
-        let child = |(index, name): (usize, &String)| {
-            let result = Some(Content { data: name.clone().into(), ..Content::default() });
-            let task = Some(Task { name: name.clone(), result, ..Task::default() });
-            ChildTask { task, index: index as i32, ..ChildTask::default() }
-        };
-        let next = if from + 2 < names.len() { (from + 2).to_string() } else { String::new() };
-        Ok(Response::new(ListChildTasksResponse {
-            children: page.map(child).collect(),
-            next_page_token: next,
-            ..Default::default()
-        }))
+        Ok(Response::new(children::page(&self.state().children, &request.into_inner())))
     }
 
     async fn settle_tasks(

@@ -19,8 +19,12 @@ use asyncflow_store::{
     ItemIs, Parts,
 };
 
-use super::{create_task::confirmed, get};
-use crate::{batch::BatchError, broker::Broker, error::RpcError};
+use crate::{
+    batch::BatchError,
+    broker::Broker,
+    error::RpcError,
+    rpc::task::{create_task::confirmed, get},
+};
 
 /// The checks of callbacks that depend on their task types, which are made if that may be.
 pub async fn check_callbacks(

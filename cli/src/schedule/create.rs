@@ -1,0 +1,85 @@
+//! `schedule create`
+
+use super::{file::ScheduleFile, times::TimesArgs};
+use crate::{
+    connection::Broker,
+    error::{CliError, Outcome, exit},
+    output::Output,
+    task::spec::{CommandArgs, ContentArgs, SpecArgs},
+    view::schedule::ScheduleView,
+};
+use asyncflow_proto::v1::{CreateScheduleRequest, ScheduleSpec, schedule_spec::Action};
+use std::path::PathBuf;
+
+/// Create a schedule, from flags for a task or from a file for all there is
+///
+/// With words after `--` it executes them; without, a handler of its type works on the payload.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The file that describes it, in YAML or JSON; `-` is standard input
+    #[arg(long, short = 'f', value_name = "FILE",
+          conflicts_with_all = ["task_type", "cron", "every", "at", "words"])]
+    file: Option<PathBuf>,
+    /// The task type; `command` when a command is given
+    #[arg(long = "type", short = 't', value_name = "TYPE")]
+    task_type: Option<String>,
+    /// Only check it
+    #[arg(long)]
+    validate_only: bool,
+    #[command(flatten)]
+    times: TimesArgs,
+    #[command(flatten)]
+    spec: SpecArgs,
+    #[command(flatten)]
+    command: CommandArgs,
+    #[command(flatten)]
+    content: ContentArgs,
+    /// The program and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    words: Vec<String>,
+}
+
+pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
+    let validate_only = args.validate_only;
+    let request_id = args.spec.request("").request_id;
+    let schedule = match &args.file {
+        Some(file) => ScheduleFile::read(file)?.spec()?,
+        None => from_flags(args)?,
+    };
+    let request = CreateScheduleRequest { schedule: Some(schedule), request_id, validate_only };
+    let created = broker.client.create_schedule_with(request).await;
+    let created = created.map_err(|error| broker.explain(error))?;
+    if validate_only {
+        crate::remark("it is a schedule that can be created");
+        return Ok(exit::OK);
+    }
+    if created.deduplicated {
+        crate::remark("this request id had already created the schedule");
+    }
+    let none = || CliError::Failed("the broker's answer holds no schedule".to_owned());
+    output.one(&ScheduleView::from(created.schedule.ok_or_else(none)?))?;
+    Ok(exit::OK)
+}
+
+/// A schedule of a task that has its name and labels.
+fn from_flags(args: Args) -> Result<ScheduleSpec, CliError> {
+    let default_type = (!args.words.is_empty()).then(|| crate::run::DEFAULT_TYPE.to_owned());
+    let task_type = args.task_type.or(default_type).ok_or_else(|| {
+        CliError::Usage("--type is missing (or give a command after --, or a file)".to_owned())
+    })?;
+    let mut task = args.spec.request(&task_type).task.unwrap_or_default();
+    task.payload = args.content.payload()?;
+    task.context = args.content.context()?;
+    if !args.words.is_empty() {
+        task.command = Some(args.command.command(&args.words)?);
+    } else if !args.command.is_empty() {
+        return Err(CliError::Usage("--cwd and --env need a command after --".to_owned()));
+    }
+    Ok(ScheduleSpec {
+        name: task.name.clone(),
+        user: task.user.clone(),
+        labels: task.labels.clone(),
+        action: Some(Action::Task(task)),
+        ..args.times.spec()
+    })
+}

@@ -1,0 +1,29 @@
+//! `schedule list`
+
+use crate::{
+    connection::Broker,
+    error::{Outcome, exit},
+    filter::limit,
+    output::Output,
+    view::schedule::ScheduleView,
+};
+use futures::{StreamExt, TryStreamExt};
+
+/// List schedules, newest first
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only those of this user
+    #[arg(long, default_value_t)]
+    user: String,
+    /// At most this many; 0 = all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
+    let schedules = broker.client.schedules(&args.user).take(limit(args.limit));
+    let views: Result<Vec<ScheduleView>, _> =
+        schedules.map_ok(ScheduleView::from).try_collect().await;
+    output.many(&views.map_err(|error| broker.explain(error))?)?;
+    Ok(exit::OK)
+}

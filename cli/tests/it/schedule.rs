@@ -1,0 +1,119 @@
+//! `asyncflow schedule …`
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use crate::dev_process::Dev;
+use std::fs;
+
+const FILE: &str = r#"
+name: nightly
+labels: {team: vision}
+cron: "30 3 * * MON-FRI"
+time_zone: Europe/Berlin
+jitter: 5m
+overlap: queue_one
+catch_up: 2h
+workflow:
+  name: digits
+  nodes:
+    - name: train
+      task: {type: idle, payload: {lr: 0.1}}
+"#;
+
+#[test]
+fn a_schedule_is_created_from_flags_shown_run_and_deleted() {
+    let dev = Dev::start();
+    let create = [
+        "schedule",
+        "create",
+        "--cron",
+        "0 3 * * *",
+        "--time-zone",
+        "Europe/Berlin",
+        "--name",
+        "clean",
+        "--request-id",
+        "r",
+        "-o",
+        "id",
+        "--",
+        "true",
+    ];
+    let id = dev.call(&create).expect_code(0).stdout.trim().to_owned();
+    assert!(id.starts_with("sc-"), "{id}");
+    let again = dev.call(&create).expect_code(0);
+    assert_eq!(again.stdout.trim(), id);
+    assert!(again.stderr.contains("already"), "{again:?}");
+
+    let list = dev.call(&["schedule", "list"]).expect_code(0).stdout;
+    assert!(list.contains("0 3 * * * Europe/Berlin  task command: true"), "{list}");
+    let ran = dev.call(&["schedule", "run", &id, "-o", "json"]).expect_code(0).json();
+    assert_eq!((&ran["outcome"], &ran["cause"]), (&"FIRED".into(), &"HAND".into()));
+    let task = ran["task_id"].as_str().unwrap();
+    assert_eq!(
+        dev.call(&["task", "wait", task, "-o", "json"]).expect_code(0).json()["name"],
+        "clean"
+    );
+    let shown = dev.call(&["schedule", "show", &id, "-o", "json"]).expect_code(0).json();
+    assert_eq!(shown["schedule"]["fired_count"], 1);
+    assert_eq!(shown["fires"][0]["task_id"], task);
+    assert!(dev.call(&["schedule", "show", &id]).expect_code(0).stdout.contains("HAND"));
+
+    let paused = dev.call(&["schedule", "pause", &id, "-o", "json"]).expect_code(0).json();
+    assert_eq!((&paused["state"], &paused["next_fire_time"]), (&"PAUSED".into(), &().into()));
+    let resumed = dev.call(&["schedule", "resume", &id, "-o", "json"]).expect_code(0).json();
+    assert_eq!(resumed["state"], "ACTIVE");
+    let next = ["schedule", "next", &id, "-n", "2", "--after", "2028-02-28T12:00:00Z", "-o", "id"];
+    let next = dev.call(&next).expect_code(0).stdout;
+    assert_eq!(next, "2028-02-29T02:00:00Z\n2028-03-01T02:00:00Z\n");
+    let (start, end) = ("2025-01-01T00:00:00Z", "2025-01-03T00:00:00Z");
+    let fill = ["schedule", "backfill", &id, "--start", start, "--end", end, "-o", "id"];
+    assert_eq!(dev.call(&fill).expect_code(0).stdout.lines().count(), 2);
+    let again = dev.call(&fill).expect_code(0);
+    assert!(again.stdout.is_empty() && again.stderr.contains("2 fire times"), "{again:?}");
+    dev.call(&["schedule", "delete", &id]).expect_code(0);
+    dev.call(&["schedule", "show", &id]).expect_code(3);
+}
+
+#[test]
+fn a_file_says_it_all() {
+    let dev = Dev::start();
+    let file = dev.dir().join("nightly.yaml");
+    let create = |text: &str, more: &[&str], code| {
+        fs::write(&file, text).unwrap();
+        let args = ["schedule", "create", "-f", file.to_str().unwrap()];
+        let args: Vec<&str> = args.iter().chain(more).copied().collect();
+        dev.call(&args).expect_code(code)
+    };
+    assert_eq!(create(FILE, &["--validate-only"], 0).stdout, "");
+    let made = create(FILE, &["-o", "json"], 0).json();
+    assert_eq!(made["makes"], "workflow digits");
+    assert_eq!(
+        (&made["overlap"], &made["labels"]["team"]),
+        (&"QUEUE_ONE".into(), &"vision".into())
+    );
+    assert_eq!((&made["jitter"], &made["catch_up"]), (&"300s".into(), &"7200s".into()));
+    let ran = ["schedule", "run", made["id"].as_str().unwrap(), "-o", "id"];
+    assert!(dev.call(&ran).expect_code(0).stdout.starts_with("wf-"));
+
+    let unknown = create("colour: red", &[], 2).stderr;
+    assert!(unknown.contains("is no schedule") && unknown.contains("colour"), "{unknown}");
+    let two = create("{cron: '* * * * *', every: 5m, task: {type: x}}", &[], 2).stderr;
+    assert!(two.contains("one of cron, every and at"), "{two}");
+    let bad = create("{cron: '0 0 30 2 *', task: {type: x}}", &[], 1).stderr;
+    assert!(bad.contains("matches no day"), "{bad}");
+}
+
+#[test]
+fn what_fires_by_its_times_is_done() {
+    let dev = Dev::start();
+    let create = ["schedule", "create", "--every", "1s", "--overlap", "allow", "-o", "id"];
+    let create: Vec<&str> = create.into_iter().chain(["--", "true"]).collect();
+    let id = dev.call(&create).expect_code(0).stdout.trim().to_owned();
+    let fired = || {
+        let shown = dev.call(&["schedule", "show", &id, "-o", "json"]).expect_code(0).json();
+        shown["schedule"]["last_task_id"].as_str().unwrap().to_owned()
+    };
+    let task = (0..2_000).map(|_| fired()).find(|task| !task.is_empty()).expect("it fires");
+    dev.call(&["task", "wait", &task]).expect_code(0);
+    dev.call(&["schedule", "delete", &id]).expect_code(0);
+}

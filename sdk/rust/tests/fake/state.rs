@@ -1,0 +1,54 @@
+//! What the fake broker was told, and what it is to do.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use asyncflow_sdk::v1::{
+    AcquireTasksRequest, CreateChildTasksRequest, LeasedTask, Progress, RegisterWorkerRequest,
+    SaveContextRequest, StreamCommandsResponse, Task,
+};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::{Settled, StreamNumber};
+
+#[derive(Default)]
+pub struct State {
+    pub queue: VecDeque<Task>,
+    pub sessions: BTreeSet<String>,
+    pub registrations: Vec<RegisterWorkerRequest>,
+    /// Leases in force: task id → attempt.
+    pub leases: BTreeMap<String, i32>,
+    pub cancelled: BTreeSet<String>,
+    pub started: BTreeSet<String>,
+    pub acquires: Vec<AcquireTasksRequest>,
+    pub answered: BTreeMap<String, Vec<LeasedTask>>,
+    pub contexts: Vec<SaveContextRequest>,
+    pub progress: BTreeMap<String, Progress>,
+    pub logs: BTreeMap<(String, StreamNumber), Vec<u8>>,
+    pub settled: BTreeMap<String, Settled>,
+    /// What tasks have made.
+    pub children: Vec<CreateChildTasksRequest>,
+    /// All that settled, in order; a task that runs twice is there twice.
+    pub history: Vec<Settled>,
+    /// It knows no SettleTasks.
+    pub is_older: bool,
+    /// Outcomes in each SettleTasks.
+    pub settle_calls: Vec<usize>,
+    /// It heeds `start` of AcquireTasks.
+    pub starts_on_acquire: bool,
+    pub deregistered: bool,
+    /// The trace ids of calls about one task.
+    pub traces: BTreeSet<(&'static str, String)>,
+    pub heartbeats: usize,
+    /// The last heartbeat said so.
+    pub is_draining: bool,
+    /// Every call is answered UNAVAILABLE.
+    pub is_down: bool,
+    /// This many answers of AcquireTasks get lost after the tasks were leased.
+    pub acquire_answers_lost: usize,
+    /// Answers of StartTasks get lost after the tasks were started.
+    pub start_answers_are_lost: bool,
+    /// Cap of a context, as in a task type.
+    pub context_bytes_max: usize,
+    pub commands: Vec<mpsc::Sender<Result<StreamCommandsResponse, Status>>>,
+}

@@ -1,0 +1,157 @@
+//! Makes what schedules make, in the transaction in which they fire.
+
+use std::{collections::BTreeMap, sync::PoisonError};
+
+use asyncflow_core::{
+    create::NewTask,
+    id::{ShardId, TaskId, WorkflowId},
+    schedule::action::{Action, FlowAction, Run},
+    task::{FullTask, Task},
+    task_type::TaskType,
+    validate::at::At,
+    violation::Violations,
+    workflow::definition::NewWorkflow,
+};
+use sea_orm::DatabaseTransaction;
+
+use crate::{
+    Store,
+    error::StoreError,
+    ledger::Ledger,
+    task::insert_tasks,
+    workflow::{Birth, Followed, Left, bear},
+};
+
+/// What was made in a transaction so far.
+pub(super) struct Maker<'a> {
+    store: &'a Store,
+    tx: &'a DatabaseTransaction,
+    pub now_ms: i64,
+    ledger: Ledger,
+    tasks: BTreeMap<ShardId, Vec<FullTask>>,
+    made: Vec<Task>,
+    left: Vec<Left>,
+}
+
+impl<'a> Maker<'a> {
+    pub fn new(store: &'a Store, tx: &'a DatabaseTransaction, now_ms: i64) -> Self {
+        let (ledger, tasks) = (Ledger::default(), BTreeMap::new());
+        Self { store, tx, now_ms, ledger, tasks, made: Vec::new(), left: Vec::new() }
+    }
+
+    /// Makes a task or a workflow of this user; or says why it cannot be made.
+    pub async fn make(
+        &mut self,
+        user: &str,
+        action: &Action,
+    ) -> Result<Result<Run, String>, StoreError> {
+        for task in action.tasks() {
+            if let Err(what) = self.type_of(task).await? {
+                return Ok(Err(what));
+            }
+        }
+        match action {
+            Action::Task(task) => self.make_task(task).await,
+            Action::Workflow(workflow) => self.make_workflow(user, workflow).await.map(Ok),
+        }
+    }
+
+    /// The type of a task, if it allows it.
+    async fn type_of(
+        &self,
+        task: &NewTask,
+    ) -> Result<Result<(TaskType, ShardId), String>, StoreError> {
+        let name = &task.task_type;
+        let task_type = self.store.type_within(self.tx, name).await?;
+        let shard = self.store.open_shard_within(self.tx, name).await?;
+        let (Some(task_type), Some(shard)) = (task_type, shard) else {
+            return Ok(Err(format!("there is no task type {name}")));
+        };
+        let mut violations = Violations::new();
+        task.check_against(&task_type, At::REQUEST.field("task"), &mut violations);
+        Ok(violations.none().map(|()| (task_type, shard)).map_err(|wrong| wrong.to_string()))
+    }
+
+    async fn make_task(&mut self, task: &NewTask) -> Result<Result<Run, String>, StoreError> {
+        let (task_type, shard) = match self.type_of(task).await? {
+            Ok(found) => found,
+            Err(what) => return Ok(Err(what)),
+        };
+        let id = TaskId { shard, key: self.next_key() };
+        let full = task.clone().into_task(&task_type, id.clone(), self.now_ms);
+        self.tasks.entry(id.shard.clone()).or_default().push(full);
+        Ok(Ok(Run::Task(id)))
+    }
+
+    async fn make_workflow(
+        &mut self,
+        user: &str,
+        workflow: &FlowAction,
+    ) -> Result<Run, StoreError> {
+        let id = WorkflowId(self.next_key());
+        let new = NewWorkflow {
+            user: user.to_owned(),
+            name: workflow.name.clone(),
+            labels: workflow.labels.clone(),
+            input: workflow.input.clone(),
+            flow: workflow.flow.clone(),
+            request_id: None,
+            trace_id: String::new(),
+        };
+        let birth = Birth::of(&new, id, 0, self.now_ms);
+        let followed = bear(self.store, self.tx, birth, self.now_ms, &mut self.ledger).await?;
+        self.made.extend(followed.made);
+        self.left.extend(followed.left);
+        Ok(Run::Workflow(id))
+    }
+
+    fn next_key(&self) -> i64 {
+        let mut keys = self.store.keys().lock().unwrap_or_else(PoisonError::into_inner);
+        keys.next_key(self.now_ms)
+    }
+
+    /// Writes the tasks and what is counted of them: the last statements of the transaction.
+    pub async fn finish(mut self) -> Result<Followed, StoreError> {
+        for (shard, tasks) in &self.tasks {
+            let tasks: Vec<&FullTask> = tasks.iter().collect();
+            insert_tasks(self.store, self.tx, shard, &tasks).await?;
+            tasks.iter().for_each(|full| self.ledger.created(&full.task));
+            self.made.extend(tasks.into_iter().map(|full| full.task.clone()));
+        }
+        self.ledger.write(self.store, self.tx, self.now_ms).await?;
+        Ok(Followed { made: self.made, left: self.left })
+    }
+}
+
+impl Store {
+    /// Makes tables for the types of what is to be made, which a transaction cannot. A type that is
+    /// gone is found out later.
+    pub(super) async fn ready_shards<'a>(
+        &self,
+        actions: impl IntoIterator<Item = &'a Action>,
+    ) -> Result<(), StoreError> {
+        let mut names = std::collections::BTreeSet::new();
+        actions.into_iter().for_each(|action| names.extend(action.task_types()));
+        for name in names {
+            if self.get_type(name).await?.is_some() {
+                self.open_shard(name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A shard was dropped behind our back: they are looked up again.
+    pub(super) fn forget_shards<'a>(&self, actions: impl IntoIterator<Item = &'a Action>) {
+        for name in actions.into_iter().flat_map(Action::task_types) {
+            self.shard_cache().forget(name);
+        }
+    }
+
+    /// After the COMMIT: tells of what was made, and sees to what is left.
+    pub(super) async fn made_by_schedules(&self, followed: Followed) -> Vec<Task> {
+        let Followed { mut made, left } = followed;
+        self.announce(&made);
+        made.extend(self.leave(left).await);
+        made
+    }
+}
