@@ -1,7 +1,7 @@
 //! Which tasks run for so much longer than usual that it is worth to run them a second time.
 //!
-//! Only tasks of a type that says that they are idempotent. The twin of a straggler is a task of its
-//! own, on another host; the first result that is recorded counts.
+//! Only tasks of a type that says that they are idempotent. The twin of a straggler is a task of
+//! its own, on another host; the first result that is recorded counts.
 
 use crate::{
     id::TaskId,
@@ -63,8 +63,8 @@ impl Speculation {
         is_late.then_some(ratio)
     }
 
-    /// Those that are late, the worst first, at most `room`. Each comes with the time since which it
-    /// runs and with what is usual for it.
+    /// Those that are late, the worst first, at most `room`. Each comes with the time since which
+    /// it runs and with what is usual for it.
     pub fn stragglers<T>(
         &self,
         running: impl IntoIterator<Item = (T, i64, Option<i64>)>,

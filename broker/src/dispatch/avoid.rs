@@ -1,8 +1,8 @@
 //! Twins are not for the hosts on which their originals run.
 //!
 //! A claim does not know hosts: it takes what stands first. So a twin that it brought to the wrong
-//! one goes back, and waits a while, longer each time, so that others come to it. That happens to so
-//! few tasks that those who claim all the others are spared any thought of it.
+//! one goes back, and waits a while, longer each time, so that others come to it. That happens to
+//! so few tasks that those who claim all the others are spared any thought of it.
 
 use asyncflow_core::{id::TaskId, speculation::step_aside_ms, task::FullTask};
 use asyncflow_store::StoreError;

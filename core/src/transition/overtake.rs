@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Step {
-    /// Also of a task that goes back to the queue meanwhile. Not of one that its owner has paused or
-    /// cancels, nor of one that waits for what it has made itself.
+    /// Also of a task that goes back to the queue meanwhile. Not of one that its owner has paused
+    /// or cancels, nor of one that waits for what it has made itself.
     pub(super) fn overtake(
         &mut self,
         twin: &TaskId,

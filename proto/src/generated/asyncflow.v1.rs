@@ -396,8 +396,8 @@ pub struct TaskType {
     #[prost(message, optional, tag = "18")]
     pub speculation: ::core::option::Option<Speculation>,
 }
-/// When a task gets a twin: when it has run for `factor` times as long as is usual, that is the median
-/// of its finished siblings in a node of a workflow, or of the last tasks of the type.
+/// When a task gets a twin: when it has run for `factor` times as long as is usual, that is the
+/// median of its finished siblings in a node of a workflow, or of the last tasks of the type.
 ///
 /// The twin is a task of its own with the same payload, with context and stage as they were saved
 /// last. Workers on the original's host do not get it. If it succeeds first, the original ends with

@@ -1,8 +1,8 @@
 //! Twins: tasks that do what a straggler does once more, on another host.
 //!
 //! ```text
-//!   original RUNNING ── make: its row locked, in the same attempt ──▶ twin PENDING, a row of `twins`
-//!   twin SUCCEEDED ── in the same transaction: the original's row locked ──▶ original SUCCEEDED
+//!   original RUNNING ── its row locked, in the same attempt ──▶ twin PENDING, a row of `twins`
+//!   twin SUCCEEDED ── in the same transaction, the original's row locked ──▶ original SUCCEEDED
 //!   original ended ── after the COMMIT, or by the governor ──▶ twin cancelled
 //! ```
 //!

@@ -1,5 +1,5 @@
-//! A task hangs on one host while its like take a moment: it gets a twin on the other host, ends with
-//! the twin's result, and what hangs is killed.
+//! A task hangs on one host while its like take a moment: it gets a twin on the other host, ends
+//! with the twin's result, and what hangs is killed.
 
 use asyncflow_proto::v1::{
     AttemptOutcome, FailureReason, Speculation, TaskState, TaskType, UpdateTaskTypeRequest,

@@ -46,7 +46,8 @@ pub async fn acquire_tasks(
     response(broker, &session, tasks).await
 }
 
-/// With the signals that have come for them, and without twins of what runs on that host. Without an answer the worker repeats its call.
+/// With the signals that have come for them, and without twins of what runs on that host. Without
+/// an answer the worker repeats its call.
 async fn response(
     broker: &Broker,
     session: &Session,
