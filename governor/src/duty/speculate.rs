@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::testing::{Bed, LONG_MS, SESSION};
     use asyncflow_core::{event::Event, id::TaskId};
-    use asyncflow_store::Registration;
+    use asyncflow_store::{Registration, StoreOptions};
 
     const SPECULATION: Speculation =
         Speculation { factor_permille: 1_500, min_sample: 2, max_percent: 50, min_running_ms: 1 };
@@ -297,6 +297,28 @@ mod tests {
             bed.apply(&late, Event::Cancel { message: String::new() }).await;
             assert!(bed.task(&twin).await.unwrap().state.is_terminal());
         }
+    }
+
+    #[tokio::test]
+    async fn a_twin_whose_broker_died_is_cancelled() {
+        let bed = Bed::sqlite().await;
+        let (lead, mut speculate) = (bed.lead("g1").await, Speculate::new(&bed.config()));
+        let late = running(&bed, &register(&bed, "slow").await).await;
+        let straggler = Straggler { id: late.clone(), run: 0, attempt: 1, host: "slow".into() };
+        let twin = bed.store.make_twin(&straggler, &lead).await.unwrap().unwrap();
+        assert_eq!(bed.run(&mut speculate, &lead).await.unwrap(), 0, "it is of use");
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("workflow.carries_out.off"), "").unwrap();
+        let fault_dir = Some(dir.path().to_owned());
+        let options = StoreOptions { fault_dir, ..StoreOptions::new(bed.url.clone()) };
+        let dying = Store::connect(&options).await.unwrap();
+        let cancel = Event::Cancel { message: String::new() };
+        dying.apply(vec![(late, cancel)]).await.remove(0).unwrap();
+        dying.close().await;
+        assert_eq!(bed.task(&twin.id).await.unwrap().state, TaskState::Pending);
+        assert_eq!(bed.run(&mut speculate, &lead).await.unwrap(), 1);
+        assert_eq!(bed.task(&twin.id).await.unwrap().state, TaskState::Cancelled);
+        assert_eq!(bed.run(&mut speculate, &lead).await.unwrap(), 0);
     }
 
     #[tokio::test]

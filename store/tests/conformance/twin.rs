@@ -8,6 +8,7 @@ use asyncflow_core::{
     state::TaskState,
     task::{Attempt, AttemptOutcome, FullTask, Task},
     transition::Refusal,
+    validate::workflow::WorkInput,
     workflow::progress::WorkflowState,
 };
 use asyncflow_store::{ApplyError, LeaderFence, Store, Straggler};
@@ -305,6 +306,14 @@ pub async fn running_and_ended_tasks_tell_what_is_usual(store: Store) {
     assert!(took.iter().all(|took_ms| (0..60_000).contains(took_ms)), "{took:?}");
     let pinned = store.twinned(std::slice::from_ref(&original.id)).await.unwrap();
     assert_eq!(pinned.into_iter().collect::<Vec<_>>(), [(original.id, 0)]);
+    let members = (0..3).map(|_| workflow_fixture::task("", "echo")).collect();
+    let group = WorkInput::Group(workflow_fixture::fan(members));
+    let new = workflow_fixture::workflow(json!(1), vec![workflow_fixture::node("group", group)]);
+    let id = workflow_fixture::create(&store, &new).await;
+    assert!(store.siblings_took_ms(id, 0, 9).await.unwrap().is_empty(), "none has ended");
+    workflow_fixture::work(&store).await;
+    assert_eq!(store.siblings_took_ms(id, 0, 9).await.unwrap().len(), 3);
+    assert_eq!(store.siblings_took_ms(id, 0, 2).await.unwrap().len(), 2);
     // What is handed out and not started has not run.
     insert_all(&store, [new_task("waits")]).await;
     claim(&store, 7, 1).await;
