@@ -9,6 +9,7 @@
 //! One lane per type claims for everybody in this broker who waits for that type: concurrent
 //! acquires become one claim for the sum of what they ask. When nobody waits a lane makes no query.
 
+mod avoid;
 mod lane;
 mod marks;
 mod offer;
@@ -23,7 +24,7 @@ use std::{
 
 use asyncflow_core::{
     event::{Event, Fence, Settle},
-    id::TypeName,
+    id::{TaskId, TypeName},
     reason::FailureReason,
     state::TaskState,
     task::{FullTask, Task},
@@ -233,21 +234,22 @@ impl Dispatch {
         }
         let dispatch = self.clone();
         self.shared.tracker.spawn(async move {
-            let events = orphans.into_iter().map(|FullTask { task, .. }| {
-                let fence = Fence { attempt: task.attempt, session_id: task.holder.session_id };
-                let settle = Settle::Release {
-                    reason: FailureReason::NotStarted,
-                    message: "its acquirer was gone when it was handed out".to_owned(),
-                    delay_ms: 0,
-                };
-                let digest = asyncflow_core::digest::settle(&settle, None);
-                (task.id, Event::Settle { fence, settle, digest, exit_code: None })
-            });
+            let message = "its acquirer was gone when it was handed out";
+            let events = orphans.into_iter().map(|full| release(full.task, message, 0));
             let store = &dispatch.shared.store;
             let answers = store.apply(events.collect()).await;
             dispatch.note(answers.iter().flatten().map(|applied| &applied.task));
         });
     }
+}
+
+/// A task that was claimed goes back.
+fn release(task: Task, message: &str, delay_ms: i64) -> (TaskId, Event) {
+    let fence = Fence { attempt: task.attempt, session_id: task.holder.session_id };
+    let (reason, message) = (FailureReason::NotStarted, message.to_owned());
+    let settle = Settle::Release { reason, message, delay_ms };
+    let digest = asyncflow_core::digest::settle(&settle, None);
+    (task.id, Event::Settle { fence, settle, digest, exit_code: None })
 }
 
 /// Somebody who waits, also when the call that waited is dropped.

@@ -24,6 +24,8 @@ pub const EVERY_TYPE: &str = "*";
 pub struct Session {
     pub id: i64,
     pub worker_id: String,
+    /// Where it runs.
+    pub host: String,
     pub types: Types,
 }
 
@@ -36,7 +38,8 @@ impl Session {
             let checked = names.iter().filter_map(|name| TypeName::new(name).ok());
             Types::These(checked.collect::<HashSet<_>>())
         };
-        Self { id: row.session_id, worker_id: row.registration.worker_id, types }
+        let host = row.host().to_owned();
+        Self { id: row.session_id, worker_id: row.registration.worker_id, host, types }
     }
 
     /// What its writes about an attempt carry.

@@ -183,9 +183,10 @@ fn refused(refusal: &Refusal, message: String) -> Status {
         Refusal::LeaseLost { .. } => plain(ErrorReason::LeaseLost, message),
         Refusal::NotYourLease => plain(ErrorReason::NotYourLease, message),
         // `AlreadyDone` is answered with OK where it can happen; elsewhere nothing can be changed.
-        Refusal::IllegalState { .. } | Refusal::OfWorkflow(..) | Refusal::AlreadyDone => {
-            plain(ErrorReason::IllegalState, message)
-        }
+        Refusal::IllegalState { .. }
+        | Refusal::OfWorkflow(..)
+        | Refusal::Twin(_)
+        | Refusal::AlreadyDone => plain(ErrorReason::IllegalState, message),
         Refusal::Revision { current } => {
             let metadata = HashMap::from([("etag".to_owned(), etag::of(*current))]);
             with_metadata(ErrorReason::RevisionMismatch, message, metadata)

@@ -51,6 +51,7 @@ pub const EDGES: &[Edge] = &[
     edge("LeaseExpired", &[Cancelling], &[Cancelled]),
     edge("WorkerRestarted", &[Running], &[Pending, Scheduled, Failed]),
     edge("WorkerRestarted", &[Cancelling], &[Cancelled]),
+    edge("Overtake", &[Running, Pending, Scheduled], &[Succeeded]),
     edge("Promote", &[Scheduled], &[Pending]),
     edge("Unblock", &[Blocked], &[Pending, Scheduled]),
     edge("Unblock", &[Paused], &[Paused]),

@@ -1,6 +1,7 @@
 //! What can happen to a task. The store turns every verb into one of these.
 
 use crate::{
+    id::TaskId,
     reason::FailureReason,
     retry::RetryPatch,
     task::{Content, Labels, Progress},
@@ -58,6 +59,8 @@ pub enum Tie {
     Awaited,
     /// A signal has come for it.
     Signalled,
+    /// A twin of it is made.
+    Twinned,
 }
 
 /// Fields of a task that its owner may change while it is not terminal. `None` = leave as it is.
@@ -133,6 +136,11 @@ pub enum Event {
     },
     /// Others have to do with it from now on.
     Bind(Tie),
+    /// Its twin was done first: it ends with the twin's result.
+    Overtake {
+        twin: TaskId,
+        result: Option<Content>,
+    },
     /// SCHEDULED and due.
     Promote,
     /// What it waited for is there (BLOCKED → PENDING).
@@ -176,6 +184,7 @@ impl Event {
             Self::Adopt { .. } => "Adopt",
             Self::LeaseExpired => "LeaseExpired",
             Self::WorkerRestarted => "WorkerRestarted",
+            Self::Overtake { .. } => "Overtake",
             Self::Promote => "Promote",
             Self::Unblock => "Unblock",
             Self::DependencyFail { .. } => "DependencyFail",

@@ -25,6 +25,7 @@ pub mod retry;
 pub mod rfc3339;
 pub mod schedule;
 pub mod shard;
+pub mod speculation;
 pub mod state;
 pub mod task;
 pub mod task_type;

@@ -76,6 +76,11 @@ pub const HOST_BYTES_MAX: usize = 255;
 pub const VERSION_BYTES_MAX: usize = 64;
 /// Lost workers after which a task is POISON.
 pub const CRASHES_MAX: i32 = 1_000;
+/// How much longer than usual a straggler runs.
+pub const SPECULATION_FACTOR_MIN: f64 = 1.5;
+pub const SPECULATION_FACTOR_MAX: f64 = 100.0;
+/// Ended tasks that tell what is usual.
+pub const SPECULATION_SAMPLE_MAX: i32 = 200;
 pub const SHARD_ROWS_MIN: i64 = 1_000;
 pub const SHARD_ROWS_MAX: i64 = 1_000_000_000;
 pub const SCHEDULE_LIMIT_MAX: i32 = 1_000;

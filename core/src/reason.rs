@@ -44,10 +44,12 @@ pub enum FailureReason {
     ResultRefused = 19,
     /// It gave its slot back until its children are done, or signals have come.
     Waiting = 20,
+    /// Its twin was done first.
+    Overtaken = 21,
 }
 
 impl FailureReason {
-    pub const ALL: [FailureReason; 20] = [
+    pub const ALL: [FailureReason; 21] = [
         Self::Error,
         Self::Permanent,
         Self::TimedOut,
@@ -68,6 +70,7 @@ impl FailureReason {
         Self::WorkerRestarted,
         Self::ResultRefused,
         Self::Waiting,
+        Self::Overtaken,
     ];
 
     /// The stored number.
@@ -102,7 +105,8 @@ impl FailureReason {
             | Self::Expired
             | Self::WorkerRestarted
             | Self::ResultRefused
-            | Self::Waiting => false,
+            | Self::Waiting
+            | Self::Overtaken => false,
         }
     }
 

@@ -122,18 +122,23 @@ pub struct Ties {
     pub children: bool,
     /// Signals may have come for it, or for its workflow.
     pub signalled: bool,
+    /// A twin of it was made, in this run or one before.
+    pub twinned: bool,
+    /// It is the twin of another task.
+    pub twin: bool,
 }
 
 impl Ties {
     /// The stored number, a bit for each.
     pub fn code(self) -> i16 {
-        i16::from(self.awaited) | i16::from(self.children) << 1 | i16::from(self.signalled) << 2
+        let bits = [self.awaited, self.children, self.signalled, self.twinned, self.twin];
+        bits.iter().enumerate().fold(0, |code, (at, bit)| code | i16::from(*bit) << at)
     }
 
     /// Those with this stored number; bits that are not known are passed over.
     pub fn from_code(code: i16) -> Self {
         let bit = |at: u32| code >> at & 1 == 1;
-        Self { awaited: bit(0), children: bit(1), signalled: bit(2) }
+        Self { awaited: bit(0), children: bit(1), signalled: bit(2), twinned: bit(3), twin: bit(4) }
     }
 }
 

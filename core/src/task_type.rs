@@ -1,6 +1,6 @@
 //! What is configured per task type; changed at run time, read from a short cache.
 
-use crate::{id::TypeName, limits, retry::RetryPolicy};
+use crate::{id::TypeName, limits, retry::RetryPolicy, speculation::Speculation};
 
 /// A registered task type: the defaults of its tasks and the limits of its tables.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,8 @@ pub struct TaskType {
     pub result_retention_ms: i64,
     /// Tasks are archived before they are removed.
     pub archive: bool,
+    /// Its tasks are idempotent, and stragglers get twins.
+    pub speculation: Option<Speculation>,
     /// No task of it is claimed while this is set.
     pub paused: bool,
     /// +1 at every change; the etag.
@@ -55,6 +57,7 @@ impl TaskType {
             retention_ms: 0,
             result_retention_ms: 0,
             archive: false,
+            speculation: None,
             paused: false,
             revision: 1,
             create_time_ms: now_ms,

@@ -21,6 +21,7 @@
 
 mod bind;
 mod hold;
+mod overtake;
 mod owner;
 mod queue;
 mod settle;
@@ -66,6 +67,9 @@ pub enum Refusal {
     /// It is up to the workflow that the task is a part of.
     #[error("the task is a part of workflow {0} and cannot be {1} by itself")]
     OfWorkflow(WorkflowId, &'static str),
+    /// A twin does what its task does, and nothing by itself.
+    #[error("the task is a twin and cannot be {0} by itself")]
+    Twin(&'static str),
     /// The context was saved by somebody else since it was read.
     #[error("the context's version is {current}")]
     ContextVersion { current: i64 },
@@ -100,6 +104,7 @@ pub fn transition(task: &Task, event: &Event, now_ms: i64) -> Result<Transition,
         Event::Bind(tie) => step.bind(*tie)?,
         Event::LeaseExpired => step.lease_expired()?,
         Event::WorkerRestarted => step.lease_lost(FailureReason::WorkerRestarted)?,
+        Event::Overtake { twin, result } => step.overtake(twin, result.as_ref())?,
         Event::Promote => step.promote()?,
         Event::Unblock => step.unblock()?,
         Event::DependencyFail { message } => step.dependency_fail(message)?,

@@ -22,7 +22,7 @@ use proptest::prelude::*;
 
 const START_MS: i64 = EPOCH_MS + 1_000_000;
 const TTL_MS: i64 = 30_000;
-const KINDS: u8 = 24;
+const KINDS: u8 = 25;
 
 fn new_task(state: TaskState, max_retries: i32) -> Task {
     let task_type = TypeName::new("train").unwrap();
@@ -123,7 +123,9 @@ fn event(kind: u8, pick: u64, task: &Task, now_ms: i64) -> Event {
         18 => Event::Resume,
         19 => Event::ExpireResult,
         20 => Event::MakeChildren { fence },
-        21 => Event::Bind(if pick.is_multiple_of(2) { Tie::Awaited } else { Tie::Signalled }),
+        21 => Event::Bind([Tie::Awaited, Tie::Signalled, Tie::Twinned][pick as usize % 3]),
+        // Seldom, or walks would be short.
+        24 if pick.is_multiple_of(8) => Event::Overtake { twin: task.id.clone(), result: None },
         _ => Event::Update(patch(pick, now_ms)),
     }
 }
@@ -216,7 +218,7 @@ fn every_edge_of_the_table_is_reached_and_no_other() {
         random ^= random << 17;
         random
     };
-    for round in 0..9_000 {
+    for round in 0..15_000 {
         let begin = [TaskState::Pending, TaskState::Scheduled, TaskState::Blocked][round % 3];
         let steps: Vec<_> = (0..40)
             .map(|_| ((next() % u64::from(KINDS)) as u8, next() >> 1, (next() % 40_000) as i64))

@@ -77,6 +77,7 @@ pub struct DutiesConfig {
     pub reconcile_interval_ms: u64,
     pub workflows_interval_ms: u64,
     pub schedules_interval_ms: u64,
+    pub speculate_interval_ms: u64,
     /// How long comparing the counts of one shard may take.
     pub reconcile_snapshot_max_ms: u64,
     /// Most rows that one transaction changes.
@@ -193,6 +194,7 @@ impl Validate for DutiesConfig {
             ("reconcile_interval_ms", self.reconcile_interval_ms, 10, 24 * HOUR_MS),
             ("workflows_interval_ms", self.workflows_interval_ms, 10, HOUR_MS),
             ("schedules_interval_ms", self.schedules_interval_ms, 10, HOUR_MS),
+            ("speculate_interval_ms", self.speculate_interval_ms, 10, HOUR_MS),
             ("reconcile_snapshot_max_ms", self.reconcile_snapshot_max_ms, 0, HOUR_MS),
             ("promote_after_ms", self.promote_after_ms, 0, HOUR_MS),
         ];

@@ -10,6 +10,7 @@ pub(crate) mod results;
 pub(crate) mod retention;
 pub(crate) mod roll;
 pub(crate) mod schedules;
+pub(crate) mod speculate;
 pub(crate) mod workflows;
 
 use crate::{clock::Clock, config::GovernorConfig, outage::Outages};
@@ -72,5 +73,6 @@ pub(crate) fn all(config: &GovernorConfig) -> Vec<Box<dyn Duty>> {
         Box::new(reconcile::Reconcile::new(config)),
         Box::new(workflows::Workflows::new(config)),
         Box::new(schedules::Schedules::new(config)),
+        Box::new(speculate::Speculate::new(config)),
     ]
 }

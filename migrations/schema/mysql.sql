@@ -304,6 +304,26 @@ CREATE TABLE IF NOT EXISTS operations (
   KEY operations_finish (finish_time_ms)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
+ALTER TABLE task_types ADD COLUMN speculation_permille INT NOT NULL DEFAULT 0;
+
+ALTER TABLE task_types ADD COLUMN speculation_min_sample INT NOT NULL DEFAULT 0;
+
+ALTER TABLE task_types ADD COLUMN speculation_max_percent INT NOT NULL DEFAULT 0;
+
+ALTER TABLE task_types ADD COLUMN speculation_min_running_ms BIGINT NOT NULL DEFAULT 0;
+
+CREATE TABLE IF NOT EXISTS twins (
+  original VARCHAR(80) NOT NULL,
+  run INT NOT NULL,
+  twin VARCHAR(80) NOT NULL,
+  host VARCHAR(255) NOT NULL,
+  outcome SMALLINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (original, run),
+  UNIQUE KEY twins_twin (twin),
+  KEY twins_outcome (outcome, original, run)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (

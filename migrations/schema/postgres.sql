@@ -328,6 +328,28 @@ CREATE INDEX IF NOT EXISTS operations_state ON operations (state, id);
 
 CREATE INDEX IF NOT EXISTS operations_finish ON operations (finish_time_ms);
 
+ALTER TABLE task_types ADD COLUMN speculation_permille INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE task_types ADD COLUMN speculation_min_sample INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE task_types ADD COLUMN speculation_max_percent INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE task_types ADD COLUMN speculation_min_running_ms BIGINT NOT NULL DEFAULT 0;
+
+CREATE TABLE IF NOT EXISTS twins (
+  original VARCHAR(80) NOT NULL,
+  run INTEGER NOT NULL,
+  twin VARCHAR(80) NOT NULL,
+  host VARCHAR(255) NOT NULL,
+  outcome SMALLINT NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (original, run)
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS twins_twin ON twins (twin);
+
+CREATE INDEX IF NOT EXISTS twins_outcome ON twins (outcome, original, run);
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (

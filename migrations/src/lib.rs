@@ -11,6 +11,7 @@ mod m0003_owner_index;
 mod m0004_workflows;
 mod m0005_schedules;
 mod m0006_operations;
+mod m0007_speculation;
 pub mod shard;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_workflows::Migration),
             Box::new(m0005_schedules::Migration),
             Box::new(m0006_operations::Migration),
+            Box::new(m0007_speculation::Migration),
         ]
     }
 }
@@ -63,5 +65,6 @@ pub fn schema(backend: ddl::Backend) -> Vec<String> {
     let tables = tables.chain(m0002_shard_life::statements(backend));
     let tables = tables.chain(m0004_workflows::statements(backend));
     let tables = tables.chain(m0005_schedules::statements(backend));
-    tables.chain(m0006_operations::statements(backend)).collect()
+    let tables = tables.chain(m0006_operations::statements(backend));
+    tables.chain(m0007_speculation::statements(backend)).collect()
 }

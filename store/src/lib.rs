@@ -35,6 +35,7 @@ mod task;
 mod task_type;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod twin;
 mod txn;
 pub mod wake;
 mod worker;
@@ -65,6 +66,7 @@ pub use task::{
     ExpiredResults, GetError, Handed, Handover, InsertError, InsertRefusal, Inserted, Leased, Mark,
     Page, Parts, ResultMarks, Taker,
 };
+pub use twin::{RunningTask, Straggler, Twin};
 pub use worker::{Registered, Registration, Touch, WorkerRow};
 pub use workflow::{
     CreateChildrenError, CreateWorkflowError, CreatedWorkflow, ItemIs, LeftOvers, NeglectedNode,

@@ -236,6 +236,7 @@ impl Cluster {
             ("LEADER__TTL_MS", "2000".to_owned()),
             ("LEASE__HEARTBEAT_INTERVAL_MS", "1000".to_owned()),
             ("DUTIES__REAP_INTERVAL_MS", "200".to_owned()),
+            ("DUTIES__SPECULATE_INTERVAL_MS", "200".to_owned()),
             ("DUTIES__ROLL_INTERVAL_MS", "200".to_owned()),
             ("DUTIES__DRAIN_INTERVAL_MS", "200".to_owned()),
             ("DUTIES__DROP_INTERVAL_MS", "200".to_owned()),
@@ -254,6 +255,7 @@ impl Cluster {
             .collect();
         let variables = vec![
             ("WORKER_ID", format!("worker-{n}")),
+            ("HOST", format!("host-{n}")),
             ("BROKER__ADDRESSES", format!("{brokers:?}")),
             ("SLOTS", self.slots.to_string()),
             ("DATA_DIR", dir.join("data").display().to_string()),

@@ -19,6 +19,7 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 pub const ENV_PREFIX: &str = "ASYNCFLOW_WORKER";
 
 const LABELS_MAX: usize = 32;
+const HOST_BYTES_MAX: usize = 255;
 const SLOTS_MAX: usize = 10_000;
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
@@ -59,6 +60,8 @@ pub fn load(sources: &Sources) -> Result<WorkerConfig, ConfigErrors> {
 pub struct WorkerConfig {
     /// Empty: made at the first start and kept in `data_dir`.
     pub worker_id: String,
+    /// Empty: the machine's name.
+    pub host: String,
     /// Journal, logs and directories of tasks.
     pub data_dir: PathBuf,
     /// `*` = every type.
@@ -164,6 +167,10 @@ impl Validate for WorkerConfig {
             "worker_id",
             "it must be at most 64 characters of [A-Za-z0-9._-]",
         );
+        let host_is_plain =
+            self.host.len() <= HOST_BYTES_MAX && self.host.bytes().all(|b| b.is_ascii_graphic());
+        let rule = "it must be at most 255 printable characters without spaces";
+        rules.require(host_is_plain, "host", rule);
         rules.require(given(&self.data_dir).is_some(), "data_dir", "it must not be empty");
         let is_type = |name: &String| {
             name == "*"

@@ -75,7 +75,7 @@ pub async fn run_until(
         watch: watch.clone(),
     };
     let worker = WorkerBuilder::new(WorkerOptions {
-        host: identity::hostname(),
+        host: if config.host.is_empty() { identity::hostname() } else { config.host.clone() },
         labels: config.labels.clone(),
         task_types: config.task_types.clone(),
         slots: config.slots(),

@@ -51,6 +51,7 @@ pub fn basic(task: Task) -> v1::Task {
         trace_id: task.trace_id,
         success_if: task.success_if,
         workflow_id: task.member.map(|member| member.workflow.to_string()).unwrap_or_default(),
+        twin: task.ties.twin.then(|| v1::Twin { is_twin: true, ..v1::Twin::default() }),
         ..v1::Task::default()
     }
 }

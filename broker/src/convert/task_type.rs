@@ -7,7 +7,7 @@ use asyncflow_core::{
     validate::{
         at::At,
         patch::{self, TASK_TYPE_PATHS},
-        task_type::TaskTypeInput,
+        task_type::{SpeculationInput, TaskTypeInput},
     },
     violation::Violations,
 };
@@ -44,6 +44,12 @@ pub fn to_proto(task_type: TaskType) -> v1::TaskType {
         result_retention: (task_type.result_retention_ms > 0)
             .then(|| duration(task_type.result_retention_ms)),
         archive: task_type.archive,
+        speculation: task_type.speculation.map(|given| v1::Speculation {
+            factor: f64::from(given.factor_permille) / 1_000.0,
+            min_sample: given.min_sample,
+            max_percent: given.max_percent,
+            min_running_time: Some(duration(given.min_running_ms)),
+        }),
     }
 }
 
@@ -64,6 +70,7 @@ pub fn created(task_type: v1::TaskType, violations: &mut Violations) -> TaskType
         retention_ms: given.retention_ms.map(Some),
         result_retention_ms: given.result_retention_ms.map(Some),
         archive: Some(task_type.archive),
+        speculation: given.speculation.map(Some),
         paused: Some(task_type.paused),
     }
 }
@@ -106,6 +113,7 @@ pub fn updated(
             "retention" => input.retention_ms = Some(given.retention_ms),
             "result_retention" => input.result_retention_ms = Some(given.result_retention_ms),
             "archive" => input.archive = Some(new.archive),
+            "speculation" => input.speculation = Some(given.speculation),
             "paused" => input.paused = Some(new.paused),
             _ => {}
         }
@@ -120,6 +128,7 @@ struct Values {
     shard_max_age_ms: Option<i64>,
     retention_ms: Option<i64>,
     result_retention_ms: Option<i64>,
+    speculation: Option<SpeculationInput>,
 }
 
 fn values(new: &v1::TaskType, violations: &mut Violations) -> Values {
@@ -132,5 +141,19 @@ fn values(new: &v1::TaskType, violations: &mut Violations) -> Values {
         retention_ms: ms(&new.retention, "retention"),
         result_retention_ms: ms(&new.result_retention, "result_retention"),
         retry: new_task::retry(new.retry.as_ref(), at.field("retry"), violations),
+        speculation: new.speculation.as_ref().map(|new| speculation(new, violations)),
+    }
+}
+
+/// What is zero or unset keeps its default.
+fn speculation(new: &v1::Speculation, violations: &mut Violations) -> SpeculationInput {
+    let at = At::REQUEST.field("task_type");
+    let at = at.field("speculation");
+    let span = new.min_running_time.as_ref();
+    SpeculationInput {
+        factor: Some(new.factor).filter(|factor| *factor != 0.0),
+        min_sample: Some(new.min_sample).filter(|sample| *sample != 0),
+        max_percent: Some(new.max_percent).filter(|percent| *percent != 0),
+        min_running_ms: time::duration_ms(span, at.field("min_running_time"), violations),
     }
 }

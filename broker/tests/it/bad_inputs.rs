@@ -216,14 +216,33 @@ async fn of_ids_and_types() {
     t.broker.create_task_type(create.clone()).await.unwrap();
     let exists = refused(Code::AlreadyExists, "ALREADY_EXISTS");
     check("twice", t.broker.create_task_type(create).await, &exists);
-    let bad = v1::TaskType { shard_max_rows: 1, max_crashes: Some(-1), ..task_type };
+    let speculation = v1::Speculation {
+        factor: f64::NAN,
+        min_sample: -1,
+        max_percent: 101,
+        min_running_time: Some(asyncflow_proto::time::duration(-1)),
+    };
+    let bad = v1::TaskType {
+        shard_max_rows: 1,
+        max_crashes: Some(-1),
+        speculation: Some(speculation),
+        ..task_type
+    };
     let request = v1::UpdateTaskTypeRequest {
         task_type: Some(bad),
         update_mask: Some(FieldMask {
-            paths: vec!["shard_max_rows".into(), "max_crashes".into(), "name".into()],
+            paths: ["shard_max_rows", "max_crashes", "name", "speculation"].map(Into::into).into(),
         }),
     };
-    let fields = &["update_mask", "task_type.max_crashes", "task_type.shard_max_rows"];
+    let fields = &[
+        "update_mask",
+        "task_type.max_crashes",
+        "task_type.shard_max_rows",
+        "task_type.speculation.factor",
+        "task_type.speculation.min_sample",
+        "task_type.speculation.max_percent",
+        "task_type.speculation.min_running_time",
+    ];
     check("type's fields", t.broker.update_task_type(request).await, &invalid(fields));
     t.stop().await;
 }

@@ -206,7 +206,7 @@ async fn callbacks_are_made_with_what_the_task_has_left() {
     let callback = |task_type: &str| v1::TaskSpec { task_type: task_type.into(), ..spec() };
     let task = v1::TaskSpec {
         retry: Some(v1::OptionalRetryPolicy { max_retries: Some(0), ..Default::default() }),
-        success_if: "result == 42".into(),
+        success_if: "result == '42'".into(),
         on_success: vec![callback("good")],
         on_error: vec![callback("bad")],
         ..spec()
@@ -233,7 +233,7 @@ async fn callbacks_are_made_with_what_the_task_has_left() {
     let bad = t.start_one(&session, "4").await.task.unwrap();
     let told = String::from_utf8(bad.payload.unwrap().data.to_vec()).unwrap();
     assert_eq!(bad.task_type, "bad");
-    assert!(told.contains("FAILED") && told.contains("result == 42"), "{told}");
+    assert!(told.contains("FAILED") && told.contains("result == '42'"), "{told}");
 
     let wrong = v1::TaskSpec {
         success_if: "results".into(),

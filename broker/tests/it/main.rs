@@ -12,6 +12,7 @@ mod operation;
 mod process;
 mod registry;
 mod schedule;
+mod speculation;
 mod stream_create_tasks;
 mod trace;
 mod watch;

@@ -1,7 +1,7 @@
 //! The flags of a task type, and which of its fields they name.
 
 use crate::time;
-use asyncflow_proto::v1::{OptionalRetryPolicy, TaskType};
+use asyncflow_proto::v1::{OptionalRetryPolicy, Speculation, TaskType};
 use prost_types::Duration;
 
 /// A span, or none at all.
@@ -24,6 +24,24 @@ impl Limit {
             Self::None => None,
             Self::Span(span) => Some(span),
         }
+    }
+}
+
+/// A factor, or no twins at all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Factor {
+    None,
+    Times(f64),
+}
+
+impl Factor {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::None);
+        }
+        let factor: f64 = text.parse().map_err(|_| "it is neither a number nor `none`")?;
+        // The protocol takes 0 for the default.
+        if factor > 0.0 { Ok(Self::Times(factor)) } else { Err("it must be above 0".to_owned()) }
     }
 }
 
@@ -72,6 +90,19 @@ pub struct Settings {
     /// A shard that holds rows is closed at this age, or `none` for never
     #[arg(long, value_name = "SPAN", value_parser = Limit::parse)]
     shard_max_age: Option<Limit>,
+    /// Run a task a second time, on another host, when it takes so many times as long as is usual,
+    /// or `none`; its tasks must be idempotent
+    #[arg(long, value_name = "FACTOR", value_parser = Factor::parse)]
+    speculation: Option<Factor>,
+    /// So many tasks must have ended to tell what is usual
+    #[arg(long, value_name = "N", requires = "speculation")]
+    speculation_sample: Option<i32>,
+    /// Most tasks that run twice, in hundredths of those that run; one in any case
+    #[arg(long, value_name = "PERCENT", requires = "speculation")]
+    speculation_percent: Option<i32>,
+    /// Not before a task has run for so long
+    #[arg(long, value_name = "SPAN", value_parser = time::parse_span, requires = "speculation")]
+    speculation_after: Option<Duration>,
     /// Whether its tasks are held back
     #[arg(long, value_name = "true|false")]
     paused: Option<bool>,
@@ -96,9 +127,11 @@ impl Settings {
             ("result_retention", self.result_retention.is_some()),
             ("archive", self.archive.is_some()),
             ("paused", self.paused.is_some()),
+            ("speculation", self.speculation.is_some()),
         ];
         let paths = given.into_iter().filter(|(_, given)| *given);
         let paths = paths.map(|(path, _)| path.to_owned()).collect();
+        let speculation = self.speculation();
         let retry = OptionalRetryPolicy {
             max_retries: self.max_retries,
             interval: self.retry_interval,
@@ -119,9 +152,21 @@ impl Settings {
             result_retention: self.result_retention.and_then(Limit::span),
             archive: self.archive.unwrap_or_default(),
             paused: self.paused.unwrap_or_default(),
+            speculation,
             ..TaskType::default()
         };
         (task_type, paths)
+    }
+
+    /// What is 0 there has its default.
+    fn speculation(&self) -> Option<Speculation> {
+        let Some(Factor::Times(factor)) = self.speculation else { return None };
+        Some(Speculation {
+            factor,
+            min_sample: self.speculation_sample.unwrap_or_default(),
+            max_percent: self.speculation_percent.unwrap_or_default(),
+            min_running_time: self.speculation_after,
+        })
     }
 }
 

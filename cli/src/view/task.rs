@@ -6,7 +6,7 @@ use crate::{
     time,
 };
 use asyncflow_proto::v1::{
-    Command, Failure, FailureReason, Progress, RetryPolicy, Task, TaskState,
+    Command, Failure, FailureReason, Progress, RetryPolicy, Task, TaskState, Twin,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -49,6 +49,7 @@ pub struct TaskView {
     workflow_id: String,
     success_if: String,
     waits_for: Vec<String>,
+    twin: Option<TwinView>,
     signals: BTreeMap<String, ContentView>,
     #[serde(skip)]
     times: Times,
@@ -62,6 +63,18 @@ struct Times {
     start: Option<prost_types::Timestamp>,
     finish: Option<prost_types::Timestamp>,
     due: Option<prost_types::Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct TwinView {
+    task_id: String,
+    is_twin: bool,
+}
+
+impl From<Twin> for TwinView {
+    fn from(Twin { task_id, is_twin }: Twin) -> Self {
+        Self { task_id, is_twin }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -144,6 +157,7 @@ impl From<Task> for TaskView {
             workflow_id: task.workflow_id,
             success_if: task.success_if,
             waits_for: task.waits_for,
+            twin: task.twin.map(Into::into),
             signals: task.signals.into_iter().map(|(name, it)| (name, it.into())).collect(),
         }
     }
@@ -259,9 +273,10 @@ impl View for TaskView {
 
     fn row(&self, look: Look) -> Vec<String> {
         let percent = self.progress.as_ref().and_then(|progress| progress.percent);
+        let is_twin = self.twin.as_ref().is_some_and(|twin| twin.is_twin);
         vec![
             self.id.clone(),
-            self.name.clone(),
+            if is_twin { format!("{} (twin)", self.name) } else { self.name.clone() },
             look.palette.state(&self.state),
             self.stage.clone(),
             percent.map(|percent| format!("{percent:.0}%")).unwrap_or_default(),
@@ -278,6 +293,10 @@ impl View for TaskView {
         };
         let relative = |time: &Option<_>| time::relative(Option::as_ref(time), look.now_ms);
         let command = self.command.as_ref();
+        let other = |is_twin: bool| {
+            let twin = self.twin.as_ref().filter(|twin| twin.is_twin == is_twin);
+            twin.map(|twin| twin.task_id.clone()).unwrap_or_default()
+        };
         let max_time =
             self.max_running_time.as_deref().map(time::text_for_people).unwrap_or_default();
         let ran = time::elapsed(self.times.start.as_ref(), self.times.finish.as_ref(), look.now_ms);
@@ -288,6 +307,8 @@ impl View for TaskView {
             ("user", self.user.clone()),
             ("state", look.palette.state(&self.state)),
             ("waits for", self.waits_for.join(", ")),
+            ("twin", other(false)),
+            ("twin of", other(true)),
             ("failure", self.failure.as_ref().map(FailureView::for_people).unwrap_or_default()),
             ("stage", self.stage.clone()),
             ("progress", self.progress.as_ref().map(ProgressView::for_people).unwrap_or_default()),

@@ -4,7 +4,7 @@ use crate::{
     output::{Look, View},
     time,
 };
-use asyncflow_proto::v1::{OptionalRetryPolicy, TaskType};
+use asyncflow_proto::v1::{OptionalRetryPolicy, Speculation, TaskType};
 use prost_types::Timestamp;
 use serde::Serialize;
 
@@ -24,6 +24,7 @@ pub struct TaskTypeView {
     retention: Option<String>,
     result_retention: Option<String>,
     archive: bool,
+    speculation: Option<SpeculationView>,
     paused: bool,
     etag: String,
     create_time: Option<String>,
@@ -32,6 +33,33 @@ pub struct TaskTypeView {
     created: Option<Timestamp>,
     #[serde(skip)]
     updated: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct SpeculationView {
+    factor: f64,
+    min_sample: i32,
+    max_percent: i32,
+    min_running_time: Option<String>,
+}
+
+impl From<Speculation> for SpeculationView {
+    fn from(speculation: Speculation) -> Self {
+        Self {
+            factor: speculation.factor,
+            min_sample: speculation.min_sample,
+            max_percent: speculation.max_percent,
+            min_running_time: time::span_text(speculation.min_running_time.as_ref()),
+        }
+    }
+}
+
+impl SpeculationView {
+    fn for_people(&self) -> String {
+        let Self { factor, min_sample, max_percent, min_running_time } = self;
+        let after = span_or(min_running_time, "0 s");
+        format!("over {factor} × the median of {min_sample} or more, from {after}, {max_percent} %")
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -67,6 +95,7 @@ impl From<TaskType> for TaskTypeView {
             retention: time::span_text(kind.retention.as_ref()),
             result_retention: time::span_text(kind.result_retention.as_ref()),
             archive: kind.archive,
+            speculation: kind.speculation.map(Into::into),
             paused: kind.paused,
             etag: kind.etag,
             create_time: time::rfc3339(kind.create_time.as_ref()),
@@ -101,6 +130,8 @@ impl View for TaskTypeView {
     fn details(&self, look: Look) -> Vec<(&'static str, String)> {
         let number = |number: Option<i32>| number.map(|n| n.to_string()).unwrap_or_default();
         let retry = self.retry.as_ref();
+        let speculation = self.speculation.as_ref().map(SpeculationView::for_people);
+        let speculation = speculation.unwrap_or_else(|| "none".to_owned());
         let interval = retry.map(|r| span_or(&r.interval, "")).unwrap_or_default();
         let max_interval = retry.map(|r| span_or(&r.max_interval, "")).unwrap_or_default();
         vec![
@@ -117,6 +148,7 @@ impl View for TaskTypeView {
             ("retention", span_or(&self.retention, "forever")),
             ("result retention", span_or(&self.result_retention, "as the task")),
             ("archive", if self.archive { "yes" } else { "no" }.to_owned()),
+            ("speculation", speculation),
             ("schedule limit", self.schedule_limit.to_string()),
             ("shard max rows", self.shard_max_rows.to_string()),
             ("shard max age", span_or(&self.shard_max_age, "none")),

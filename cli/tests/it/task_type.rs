@@ -16,6 +16,17 @@ fn a_type_is_created_changed_and_listed() {
     assert_eq!((&kind["description"], &kind["paused"]), (&"nets".into(), &true.into()));
     assert_eq!(kind["retry"]["max_retries"], 7);
     assert!(kind["max_running_time"].is_null());
+    assert!(kind["speculation"].is_null());
+    let speculation = ["--speculation", "2.5", "--speculation-after", "30s"];
+    dev.call(&[&["type", "set", "train"], &speculation[..]].concat()).expect_code(0);
+    let shown = dev.call(&["type", "get", "train"]).expect_code(0).stdout;
+    assert!(shown.contains("over 2.5 × the median of 10 or more, from 30s, 10 %"), "{shown}");
+    let wrong = dev.call(&["type", "set", "train", "--speculation", "1000"]).expect_code(1).stderr;
+    assert!(wrong.contains("task_type.speculation.factor"), "{wrong}");
+    dev.call(&["type", "set", "train", "--speculation-sample", "3"]).expect_code(2);
+    dev.call(&["type", "set", "train", "--speculation", "none"]).expect_code(0);
+    let kind = dev.call(&["type", "get", "train", "-o", "json"]).expect_code(0).json();
+    assert!(kind["speculation"].is_null());
     assert!(dev.call(&["type", "list", "-o", "id"]).expect_code(0).lines().contains(&"train"));
     dev.call(&["type", "get", "nosuch"]).expect_code(3);
     dev.call(&["type", "create", "No Such"]).expect_code(1);

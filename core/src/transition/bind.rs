@@ -20,14 +20,21 @@ impl Step {
         let verb = match tie {
             Tie::Awaited => "waited for",
             Tie::Signalled => "signalled",
+            Tie::Twinned => "given a twin",
         };
-        if state.is_terminal() {
+        let is_twin = self.out.task.ties.twin;
+        if tie == Tie::Twinned && is_twin {
+            return Err(Refusal::Twin(verb));
+        }
+        let is_fit = tie != Tie::Twinned || state == TaskState::Running;
+        if !is_fit || state.is_terminal() {
             return Err(Refusal::IllegalState { state, verb });
         }
         let ties = &mut self.out.task.ties;
         match tie {
             Tie::Awaited => ties.awaited = true,
             Tie::Signalled => ties.signalled = true,
+            Tie::Twinned => ties.twinned = true,
         }
         Ok(())
     }

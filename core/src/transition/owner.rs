@@ -31,6 +31,9 @@ impl Step {
     pub(super) fn retry(&mut self, from_start: bool) -> Result<(), Refusal> {
         let terminal = [TaskState::Succeeded, TaskState::Failed, TaskState::Cancelled];
         self.expect(&terminal, "retried")?;
+        if self.out.task.ties.twin {
+            return Err(Refusal::Twin("retried"));
+        }
         let task = &mut self.out.task;
         task.run += 1;
         task.failures = 0;

@@ -24,7 +24,7 @@ pub const TASK_PATHS: [&str; 8] = [
 ];
 
 /// The paths that the update mask of a task type may hold.
-pub const TASK_TYPE_PATHS: [&str; 15] = [
+pub const TASK_TYPE_PATHS: [&str; 16] = [
     "description",
     "schedule_limit",
     "priority",
@@ -40,6 +40,7 @@ pub const TASK_TYPE_PATHS: [&str; 15] = [
     "result_retention",
     "archive",
     "paused",
+    "speculation",
 ];
 
 /// A change of a task as it came in, already reduced to the fields in its mask.

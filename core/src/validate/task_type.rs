@@ -5,9 +5,10 @@ use crate::{
     id::TypeName,
     limits::{
         CONTEXT_BYTES_MAX, CRASHES_MAX, DESCRIPTION_BYTES_MAX, SCHEDULE_LIMIT_MAX, SHARD_ROWS_MAX,
-        SHARD_ROWS_MIN,
+        SHARD_ROWS_MIN, SPECULATION_FACTOR_MAX, SPECULATION_FACTOR_MIN, SPECULATION_SAMPLE_MAX,
     },
     retry::RetryPatch,
+    speculation::Speculation,
     task_type::TaskType,
     violation::Violations,
 };
@@ -32,7 +33,50 @@ pub struct TaskTypeInput {
     /// `Some(None)` = results are kept as long as their tasks.
     pub result_retention_ms: Option<Option<i64>>,
     pub archive: Option<bool>,
+    /// `Some(None)` = no task gets a twin.
+    pub speculation: Option<Option<SpeculationInput>>,
     pub paused: Option<bool>,
+}
+
+/// When tasks get twins, as it came in; `None` = the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SpeculationInput {
+    pub factor: Option<f64>,
+    pub min_sample: Option<i32>,
+    pub max_percent: Option<i32>,
+    pub min_running_ms: Option<i64>,
+}
+
+impl SpeculationInput {
+    fn check(&self, at: At<'_>, violations: &mut Violations) {
+        let bounds = SPECULATION_FACTOR_MIN..=SPECULATION_FACTOR_MAX;
+        if let Some(factor) = self.factor.filter(|factor| !bounds.contains(factor)) {
+            let what = format!("{factor} is out of range; {} to {}", bounds.start(), bounds.end());
+            violations.add(at.field("factor"), what);
+        }
+        if let Some(sample) = self.min_sample {
+            let at = at.field("min_sample");
+            number::in_range(sample, 1..=SPECULATION_SAMPLE_MAX.into(), at, violations);
+        }
+        if let Some(percent) = self.max_percent {
+            number::in_range(percent, 1..=100, at.field("max_percent"), violations);
+        }
+        if let Some(running_ms) = self.min_running_ms {
+            time::duration(running_ms, at.field("min_running_time"), violations);
+        }
+    }
+
+    /// Checked before, so that every factor fits.
+    fn or_default(self) -> Speculation {
+        let usual = Speculation::default();
+        let permille = self.factor.map(|factor| (factor * 1_000.0).round() as i32);
+        Speculation {
+            factor_permille: permille.unwrap_or(usual.factor_permille),
+            min_sample: self.min_sample.unwrap_or(usual.min_sample),
+            max_percent: self.max_percent.unwrap_or(usual.max_percent),
+            min_running_ms: self.min_running_ms.unwrap_or(usual.min_running_ms),
+        }
+    }
 }
 
 /// Checks a task type; its fields stand at `task_type`. The name comes back checked; apply the rest
@@ -74,6 +118,9 @@ pub fn task_type(input: &TaskTypeInput) -> Result<TypeName, Violations> {
             number::in_range(value, least..=most, at.field(field), &mut violations);
         }
     }
+    if let Some(Some(speculation)) = &input.speculation {
+        speculation.check(at.field("speculation"), &mut violations);
+    }
     violations.ok_or(name)
 }
 
@@ -93,6 +140,8 @@ impl TaskTypeInput {
         set(&mut task_type.shard_max_rows, &self.shard_max_rows);
         set(&mut task_type.paused, &self.paused);
         set(&mut task_type.archive, &self.archive);
+        let speculation = self.speculation.map(|given| given.map(SpeculationInput::or_default));
+        set(&mut task_type.speculation, &speculation);
         let or_zero = |value_ms: Option<Option<i64>>| value_ms.map(Option::unwrap_or_default);
         set(&mut task_type.max_running_ms, &or_zero(self.max_running_ms));
         set(&mut task_type.shard_max_age_ms, &or_zero(self.shard_max_age_ms));

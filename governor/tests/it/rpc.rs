@@ -16,7 +16,7 @@ async fn status_tells_of_every_duty_and_a_run_shows_in_it() {
     let names: Vec<_> = status.duties.iter().map(|duty| duty.name.as_str()).collect();
     let of_shards = ["roll", "drain", "drop", "reconcile"];
     let first = ["reap", "promote", "retention", "results"];
-    let all = [&first[..], &of_shards, &["workflows", "schedules"]];
+    let all = [&first[..], &of_shards, &["workflows", "schedules", "speculate"]];
     assert_eq!(names, all.concat());
     // The drop finishes at once what a leader before may have left half done.
     let waits = status.duties.iter().filter(|duty| duty.name != "drop");

@@ -283,6 +283,20 @@ pub struct Task {
     /// What a BLOCKED task waits for: ids of tasks, `signal NAME`, `children`; only in the FULL view.
     #[prost(string, repeated, tag = "36")]
     pub waits_for: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Its twin in this run, or the task that it is the twin of; unset for most. GetTask tells it in
+    /// the FULL view; elsewhere a twin says only that it is one.
+    #[prost(message, optional, tag = "37")]
+    pub twin: ::core::option::Option<Twin>,
+}
+/// Two tasks that do the same, of which the result that is recorded first counts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Twin {
+    /// The other one.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    /// The task that shows this is the twin, and the other one the original.
+    #[prost(bool, tag = "2")]
+    pub is_twin: bool,
 }
 /// One attempt to run a task.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -322,7 +336,7 @@ pub struct Attempt {
     pub end_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// A registered task type: the defaults of its tasks and the limits of its tables.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskType {
     /// `[a-z][a-z0-9_]{0,39}`; never changes.
     #[prost(string, tag = "1")]
@@ -377,6 +391,33 @@ pub struct TaskType {
     /// shard only, which is closed at the age of `retention` unless `shard_max_age` says otherwise.
     #[prost(bool, tag = "17")]
     pub archive: bool,
+    /// When tasks that run for too long get a twin; unset = never. Setting it declares that a task of
+    /// this type may run twice at once, and that either result will do.
+    #[prost(message, optional, tag = "18")]
+    pub speculation: ::core::option::Option<Speculation>,
+}
+/// When a task gets a twin: when it has run for `factor` times as long as is usual, that is the
+/// median of its finished siblings in a node of a workflow, or of the last tasks of the type.
+///
+/// The twin is a task of its own with the same payload, with context and stage as they were saved
+/// last. Workers on the original's host do not get it. If it succeeds first, the original ends with
+/// its result, and the attempt that ran is OVERTAKEN; if the original ends first, the twin is
+/// cancelled. A field that is zero or unset has its default.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Speculation {
+    /// 1.5 to 100, to three decimals. Default 3.
+    #[prost(double, tag = "1")]
+    pub factor: f64,
+    /// At least so many tasks must have ended to tell what is usual, 1 to 200. Default 10.
+    #[prost(int32, tag = "2")]
+    pub min_sample: i32,
+    /// Most twins at once, in hundredths of the type's running tasks, 1 to 100; one in any case.
+    /// Default 10.
+    #[prost(int32, tag = "3")]
+    pub max_percent: i32,
+    /// A task that has not run for so long gets none, 1 ms to 365 days. Default 10 s.
+    #[prost(message, optional, tag = "4")]
+    pub min_running_time: ::core::option::Option<::prost_types::Duration>,
 }
 /// Why a call about many tasks did not do its work for one of them: the answer that a call about
 /// that task alone would have given.
@@ -500,6 +541,8 @@ pub enum FailureReason {
     ResultRefused = 19,
     /// It gave its slot back until its children are done, or signals have come.
     Waiting = 20,
+    /// Its twin was done first, see `Speculation`.
+    Overtaken = 21,
 }
 impl FailureReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -529,6 +572,7 @@ impl FailureReason {
             Self::WorkerRestarted => "FAILURE_REASON_WORKER_RESTARTED",
             Self::ResultRefused => "FAILURE_REASON_RESULT_REFUSED",
             Self::Waiting => "FAILURE_REASON_WAITING",
+            Self::Overtaken => "FAILURE_REASON_OVERTAKEN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -555,6 +599,7 @@ impl FailureReason {
             "FAILURE_REASON_WORKER_RESTARTED" => Some(Self::WorkerRestarted),
             "FAILURE_REASON_RESULT_REFUSED" => Some(Self::ResultRefused),
             "FAILURE_REASON_WAITING" => Some(Self::Waiting),
+            "FAILURE_REASON_OVERTAKEN" => Some(Self::Overtaken),
             _ => None,
         }
     }
@@ -3148,14 +3193,14 @@ pub struct StreamTaskLogsResponse {
     pub time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// See CreateTaskType.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateTaskTypeRequest {
     /// What to create; unset fields get the defaults.
     #[prost(message, optional, tag = "1")]
     pub task_type: ::core::option::Option<TaskType>,
 }
 /// See CreateTaskType.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateTaskTypeResponse {
     /// The type.
     #[prost(message, optional, tag = "1")]
@@ -3169,7 +3214,7 @@ pub struct GetTaskTypeRequest {
     pub name: ::prost::alloc::string::String,
 }
 /// See GetTaskType.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetTaskTypeResponse {
     /// The type.
     #[prost(message, optional, tag = "1")]
@@ -3196,7 +3241,7 @@ pub struct ListTaskTypesResponse {
     pub next_page_token: ::prost::alloc::string::String,
 }
 /// See UpdateTaskType.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdateTaskTypeRequest {
     /// The new values of the fields in `update_mask`; `name` says which type.
     #[prost(message, optional, tag = "1")]
@@ -3206,7 +3251,7 @@ pub struct UpdateTaskTypeRequest {
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
 /// See UpdateTaskType.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdateTaskTypeResponse {
     /// The type after it.
     #[prost(message, optional, tag = "1")]
@@ -7374,7 +7419,8 @@ pub struct RegisterWorkerRequest {
     /// Differs for every process: boot id and random; 1 to 128 bytes.
     #[prost(string, tag = "2")]
     pub incarnation: ::prost::alloc::string::String,
-    /// The host's name.
+    /// The host's name; the twin of a task that runs on a host goes to another one. Empty: taken for a
+    /// host of its own.
     #[prost(string, tag = "3")]
     pub host: ::prost::alloc::string::String,
     /// At most 32.

@@ -49,7 +49,8 @@ pub struct WorkerOptions {
     pub brokers: Vec<ChannelOptions>,
     /// Names the worker across restarts; 1 to 64 bytes `[A-Za-z0-9._-]`.
     pub worker_id: String,
-    /// The host's name, for people.
+    /// The host's name: the twin of a slow task goes to another one. Empty: the worker is taken for
+    /// a host of its own.
     pub host: String,
     /// At most 32.
     pub labels: BTreeMap<String, String>,

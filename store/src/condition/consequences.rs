@@ -15,6 +15,7 @@ use crate::{
     Store,
     error::StoreError,
     ledger::Ledger,
+    twin::{self, TwinEnd},
     workflow::{self, Followed, Happened, Left, is_given_up},
 };
 
@@ -24,6 +25,7 @@ pub(crate) struct Consequences {
     ended: Vec<(WorkflowId, Happened)>,
     due: Vec<Due>,
     left: Vec<Left>,
+    twins: Vec<TwinEnd>,
     /// Those that waited and have ended without what they waited for.
     wait_no_more: Vec<TaskId>,
     /// What tasks wait for from now on.
@@ -42,6 +44,12 @@ impl Consequences {
             if has_ended && is_blocked(before) {
                 self.wait_no_more.push(after.id.clone());
             }
+            if has_ended && after.ties.twin {
+                self.twins.push((after.id.clone(), after.state));
+            }
+            if twin::gives_up_twin(before, after) {
+                self.left.push(Left::Twins { original: after.id.clone() });
+            }
             let gives_up = is_given_up(after.state) && !is_given_up(before.state);
             if gives_up && after.ties.children {
                 self.left.push(Left::Orphans { task: after.id.clone(), run: after.run });
@@ -56,12 +64,13 @@ impl Consequences {
 
     /// Does it; nothing costs nothing.
     pub async fn follow(
-        self,
+        mut self,
         store: &Store,
         tx: &DatabaseTransaction,
         now_ms: i64,
         ledger: &mut Ledger,
     ) -> Result<Followed, StoreError> {
+        let overtaken = self.overtake(store, tx, now_ms, ledger).await?;
         if !self.waits.is_empty() {
             insert(store, tx, self.waits).await?;
         }
@@ -74,8 +83,34 @@ impl Consequences {
             released.ended.extend(self.ended);
             followed = released.follow(store, tx, now_ms, ledger).await?;
         }
+        followed.made.extend(overtaken);
         followed.left.extend(self.left);
         Ok(followed)
+    }
+
+    /// The originals of twins that have succeeded end with them; what follows from that follows
+    /// too.
+    async fn overtake(
+        &mut self,
+        store: &Store,
+        tx: &DatabaseTransaction,
+        now_ms: i64,
+        ledger: &mut Ledger,
+    ) -> Result<Vec<Task>, StoreError> {
+        if self.twins.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ended = std::mem::take(&mut self.twins);
+        let changes = twin::overtake(store, tx, ended, now_ms, ledger).await?;
+        self.note(changes.iter().map(|(before, after)| (before, after)));
+        let mut overtaken = Vec::with_capacity(changes.len());
+        for (_, after) in changes {
+            if after.ties.children {
+                self.left.push(Left::Orphans { task: after.id.clone(), run: after.run });
+            }
+            overtaken.push(after);
+        }
+        Ok(overtaken)
     }
 }
 

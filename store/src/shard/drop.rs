@@ -24,6 +24,7 @@ use crate::{
     backend::Backend,
     error::StoreError,
     leader::{LeaderFence, check_fence},
+    twin,
 };
 
 /// Under what terms a shard may go.
@@ -261,6 +262,7 @@ async fn forget_once(
             let mut sql = store.sql(&format!("DELETE FROM {table} WHERE {column} LIKE "));
             sql.bind(pattern.as_str()).push(" ESCAPE '!'").run(tx).await?;
         }
+        twin::forget_shard(store, tx, step.shard).await?;
     }
     Ok(())
 }

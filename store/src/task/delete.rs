@@ -25,7 +25,9 @@ use crate::{
     ledger::Ledger,
     shard::Place,
     sql::Sql,
+    twin,
     wake::CHANGES,
+    workflow::Left,
 };
 
 struct Retention<'a> {
@@ -55,6 +57,9 @@ impl Store {
             return Err(ApplyError::Refused(refusal, Box::new(task)));
         }
         self.announce([&task]);
+        if task.ties.twinned {
+            self.leave(vec![Left::Twins { original: task.id.clone() }]).await;
+        }
         Ok(task)
     }
 
@@ -251,6 +256,7 @@ async fn delete_rows(
     let signalled = tasks.iter().filter(|task| task.ties.signalled);
     let signalled: Vec<String> = signalled.map(|task| task.id.to_string()).collect();
     condition::forget_signals(store, tx, &signalled).await?;
+    twin::forget(store, tx, tasks).await?;
     let ids: Vec<String> = tasks.iter().map(|task| task.id.to_string()).collect();
     for chunk in ids.chunks(256) {
         let mut sql = store.sql("DELETE FROM task_log_chunks WHERE ");

@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use asyncflow_core::{id::TypeName, retry::RetryPolicy, task_type::TaskType};
+use asyncflow_core::{
+    id::TypeName, retry::RetryPolicy, speculation::Speculation, task_type::TaskType,
+};
 use sea_orm::{QueryResult, Value};
 
 use crate::{
@@ -26,9 +28,11 @@ const CACHE_MAX_AGE: Duration = Duration::from_millis(1_500);
 const COLUMNS: &str = "name, description, schedule_limit, priority, max_retries, \
      retry_interval_ms, retry_max_interval_ms, max_running_ms, max_crashes, max_context_bytes, \
      shard_max_rows, retention_ms, paused, revision, create_time_ms, update_time_ms, \
-     shard_max_age_ms, result_retention_ms, archive";
+     shard_max_age_ms, result_retention_ms, archive, speculation_permille, speculation_min_sample, \
+     speculation_max_percent, speculation_min_running_ms";
 
 fn values(task_type: &TaskType) -> Vec<Value> {
+    let twins = task_type.speculation;
     vec![
         task_type.name.as_str().into(),
         task_type.description.as_str().into(),
@@ -49,6 +53,10 @@ fn values(task_type: &TaskType) -> Vec<Value> {
         task_type.shard_max_age_ms.into(),
         task_type.result_retention_ms.into(),
         i16::from(task_type.archive).into(),
+        twins.map_or(0, |twins| twins.factor_permille).into(),
+        twins.map_or(0, |twins| twins.min_sample).into(),
+        twins.map_or(0, |twins| twins.max_percent).into(),
+        twins.map_or(0, |twins| twins.min_running_ms).into(),
     ]
 }
 
@@ -75,7 +83,19 @@ fn read(row: &QueryResult) -> Result<TaskType, StoreError> {
         shard_max_age_ms: row.try_get_by_index(16)?,
         result_retention_ms: row.try_get_by_index(17)?,
         archive: row.try_get_by_index::<i16>(18)? != 0,
+        speculation: read_speculation(row, 19)?,
     })
+}
+
+/// A factor of 0 is none.
+fn read_speculation(row: &QueryResult, at: usize) -> Result<Option<Speculation>, StoreError> {
+    let speculation = Speculation {
+        factor_permille: row.try_get_by_index(at)?,
+        min_sample: row.try_get_by_index(at + 1)?,
+        max_percent: row.try_get_by_index(at + 2)?,
+        min_running_ms: row.try_get_by_index(at + 3)?,
+    };
+    Ok(Some(speculation).filter(|speculation| speculation.factor_permille > 0))
 }
 
 /// A task type's name from a column.

@@ -49,6 +49,14 @@ pub struct WorkerRow {
     pub running: i32,
 }
 
+impl WorkerRow {
+    /// Where it runs. One that does not say so is taken for a host of its own.
+    pub fn host(&self) -> &str {
+        let Registration { host, worker_id, .. } = &self.registration;
+        if host.is_empty() { worker_id } else { host }
+    }
+}
+
 /// The answer to a registration; the same when the incarnation repeats it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registered {

@@ -51,6 +51,7 @@ impl Store {
                 self.stop_nodes(*workflow, &nodes).await
             }
             Left::Orphans { task, run } => self.stop_children(task, *run).await,
+            Left::Twins { original } => self.stop_twins(original).await,
             Left::Release => self.release_left().await,
             Left::GoOn { workflow, node } => {
                 self.happen(vec![(*workflow, Happened::GoOn { node: *node })]).await

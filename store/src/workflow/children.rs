@@ -6,6 +6,7 @@ use asyncflow_core::{
     digest,
     event::{Event, Fence},
     id::{TaskId, WorkflowId},
+    state::TaskState,
     task::Task,
     workflow::definition::NewWorkflow,
 };
@@ -139,7 +140,10 @@ impl Store {
         let mut all = Followed::default();
         loop {
             let found = self.get_many(std::slice::from_ref(parent), Parts::NONE).await?;
-            let is_orphan = |task: &Task| task.run == run && is_given_up(task.state);
+            let is_orphan = |task: &Task| {
+                let over = task.state.is_terminal() || task.state == TaskState::Cancelling;
+                task.run == run && over
+            };
             if !found.into_iter().flatten().any(|full| is_orphan(&full.task)) {
                 return Ok(all);
             }

@@ -19,6 +19,8 @@ pub(crate) enum Left {
     Stop { workflow: WorkflowId, node: u32 },
     /// Cancel what a task has made in a run that has ended.
     Orphans { task: TaskId, run: i32 },
+    /// Cancel the twin of a task that has ended.
+    Twins { original: TaskId },
     /// Take up more of those who wait for what has come.
     Release,
     /// Start more items of a node.

@@ -106,7 +106,7 @@ impl Making {
 }
 
 /// A key for a task or a workflow.
-pub(super) fn next_key(store: &Store, now_ms: i64) -> i64 {
+pub(crate) fn next_key(store: &Store, now_ms: i64) -> i64 {
     let mut keys = store.keys().lock().unwrap_or_else(PoisonError::into_inner);
     keys.next_key(now_ms)
 }

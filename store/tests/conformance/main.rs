@@ -29,6 +29,8 @@ mod schedules;
 mod settle;
 mod shard;
 mod task_type;
+mod twin;
+mod twin_faults;
 mod worker;
 mod workflow;
 mod workflow_faults;
@@ -180,6 +182,19 @@ conformance! {
     shard::ids_of_other_shards_are_told_apart,
     shard::sizes_are_told_of_every_shard,
     task_type::types_are_ensured_once_and_changed_by_revision,
+    twin::a_twin_that_is_done_first_ends_its_original,
+    twin::an_original_that_ends_takes_its_twin_along,
+    twin::of_two_who_are_done_at_once_one_counts,
+    twin::a_batch_with_both_keeps_one_result,
+    twin::what_follows_from_a_task_follows_from_its_twin,
+    twin::a_twin_ends_what_nobody_runs_but_not_what_its_owner_holds,
+    twin::running_and_ended_tasks_tell_what_is_usual,
+    twin_faults::a_governor_that_looked_too_long_ago_makes_no_twin,
+    twin_faults::a_governor_that_leads_no_more_makes_no_twin,
+    twin_faults::an_original_that_comes_while_it_is_overtaken_is_too_late,
+    twin_faults::two_governors_make_one_twin,
+    twin_faults::a_twin_of_a_run_that_is_over_ends_nothing,
+    twin_faults::twins_are_forgotten_with_their_shard,
     worker::sessions_follow_incarnations,
     workflow::results_flow_along_a_chain,
     workflow::a_chord_calls_back_once_with_all_results,

@@ -39,6 +39,7 @@ mod schedules_without_governor;
 mod secured;
 mod shards;
 mod stopped_worker;
+mod straggler;
 mod sub_tasks;
 mod task_life;
 mod type_at_run_time;

@@ -34,6 +34,8 @@ pub async fn get_task(
         false => Vec::new(),
     };
     let signals = convert::task::signals(signals);
-    let task = v1::Task { signals, waits_for, ..convert::task::full(found) };
+    let (other, is_twin) = (broker.store.twin_of(&found.task).await?, found.task.ties.twin);
+    let twin = other.map(|other| v1::Twin { task_id: other.to_string(), is_twin });
+    let task = v1::Task { signals, waits_for, twin, ..convert::task::full(found) };
     Ok(v1::GetTaskResponse { task: Some(task) })
 }

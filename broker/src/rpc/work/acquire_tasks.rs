@@ -32,7 +32,7 @@ pub async fn acquire_tasks(
     // A repeated call gets what the first one got, also when that was on another broker.
     let acquired = broker.store.acquired(session.id, &request.acquire_id);
     if let Some(tasks) = broker.lookups.take_turn(acquired).await? {
-        return response(broker, tasks).await;
+        return response(broker, &session, tasks).await;
     }
     let wish = Wish {
         worker_id: session.worker_id.clone(),
@@ -43,14 +43,17 @@ pub async fn acquire_tasks(
         types,
     };
     let tasks = broker.dispatch.acquire(wish, clock::in_ms(wait_ms)).await?;
-    response(broker, tasks).await
+    response(broker, &session, tasks).await
 }
 
-/// With the signals that have come for them. Without an answer the worker repeats its call.
+/// With the signals that have come for them, and without twins of what runs on that host. Without
+/// an answer the worker repeats its call.
 async fn response(
     broker: &Broker,
+    session: &Session,
     tasks: Vec<FullTask>,
 ) -> Result<v1::AcquireTasksResponse, RpcError> {
+    let tasks = broker.dispatch.without_twins_of(&session.host, tasks).await?;
     let mut leased = Vec::with_capacity(tasks.len());
     for full in tasks {
         let signals = broker.store.signals_of(&full.task).await?;
