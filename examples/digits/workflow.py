@@ -165,6 +165,11 @@ def tell_story(dev, host, out):
     say(dev.cli("workflow", "show", workflow).rstrip())
     say("\n$ asyncflow task attempts %s" % again["id"])
     say(dev.cli("task", "attempts", again["id"]).rstrip())
+    say("\n$ asyncflow schedule create --workflow workflow.yaml --cron '0 3 * * *' …")
+    daily = ["--cron", "0 3 * * *", "--time-zone", "Europe/Berlin", "--input", given]
+    schedule = dev.cli("schedule", "create", "--workflow", file, *daily, "-o", "id").strip()
+    say("$ asyncflow schedule next %s --count 2" % schedule)
+    say(dev.cli("schedule", "next", schedule, "--count", "2").rstrip())
     dev.stop()
     say("\nthe training that was killed went on from epoch %d of %d" % (resumed, EPOCHS))
     say("accuracies %s; the best is number %d" % (accuracies, best["training"]))

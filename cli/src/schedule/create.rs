@@ -7,9 +7,10 @@ use crate::{
     output::Output,
     task::spec::{CommandArgs, ContentArgs, SpecArgs},
     view::schedule::ScheduleView,
+    workflow::file::WorkflowFile,
 };
 use asyncflow_proto::v1::{CreateScheduleRequest, ScheduleSpec, schedule_spec::Action};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Create a schedule, from flags for a task or from a file for all there is
 ///
@@ -18,8 +19,14 @@ use std::path::PathBuf;
 pub struct Args {
     /// The file that describes it, in YAML or JSON; `-` is standard input
     #[arg(long, short = 'f', value_name = "FILE",
-          conflicts_with_all = ["task_type", "cron", "every", "at", "words"])]
+          conflicts_with_all = ["task_type", "cron", "every", "at", "words", "workflow"])]
     file: Option<PathBuf>,
+    /// Instead of a task, the workflow of this file, as for `workflow create`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["task_type", "words", "payload"])]
+    workflow: Option<PathBuf>,
+    /// Its input: JSON, or else a text; instead of that of the file
+    #[arg(long, value_name = "VALUE", requires = "workflow")]
+    input: Option<String>,
     /// The task type; `command` when a command is given
     #[arg(long = "type", short = 't', value_name = "TYPE")]
     task_type: Option<String>,
@@ -44,7 +51,10 @@ pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     let request_id = args.spec.request("").request_id;
     let schedule = match &args.file {
         Some(file) => ScheduleFile::read(file)?.spec()?,
-        None => from_flags(args)?,
+        None => match &args.workflow {
+            Some(file) => of_workflow(file, &args)?,
+            None => from_flags(args)?,
+        },
     };
     let request = CreateScheduleRequest { schedule: Some(schedule), request_id, validate_only };
     let created = broker.client.create_schedule_with(request).await;
@@ -59,6 +69,24 @@ pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     let none = || CliError::Failed("the broker's answer holds no schedule".to_owned());
     output.one(&ScheduleView::from(created.schedule.ok_or_else(none)?))?;
     Ok(exit::OK)
+}
+
+/// A schedule of a workflow; its name and labels are those of the flags, or else the workflow's.
+fn of_workflow(file: &Path, args: &Args) -> Result<ScheduleSpec, CliError> {
+    let mut workflow = WorkflowFile::read(file)?;
+    if let Some(input) = &args.input {
+        workflow.give(input);
+    }
+    let workflow = workflow.spec()?;
+    let said = args.spec.request("").task.unwrap_or_default();
+    let or = |said: String, own: &String| if said.is_empty() { own.clone() } else { said };
+    Ok(ScheduleSpec {
+        name: or(said.name, &workflow.name),
+        user: or(said.user, &workflow.user),
+        labels: if said.labels.is_empty() { workflow.labels.clone() } else { said.labels },
+        action: Some(Action::Workflow(workflow)),
+        ..args.times.spec()
+    })
 }
 
 /// A schedule of a task that has its name and labels.

@@ -117,3 +117,23 @@ fn what_fires_by_its_times_is_done() {
     dev.call(&["task", "wait", &task]).expect_code(0);
     dev.call(&["schedule", "delete", &id]).expect_code(0);
 }
+
+#[test]
+fn a_workflow_is_scheduled_from_its_own_file() {
+    let dev = Dev::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("flow.yaml");
+    let flow = "name: daily\ninput: 1\nnodes:\n  - name: echo\n    task: {command: [sh, -c, 'exit $0']}\n\
+                \x20   input: \"{'args': ['-c', 'exit ' + string(input)]}\"\n";
+    fs::write(&file, flow).unwrap();
+    let file = file.to_str().unwrap();
+    let create = ["schedule", "create", "--workflow", file, "--cron", "0 3 * * *", "--input", "0"];
+    let id = dev.call(&[&create[..], &["-o", "id"]].concat()).expect_code(0).stdout;
+    let id = id.trim();
+    let ran = dev.call(&["schedule", "run", id, "-o", "json"]).expect_code(0).json();
+    let workflow = ran["workflow_id"].as_str().unwrap();
+    dev.call(&["workflow", "wait", workflow]).expect_code(0);
+    let shown = dev.call(&["schedule", "show", id, "-o", "json"]).expect_code(0).json();
+    assert_eq!(shown["schedule"]["name"], "daily");
+    dev.call(&[&create[..], &["--", "true"]].concat()).expect_code(2);
+}

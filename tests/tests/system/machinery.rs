@@ -1,6 +1,6 @@
 //! What the example of Machinery (RichardKnop/machinery, `example/`) sends, with the results that
-//! it prints there: its tasks are handlers here, its groups, chords and chains workflows. Its
-//! periodic tasks are schedules, which have tests of their own.
+//! it prints there: its tasks are handlers here, its groups, chords and chains workflows, its
+//! periodic chain a schedule.
 
 use std::{
     sync::{
@@ -13,13 +13,15 @@ use std::{
 use asyncflow_proto::{
     time::timestamp_ms,
     v1::{
-        EdgeCondition, Task, TaskSpec, TaskState, Workflow, WorkflowChain, WorkflowChord,
-        WorkflowGroup, WorkflowNode, WorkflowSpec, WorkflowState, workflow_item::Item,
+        EdgeCondition, ScheduleSpec, Task, TaskSpec, TaskState, Workflow, WorkflowChain,
+        WorkflowChord, WorkflowGroup, WorkflowNode, WorkflowSpec, WorkflowState,
+        schedule_spec::{Action, Timing},
+        workflow_item::Item,
         workflow_node::Work,
     },
 };
 use asyncflow_sdk::{Client, worker::HandlerError};
-use asyncflow_tests::{Backend, Cluster, Shape};
+use asyncflow_tests::{Backend, Cluster, Shape, until};
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 
@@ -195,18 +197,43 @@ async fn groups_chords_and_chains(client: &Client, at_once: &AtOnce) {
     let ended = run_workflow(client, vec![chord]).await;
     assert_eq!(results(client, &ended, "chord").await, [88], "(1 + 1) * (2 + 2) * (5 + 6)");
 
+    let ended = run_workflow(client, vec![chain()]).await;
+    assert_eq!(results(client, &ended, "chain").await, [68], "(((1+1) + (2+2)) + (5+6)) * 4");
+}
+
+fn chain() -> WorkflowNode {
     // The result of what came before is one more argument.
     let passed_on = |step: WorkflowNode| WorkflowNode { input: "payload + [prev]".into(), ..step };
     let mut steps = vec![add(json!([1, 1]))];
     steps.extend([add(json!([2, 2])), add(json!([5, 6]))].map(passed_on));
     steps.push(passed_on(node(spec("multiply", Some(json!([4]))))));
-    let chain = WorkflowNode {
+    WorkflowNode {
         name: "chain".to_owned(),
         work: Some(Work::Chain(WorkflowChain { steps })),
         ..Default::default()
+    }
+}
+
+/// Every second instead of every minute.
+async fn periodic_chain(client: &Client) {
+    let workflow = WorkflowSpec { nodes: vec![chain()], ..Default::default() };
+    let schedule = ScheduleSpec {
+        name: "periodic".to_owned(),
+        timing: Some(Timing::Interval(asyncflow_proto::time::duration(1_000))),
+        action: Some(Action::Workflow(workflow)),
+        ..Default::default()
     };
-    let ended = run_workflow(client, vec![chain]).await;
-    assert_eq!(results(client, &ended, "chain").await, [68], "(((1+1) + (2+2)) + (5+6)) * 4");
+    let id = client.create_schedule(schedule).await.unwrap().id;
+    let fired = until("it has fired twice", || async {
+        let fires = client.schedule(&id).await.ok()?.fires;
+        (fires.len() >= 2).then_some(fires)
+    })
+    .await;
+    client.delete_schedule(&id).await.unwrap();
+    for fire in fired {
+        let ended = client.wait_workflow(&fire.workflow_id, None).await.unwrap();
+        assert_eq!(results(client, &ended, "chain").await, [68]);
+    }
 }
 
 async fn delays_and_retries(client: &Client) {
@@ -260,6 +287,19 @@ async fn errors_and_their_callbacks(client: &Client) {
     assert!(said.contains("the handler panicked: oops"), "{said}");
     let items: Vec<_> = client.workflow_items(&id, "on_success").try_collect().await.unwrap();
     assert_eq!(items.len(), 0);
+
+    // The same as callbacks of the task itself.
+    let callbacks =
+        |name: &str| vec![TaskSpec { name: name.to_owned(), ..self::spec("echo", None) }];
+    let (on_success, on_error) = (callbacks("well"), callbacks("badly"));
+    let failed = run(client, TaskSpec { on_success, on_error, ..panics() }).await;
+    let ended = client.wait_workflow(&failed.workflow_id, None).await.unwrap();
+    let items: Vec<_> = client.workflow_items(&ended.id, "").try_collect().await.unwrap();
+    let Some(Item::Task(task)) = &items[1].item else { panic!("{items:?}") };
+    assert_eq!((items.len(), task.name.as_str()), (2, "badly"));
+    let said = client.get(&task.id).await.unwrap().payload.unwrap();
+    let said = String::from_utf8(said.data.to_vec()).unwrap();
+    assert!(said.contains("the handler panicked: oops"), "{said}");
 }
 
 async fn machinerys_example_has_its_results(backend: Backend) {
@@ -275,6 +315,7 @@ async fn machinerys_example_has_its_results(backend: Backend) {
             groups_chords_and_chains(&client, &at_once),
             delays_and_retries(&client),
             errors_and_their_callbacks(&client),
+            periodic_chain(&client),
         )
     };
     let all = tokio::time::timeout(Duration::from_secs(120), all).await;
