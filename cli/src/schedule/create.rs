@@ -10,7 +10,7 @@ use crate::{
     workflow::file::WorkflowFile,
 };
 use asyncflow_proto::v1::{CreateScheduleRequest, ScheduleSpec, schedule_spec::Action};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Create a schedule, from flags for a task or from a file for all there is
 ///
@@ -52,7 +52,7 @@ pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     let schedule = match &args.file {
         Some(file) => ScheduleFile::read(file)?.spec()?,
         None => match &args.workflow {
-            Some(file) => of_workflow(file, &args)?,
+            Some(file) => of_workflow(WorkflowFile::read(file)?, args)?,
             None => from_flags(args)?,
         },
     };
@@ -72,8 +72,7 @@ pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
 }
 
 /// A schedule of a workflow; its name and labels are those of the flags, or else the workflow's.
-fn of_workflow(file: &Path, args: &Args) -> Result<ScheduleSpec, CliError> {
-    let mut workflow = WorkflowFile::read(file)?;
+fn of_workflow(mut workflow: WorkflowFile, args: Args) -> Result<ScheduleSpec, CliError> {
     if let Some(input) = &args.input {
         workflow.give(input);
     }

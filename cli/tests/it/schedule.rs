@@ -123,8 +123,14 @@ fn a_workflow_is_scheduled_from_its_own_file() {
     let dev = Dev::start();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("flow.yaml");
-    let flow = "name: daily\ninput: 1\nnodes:\n  - name: echo\n    task: {command: [sh, -c, 'exit $0']}\n\
-                \x20   input: \"{'args': ['-c', 'exit ' + string(input)]}\"\n";
+    let flow = r#"
+name: daily
+input: 1
+nodes:
+  - name: echo
+    task: {command: [sh]}
+    input: "{'args': ['-c', 'exit ' + string(input)]}"
+"#;
     fs::write(&file, flow).unwrap();
     let file = file.to_str().unwrap();
     let create = ["schedule", "create", "--workflow", file, "--cron", "0 3 * * *", "--input", "0"];

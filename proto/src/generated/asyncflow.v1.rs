@@ -7868,7 +7868,8 @@ pub struct ChildTask {
     /// Which of the node's items, from 0.
     #[prost(int32, tag = "2")]
     pub index: i32,
-    /// The task with its result, without payload and context; unset if retention has removed it, or the item is a workflow.
+    /// The task with its result, without payload and context; unset if retention has removed it, or
+    /// the item is a workflow.
     #[prost(message, optional, tag = "3")]
     pub task: ::core::option::Option<Task>,
 }

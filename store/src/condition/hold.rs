@@ -40,8 +40,7 @@ pub(crate) async fn hold(
     root: Option<WorkflowId>,
     (now_ms, ledger): (i64, &mut Ledger),
 ) -> Result<Result<Vec<WaitRow>, String>, StoreError> {
-    let waiter = full.task.id.clone();
-    let mut rows = Vec::new();
+    let (waiter, mut rows) = (full.task.id.clone(), Vec::new());
     let mut by_shard: BTreeMap<&ShardId, Vec<&Predecessor>> = BTreeMap::new();
     for predecessor in &conditions.after {
         by_shard.entry(&predecessor.id.shard).or_default().push(predecessor);

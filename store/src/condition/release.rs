@@ -281,8 +281,8 @@ impl Store {
         self.release_due(vec![Due::Left]).await
     }
 
-    /// Looks whether tasks that others wait for have ended without anybody saying so, which an older
-    /// broker does: at most `limit` of them, behind `after`. Answers how many tasks that changed,
+    /// Looks whether tasks that others wait for have ended without anybody saying so, which an
+    /// older broker does: at most `limit` of them, behind `after`. Answers how many tasks that changed,
     /// and where to go on, if there may be more.
     ///
     /// # Errors

@@ -350,8 +350,7 @@ impl<'a> Follow<'a> {
         Items { node, from, to }: Items,
         (said, started): (&BTreeMap<u32, String>, &mut Vec<(Member, Is)>),
     ) -> Result<Made, StoreError> {
-        let of = (node, said);
-        let mut before = Before::new(self.store, self.tx, workflow, flow, run, of);
+        let mut before = Before::new(self.store, self.tx, workflow, flow, run, (node, said));
         let progress = run.node(node).cloned().unwrap_or_default();
         let most = to.min(from.saturating_add(TASKS_MAX as u32));
         let wanted = (from..most).map(|number| progress.item(number)).collect();
