@@ -282,8 +282,8 @@ impl Store {
     }
 
     /// Looks whether tasks that others wait for have ended without anybody saying so, which an
-    /// older broker does: at most `limit` of them, behind `after`. Answers how many tasks that changed,
-    /// and where to go on, if there may be more.
+    /// older broker does: at most `limit` of them, behind `after`. Answers how many tasks that
+    /// changed, and where to go on, if there may be more.
     ///
     /// # Errors
     /// Those of the database.
