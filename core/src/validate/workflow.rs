@@ -166,7 +166,7 @@ impl Check<'_> {
         if !self.may_hold(nodes.len(), list, level) {
             return Flow::default();
         }
-        self.policy(policy, at.field("policy"));
+        self.policy(policy, FLOW_ITEMS_MAX, at.field("policy"));
         self.names(&nodes, list);
         let mut draft = Draft::default();
         for (index, mut node) in nodes.into_iter().enumerate() {
@@ -243,8 +243,9 @@ impl Check<'_> {
             WorkInput::Chain(steps) => self.chain(steps, run_if, place, draft),
             WorkInput::Group(fan) => {
                 let group = at.field("group");
+                let count = Some(fan.members.len());
                 let kind = Kind::Group(self.parts(fan.members, group.field("members"), level));
-                let fan = self.fan(fan.policy, fan.parallel_max, group);
+                let fan = self.fan(fan.policy, fan.parallel_max, count, group);
                 draft.add(place, Work { run_if, kind }, fan);
             }
             WorkInput::Chord(fan, callback) => self.chord(fan, *callback, run_if, place, draft),
@@ -306,8 +307,9 @@ impl Check<'_> {
     ) {
         let at = place.at;
         let chord = at.field("chord");
+        let count = Some(fan.members.len());
         let parts = self.parts(fan.members, chord.field("members"), place.level);
-        let fan = self.fan(fan.policy, fan.parallel_max, chord);
+        let fan = self.fan(fan.policy, fan.parallel_max, count, chord);
         let members = format!("{}/members", place.name);
         let first = (members, Work { run_if, kind: Kind::Group(parts) }, fan);
         self.then(place, first, callback, chord.field("callback"), draft);
@@ -328,7 +330,7 @@ impl Check<'_> {
         let over = self.expression(&over, &OF_NODE, map.field("over")).unwrap_or_default();
         let each_node = each.members.pop().unwrap_or_default();
         let part = Box::new(self.part(each_node, map.field("each"), place.level, &OF_ITEM));
-        let fan = self.fan(each.policy, each.parallel_max, map);
+        let fan = self.fan(each.policy, each.parallel_max, None, map);
         let work = Work { run_if, kind: Kind::Map { over, part } };
         match reduce {
             None => draft.add(place, work, fan),
@@ -421,14 +423,15 @@ impl Check<'_> {
         }
     }
 
-    fn fan(&mut self, policy: Policy, parallel_max: i32, at: At<'_>) -> Fan {
-        self.policy(policy, at.field("policy"));
+    /// A fan of so many parts, if that is known.
+    fn fan(&mut self, policy: Policy, parallel_max: i32, parts: Option<usize>, at: At<'_>) -> Fan {
+        self.policy(policy, parts.unwrap_or(FLOW_ITEMS_MAX), at.field("policy"));
         Fan { policy, max: self.parallel_max(parallel_max, at) }
     }
 
-    fn policy(&mut self, policy: Policy, at: At<'_>) {
+    fn policy(&mut self, policy: Policy, parts: usize, at: At<'_>) {
         if let Policy::AtLeast(least) = policy {
-            let allowed = 1..=FLOW_ITEMS_MAX as i64;
+            let allowed = 1..=parts.max(1) as i64;
             number::in_range(least, allowed, at.field("at_least"), self.violations);
         }
     }

@@ -666,7 +666,7 @@ pub mod failure_policy {
         #[prost(bool, tag = "1")]
         Continue(bool),
         /// The whole succeeds if so many parts do; as soon as that cannot be any more the rest is
-        /// cancelled. 1 to 10,000, for a map to 100,000.
+        /// cancelled. 1 to the number of members; of a map with fewer items all of them must.
         #[prost(uint32, tag = "2")]
         AtLeast(u32),
     }

@@ -36,7 +36,8 @@ pub enum SignalError {
     WorkflowEnded(WorkflowState),
     /// There are so many already, or so large ones.
     #[error(
-        "it has {SIGNALS_MAX} signals already, or would have {SIGNALS_BYTES_MAX} bytes of them"
+        "it has {SIGNALS_MAX} signals already, or would have more than {SIGNALS_BYTES_MAX} bytes \
+         of them; only signals that are waited for are taken"
     )]
     TooMany,
     #[error(transparent)]
@@ -230,6 +231,17 @@ async fn finish(
     Ok(followed)
 }
 
+async fn is_awaited(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    target: &str,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let mut sql = store.sql("SELECT 1 FROM task_waits WHERE name = ");
+    sql.bind(name).push(" AND (awaited = ").bind(target).push(" OR waiter = ").bind(target);
+    Ok(sql.push(") LIMIT 1").one(tx).await?.is_some())
+}
+
 /// A sum, which is a number of its own type on each database.
 fn sum(row: &sea_orm::QueryResult) -> Result<usize, StoreError> {
     let sum = row.try_get_by_index::<i64>(0).or_else(|_| {
@@ -254,7 +266,10 @@ async fn keep(
         store.sql("SELECT COALESCE(SUM(LENGTH(content)), 0) FROM signals WHERE target = ");
     let row = sql.bind(target.as_str()).one(tx).await?;
     let bytes = row.map_or(Ok(0), |row| sum(&row))?;
-    if names.len() >= SIGNALS_MAX || bytes + signal.content.data.len() > SIGNALS_BYTES_MAX {
+    let is_full =
+        names.len() >= SIGNALS_MAX || bytes + signal.content.data.len() > SIGNALS_BYTES_MAX;
+    // One that is waited for always has room.
+    if is_full && !is_awaited(store, tx, target, signal.name).await? {
         return Ok(Err(SignalError::TooMany));
     }
     let mut sql = store.sql(

@@ -80,8 +80,9 @@ pub(crate) fn ended<'a>(
             TaskState::Cancelled => Outcome::Cancelled,
             _ => return None,
         };
-        let failure = after.failure.as_ref().filter(|_| outcome == Outcome::Failed);
-        let why = failure.map(|failure| format!("task {}: {}", after.id, failure.message));
+        let failure = after.failure.as_ref().filter(|_| outcome != Outcome::Succeeded);
+        let was = if outcome == Outcome::Cancelled { " was cancelled" } else { "" };
+        let why = failure.map(|failure| format!("task {}{was}: {}", after.id, failure.message));
         Some((member.workflow, Happened::Ended { node: member.node, outcome, why }))
     });
     ended.collect()
@@ -202,7 +203,9 @@ impl<'a> Follow<'a> {
             match happened {
                 Happened::Ended { node, outcome, why } => {
                     tallies.entry(*node).or_default().add(Tally::of(*outcome, 1));
-                    if let Some(why) = why {
+                    // What is cancelled with the whole needs no reason.
+                    let is_news = *outcome == Outcome::Failed || state == WorkflowState::Running;
+                    if let Some(why) = why.as_ref().filter(|_| is_news) {
                         said.entry(*node).or_insert_with(|| why.clone());
                     }
                 }
@@ -223,7 +226,8 @@ impl<'a> Follow<'a> {
         self.read_nodes(&mut run, id, &numbers).await?;
         self.store.fault_point("workflow.read").await;
         // What is said of the first failure stays.
-        said.retain(|node, _| run.node(*node).is_some_and(|node| node.ended.failed == 0));
+        let is_first = |tally: Tally| tally.failed + tally.cancelled == 0;
+        said.retain(|node, _| run.node(*node).is_some_and(|node| is_first(node.ended)));
         tallies.into_iter().for_each(|(node, tally)| run.items_ended(node, tally));
         self.drive(run, &mut workflow, &flow, said).await
     }

@@ -225,7 +225,9 @@ async fn periodic_chain(client: &Client) {
     };
     let id = client.create_schedule(schedule).await.unwrap().id;
     let fired = until("it has fired twice", || async {
-        let fires = client.schedule(&id).await.ok()?.fires;
+        // One that came while the last was still running was skipped.
+        let mut fires = client.schedule(&id).await.ok()?.fires;
+        fires.retain(|fire| !fire.workflow_id.is_empty());
         (fires.len() >= 2).then_some(fires)
     })
     .await;

@@ -28,8 +28,8 @@ async fn creates_gets_lists_watches_and_cancels() {
     let stubs = cluster.scratch().join("stubs");
     std::fs::create_dir(&stubs).unwrap();
     let proto = root.join("../proto");
-    let files =
-        ["task", "workflow", "broker_service"].map(|name| format!("asyncflow/v1/{name}.proto"));
+    let files = ["task", "workflow", "signal", "broker_service"]
+        .map(|name| format!("asyncflow/v1/{name}.proto"));
     run(Command::new(python())
         .args(["-m", "grpc_tools.protoc", "-I"])
         .arg(&proto)

@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use asyncflow_sdk::worker::AttemptHandle;
+use asyncflow_sdk::{v1::Task, worker::AttemptHandle};
+use serde_json::Value;
 
 use crate::attempt_service::Registered;
 
@@ -43,6 +44,7 @@ impl AttemptDir {
         dir.put("context", context.unwrap_or_default())?;
         let payload = task.payload.as_ref().map(|payload| &payload.data[..]);
         dir.put("payload", payload.unwrap_or_default())?;
+        dir.put("signals", &signals(task))?;
         dir.put("events.jsonl", b"")?;
         Ok(dir)
     }
@@ -110,6 +112,7 @@ impl AttemptDir {
             ("ASYNCFLOW_CONTEXT", path("context")),
             ("ASYNCFLOW_CONTEXT_VERSION", task.context_version.to_string()),
             ("ASYNCFLOW_PAYLOAD", path("payload")),
+            ("ASYNCFLOW_SIGNALS", path("signals")),
             ("ASYNCFLOW_EVENTS", path("events.jsonl")),
             ("ASYNCFLOW_STOP", path("stop")),
             ("ASYNCFLOW_WORK_DIR", path("work")),
@@ -122,6 +125,16 @@ impl AttemptDir {
         let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value));
         inherited.chain([trace]).chain(own.clone()).chain(ours).collect()
     }
+}
+
+/// The signals that have come, as a JSON object: what is JSON as it is, else as a text.
+fn signals(task: &Task) -> Vec<u8> {
+    let value = |data: &[u8]| {
+        let text = || Value::String(String::from_utf8_lossy(data).into_owned());
+        serde_json::from_slice(data).unwrap_or_else(|_| text())
+    };
+    let signals = task.signals.iter().map(|(name, content)| (name.clone(), value(&content.data)));
+    Value::Object(signals.collect()).to_string().into_bytes()
 }
 
 /// Ids are made of [a-z0-9_-] by the broker; anything else must not become part of a path.
