@@ -9,6 +9,8 @@
 //!
 //! It keeps nothing that the database does not have: any number of brokers work side by side on one
 //! database, and each can be killed at any moment.
+// A call of a service is one future from its handler down to the statements of its transaction.
+#![recursion_limit = "256"]
 
 mod batch;
 mod broker;
