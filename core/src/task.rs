@@ -195,6 +195,12 @@ pub struct FullTask {
 }
 
 impl Task {
+    /// Whether it waits for others or a condition, also while it is paused.
+    pub fn is_blocked(&self) -> bool {
+        let paused_from = self.paused_from.map(|(state, _)| state);
+        [Some(self.state), paused_from].contains(&Some(TaskState::Blocked))
+    }
+
     /// The attempt that completed the task, as far as its row tells: it says nothing of an exit
     /// code. `None` unless the task is SUCCEEDED, for any other end may have come without an
     /// attempt.

@@ -203,6 +203,11 @@ impl Store {
         &self.0.keys
     }
 
+    /// A key for a task, a workflow, a schedule or an operation that is made now.
+    pub(crate) fn next_key(&self, now_ms: i64) -> i64 {
+        self.keys().lock().unwrap_or_else(std::sync::PoisonError::into_inner).next_key(now_ms)
+    }
+
     pub(crate) fn type_cache(&self) -> &TypeCache {
         &self.0.types
     }

@@ -38,15 +38,8 @@ impl Step {
         Ok(())
     }
 
-    /// Whether it waits for something, also while it is paused.
-    fn is_blocked(&self) -> bool {
-        let task = &self.out.task;
-        task.state == TaskState::Blocked
-            || task.paused_from.is_some_and(|(state, _)| state == TaskState::Blocked)
-    }
-
     pub(super) fn dependency_fail(&mut self, message: &str) -> Result<(), Refusal> {
-        if !self.is_blocked() {
+        if !self.out.task.is_blocked() {
             let state = self.out.task.state;
             return Err(Refusal::IllegalState { state, verb: "failed by a dependency" });
         }
@@ -68,7 +61,7 @@ impl Step {
 
     /// A paused task stays paused, but will resume into the queue: the event comes only once.
     pub(super) fn unblock(&mut self) -> Result<(), Refusal> {
-        if !self.is_blocked() {
+        if !self.out.task.is_blocked() {
             let state = self.out.task.state;
             return Err(Refusal::IllegalState { state, verb: "unblocked" });
         }

@@ -2,7 +2,6 @@
 
 use asyncflow_core::{
     id::{TaskId, WorkflowId},
-    state::TaskState,
     task::Task,
 };
 use sea_orm::DatabaseTransaction;
@@ -41,7 +40,7 @@ impl Consequences {
             if has_ended && after.ties.awaited {
                 self.due.push(Due::Ended(after.id.clone(), after.state));
             }
-            if has_ended && is_blocked(before) {
+            if has_ended && before.is_blocked() {
                 self.wait_no_more.push(after.id.clone());
             }
             if has_ended && after.ties.twin {
@@ -112,10 +111,4 @@ impl Consequences {
         }
         Ok(overtaken)
     }
-}
-
-/// Whether it waits for something, also while it is paused.
-pub(crate) fn is_blocked(task: &Task) -> bool {
-    let paused_from = task.paused_from.map(|(state, _)| state);
-    [Some(task.state), paused_from].contains(&Some(TaskState::Blocked))
 }

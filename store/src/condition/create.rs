@@ -1,9 +1,6 @@
 //! Creates a task that does not run before others have ended or signals have come.
 
-use std::sync::{
-    PoisonError,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use asyncflow_core::{
     digest,
@@ -89,11 +86,7 @@ async fn create_once(
             return Ok(Outcome::Known { id, same: first == digest });
         }
     }
-    let key = {
-        let mut keys = store.keys().lock().unwrap_or_else(PoisonError::into_inner);
-        keys.next_key(*now_ms)
-    };
-    let id = TaskId { shard: shard.clone(), key };
+    let id = TaskId { shard: shard.clone(), key: store.next_key(*now_ms) };
     let mut ledger = Ledger::default();
     let mut full = new.clone().into_task(task_type, id.clone(), *now_ms);
     let conditions = Conditions::of(new);

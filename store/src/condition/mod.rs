@@ -21,7 +21,7 @@ mod until;
 pub use create::CreateWaitingError;
 pub use signal::SignalError;
 
-pub(crate) use consequences::{Consequences, is_blocked};
+pub(crate) use consequences::Consequences;
 pub(crate) use hold::{Conditions, hold};
 pub(crate) use release::{Due, Released, release};
 pub(crate) use rows::{WaitRow, forget, insert};

@@ -1,9 +1,6 @@
 //! Creates operations.
 
-use std::sync::{
-    PoisonError,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use asyncflow_core::{
     digest,
@@ -79,11 +76,7 @@ async fn create_once(
     {
         return Ok(CreatedOperation { operation, deduplicated: true });
     }
-    let key = {
-        let mut keys = store.keys().lock().unwrap_or_else(PoisonError::into_inner);
-        keys.next_key(*now_ms)
-    };
-    let id = OperationId(key);
+    let id = OperationId(store.next_key(*now_ms));
     let operation = Operation {
         id,
         request: (*new).clone(),

@@ -1,9 +1,6 @@
 //! Creates schedules.
 
-use std::sync::{
-    PoisonError,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use asyncflow_core::{
     digest,
@@ -104,10 +101,7 @@ async fn create_once(
     {
         return Ok(known);
     }
-    let id = {
-        let mut keys = store.keys().lock().unwrap_or_else(PoisonError::into_inner);
-        ScheduleId(keys.next_key(*now_ms))
-    };
+    let id = ScheduleId(store.next_key(*now_ms));
     let (spec, action) = (encode(&new.spec)?, encode(&new.action)?);
     let mut standing = Standing::new();
     (standing.bytes, standing.cost) = weigh(&new.action, &spec, &action);

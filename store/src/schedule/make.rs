@@ -1,6 +1,6 @@
 //! Makes what schedules make, in the transaction in which they fire.
 
-use std::{collections::BTreeMap, sync::PoisonError};
+use std::collections::BTreeMap;
 
 use asyncflow_core::{
     create::NewTask,
@@ -77,7 +77,7 @@ impl<'a> Maker<'a> {
             Ok(found) => found,
             Err(what) => return Ok(Err(what)),
         };
-        let id = TaskId { shard, key: self.next_key() };
+        let id = TaskId { shard, key: self.store.next_key(self.now_ms) };
         let full = task.clone().into_task(&task_type, id.clone(), self.now_ms);
         self.tasks.entry(id.shard.clone()).or_default().push(full);
         Ok(Ok(Run::Task(id)))
@@ -88,7 +88,7 @@ impl<'a> Maker<'a> {
         user: &str,
         workflow: &FlowAction,
     ) -> Result<Run, StoreError> {
-        let id = WorkflowId(self.next_key());
+        let id = WorkflowId(self.store.next_key(self.now_ms));
         let new = NewWorkflow {
             user: user.to_owned(),
             name: workflow.name.clone(),
@@ -103,11 +103,6 @@ impl<'a> Maker<'a> {
         self.made.extend(followed.made);
         self.left.extend(followed.left);
         Ok(Run::Workflow(id))
-    }
-
-    fn next_key(&self) -> i64 {
-        let mut keys = self.store.keys().lock().unwrap_or_else(PoisonError::into_inner);
-        keys.next_key(self.now_ms)
     }
 
     /// Writes the tasks and what is counted of them: the last statements of the transaction.

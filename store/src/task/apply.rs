@@ -18,7 +18,7 @@ use sea_orm::DatabaseTransaction;
 use super::write::Batch;
 use crate::{
     Store,
-    condition::{Consequences, PendingWaits, is_blocked, pending_waits},
+    condition::{Consequences, PendingWaits, pending_waits},
     error::StoreError,
     leader::{LeaderFence, check_fence},
     ledger::Ledger,
@@ -342,7 +342,7 @@ async fn apply_once(
         let is_last = |other: &usize| request.items[*other].id == request.items[at].id;
         let last = (at..answers.len()).rev().filter(is_last).find(|other| answers[*other].is_ok());
         let waits_on = last.and_then(|last| answers[last].as_ref().ok());
-        if answers[at].is_ok() && waits_on.is_some_and(|applied| is_blocked(&applied.task)) {
+        if answers[at].is_ok() && waits_on.is_some_and(|applied| applied.task.is_blocked()) {
             consequences.wait(rows);
         }
     }

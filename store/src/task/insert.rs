@@ -282,11 +282,7 @@ async fn insert_once(
             outcomes.push(Outcome::Known { id: id.clone(), same });
             continue;
         }
-        let key = {
-            let mut keys = store.keys().lock().unwrap_or_else(PoisonError::into_inner);
-            keys.next_key(request.now_ms)
-        };
-        let id = TaskId { shard: shard.clone(), key };
+        let id = TaskId { shard: shard.clone(), key: store.next_key(request.now_ms) };
         let full = new.clone().into_task(task_type, id, request.now_ms);
         if let Some(of) = of {
             known.insert(of, (digest, full.task.id.clone()));

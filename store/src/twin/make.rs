@@ -17,7 +17,6 @@ use crate::{
     ledger::Ledger,
     shard::{Place, is_there},
     task::{Batch, Parts, insert_tasks},
-    workflow::next_key,
 };
 
 /// A task that is to get a twin, if it still runs as it was seen.
@@ -104,7 +103,7 @@ async fn make_once(
     let parts = Parts { result: false, ..Parts::ALL };
     let Some(original) = row::read_full(store, tx, id, parts).await? else { return Ok(None) };
     batch.write(store, tx).await?;
-    let twin_id = TaskId { shard: shard.clone(), key: next_key(store, *now_ms) };
+    let twin_id = TaskId { shard: shard.clone(), key: store.next_key(*now_ms) };
     let twin = twin_of(&original, twin_id.clone(), *now_ms);
     let row = Twin { original: id.clone(), run: *run, twin: twin_id, host: host.clone() };
     row::insert(store, tx, &row, *now_ms).await?;

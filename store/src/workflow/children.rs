@@ -16,7 +16,6 @@ use super::{
     birth::Birth,
     create::CreatedWorkflow,
     follow::{Followed, Happened, bear},
-    make::next_key,
     row::{self, OF_TASK, Workflow},
 };
 use crate::{
@@ -199,7 +198,7 @@ async fn create_once(
         return Ok(Outcome::Refused(ApplyError::Refused(refusal, Box::new(task))));
     }
     batch.write(store, tx).await?;
-    let id = WorkflowId(next_key(store, *now_ms));
+    let id = WorkflowId(store.next_key(*now_ms));
     let (user, trace_id, name) = (task.user, task.trace_id, task.name);
     let new = NewWorkflow { user, trace_id, name, request_id: Some(request_id), ..(*new).clone() };
     let mut birth = Birth::of(&new, id, digest, *now_ms);

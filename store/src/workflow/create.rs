@@ -8,7 +8,6 @@ use sea_orm::DatabaseTransaction;
 use super::{
     birth::Birth,
     follow::{Followed, bear},
-    make::next_key,
     row::{self, Workflow},
 };
 use crate::{Store, error::StoreError, ledger::Ledger};
@@ -97,7 +96,7 @@ async fn create_once(
         let workflow = Box::new(workflow);
         return Ok(Outcome::Known { workflow, same: first == *digest });
     }
-    let id = WorkflowId(next_key(store, *now_ms));
+    let id = WorkflowId(store.next_key(*now_ms));
     let birth = Birth::of(new, id, *digest, *now_ms);
     let mut ledger = Ledger::default();
     let followed = bear(store, tx, birth, *now_ms, &mut ledger).await?;

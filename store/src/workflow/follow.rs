@@ -29,7 +29,7 @@ use super::{
     known::{KnownFlow, encode, flow_of},
     left::Left,
     lists,
-    make::{Making, next_key},
+    make::Making,
     row::{self, Rest, Workflow},
     start::{Before, Ready},
 };
@@ -398,7 +398,7 @@ impl<'a> Follow<'a> {
                     made.await?.map(Is::Task)
                 }
                 Ok(Ready::Flow(flow, input)) => {
-                    let id = WorkflowId(next_key(self.store, self.now_ms));
+                    let id = WorkflowId(self.store.next_key(self.now_ms));
                     self.spent += TASKS_PER_FLOW + flow.nodes.len();
                     self.bear(child(id, workflow, member, flow, input, self.now_ms)).await?;
                     Ok(Is::Workflow(id))

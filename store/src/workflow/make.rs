@@ -1,6 +1,6 @@
 //! The tasks that a transaction makes for workflows.
 
-use std::{collections::BTreeMap, sync::PoisonError, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use asyncflow_core::{
     create::NewTask,
@@ -55,7 +55,7 @@ impl Making {
         let (Some(task_type), Some(shard)) = (task_type, shard) else {
             return Ok(Err(format!("there is no task type {name}")));
         };
-        let id = TaskId { shard, key: next_key(store, self.now_ms) };
+        let id = TaskId { shard, key: store.next_key(self.now_ms) };
         let conditions = new.has_conditions().then(|| Conditions::of(&new));
         let mut full = new.into_task(&task_type, id.clone(), self.now_ms);
         full.task.member = Some(member);
@@ -103,10 +103,4 @@ impl Making {
         condition::insert(store, tx, self.waits).await?;
         Ok(made)
     }
-}
-
-/// A key for a task or a workflow.
-pub(crate) fn next_key(store: &Store, now_ms: i64) -> i64 {
-    let mut keys = store.keys().lock().unwrap_or_else(PoisonError::into_inner);
-    keys.next_key(now_ms)
 }

@@ -1,6 +1,5 @@
 //! GetTask: one table, hot or cold.
 
-use asyncflow_core::{state::TaskState, task::Task};
 use asyncflow_proto::v1;
 use asyncflow_store::Parts;
 
@@ -9,11 +8,6 @@ use crate::{broker::Broker, convert, error::RpcError};
 
 /// Things that a task waits for which are told.
 const WAITS_MAX: u32 = 200;
-
-fn is_blocked(task: &Task) -> bool {
-    let paused_from = task.paused_from.map(|(state, _)| state);
-    [Some(task.state), paused_from].contains(&Some(TaskState::Blocked))
-}
 
 pub async fn get_task(
     broker: &Broker,
@@ -29,7 +23,7 @@ pub async fn get_task(
         return Ok(v1::GetTaskResponse { task: Some(task) });
     }
     let signals = broker.store.signals_of(&found.task).await?;
-    let waits_for = match is_blocked(&found.task) {
+    let waits_for = match found.task.is_blocked() {
         true => broker.store.waits_of(&id, WAITS_MAX).await?,
         false => Vec::new(),
     };
