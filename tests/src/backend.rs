@@ -17,7 +17,7 @@ pub enum Backend {
 pub struct Database {
     url: String,
     /// Removed with this.
-    _file: Option<SqliteFile>,
+    file: Option<SqliteFile>,
     /// The server, where this test has one of its own.
     pub(crate) server: Option<Server>,
 }
@@ -28,7 +28,7 @@ impl Database {
         match backend {
             Backend::Sqlite => {
                 let file = SqliteFile::new();
-                Self { url: file.url(), _file: Some(file), server: None }
+                Self { url: file.url(), file: Some(file), server: None }
             }
             Backend::MariaDb => Self::on(mariadb()).await,
             Backend::Postgres => Self::on(postgres()).await,
@@ -48,7 +48,16 @@ impl Database {
     }
 
     async fn on(server: &Server) -> Self {
-        Self { url: fresh_database(server).await, _file: None, server: None }
+        Self { url: fresh_database(server).await, file: None, server: None }
+    }
+
+    /// Whether it can be written to now. A server sees to that itself: it gives up what a client
+    /// left lying.
+    pub async fn takes_writes(&self) -> bool {
+        match &self.file {
+            Some(file) => file.takes_writes().await,
+            None => true,
+        }
     }
 
     /// Where it is.

@@ -178,6 +178,25 @@ impl Cluster {
         .await
     }
 
+    /// Stops governor `n` as it stands (SIGSTOP), but not while it writes to SQLite: there is one
+    /// lock for all writes, and who stops with it in his hands keeps everybody else from leading.
+    ///
+    /// # Panics
+    /// When it does not stop within a minute.
+    pub async fn freeze_governor(&self, n: usize) {
+        let process = self.governors[n].process();
+        until("the governor has stopped outside of a write", || async {
+            process.signal("STOP");
+            until("the signal has arrived", || async { process.is_stopped().then_some(()) }).await;
+            if self.database.takes_writes().await {
+                return Some(());
+            }
+            process.signal("CONT");
+            None
+        })
+        .await;
+    }
+
     async fn until_brokers_answer(&self) {
         for n in 0..self.broker_ports.len() {
             self.until_broker_answers(n).await;

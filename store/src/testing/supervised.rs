@@ -109,6 +109,18 @@ impl Supervised {
         state != Some("Z") || threads.is_some_and(|threads| threads != "1" && threads != "0")
     }
 
+    /// Whether SIGSTOP has reached all of its threads.
+    pub fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid));
+        threads.is_ok_and(|mut threads| {
+            threads.all(|thread| {
+                let stat =
+                    thread.and_then(|thread| std::fs::read_to_string(thread.path().join("stat")));
+                stat.is_ok_and(|stat| stat.contains(") T "))
+            })
+        })
+    }
+
     /// All that it wrote.
     pub fn log(&self) -> String {
         std::fs::read(self.dir.join("log"))

@@ -54,7 +54,7 @@ async fn a_stopped_one_comes_too_late(backend: Backend) {
     let holder = running(1).await.worker_id;
     let holder: usize = holder.strip_prefix("worker-").unwrap().parse().unwrap();
     cluster.workers[holder].kill();
-    cluster.governors[first].process().signal("STOP");
+    cluster.freeze_governor(first).await;
     running(2).await;
     cluster.governors[first].process().signal("CONT");
     until("the first knows that its term is over", || async {

@@ -168,11 +168,8 @@ with_and_without_its_guard!(
 
 /// Stops the leader as it stands; gives the one that leads after it.
 async fn take_over(cluster: &Cluster, old: usize) -> Governor {
-    cluster.governors[old].process().signal("STOP");
-    // The signal is on its way for a moment.
-    let next = until("another one leads", || async {
-        Some(cluster.leader().await).filter(|next| *next != old)
-    })
-    .await;
+    cluster.freeze_governor(old).await;
+    let next = cluster.leader().await;
+    assert_ne!(next, old);
     cluster.governor(next).await
 }
