@@ -31,7 +31,7 @@ test: setup ## Everything, against real databases; installs by apt what it lacks
 	$(PYTHON) -m unittest discover examples/digits
 	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests
 	cargo test --workspace --test tidy
-	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test system
+	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test system -- --test-threads=4
 
 .PHONY: setup
 setup:
