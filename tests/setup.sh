@@ -18,6 +18,8 @@ missing() {
     [ -x /usr/sbin/mariadbd ] || have mariadbd || echo mariadb-server
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || have initdb || echo postgresql
     have redis-server || echo redis-server
+    compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null ||
+        compgen -G '/usr/*/lib/faketime/libfaketimeMT.so.1' >/dev/null || echo faketime
     have python3 || echo python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }

@@ -1,7 +1,7 @@
 //! The three databases, each with a database of its own for every test.
 
 use asyncflow_store::testing::{
-    Durability, Server, SqliteFile, fresh_database, mariadb, postgres, start_mariadb,
+    Durability, Server, ShiftedClock, SqliteFile, fresh_database, mariadb, postgres, start_mariadb,
     start_postgres,
 };
 
@@ -43,6 +43,19 @@ impl Database {
             Backend::MariaDb => start_mariadb(Durability::Full),
             Backend::Postgres => start_postgres(Durability::Full),
         };
+        let database = Self::on(&server).await;
+        Self { server: Some(server), ..database }
+    }
+
+    /// An empty database that tells the time of this clock: that of its own server, or for SQLite
+    /// that of whoever is started with the variables of the clock.
+    pub async fn by_the_clock(backend: Backend, clock: &ShiftedClock) -> Self {
+        let mut server = match backend {
+            Backend::Sqlite => return Self::fresh(backend).await,
+            Backend::MariaDb => start_mariadb(Durability::Process),
+            Backend::Postgres => start_postgres(Durability::Process),
+        };
+        server.restart_with(clock.variables());
         let database = Self::on(&server).await;
         Self { server: Some(server), ..database }
     }

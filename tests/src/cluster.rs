@@ -6,7 +6,7 @@ use asyncflow_proto::v1::{ListWorkersRequest, broker_service_client::BrokerServi
 use asyncflow_sdk::{Client, ClientOptions};
 use asyncflow_store::{
     Store, StoreOptions,
-    testing::{Server, free_port, start_redis},
+    testing::{Server, ShiftedClock, free_port, start_redis},
 };
 use tempfile::TempDir;
 
@@ -40,6 +40,8 @@ pub struct Cluster {
     pub governors: Vec<Program>,
     pub redis: Option<Server>,
     database: Database,
+    /// Of the processes that use the database.
+    variables: Vec<(String, String)>,
     broker_ports: Vec<u16>,
     governor_ports: Vec<u16>,
     slots: usize,
@@ -53,6 +55,30 @@ impl Cluster {
     /// # Panics
     /// When something does not come up within a minute.
     pub async fn start(backend: Backend, shape: Shape) -> Self {
+        let database = if shape.own_server {
+            Database::on_its_own_server(backend).await
+        } else {
+            Database::fresh(backend).await
+        };
+        Self::start_over(database, shape, Vec::new()).await
+    }
+
+    /// The same over a database that tells the time of this clock, alone.
+    ///
+    /// # Panics
+    /// When something does not come up within a minute.
+    pub async fn start_by_the_clock(backend: Backend, shape: Shape, clock: &ShiftedClock) -> Self {
+        let database = Database::by_the_clock(backend, clock).await;
+        // Whoever opens a file of SQLite is the database.
+        let variables = if database.server.is_none() { clock.variables() } else { Vec::new() };
+        Self::start_over(database, shape, variables).await
+    }
+
+    async fn start_over(
+        database: Database,
+        shape: Shape,
+        variables: Vec<(String, String)>,
+    ) -> Self {
         let dir = tempfile::tempdir();
         let dir = dir.unwrap_or_else(|error| panic!("no temporary directory: {error}"));
         let mut cluster = Self {
@@ -60,11 +86,8 @@ impl Cluster {
             brokers: Vec::new(),
             governors: Vec::new(),
             redis: shape.redis.then(start_redis),
-            database: if shape.own_server {
-                Database::on_its_own_server(backend).await
-            } else {
-                Database::fresh(backend).await
-            },
+            database,
+            variables,
             broker_ports: (0..shape.brokers).map(|_| free_port()).collect(),
             governor_ports: (0..shape.governors).map(|_| free_port()).collect(),
             slots: shape.slots,
@@ -244,7 +267,8 @@ impl Cluster {
             variables.push(("DISPATCH__LOCK", "redis".to_owned()));
         }
         let dir = self.dir.path().join(format!("broker-{n}"));
-        Program::start("broker", prefixed("ASYNCFLOW_BROKER__", variables), dir)
+        let variables = prefixed("ASYNCFLOW_BROKER__", variables);
+        Program::start("broker", [variables, self.variables.clone()].concat(), dir)
     }
 
     fn start_governor(&self, n: usize) -> Program {
@@ -262,7 +286,8 @@ impl Cluster {
             ("METRICS__ADDRESS", String::new()),
         ];
         let dir = self.dir.path().join(format!("governor-{n}"));
-        Program::start("governor", prefixed("ASYNCFLOW_GOVERNOR__", variables), dir)
+        let variables = prefixed("ASYNCFLOW_GOVERNOR__", variables);
+        Program::start("governor", [variables, self.variables.clone()].concat(), dir)
     }
 
     /// Worker `n`, which tries broker `n` first and then the others.

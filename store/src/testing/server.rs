@@ -8,6 +8,8 @@ use std::{
     thread,
 };
 
+use tempfile::TempDir;
+
 use super::supervised::{LOOK, Supervised};
 
 /// How long a server may take to accept connections, in looks of [`LOOK`].
@@ -41,12 +43,15 @@ pub struct Server {
     /// `None` only while it is restarted.
     process: Option<Supervised>,
     names: AtomicU32,
+    /// On top of our own environment.
+    variables: Vec<(String, String)>,
 }
 
 impl Server {
     pub(super) fn start(recipe: Recipe, dir: &Path) -> Self {
         let (dir, port) = (dir.to_owned(), free_port());
-        let mut server = Self { recipe, dir, port, process: None, names: AtomicU32::new(0) };
+        let (names, variables) = (AtomicU32::new(0), Vec::new());
+        let mut server = Self { recipe, dir, port, process: None, names, variables };
         server.launch();
         server
     }
@@ -57,7 +62,7 @@ impl Server {
             part.replace("{dir}", &dir).replace("{port}", &self.port.to_string())
         };
         let words: Vec<String> = self.recipe.command.iter().map(fill).collect();
-        let process = self.process.insert(Supervised::start(&self.dir, &words, &[]));
+        let process = self.process.insert(Supervised::start(&self.dir, &words, &self.variables));
         for _ in 0..LOOKS_MAX {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
                 return;
@@ -105,6 +110,12 @@ impl Server {
         format!("af_{}", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Starts it again with these variables in its environment.
+    pub fn restart_with(&mut self, variables: Vec<(String, String)>) {
+        self.variables = variables;
+        self.restart();
+    }
+
     /// Ends it, if it still runs, and starts it again on the same directory and port.
     pub fn restart(&mut self) {
         if let Some(process) = self.process.take() {
@@ -125,15 +136,19 @@ pub fn free_port() -> u16 {
         .unwrap_or_else(|error| panic!("no free port: {error}"))
 }
 
-/// A directory that the server's own user can enter, unlike the 0700 of a plain temporary one.
+/// The directory of a server, which removes it.
 pub(super) fn server_dir(kind: &str) -> PathBuf {
+    open_dir(kind).keep()
+}
+
+/// A directory that a server's own user can enter, unlike the 0700 of a plain temporary one.
+pub(super) fn open_dir(kind: &str) -> TempDir {
     use std::os::unix::fs::PermissionsExt;
     tempfile::Builder::new()
         .prefix(&format!("asyncflow-{kind}-"))
         .permissions(std::fs::Permissions::from_mode(0o755))
         .tempdir()
         .unwrap_or_else(|error| panic!("no temporary directory: {error}"))
-        .keep()
 }
 
 /// Runs a set-up command to its end.

@@ -45,3 +45,4 @@ mod task_life;
 mod type_at_run_time;
 mod watched_workflow;
 mod workflow_under_fire;
+mod wrong_clock;
