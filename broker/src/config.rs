@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use asyncflow_core::limits::LEASE_MS_MAX;
 use asyncflow_service::config::{
     self, ConfigErrors, ListenConfig, LogConfig, MetricsConfig, Rules, Sources, Validate,
 };
@@ -182,7 +183,7 @@ impl Validate for LeaseConfig {
             ("heartbeat_interval_ms", self.heartbeat_interval_ms),
             ("handout_ttl_ms", self.handout_ttl_ms),
         ] {
-            rules.require((50..=3_600_000).contains(&value), key, "it must be 50 to 3,600,000");
+            rules.require((50..=LEASE_MS_MAX).contains(&value), key, "it must be 50 to 3,600,000");
         }
         rules.require(
             self.ttl_ms > self.heartbeat_interval_ms.saturating_mul(2),

@@ -11,9 +11,16 @@
 
 use std::collections::HashMap;
 
-use crate::id::TaskId;
+use crate::{id::TaskId, limits::LEASE_MS_MAX};
 
-/// A leased task whose lease has run out by the database's clock.
+/// Whether a lease that ends at `ends_ms` is in force no more: it has run out, or it lasts longer
+/// than leases are given for, so that the clock by which it was given has gone back since. Who still
+/// holds that one renews it at the next heartbeat.
+pub fn is_out_of_force(ends_ms: i64, now_ms: i64) -> bool {
+    ends_ms < now_ms || ends_ms.saturating_sub(now_ms) > LEASE_MS_MAX
+}
+
+/// A leased task whose lease is in force no more by the database's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspect {
     pub id: TaskId,
@@ -114,6 +121,13 @@ mod tests {
     fn suspect(number: i32, attempt: i32, beats: i64) -> Suspect {
         let id = format!("train-{number}-0000000000000").parse().unwrap();
         Suspect { id, attempt, beats, started: true }
+    }
+
+    #[test]
+    fn a_lease_of_a_time_to_come_is_out_of_force() {
+        let at = |ends_ms| is_out_of_force(ends_ms, 1_000);
+        assert_eq!([at(999), at(1_000), at(1_000 + LEASE_MS_MAX)], [true, false, false]);
+        assert!(at(1_001 + LEASE_MS_MAX) && is_out_of_force(i64::MAX, -1) && at(i64::MIN));
     }
 
     #[test]

@@ -96,6 +96,8 @@ pub const FILTER_BYTES_MAX: usize = 4_096;
 pub const PAGE_TOKEN_BYTES_MAX: usize = 512;
 /// Tasks that one WatchTasks names.
 pub const WATCH_TASKS_MAX: usize = 1_000;
+/// The longest lease, and so the longest time that a lease in force may last still.
+pub const LEASE_MS_MAX: i64 = 3_600_000;
 /// The longest wait of a WaitTask or an AcquireTasks.
 pub const WAIT_MS_MAX: i64 = 60_000;
 /// The wait of a WaitTask or an AcquireTasks that names none.

@@ -133,6 +133,22 @@ def check_outcome(dev, workflow, killed, seen):
     return again, resumed, accuracies, best, drawn
 
 
+def make_daily(dev, file, folder):
+    """Schedule it for every night, and run it once without waiting for the night."""
+    given = json.dumps({"out": folder, "epochs": EPOCHS, "pace": 0.0})
+    daily = ["--cron", "0 3 * * *", "--time-zone", "Europe/Berlin", "--input", given]
+    say("\n$ asyncflow schedule create --workflow workflow.yaml --cron '0 3 * * *' …")
+    schedule = dev.cli("schedule", "create", "--workflow", file, *daily, "-o", "id").strip()
+    say("$ asyncflow schedule next %s --count 2" % schedule)
+    say(dev.cli("schedule", "next", schedule, "--count", "2").rstrip())
+    say("$ asyncflow schedule run %s" % schedule)
+    workflow = dev.json("schedule", "run", schedule)["workflow_id"]
+    say("$ asyncflow workflow wait %s" % workflow)
+    say(dev.cli("workflow", "wait", workflow).rstrip())
+    drawn = os.path.join(folder, "best", "digits.png")
+    require(os.path.isfile(drawn), "the scheduled workflow drew nothing: no %s" % drawn)
+
+
 def tell_story(dev, host, out):
     dev.start()
     host.start(dev)
@@ -165,11 +181,7 @@ def tell_story(dev, host, out):
     say(dev.cli("workflow", "show", workflow).rstrip())
     say("\n$ asyncflow task attempts %s" % again["id"])
     say(dev.cli("task", "attempts", again["id"]).rstrip())
-    say("\n$ asyncflow schedule create --workflow workflow.yaml --cron '0 3 * * *' …")
-    daily = ["--cron", "0 3 * * *", "--time-zone", "Europe/Berlin", "--input", given]
-    schedule = dev.cli("schedule", "create", "--workflow", file, *daily, "-o", "id").strip()
-    say("$ asyncflow schedule next %s --count 2" % schedule)
-    say(dev.cli("schedule", "next", schedule, "--count", "2").rstrip())
+    make_daily(dev, file, os.path.join(out, "daily"))
     dev.stop()
     say("\nthe training that was killed went on from epoch %d of %d" % (resumed, EPOCHS))
     say("accuracies %s; the best is number %d" % (accuracies, best["training"]))

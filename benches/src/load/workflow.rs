@@ -53,6 +53,12 @@ impl WorkflowArgs {
         backlog::make(&on.brokers, &types, self.members, self.settings.shape).await?;
         tell("plain", many.drain(&on.brokers, &types, self.members).await?, report)?;
 
+        // As the chord does: the others are made while the first ones are drained.
+        let made = backlog::make(&on.brokers, &types, self.members, self.settings.shape);
+        let (made, drained) = tokio::join!(made, many.drain(&on.brokers, &types, self.members));
+        made?;
+        tell("plain, made meanwhile", drained?, report)?;
+
         let started = Stopwatch::start();
         create(on, "chord", self.chord()).await?;
         let made = Measured::without_latencies("create a chord", self.members, started.elapsed());

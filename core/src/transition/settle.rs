@@ -6,6 +6,7 @@ use super::{Refusal, Step};
 use crate::{
     event::{Fence, RetryHint, Settle},
     expression::{Expression, SUCCESS_VARIABLES, Variables},
+    lease::is_out_of_force,
     limits::MESSAGE_BYTES_MAX,
     reason::FailureReason,
     state::TaskState,
@@ -165,7 +166,7 @@ impl Step {
     /// look and this has moved the expiry, so it is refused.
     pub(super) fn lease_expired(&mut self) -> Result<(), Refusal> {
         let task = &self.out.task;
-        if task.state.is_leased() && task.order_time_ms > self.now_ms {
+        if task.state.is_leased() && !is_out_of_force(task.order_time_ms, self.now_ms) {
             let verb = "taken back before its lease has expired";
             return Err(Refusal::IllegalState { state: task.state, verb });
         }

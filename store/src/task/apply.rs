@@ -9,6 +9,7 @@ use std::{
 use asyncflow_core::{
     event::{Event, Settle},
     id::{ShardId, TaskId},
+    lease::is_out_of_force,
     state::TaskState,
     task::Task,
     transition::Refusal,
@@ -67,7 +68,7 @@ pub(crate) enum Guard {
     None,
     /// This attempt is in force.
     Attempt(i32),
-    /// This attempt is in force, was not renewed since, and its lease has run out.
+    /// This attempt is in force, was not renewed since, and its lease is in force no more.
     Silent {
         attempt: i32,
         beats: i64,
@@ -106,7 +107,7 @@ impl Guard {
                 task.attempt == attempt
                     && task.holder.beats == beats
                     && task.state.is_leased()
-                    && task.order_time_ms < now_ms
+                    && is_out_of_force(task.order_time_ms, now_ms)
             }
             Self::FinishedBefore(before_ms) => {
                 task.finish_time_ms.is_some_and(|finish_ms| finish_ms < before_ms)

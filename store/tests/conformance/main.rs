@@ -143,6 +143,7 @@ conformance! {
     operation_faults::a_broken_row_is_left_out_and_told,
     operation_faults::two_operations_on_the_same_tasks_get_along,
     reap::only_silent_leases_are_reaped,
+    reap::a_lease_of_a_time_to_come_is_reaped,
     reap::a_restarted_worker_gives_back,
     reconcile::drifts_are_found_and_repaired_exactly,
     reconcile::what_was_written_since_the_look_stays_counted,

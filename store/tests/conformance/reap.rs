@@ -1,6 +1,6 @@
 //! Taking tasks back.
 
-use asyncflow_core::{event::Event, lease::Suspect, state::TaskState};
+use asyncflow_core::{event::Event, lease::Suspect, limits::LEASE_MS_MAX, state::TaskState};
 use asyncflow_store::{ApplyError, Departure, Store, StoreError};
 
 use super::fixture::{
@@ -33,6 +33,21 @@ pub async fn only_silent_leases_are_reaped(store: Store) {
     assert!(matches!(reaped[2], Err(ApplyError::MovedOn(_))));
     assert_eq!(get(&store, &silent.id).await.task.state, TaskState::Pending);
     assert_eq!(get(&store, &fresh.id).await.task.state, TaskState::Running);
+}
+
+/// Its worker died before it could renew it by the clock that was set back.
+pub async fn a_lease_of_a_time_to_come_is_reaped(store: Store) {
+    let long = running(&store, 1).await.task;
+    let ahead = running(&store, 1).await.task;
+    for (task, lease_ttl_ms) in [(&long, LEASE_MS_MAX), (&ahead, LEASE_MS_MAX + 60_000)] {
+        let beat = Event::Heartbeat { fence: fence(task), lease_ttl_ms };
+        apply(&store, &task.id, beat).await.unwrap();
+    }
+    let suspects = store.expired_leases(ahead.id.task_type(), 10).await.unwrap();
+    assert_eq!(suspects.iter().map(|suspect| &suspect.id).collect::<Vec<_>>(), [&ahead.id]);
+    let reaped = store.reap(suspects, None).await;
+    assert_eq!(reaped[0].as_ref().unwrap().task.crashes, 1);
+    assert_eq!(get(&store, &ahead.id).await.task.state, TaskState::Pending);
 }
 
 pub async fn a_restarted_worker_gives_back(store: Store) {
