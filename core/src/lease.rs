@@ -14,8 +14,8 @@ use std::collections::HashMap;
 use crate::{id::TaskId, limits::LEASE_MS_MAX};
 
 /// Whether a lease that ends at `ends_ms` is in force no more: it has run out, or it lasts longer
-/// than leases are given for, so that the clock by which it was given has gone back since. Who still
-/// holds that one renews it at the next heartbeat.
+/// than leases are given for, so that the clock by which it was given has gone back since. Who
+/// still holds that one renews it at the next heartbeat.
 pub fn is_out_of_force(ends_ms: i64, now_ms: i64) -> bool {
     ends_ms < now_ms || ends_ms.saturating_sub(now_ms) > LEASE_MS_MAX
 }

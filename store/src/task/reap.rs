@@ -59,9 +59,9 @@ impl Store {
         Ok(suspects)
     }
 
-    /// Takes tasks back whose attempt and beats are still those and whose lease is still out of force
-    /// by the database's clock; the others answer `MovedOn`. With a fence, only while that leader
-    /// leads: otherwise every answer is `Store(NotLeader)`.
+    /// Takes tasks back whose attempt and beats are still those and whose lease is still out of
+    /// force by the database's clock; the others answer `MovedOn`. With a fence, only while that
+    /// leader leads: otherwise every answer is `Store(NotLeader)`.
     pub async fn reap(
         &self,
         reaps: Vec<Suspect>,
