@@ -65,11 +65,9 @@ async fn leftovers_of_a_killed_worker_are_ended_before_the_first_acquire() {
     let dir = tempfile::tempdir().unwrap();
     let marker = unique();
     let first = Program::start(&broker, dir.path(), &[]);
-    let mut task = command_task(
-        "command-1-left",
-        "sh",
-        &["-c", "setsid env -i sleep 1000 & setsid sleep 1000 & echo ready; sleep 1000"],
-    );
+    // One is known by its session alone, another by the worker's variable alone.
+    let script = "env -i MARKER=$MARKER sleep 1000 & setsid sleep 1000 & echo ready; sleep 1000";
+    let mut task = command_task("command-1-left", "sh", &["-c", script]);
     task.command.as_mut().unwrap().environment = [("MARKER".to_owned(), marker.clone())].into();
     broker.add(task);
     ready(&broker, "command-1-left").await;
