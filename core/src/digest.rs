@@ -36,10 +36,13 @@ pub fn settle(settle: &Settle, exit_code: Option<i32>) -> i64 {
             let digest = digest.text("release").int(Some(reason.code().into())).text(message);
             digest.int(Some(*delay_ms))
         }
-        Settle::Wait { until, message, .. } => {
+        Settle::Wait { until, message, or_fail, .. } => {
             let digest = digest.text("wait").text(message);
             let digest = digest.int(Some(i64::from(until.children)));
-            until.signals.iter().fold(digest, |digest, name| digest.text(name))
+            let digest = until.signals.iter().fold(digest, |digest, name| digest.text(name));
+            or_fail.iter().fold(digest, |digest, failure| {
+                digest.int(Some(failure.reason.code().into())).text(&failure.message)
+            })
         }
     };
     digest.finish()

@@ -38,7 +38,7 @@ pub const EDGES: &[Edge] = &[
     edge("Fail", &[Cancelling], &[Cancelled]),
     edge("Release", &[Running], &[Pending, Scheduled]),
     edge("Release", &[Cancelling], &[Cancelled]),
-    edge("Wait", &[Running], &[Blocked, Pending, Scheduled]),
+    edge("Wait", &[Running], &[Blocked, Pending, Scheduled, Failed]),
     edge("Wait", &[Cancelling], &[Cancelled]),
     edge("MakeChildren", &[Running], &[Running]),
     edge("Bind", &[Pending], &[Pending]),

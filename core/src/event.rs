@@ -4,7 +4,7 @@ use crate::{
     id::TaskId,
     reason::FailureReason,
     retry::RetryPatch,
-    task::{Content, Labels, Progress},
+    task::{Content, Failure, Labels, Progress},
 };
 
 /// The lease under which a worker writes: the attempt is the fence.
@@ -40,6 +40,8 @@ pub enum Settle {
         message: String,
         /// Whether something of it is not there yet; the store says so, under its locks.
         is_pending: bool,
+        /// What it fails of if nothing is pending: it would only do the same again.
+        or_fail: Option<Failure>,
     },
 }
 

@@ -302,7 +302,7 @@ fn a_result_that_does_not_hold_is_a_failure_by_the_retry_policy() {
 fn what_waits_is_blocked_until_all_of_it_is_there() {
     let wait = |is_pending| {
         let until = Until { children: true, signals: vec!["go".into()] };
-        end(Settle::Wait { until, message: "waits".into(), is_pending })
+        end(Settle::Wait { until, message: "waits".into(), is_pending, or_fail: None })
     };
     let step = transition(&running(), &wait(true), T0 + 2_000).unwrap();
     assert_eq!(step.task.state, TaskState::Blocked);
@@ -317,4 +317,22 @@ fn what_waits_is_blocked_until_all_of_it_is_there() {
         _ => 0,
     });
     assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
+fn who_waits_for_what_is_there_fails_if_it_would_only_do_the_same_again() {
+    let wait = |is_pending| {
+        let until = Until { children: true, signals: Vec::new() };
+        let failure = asyncflow_core::task::Failure {
+            reason: FailureReason::Error,
+            message: "stands still".into(),
+        };
+        let or_fail = Some(failure);
+        end(Settle::Wait { until, message: "waits".into(), is_pending, or_fail })
+    };
+    assert_eq!(apply(&running(), wait(true), T0 + 2_000).state, TaskState::Blocked);
+    let failed = transition(&running(), &wait(false), T0 + 2_000).unwrap();
+    assert_eq!((failed.task.state, failed.task.failures), (TaskState::Scheduled, 1));
+    assert!(failed.task.order_time_ms > T0 + 2_000, "it steps back");
+    assert_eq!(failed.ended.unwrap().failure.unwrap().message, "stands still");
 }

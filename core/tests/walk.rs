@@ -14,7 +14,7 @@ use asyncflow_core::{
     reason::FailureReason,
     retry::RetryPatch,
     state::TaskState,
-    task::{Content, Progress, Task},
+    task::{Content, Failure, Progress, Task},
     task_type::TaskType,
     transition::{Refusal, transition},
 };
@@ -70,7 +70,9 @@ fn settle(kind: u8, pick: u64) -> Settle {
         }
         23 => {
             let until = Until { children: true, signals: Vec::new() };
-            Settle::Wait { until, message, is_pending: pick.is_multiple_of(2) }
+            let failure = Failure { reason: FailureReason::Error, message: message.clone() };
+            let or_fail = pick.is_multiple_of(3).then_some(failure);
+            Settle::Wait { until, message, is_pending: pick.is_multiple_of(2), or_fail }
         }
         7 => {
             let reason = FailureReason::ALL[(pick / 3) as usize % FailureReason::ALL.len()];

@@ -23,7 +23,7 @@ use uuid::Uuid;
 struct Entry {
     attempt: AttemptHandle,
     result: Mutex<Option<Content>>,
-    wait_for: Mutex<Option<WaitFor>>,
+    wait_for: Mutex<Option<Result<WaitFor, String>>>,
 }
 
 /// The longest path of a Unix socket on Linux, in bytes: `sun_path` without its final NUL.
@@ -124,11 +124,16 @@ impl Registered {
 
     /// Sets what it waits for if the program exits with 85; the last one wins.
     pub fn set_wait_for(&self, wait_for: WaitFor) {
-        self.entry.set_wait_for(wait_for);
+        self.entry.set_wait_for(Ok(wait_for));
+    }
+
+    /// It tried to, and this was wrong with it.
+    pub fn set_bad_wait(&self, problem: String) {
+        self.entry.set_wait_for(Err(problem));
     }
 
     /// Takes what it waits for if the program exits with 85, as it was set last.
-    pub fn take_wait_for(&self) -> Option<WaitFor> {
+    pub fn take_wait_for(&self) -> Option<Result<WaitFor, String>> {
         self.entry.wait_for.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -139,7 +144,7 @@ impl Registered {
 }
 
 impl Entry {
-    fn set_wait_for(&self, wait_for: WaitFor) {
+    fn set_wait_for(&self, wait_for: Result<WaitFor, String>) {
         *self.wait_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(wait_for);
     }
 

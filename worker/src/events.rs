@@ -112,6 +112,9 @@ impl Reader<'_> {
             Err(problem) => Some(problem),
         };
         if let Some(problem) = problem {
+            if line.bytes.as_deref().is_some_and(event::is_about_waiting) {
+                self.registered.set_bad_wait(format!("events line {number}: {problem}"));
+            }
             self.report(&format!("events line {number}: {problem}; it is skipped")).await;
         }
     }

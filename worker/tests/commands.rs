@@ -30,7 +30,8 @@ async fn exit_codes_become_outcomes() {
         broker.add(script(&format!("command-1-{code}"), &format!("exit {code}")));
     }
     broker.add(script("command-1-zero", "exit 0"));
-    broker.add(script("command-1-85", "exit 85"));
+    let stage = r#"echo '{"event":"stage","stage":"train"}' >> "$ASYNCFLOW_EVENTS"; exit 85"#;
+    broker.add(script("command-1-85", stage));
     broker.add(script("command-1-signal", "kill -USR1 $$"));
     for (code, reason, permanent) in table {
         let failed = failure(broker.settled(&format!("command-1-{code}")).await);
@@ -42,6 +43,36 @@ async fn exit_codes_become_outcomes() {
     assert_eq!(call.failure.unwrap().reason(), FailureReason::Checkpointed);
     let failed = failure(broker.settled("command-1-signal").await);
     assert_eq!((failed.0, failed.2), (FailureReason::Killed, Some(-10)));
+}
+
+/// The same program would do the same again, at once and for ever.
+#[tokio::test]
+async fn who_asks_to_be_run_again_for_nothing_fails() {
+    let broker = FakeBroker::start().await;
+    let _worker = Worker::start(&broker, |_| {});
+    let says = |line: &str| format!("echo '{line}' >> \"$ASYNCFLOW_EVENTS\"; exit 85");
+    let stage = says(r#"{"event":"stage","stage":"split"}"#);
+    let mut same = script("command-1-same", &stage);
+    same.stage = "split".to_owned();
+    broker.add(same);
+    broker.add(script("command-1-nothing", "exit 85"));
+    let bad_wait = says(r#"{"event":"wait","signals":"approved"}"#);
+    let bad_wait = stage.replace("exit 85", &bad_wait);
+    broker.add(script("command-1-bad", &bad_wait));
+    broker.add(script("command-1-children", &says(r#"{"event":"wait","children":true}"#)));
+    for (id, reason, permanent, word) in [
+        ("command-1-same", FailureReason::Error, false, "saved no stage"),
+        ("command-1-nothing", FailureReason::Error, false, "nothing to wait for"),
+        ("command-1-bad", FailureReason::Permanent, true, "events line 2"),
+    ] {
+        let failed = failure(broker.settled(id).await);
+        assert_eq!((failed.0, failed.1, failed.2), (reason, permanent, Some(85)), "{failed:?}");
+        assert!(failed.3.contains(word), "{failed:?}");
+    }
+    // Whether it has any that live, the broker knows.
+    let Settled::Released(call) = broker.settled("command-1-children").await else { panic!() };
+    assert_eq!(call.failure.unwrap().reason(), FailureReason::Error);
+    assert!(call.wait_for.unwrap().children);
 }
 
 #[tokio::test]

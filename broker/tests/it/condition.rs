@@ -117,6 +117,31 @@ async fn signals_reach_tasks_and_workflows() {
     t.stop().await;
 }
 
+/// It would only do the same again: the retry policy counts it, and delays it.
+#[tokio::test]
+async fn who_waits_for_children_that_it_never_made_may_fail() {
+    let mut t = TestBroker::start().await;
+    let task = t.create_spec(spec()).await;
+    let session = t.register("w", "i").await;
+    let leased = t.start_one(&session, "1").await;
+    let failure = v1::Failure { message: "it stands still".into(), ..Default::default() };
+    let release = v1::ReleaseTaskRequest {
+        session_id: session.clone(),
+        lease: leased.lease.clone(),
+        failure: Some(failure),
+        wait_for: Some(v1::WaitFor { children: true, ..Default::default() }),
+        ..Default::default()
+    };
+    let released = t.worker.release_task(release).await.unwrap().into_inner();
+    assert_eq!(released.state(), TaskState::Scheduled);
+    let failure = t.get(&task.id).await.failure.unwrap();
+    assert_eq!(
+        (failure.reason(), failure.message.as_str()),
+        (v1::FailureReason::Error, "it stands still")
+    );
+    t.stop().await;
+}
+
 /// The indexes and names of what a task has made, page by page.
 async fn names_of_children(
     t: &mut TestBroker,

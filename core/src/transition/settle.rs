@@ -70,7 +70,11 @@ impl Step {
                 self.end_attempt(AttemptOutcome::Released, Some(failure), exit_code);
                 self.requeue(*delay_ms);
             }
-            Settle::Wait { until, message, is_pending } => {
+            Settle::Wait { is_pending: false, or_fail: Some(failure), .. } => {
+                self.end_attempt(AttemptOutcome::Failed, Some(failure.clone()), exit_code);
+                self.fail(failure.clone(), RetryHint::ByPolicy);
+            }
+            Settle::Wait { until, message, is_pending, .. } => {
                 self.out.task.ties.signalled |= !until.signals.is_empty();
                 let message = message.clone();
                 let failure = Failure { reason: FailureReason::Waiting, message };

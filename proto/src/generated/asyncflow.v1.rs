@@ -7689,7 +7689,8 @@ pub struct ReleaseTaskRequest {
     #[prost(message, optional, tag = "2")]
     pub lease: ::core::option::Option<Lease>,
     /// Why, usually DRAINED, CHECKPOINTED or NOT_STARTED; the same reasons as in FailTask are refused.
-    /// Unset is DRAINED.
+    /// Unset is DRAINED. With `wait_for`: what the attempt fails of, by the retry policy, if all of
+    /// that is there already; unset, it is run again at once.
     #[prost(message, optional, tag = "3")]
     pub failure: ::core::option::Option<Failure>,
     /// Do not hand it out before, up to 365 days.
@@ -7698,8 +7699,7 @@ pub struct ReleaseTaskRequest {
     /// Of the process, if there was one.
     #[prost(int32, optional, tag = "5")]
     pub exit_code: ::core::option::Option<i32>,
-    /// It is BLOCKED until all of this is there, and then goes on at its stage; `failure` and `delay`
-    /// must be unset.
+    /// It is BLOCKED until all of this is there, and then goes on at its stage; `delay` must be unset.
     #[prost(message, optional, tag = "6")]
     pub wait_for: ::core::option::Option<WaitFor>,
 }

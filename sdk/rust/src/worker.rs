@@ -13,6 +13,7 @@
 //! attempt ended. The broker's fence decides about every write; what is kept here is only a hint.
 
 mod acquire;
+mod advance;
 mod attempt;
 mod children;
 mod executor;

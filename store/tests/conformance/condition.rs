@@ -47,7 +47,7 @@ async fn run(store: &Store, want: u32) -> Vec<FullTask> {
 pub fn wait(task: &Task, children: bool, signals: &[&str]) -> Event {
     let signals = signals.iter().map(|name| (*name).to_owned()).collect();
     let until = Until { children, signals };
-    let settle = Settle::Wait { until, message: String::new(), is_pending: false };
+    let settle = Settle::Wait { until, message: String::new(), is_pending: false, or_fail: None };
     Event::Settle { fence: fence(task), settle, digest: 5, exit_code: None }
 }
 
@@ -215,6 +215,7 @@ pub async fn a_wait_that_is_cancelled_at_once_is_forgotten(store: Store) {
             until: Until { children: false, signals: vec!["other".into()] },
             message: String::new(),
             is_pending: false,
+            or_fail: None,
         },
         digest: 77,
         exit_code: None,

@@ -107,7 +107,7 @@ impl AttemptService for AttemptDesk {
     ) -> Result<Response<SetAttemptWaitResponse>, Status> {
         let entry = self.entry_of(&request)?;
         let wait_for = request.into_inner().wait_for.ok_or_else(|| status::missing("wait_for"))?;
-        entry.set_wait_for(wait_for);
+        entry.set_wait_for(Ok(wait_for));
         Ok(Response::new(SetAttemptWaitResponse {}))
     }
 

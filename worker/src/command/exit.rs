@@ -15,7 +15,11 @@ const CHECKPOINTED: i32 = 85;
 ///
 /// One that was told to stop counts as stopped whatever its code: many programs leave with 0 after
 /// SIGTERM. Only if it ended before it was told has it won the race.
-pub fn outcome(end: End, result: Option<Content>, wait_for: Option<WaitFor>) -> Outcome {
+pub fn outcome(
+    end: End,
+    result: Option<Content>,
+    wait_for: Option<Result<WaitFor, String>>,
+) -> Outcome {
     let code = end.exit.map(Exit::code);
     if let Some(told) = end.told {
         return Outcome::stopped(told).with_exit_code(code);
@@ -23,7 +27,11 @@ pub fn outcome(end: End, result: Option<Content>, wait_for: Option<WaitFor>) -> 
     let outcome = match end.exit {
         Some(Exit::Code(0)) => Outcome::Succeeded { result, exit_code: None },
         Some(Exit::Code(CHECKPOINTED)) => match wait_for {
-            Some(wait_for) => Outcome::Waiting { wait_for, exit_code: None },
+            Some(Ok(wait_for)) => Outcome::Waiting { wait_for, or_fail: None, exit_code: None },
+            Some(Err(problem)) => Outcome::failed_for_good(
+                FailureReason::Permanent,
+                format!("exit code 85, but what it waits for cannot be understood: {problem}"),
+            ),
             None => Outcome::released(
                 FailureReason::Checkpointed,
                 "it asked to be run again (exit code 85)",
@@ -98,11 +106,15 @@ mod tests {
 
     #[test]
     fn who_asks_to_be_run_again_may_wait_for_something() {
-        let wait_for = || Some(WaitFor { children: true, ..WaitFor::default() });
+        let wait_for = || Some(Ok(WaitFor { children: true, ..WaitFor::default() }));
         let end = |code| End { exit: Some(Exit::Code(code)), told: None };
         let waiting = reason_of(&outcome(end(85), None, wait_for()));
         assert_eq!(waiting, Some((FailureReason::Waiting, false)));
         assert_eq!(reason_of(&outcome(end(0), None, wait_for())), None, "it is done");
+        let bad = || Some(Err("it needs signals".to_owned()));
+        let refused = reason_of(&outcome(end(85), None, bad()));
+        assert_eq!(refused, Some((FailureReason::Permanent, true)));
+        assert_eq!(reason_of(&outcome(end(0), None, bad())), None, "it is done all the same");
     }
 
     #[test]

@@ -68,6 +68,12 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
     Value::deserialize(deserializer).map(Some)
 }
 
+/// Whether it is a line about waiting, right or wrong.
+pub fn is_about_waiting(line: &[u8]) -> bool {
+    let line: Option<Value> = serde_json::from_slice(line).ok();
+    line.is_some_and(|line| line["event"] == "wait")
+}
+
 /// `None` for an empty line.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use asyncflow_core::{
     event::{Settle, Until},
     limits::MESSAGE_BYTES_MAX,
     reason::FailureReason,
+    task::Failure,
     validate::{at::At, new_task::signal_names, text, work},
     violation::Violations,
 };
@@ -37,21 +38,31 @@ pub fn ending(
     let delay_at = at.field("delay");
     let delay_ms = time::duration_ms(call.delay.as_ref(), delay_at, violations);
     work::delay(delay_ms, delay_at, violations);
+    let failure_at = at.field("failure");
     if let Some(wait_for) = call.wait_for {
         let at = at.field("wait_for");
-        if call.failure.is_some() || call.delay.is_some() {
-            violations.add(at, "must not be given together with failure or delay");
+        if call.delay.is_some() {
+            violations.add(at, "must not be given together with delay");
         }
-        let settle = wait(wait_for, at, violations);
+        let or_fail = call.failure.is_some().then(|| {
+            let (reason, message) =
+                failure(call.failure, FailureReason::Error, failure_at, violations);
+            Failure { reason, message }
+        });
+        let settle = wait(wait_for, or_fail, at, violations);
         return Some(Ending { lease: lease?, settle, exit_code: call.exit_code });
     }
-    let at = at.field("failure");
-    let (reason, message) = failure(call.failure, FailureReason::Drained, at, violations);
+    let (reason, message) = failure(call.failure, FailureReason::Drained, failure_at, violations);
     let settle = Settle::Release { reason, message, delay_ms: delay_ms.unwrap_or(0) };
     Some(Ending { lease: lease?, settle, exit_code: call.exit_code })
 }
 
-fn wait(wait_for: v1::WaitFor, at: At<'_>, violations: &mut Violations) -> Settle {
+fn wait(
+    wait_for: v1::WaitFor,
+    or_fail: Option<Failure>,
+    at: At<'_>,
+    violations: &mut Violations,
+) -> Settle {
     let v1::WaitFor { children, signals } = wait_for;
     if !children && signals.is_empty() {
         violations.add(at, "must name something to wait for");
@@ -61,5 +72,5 @@ fn wait(wait_for: v1::WaitFor, at: At<'_>, violations: &mut Violations) -> Settl
     things.extend(signals.iter().map(String::as_str));
     let message = text::cut(&format!("it waits for {}", things.join(", ")), MESSAGE_BYTES_MAX);
     // Whether it is there already is found out where it is recorded.
-    Settle::Wait { until: Until { children, signals }, message, is_pending: true }
+    Settle::Wait { until: Until { children, signals }, message, is_pending: true, or_fail }
 }

@@ -6,6 +6,7 @@ use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{
+    advance::Advance,
     link::Link,
     logs::{CHUNK_BYTES_MAX, Piece},
     progress::ProgressBoard,
@@ -26,6 +27,7 @@ pub struct AttemptHandle {
     pub(super) traceparent: Arc<str>,
     pub(super) stop: StopSignal,
     pub(super) link: Arc<Link>,
+    pub(super) advance: Arc<Advance>,
     pub(super) progress: Arc<ProgressBoard>,
     pub(super) logs: mpsc::Sender<Piece>,
 }
@@ -74,7 +76,9 @@ impl AttemptHandle {
             },
             |mut broker, request| async move { broker.save_context(request).await },
         );
-        Ok(self.unless_lost(saving).await?.context_version)
+        let saved = self.unless_lost(saving).await?;
+        self.advance.saved(self.task(), stage, context.as_ref());
+        Ok(saved.context_version)
     }
 
     /// What came with a signal of this name, for this task or for its workflow, before it was

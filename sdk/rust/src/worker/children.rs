@@ -47,6 +47,9 @@ impl AttemptHandle {
             |mut broker, request| async move { broker.create_child_tasks(request).await },
         );
         let created = self.unless_lost(creating).await?;
+        if !created.deduplicated {
+            self.advance.made_children();
+        }
         created.workflow.ok_or_else(|| status::incomplete("workflow").into())
     }
 

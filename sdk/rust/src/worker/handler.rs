@@ -175,7 +175,7 @@ fn outcome_of(error: HandlerError, told: Option<StopReason>) -> Outcome {
         }
         Kind::Permanent => Outcome::failed_for_good(FailureReason::Permanent, error.message),
         Kind::BadContext => Outcome::failed_for_good(FailureReason::BadContext, error.message),
-        Kind::Waiting(wait_for) => Outcome::Waiting { wait_for, exit_code: None },
+        Kind::Waiting(wait_for) => Outcome::Waiting { wait_for, or_fail: None, exit_code: None },
         Kind::Stopped => {
             Outcome::failed(FailureReason::Error, "the handler stopped without being told to")
         }

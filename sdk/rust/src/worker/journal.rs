@@ -63,13 +63,16 @@ impl SettleCall {
                     wait_for: None,
                 })
             }
-            Outcome::Waiting { wait_for, exit_code } => Self::Release(ReleaseTaskRequest {
-                session_id,
-                lease,
-                exit_code: *exit_code,
-                wait_for: Some(wait_for.clone()),
-                ..Default::default()
-            }),
+            Outcome::Waiting { wait_for, or_fail, exit_code } => {
+                Self::Release(ReleaseTaskRequest {
+                    session_id,
+                    lease,
+                    failure: or_fail.as_ref().and_then(|why| failure(&FailureReason::Error, why)),
+                    exit_code: *exit_code,
+                    wait_for: Some(wait_for.clone()),
+                    ..Default::default()
+                })
+            }
         })
     }
 

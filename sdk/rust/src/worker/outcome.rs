@@ -51,6 +51,9 @@ pub enum Outcome {
     Waiting {
         /// What it waits for.
         wait_for: WaitFor,
+        /// What it fails of if all of it is there already, because it would only do the same
+        /// again; `None` = it is run again at once. The worker fills it in.
+        or_fail: Option<String>,
         /// Of the process, if there was one.
         exit_code: Option<i32>,
     },
@@ -131,7 +134,7 @@ impl Outcome {
                 }
                 Self::Succeeded { result: Some(result), exit_code }
             }
-            Self::Waiting { wait_for, exit_code } if !is_something(&wait_for) => {
+            Self::Waiting { wait_for, exit_code, .. } if !is_something(&wait_for) => {
                 let message = format!(
                     "it wants to wait for {:?}; that is 1 to {SIGNALS_MAX} names of 1 to \
                      {SIGNAL_NAME_BYTES_MAX} characters of A-Z a-z 0-9 . _ -, or its children",
@@ -139,10 +142,10 @@ impl Outcome {
                 );
                 Self::failed_for_good(FailureReason::Permanent, message).with_exit_code(exit_code)
             }
-            Self::Waiting { mut wait_for, exit_code } => {
+            Self::Waiting { mut wait_for, or_fail, exit_code } => {
                 wait_for.signals.sort_unstable();
                 wait_for.signals.dedup();
-                Self::Waiting { wait_for, exit_code }
+                Self::Waiting { wait_for, or_fail, exit_code }
             }
             other => other,
         }

@@ -213,6 +213,7 @@ impl Runtime {
             traceparent: traceparent.clone(),
             stop: stop.clone(),
             link: self.link.clone(),
+            advance: Arc::default(),
             progress: self.progress.clone(),
             logs: log_sender,
         };
@@ -231,7 +232,10 @@ impl Runtime {
         if lost {
             tracing::warn!("another attempt is in force, stopped and forgotten");
         }
-        let outcome = if lost { Outcome::Abandoned } else { outcome.within_limits() };
+        let outcome = match lost {
+            true => Outcome::Abandoned,
+            false => attempt.advance.demanded_of(outcome.within_limits(), attempt.task()),
+        };
         metrics::counter!("asyncflow_worker_attempts_total", "outcome" => outcome.label())
             .increment(1);
         let settled = self.settle(&lease, &traceparent, &outcome).await;
