@@ -198,6 +198,7 @@ async fn what_is_no_workflow_is_refused_with_all_that_is_wrong() {
         v1::WorkflowNode { run_if: "1 +".into(), ..task("d", "work") },
         v1::WorkflowNode { input: "other.x".into(), ..task("e", "work") },
         v1::WorkflowNode { name: "f".into(), ..Default::default() },
+        v1::WorkflowNode { when: v1::EdgeCondition::AnyFailed.into(), ..task("g", "work") },
     ];
     let fields = refused(&mut t, wrong).await;
     for field in [
@@ -208,6 +209,7 @@ async fn what_is_no_workflow_is_refused_with_all_that_is_wrong() {
         "workflow.nodes[3].run_if",
         "workflow.nodes[4].input",
         "workflow.nodes[5]",
+        "workflow.nodes[6].when",
     ] {
         assert!(fields.iter().any(|told| told == field), "{field} is not in {fields:?}");
     }

@@ -4,6 +4,8 @@
 //! client gave, so that whoever waits for that name waits for all of it; the others have names
 //! behind it, e.g. `train/members`, which no client can give.
 
+mod place;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
@@ -17,10 +19,10 @@ use crate::{
     expression::Expression,
     limits::{
         FLOW_DEPTH_MAX, FLOW_INPUT_BYTES_MAX, FLOW_ITEMS_MAX, FLOW_NESTING_MAX, FLOW_NODES_MAX,
-        NAME_BYTES_MAX, NODE_NAME_BYTES_MAX, REQUEST_ID_BYTES_MAX, USER_BYTES_MAX,
+        NAME_BYTES_MAX, REQUEST_ID_BYTES_MAX, USER_BYTES_MAX,
     },
     task::Content,
-    violation::{Violations, shown},
+    violation::Violations,
     workflow::{
         callbacks,
         definition::{Flow, Kind, NewWorkflow, Part, Runs, Work},
@@ -167,7 +169,7 @@ impl Check<'_> {
             return Flow::default();
         }
         self.policy(policy, FLOW_ITEMS_MAX, at.field("policy"));
-        self.names(&nodes, list);
+        self.neighbours(&nodes, list);
         let mut draft = Draft::default();
         for (index, mut node) in nodes.into_iter().enumerate() {
             let depends_on = std::mem::take(&mut node.depends_on);
@@ -207,33 +209,6 @@ impl Check<'_> {
             self.violations.add(list, what);
         }
         false
-    }
-
-    /// Each node of a flow has a name of its own, and waits for names that are there.
-    fn names(&mut self, nodes: &[NodeInput], list: At<'_>) {
-        let mut names = BTreeSet::new();
-        for (index, node) in nodes.iter().enumerate() {
-            let at = list.item(index);
-            self.name(&node.name, at.field("name"));
-            if !names.insert(node.name.as_str()) {
-                let what = format!("{} is the name of another node too", shown(&node.name));
-                self.violations.add(at.field("name"), what);
-            }
-        }
-        for (index, node) in nodes.iter().enumerate() {
-            let at = list.item(index);
-            let at = at.field("depends_on");
-            for (index, name) in node.depends_on.iter().enumerate() {
-                if !names.contains(name.as_str()) {
-                    let what = format!("there is no node {} beside it", shown(name));
-                    self.violations.add(at.item(index), what);
-                }
-            }
-        }
-    }
-
-    fn name(&mut self, name: &str, at: At<'_>) {
-        text::token(name, NODE_NAME_BYTES_MAX, at, self.violations);
     }
 
     fn node(&mut self, node: NodeInput, place: Place<'_>, draft: &mut Draft) {
@@ -278,6 +253,7 @@ impl Check<'_> {
         for (index, step) in steps.into_iter().enumerate() {
             let at = list.item(index);
             self.stands_alone(&step, at);
+            self.starts_by_its_place(&step, at);
             let label =
                 if step.name.is_empty() { (index + 1).to_string() } else { step.name.clone() };
             let name =
@@ -364,6 +340,7 @@ impl Check<'_> {
         let members = members.into_iter().enumerate();
         let part = |(index, member)| {
             self.stands_alone(&member, list.item(index));
+            self.starts_by_its_place(&member, list.item(index));
             self.part(member, list.item(index), level, &OF_TASK)
         };
         members.map(part).collect()
@@ -413,14 +390,6 @@ impl Check<'_> {
             self.violations.add(at, what);
         }
         Some(callbacks::runs(NewTask { user, trace_id, ..task }))
-    }
-
-    /// A step, member, callback or reduce has its place, and cannot choose another.
-    fn stands_alone(&mut self, node: &NodeInput, at: At<'_>) {
-        if !node.depends_on.is_empty() {
-            let what = "must be empty: its place says what it waits for";
-            self.violations.add(at.field("depends_on"), what);
-        }
     }
 
     /// A fan of so many parts, if that is known.

@@ -22,6 +22,17 @@ pub enum When {
 }
 
 impl When {
+    /// As people write it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::AllSucceeded => "all_succeeded",
+            Self::AllDone => "all_done",
+            Self::AnySucceeded => "any_succeeded",
+            Self::AnyFailed => "any_failed",
+            Self::AnyCancelled => "any_cancelled",
+        }
+    }
+
     /// Whether a node that starts then deals with what went wrong. It starts also when the rest of
     /// the workflow was given up.
     pub const fn is_for_trouble(self) -> bool {

@@ -70,7 +70,8 @@ fn random_graph(seed: u64) -> Graph {
         let mut needs: Vec<usize> = (0..at as usize).filter(|_| dice.one_in(2)).collect();
         needs.truncate(3);
         // Half of them as most workflows have it.
-        let when = if dice.one_in(2) { WHEN[0] } else { WHEN[dice.roll(5) as usize] };
+        let when =
+            if needs.is_empty() || dice.one_in(2) { WHEN[0] } else { WHEN[dice.roll(5) as usize] };
         nodes.push(Node {
             needs,
             when,
