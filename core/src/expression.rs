@@ -8,6 +8,7 @@
 mod bound;
 mod json;
 mod names;
+mod syntax;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,6 +20,7 @@ use std::{
 use cel::{Context, Env, Program};
 use serde_json::Value as Json;
 
+use crate::violation::shown;
 use bound::Bound;
 use names::Needs;
 
@@ -91,15 +93,16 @@ impl Expression {
             let bytes = source.len();
             return Err(format!("{bytes} bytes are too many; at most {EXPRESSION_BYTES_MAX}"));
         }
-        let (program, needs) = compile(source)?;
+        let wrong = |what: String| format!("in the expression {}: {what}", shown(source));
+        let (program, needs) = compile(source).map_err(wrong)?;
         if let Some(unknown) = needs.functions.iter().find(|name| !is_function(name)) {
             let known = FUNCTIONS.join(", ");
-            return Err(format!("there is no function {unknown}; it may call {known}"));
+            return Err(wrong(format!("there is no function {unknown}; it may call {known}")));
         }
         let free = needs.variables;
         if let Some(unknown) = free.iter().find(|name| !variables.contains(&name.as_str())) {
             let known = variables.join(", ");
-            return Err(format!("there is no {unknown}; it may name {known}"));
+            return Err(wrong(format!("there is no {unknown}; it may name {known}")));
         }
         let (source, program) = (source.into(), Arc::new(program));
         Ok(Self { source, program, free: Arc::new(free) })
@@ -196,7 +199,7 @@ fn environment() -> Arc<Env> {
 /// The program, and what it needs.
 fn compile(source: &str) -> Result<(Program, Needs), String> {
     let read = on_a_deep_stack(|| {
-        let program = environment().compile(source).map_err(|errors| errors.to_string())?;
+        let program = environment().compile(source).map_err(|errors| syntax::told(&errors))?;
         match names::needs(program.expression(), DEPTH_MAX) {
             Some(needs) => Ok((program, needs)),
             None => Err(format!("it nests deeper than {DEPTH_MAX} levels")),

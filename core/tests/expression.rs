@@ -37,12 +37,21 @@ fn values_are_those_of_json() {
 #[test]
 fn what_cannot_be_read_is_told() {
     let parse = |source: &str| Expression::parse(source, &["input"]).unwrap_err();
-    assert!(parse("1 +").contains("Syntax error"), "{}", parse("1 +"));
-    assert_eq!(parse("input.a + other.b"), "there is no other; it may name input");
+    for (source, what) in [
+        ("1 +", "line 1, column 4: it ends where a value is missing"),
+        ("input.a\n  && ) 1", "line 2, column 6: ) cannot stand here"),
+        ("input.a = 1", "line 1, column 9: to compare, write =="),
+        ("input.a and input.b", "line 1, column 9: write && for \"and\""),
+        ("'abc", "line 1, column 1: a text is not closed"),
+        ("input.a + other.b", "there is no other; it may name input"),
+    ] {
+        let told = parse(source);
+        assert!(told.starts_with("in the expression \"") && told.ends_with(what), "{told}");
+    }
     assert!(parse(&"1+".repeat(4_000)).contains("bytes are too many"));
     assert!(Expression::parse("input.map(x, x + 1)", &["input"]).is_ok(), "x is its own");
     for unknown in ["foo(1)", "input.matches('a')", "duration('1s')"] {
-        assert!(parse(unknown).starts_with("there is no function"), "{}", parse(unknown));
+        assert!(parse(unknown).contains(": there is no function"), "{}", parse(unknown));
     }
 }
 
