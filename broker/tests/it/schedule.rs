@@ -133,6 +133,7 @@ async fn it_is_paused_resumed_and_run_by_hand() {
     assert_eq!(again.fire.as_ref(), Some(&fire));
     assert_eq!(fire.outcome(), v1::FireOutcome::Fired);
     let task = t.get(&fire.task_id).await;
+    assert_eq!(task.trace_id.len(), 32, "each fire is a trace of its own");
     assert_eq!((task.payload.unwrap().data.as_ref(), task.user.as_str()), (&b"5"[..], "anonymous"));
 
     let resume = v1::ResumeScheduleRequest { schedule_id: id.clone() };

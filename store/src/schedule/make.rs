@@ -22,6 +22,11 @@ use crate::{
     workflow::{Birth, Followed, Left, bear},
 };
 
+/// A trace of its own for what is made, as W3C has it: nobody has called for it.
+fn new_trace() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
 /// What was made in a transaction so far.
 pub(super) struct Maker<'a> {
     store: &'a Store,
@@ -78,7 +83,8 @@ impl<'a> Maker<'a> {
             Err(what) => return Ok(Err(what)),
         };
         let id = TaskId { shard, key: self.store.next_key(self.now_ms) };
-        let full = task.clone().into_task(&task_type, id.clone(), self.now_ms);
+        let task = NewTask { trace_id: new_trace(), ..task.clone() };
+        let full = task.into_task(&task_type, id.clone(), self.now_ms);
         self.tasks.entry(id.shard.clone()).or_default().push(full);
         Ok(Ok(Run::Task(id)))
     }
@@ -96,7 +102,7 @@ impl<'a> Maker<'a> {
             input: workflow.input.clone(),
             flow: workflow.flow.clone(),
             request_id: None,
-            trace_id: String::new(),
+            trace_id: new_trace(),
         };
         let birth = Birth::of(&new, id, 0, self.now_ms);
         let followed = bear(self.store, self.tx, birth, self.now_ms, &mut self.ledger).await?;
