@@ -31,7 +31,8 @@ async fn status_tells_of_every_duty_and_a_run_shows_in_it() {
     let unknown = RunDutyRequest { duty: "nap".to_owned() };
     let refused = governor.client.run_duty(unknown).await.unwrap_err();
     assert_eq!((refused.code(), &*reason(&refused)), (Code::NotFound, "UNKNOWN_DUTY"));
-    assert!(refused.message().contains("reap"), "{refused}");
+    let page = include_str!("../../../docs/errors/UNKNOWN_DUTY.md");
+    assert!(page.contains(&format!("RunDuty: {}\n", refused.message())), "{refused}");
 }
 
 #[tokio::test]
