@@ -1,6 +1,6 @@
 //! `type create`
 
-use super::settings::Settings;
+use super::{settings::Settings, tell_speculation};
 use crate::{
     connection::Broker,
     error::{Outcome, exit},
@@ -18,9 +18,12 @@ pub struct Args {
 }
 
 pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
+    let told = args.settings.has_part_of_speculation()?;
     let (task_type, _) = args.settings.into_type(args.name);
     let created = broker.client.create_type(task_type).await;
     let created = created.map_err(|error| broker.explain(error))?;
-    output.one(&TaskTypeView::from(created))?;
+    let view = TaskTypeView::from(created);
+    tell_speculation(&view, told);
+    output.one(&view)?;
     Ok(exit::OK)
 }

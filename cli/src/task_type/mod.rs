@@ -10,6 +10,7 @@ use crate::{
     connection::{Broker, BrokerAddress},
     error::Outcome,
     output::OutputArgs,
+    view::task_type::TaskTypeView,
 };
 
 /// Look at and change task types
@@ -40,5 +41,13 @@ pub async fn execute(args: Args) -> Outcome {
         Verb::Get(args) => get::execute(args, &broker, &output).await,
         Verb::Create(args) => create::execute(args, &broker, &output).await,
         Verb::Set(args) => set::execute(args, &broker, &output).await,
+    }
+}
+
+/// What the parts that were not given are set to, as speculation is set as a whole.
+fn tell_speculation(task_type: &TaskTypeView, is_part_given: bool) {
+    if let Some(speculation) = task_type.speculation().filter(|_| is_part_given) {
+        let what = "speculation is set as a whole, what was not given to its default";
+        crate::remark(&format!("{what}: {speculation}"));
     }
 }

@@ -1,6 +1,6 @@
 //! `type set`
 
-use super::settings::Settings;
+use super::{settings::Settings, tell_speculation};
 use crate::{
     connection::Broker,
     error::{CliError, Outcome, exit},
@@ -20,6 +20,7 @@ pub struct Args {
 }
 
 pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
+    let told = args.settings.has_part_of_speculation()?;
     let (task_type, paths) = args.settings.into_type(args.name);
     if paths.is_empty() {
         return Err(CliError::Usage(
@@ -32,6 +33,8 @@ pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     };
     let updated = broker.client.update_type(request).await;
     let updated = updated.map_err(|error| broker.explain(error))?;
-    output.one(&TaskTypeView::from(updated))?;
+    let view = TaskTypeView::from(updated);
+    tell_speculation(&view, told);
+    output.one(&view)?;
     Ok(exit::OK)
 }

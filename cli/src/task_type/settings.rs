@@ -1,6 +1,6 @@
 //! The flags of a task type, and which of its fields they name.
 
-use crate::time;
+use crate::{error::CliError, time};
 use asyncflow_proto::v1::{OptionalRetryPolicy, Speculation, TaskType};
 use prost_types::Duration;
 
@@ -156,6 +156,23 @@ impl Settings {
             ..TaskType::default()
         };
         (task_type, paths)
+    }
+
+    /// Whether speculation is set, as the whole that it is, by some of its parts only.
+    pub fn has_part_of_speculation(&self) -> Result<bool, CliError> {
+        let parts = [
+            self.speculation_sample.is_some(),
+            self.speculation_percent.is_some(),
+            self.speculation_after.is_some(),
+        ];
+        match self.speculation {
+            Some(Factor::None) if parts.contains(&true) => Err(CliError::Usage(
+                "--speculation none ends speculation: the other flags about it must not be given"
+                    .to_owned(),
+            )),
+            Some(Factor::Times(_)) => Ok(parts.contains(&false)),
+            _ => Ok(false),
+        }
     }
 
     /// What is 0 there has its default.

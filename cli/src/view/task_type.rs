@@ -54,6 +54,13 @@ impl From<Speculation> for SpeculationView {
     }
 }
 
+impl TaskTypeView {
+    /// What its speculation is, if it has one.
+    pub fn speculation(&self) -> Option<String> {
+        self.speculation.as_ref().map(SpeculationView::for_people)
+    }
+}
+
 impl SpeculationView {
     fn for_people(&self) -> String {
         let Self { factor, min_sample, max_percent, min_running_time } = self;

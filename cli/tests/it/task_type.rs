@@ -4,6 +4,22 @@
 use crate::dev_process::Dev;
 
 #[test]
+fn what_becomes_of_the_parts_of_speculation_is_told() {
+    let dev = Dev::start();
+    dev.call(&["type", "create", "train"]).expect_code(0);
+    let set = |more: &[&str], code| {
+        dev.call(&[&["type", "set", "train"], more].concat()).expect_code(code).stderr
+    };
+    let told = set(&["--speculation", "3", "--speculation-percent", "7"], 0);
+    assert!(told.contains("not given to its default: over 3 × the median of"), "{told}");
+    let all = ["--speculation", "3", "--speculation-percent", "7"];
+    let all = [&all[..], &["--speculation-sample", "9", "--speculation-after", "1m"]].concat();
+    assert!(!set(&all, 0).contains("default"));
+    assert!(set(&["--speculation-percent", "7"], 2).contains("--speculation <FACTOR>"));
+    assert!(set(&["--speculation", "none", "--speculation-sample", "9"], 2).contains("none"));
+}
+
+#[test]
 fn a_type_is_created_changed_and_listed() {
     let dev = Dev::start();
     let create = ["type", "create", "train", "--description", "nets", "--max-time", "2h"];
