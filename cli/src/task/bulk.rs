@@ -121,6 +121,9 @@ impl Bulk {
         crate::remark(&format!("it goes on without you: `asyncflow operation wait {id}`"));
         let over = follow(&session.broker, id, None).await?;
         let code = ending(&over);
+        if over.matched_count == 0 {
+            crate::remark("0 tasks matched; nothing was changed");
+        }
         session.output.one(&OperationView::from(over))?;
         Ok(code)
     }

@@ -58,6 +58,13 @@ fn many_are_cancelled_retried_and_purged_by_a_filter() {
 }
 
 #[test]
+fn that_nothing_matched_is_told() {
+    let dev = Dev::start();
+    let done = dev.call(&["task", "cancel", "--type", "nope", "--yes"]).expect_code(0);
+    assert!(done.stderr.contains("0 tasks matched"), "{done:?}");
+}
+
+#[test]
 fn what_is_meant_has_to_be_said() {
     let dev = Dev::start();
     let id = dev.idle_task(&[]);
