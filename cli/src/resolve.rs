@@ -1,68 +1,82 @@
-//! From what people type to a task's id: a whole id, a unique prefix of one, or `last`.
+//! From what people type to the id of a task or a workflow: a whole id, a unique prefix of one, or
+//! `last`.
 //!
 //! The server's list is the only source; nothing is remembered on this computer.
 
 use crate::{connection::Broker, error::CliError, filter::quoted};
-use asyncflow_proto::v1::{ListTasksRequest, Task, TaskView};
+use asyncflow_proto::v1::{ListTasksRequest, TaskView};
 use futures::{StreamExt, TryStreamExt};
 
-/// How many of the newest tasks are looked at for a prefix.
+/// How many of the newest of a kind are looked at for a prefix.
 const LOOKED_AT_MAX: usize = 5_000;
 /// How many candidates an error names.
 const NAMED_MAX: usize = 10;
 const KEY_CHARS: usize = 13;
 
-/// Flags of every command that is about a given task.
+/// Flags of every command that is about a given task or workflow.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Lookup {
-    /// Look for `last` and for prefixes among this user's tasks only
+    /// Look for `last` and for prefixes among what is this user's only
     #[arg(long, env = "ASYNCFLOW_USER", value_name = "USER", global = true)]
     owner: Option<String>,
 }
 
+/// What an id is looked for among.
+#[derive(Clone, Copy)]
+struct Kind {
+    noun: &'static str,
+    is_whole_id: fn(&str) -> bool,
+}
+
+const TASK: Kind = Kind { noun: "task", is_whole_id: is_task_id };
+const WORKFLOW: Kind = Kind { noun: "workflow", is_whole_id: is_workflow_id };
+
+/// One of those that it may be.
+struct Candidate {
+    id: String,
+    name: String,
+}
+
 impl Lookup {
-    /// Finds the id.
+    /// Finds the id of a task.
     ///
     /// # Errors
     /// [`CliError::NotFound`] when nothing fits, [`CliError::Usage`] with the candidates when
-    /// several tasks do.
-    pub async fn resolve(&self, broker: &Broker, typed: &str) -> Result<String, CliError> {
-        if is_whole_id(typed) {
-            return Ok(typed.to_owned());
-        }
-        if typed == "last" {
-            let newest = self.newest(broker, "", 1).await?.pop();
-            return newest
-                .map(|task| task.id)
-                .ok_or_else(|| CliError::NotFound("there is no task yet".to_owned()));
-        }
-        if typed.is_empty() {
-            return Err(CliError::Usage("the task's id is empty".to_owned()));
-        }
+    /// several do.
+    pub async fn task(&self, broker: &Broker, typed: &str) -> Result<String, CliError> {
         let task_type = typed.split_once('-').map_or("", |(task_type, _)| task_type);
-        let recent = self.newest(broker, task_type, LOOKED_AT_MAX).await?;
-        choose(typed, &recent)
+        find(TASK, typed, async |count| self.newest_tasks(broker, task_type, count).await).await
     }
 
     /// Several at once, in the order of the command line.
-    pub async fn resolve_all(
-        &self,
-        broker: &Broker,
-        typed: &[String],
-    ) -> Result<Vec<String>, CliError> {
+    pub async fn tasks(&self, broker: &Broker, typed: &[String]) -> Result<Vec<String>, CliError> {
         let mut ids = Vec::with_capacity(typed.len());
         for text in typed {
-            ids.push(self.resolve(broker, text).await?);
+            ids.push(self.task(broker, text).await?);
         }
         Ok(ids)
     }
 
-    async fn newest(
+    /// Finds the id of a workflow.
+    ///
+    /// # Errors
+    /// As [`task`](Self::task).
+    pub async fn workflow(&self, broker: &Broker, typed: &str) -> Result<String, CliError> {
+        let owner = self.owner.as_deref().unwrap_or_default();
+        let newest = async |count| {
+            let workflows = broker.client.workflows(owner).take(count);
+            let candidates = workflows.map_ok(|it| Candidate { id: it.id, name: it.name });
+            candidates.try_collect().await.map_err(|error| broker.explain(error))
+        };
+        find(WORKFLOW, typed, newest).await
+    }
+
+    async fn newest_tasks(
         &self,
         broker: &Broker,
         task_type: &str,
         count: usize,
-    ) -> Result<Vec<Task>, CliError> {
+    ) -> Result<Vec<Candidate>, CliError> {
         let mut conditions = Vec::new();
         conditions.extend(self.owner.iter().map(|user| format!("user = {}", quoted(user))));
         if is_type_name(task_type) {
@@ -74,33 +88,56 @@ impl Lookup {
             view: TaskView::Basic.into(),
             ..ListTasksRequest::default()
         };
-        let tasks = broker.client.list(request).take(count).try_collect().await;
-        tasks.map_err(|error| broker.explain(error))
+        let tasks = broker.client.list(request).take(count);
+        let candidates = tasks.map_ok(|task| Candidate { id: task.id, name: task.name });
+        candidates.try_collect().await.map_err(|error| broker.explain(error))
     }
 }
 
-fn choose(typed: &str, recent: &[Task]) -> Result<String, CliError> {
-    let fits = |task: &&Task| task.id.starts_with(typed) || key_of(&task.id).starts_with(typed);
-    let candidates: Vec<&Task> = recent.iter().filter(fits).collect();
+/// The id of what was typed, among the newest of a kind.
+async fn find(
+    kind: Kind,
+    typed: &str,
+    newest: impl AsyncFn(usize) -> Result<Vec<Candidate>, CliError>,
+) -> Result<String, CliError> {
+    let noun = kind.noun;
+    if (kind.is_whole_id)(typed) {
+        return Ok(typed.to_owned());
+    }
+    if typed == "last" {
+        let last = newest(1).await?.pop();
+        let none = || CliError::NotFound(format!("there is no {noun} yet"));
+        return last.map(|candidate| candidate.id).ok_or_else(none);
+    }
+    if typed.is_empty() {
+        return Err(CliError::Usage(format!("the {noun}'s id is empty")));
+    }
+    choose(noun, typed, &newest(LOOKED_AT_MAX).await?)
+}
+
+fn choose(noun: &str, typed: &str, recent: &[Candidate]) -> Result<String, CliError> {
+    let fits = |it: &&Candidate| it.id.starts_with(typed) || key_of(&it.id).starts_with(typed);
+    let candidates: Vec<&Candidate> = recent.iter().filter(fits).collect();
     match candidates.as_slice() {
         [] => Err(CliError::NotFound(format!(
-            "no task's id begins with {typed:?} (the newest {} were looked at)\n  \
-             `asyncflow task list` shows what there is",
+            "no {noun}'s id begins with {typed:?} (the newest {} were looked at)\n  \
+             `asyncflow {noun} list` shows what there is",
             recent.len()
         ))),
         [only] => Ok(only.id.clone()),
-        several => Err(CliError::Usage(ambiguous(typed, several))),
+        several => Err(CliError::Usage(ambiguous(noun, typed, several))),
     }
 }
 
-fn ambiguous(typed: &str, candidates: &[&Task]) -> String {
-    let mut text = format!("{typed:?} may be one of {} tasks; type more of it:", candidates.len());
-    for task in candidates.iter().take(NAMED_MAX) {
-        let name = if task.name.is_empty() { String::new() } else { format!("  {}", task.name) };
-        text.push_str(&format!("\n  {}{name}", task.id));
+fn ambiguous(noun: &str, typed: &str, candidates: &[&Candidate]) -> String {
+    let count = candidates.len();
+    let mut text = format!("{typed:?} may be one of {count} {noun}s; type more of it:");
+    for Candidate { id, name } in candidates.iter().take(NAMED_MAX) {
+        let name = if name.is_empty() { String::new() } else { format!("  {name}") };
+        text.push_str(&format!("\n  {id}{name}"));
     }
-    if candidates.len() > NAMED_MAX {
-        text.push_str(&format!("\n  … and {} more", candidates.len() - NAMED_MAX));
+    if count > NAMED_MAX {
+        text.push_str(&format!("\n  … and {} more", count - NAMED_MAX));
     }
     text
 }
@@ -110,7 +147,7 @@ fn key_of(id: &str) -> &str {
     id.rsplit_once('-').map_or(id, |(_, key)| key)
 }
 
-fn is_whole_id(text: &str) -> bool {
+fn is_task_id(text: &str) -> bool {
     let mut parts = text.split('-');
     let (Some(task_type), Some(shard), Some(key), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -120,8 +157,16 @@ fn is_whole_id(text: &str) -> bool {
     is_type_name(task_type)
         && !shard.is_empty()
         && shard.bytes().all(|byte| byte.is_ascii_digit())
-        && key.len() == KEY_CHARS
-        && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && is_key(key)
+}
+
+fn is_workflow_id(text: &str) -> bool {
+    text.strip_prefix("wf-").is_some_and(is_key)
+}
+
+fn is_key(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    text.len() == KEY_CHARS && text.bytes().all(fits)
 }
 
 fn is_type_name(text: &str) -> bool {
@@ -135,36 +180,38 @@ mod tests {
 
     use super::*;
 
-    fn tasks(ids: &[&str]) -> Vec<Task> {
-        ids.iter().map(|id| Task { id: (*id).to_owned(), ..Task::default() }).collect()
+    fn tasks(ids: &[&str]) -> Vec<Candidate> {
+        let candidate = |id: &&str| Candidate { id: (*id).to_owned(), name: String::new() };
+        ids.iter().map(candidate).collect()
     }
 
     #[test]
     fn whole_ids_need_no_list() {
-        assert!(is_whole_id("train-1-0c5wzq8a7r2kd"));
+        assert!(is_task_id("train-1-0c5wzq8a7r2kd"));
+        assert!(is_workflow_id("wf-0c5wzq8a7r2kd") && !is_workflow_id("wf-0c5"));
         for text in ["last", "train", "train-1", "train-1-0c5", "Train-1-0c5wzq8a7r2kd", "a-b-c-d"]
         {
-            assert!(!is_whole_id(text), "{text}");
+            assert!(!is_task_id(text) && !is_workflow_id(text), "{text}");
         }
     }
 
     #[test]
     fn a_prefix_of_the_id_or_of_its_last_part_is_enough_when_it_is_unique() {
         let recent = tasks(&["train-1-0c5aa", "train-1-0c5bb", "eval-1-0d5aa"]);
-        assert_eq!(choose("eval", &recent).unwrap(), "eval-1-0d5aa");
-        assert_eq!(choose("0c5b", &recent).unwrap(), "train-1-0c5bb");
-        let ambiguous = choose("train-1-0c5", &recent).unwrap_err();
+        assert_eq!(choose("task", "eval", &recent).unwrap(), "eval-1-0d5aa");
+        assert_eq!(choose("task", "0c5b", &recent).unwrap(), "train-1-0c5bb");
+        let ambiguous = choose("task", "train-1-0c5", &recent).unwrap_err();
         assert!(matches!(ambiguous, CliError::Usage(_)));
         let text = ambiguous.to_string();
         assert!(text.contains("train-1-0c5aa") && text.contains("train-1-0c5bb"), "{text}");
-        assert!(matches!(choose("x", &recent), Err(CliError::NotFound(_))));
+        assert!(matches!(choose("task", "x", &recent), Err(CliError::NotFound(_))));
     }
 
     #[test]
     fn many_candidates_are_cut() {
         let ids: Vec<String> = (10..40).map(|n| format!("t-1-{n}")).collect();
         let recent = tasks(&ids.iter().map(String::as_str).collect::<Vec<_>>());
-        let text = choose("t-", &recent).unwrap_err().to_string();
+        let text = choose("task", "t-", &recent).unwrap_err().to_string();
         assert!(text.contains("30 tasks") && text.contains("and 20 more"), "{text}");
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     error::{CliError, Outcome, exit},
     follow,
     output::OutputArgs,
-    task::spec::{CommandArgs, SpecArgs},
+    task::spec::{CommandArgs, SpecArgs, StartArgs},
     view::task::TaskView,
 };
 use asyncflow_proto::v1::Task;
@@ -30,6 +30,8 @@ pub struct Args {
     #[command(flatten)]
     spec: SpecArgs,
     #[command(flatten)]
+    start: StartArgs,
+    #[command(flatten)]
     command: CommandArgs,
     #[command(flatten)]
     broker: BrokerAddress,
@@ -45,6 +47,7 @@ pub struct Args {
 pub async fn execute(args: Args) -> Outcome {
     let mut request = args.spec.request(&args.task_type);
     if let Some(spec) = &mut request.task {
+        args.start.add_to(spec);
         spec.command = Some(args.command.command(&args.words)?);
     }
     let broker = args.broker.open()?;

@@ -1,8 +1,8 @@
-//! What every verb about tasks works with.
+//! What every verb about tasks and workflows works with.
 
 use crate::{connection::Broker, error::CliError, output::Output, resolve::Lookup};
 
-/// One invocation: whom it asks, where it prints, how it finds tasks.
+/// One invocation: whom it asks, where it prints, how it finds ids.
 pub struct Session {
     pub broker: Broker,
     pub output: Output,
@@ -10,8 +10,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// The id of what was typed.
+    /// The id of a task that was typed.
     pub async fn resolve(&self, typed: &str) -> Result<String, CliError> {
-        self.lookup.resolve(&self.broker, typed).await
+        self.lookup.task(&self.broker, typed).await
+    }
+
+    /// The same of a workflow.
+    pub async fn workflow(&self, typed: &str) -> Result<String, CliError> {
+        self.lookup.workflow(&self.broker, typed).await
     }
 }

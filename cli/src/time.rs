@@ -2,7 +2,9 @@
 
 use crate::clock;
 use asyncflow_proto::time::{duration_ms, timestamp, timestamp_ms};
+use jiff::tz::TimeZoneDatabase;
 use prost_types::{Duration, Timestamp};
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// Below this, tenths of a second matter.
 const FINE_MS: i64 = 10_000;
@@ -12,6 +14,34 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write it as 250ms, 30s, 5m, 1h30m or 2d"))?;
     Duration::try_from(span).map_err(|_| "the span is too long".to_owned())
+}
+
+/// A span in a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        typed(deserializer, parse_span).map(Self)
+    }
+}
+
+/// A time in a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Time(pub Timestamp);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        typed(deserializer, parse_time).map(Self)
+    }
+}
+
+fn typed<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    parse: fn(&str) -> Result<T, String>,
+) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse(&text).map_err(|what| D::Error::custom(format!("{text:?}: {what}")))
 }
 
 /// Reads an RFC 3339 time.
@@ -32,6 +62,15 @@ pub fn before_now(span: &Duration) -> Timestamp {
 /// RFC 3339, for JSON.
 pub fn rfc3339(time: Option<&Timestamp>) -> Option<String> {
     time.map(ToString::to_string)
+}
+
+/// RFC 3339 with the offset that clocks in this zone of the IANA database have then; `None` where
+/// they show UTC, or where this program does not know the zone.
+pub fn local(time: &Timestamp, zone: &str) -> Option<String> {
+    let zone = TimeZoneDatabase::bundled().get(zone).ok()?;
+    let time = jiff::Timestamp::from_millisecond(timestamp_ms(time)?).ok()?;
+    let offset = zone.to_offset(time);
+    (!offset.is_zero()).then(|| time.display_with_offset(offset).to_string())
 }
 
 /// `3.5s`, for JSON, as protobuf's own JSON has it.
@@ -104,6 +143,14 @@ mod tests {
             "2026-01-31T18:00:00Z"
         );
         assert!(parse_time("tomorrow").unwrap_err().contains("RFC 3339"));
+    }
+
+    #[test]
+    fn clocks_of_a_zone_show_their_offset() {
+        let summer = parse_time("2026-07-01T01:00:00Z").unwrap();
+        let local = |zone| local(&summer, zone);
+        assert_eq!(local("Europe/Berlin").unwrap(), "2026-07-01T03:00:00+02:00");
+        assert_eq!([local("UTC"), local(""), local("Nowhere/Town")], [None, None, None]);
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     if answer.already_fired_count > 0 {
         crate::remark(&format!("{} fire times had fired already", answer.already_fired_count));
     }
+    if answer.fires.is_empty() {
+        crate::remark("0 fire times to make up for: none lies in this interval and has not fired");
+    }
     let fires: Vec<FireView> = answer.fires.into_iter().map(FireView::from).collect();
     output.many(&fires)?;
     Ok(if fires.iter().any(FireView::is_failed) { exit::ERROR } else { exit::OK })

@@ -1,10 +1,11 @@
 //! `schedule create`
 
-use super::{file::ScheduleFile, times::TimesArgs};
+use super::{file::ScheduleFile, origin::Origin, times::TimesArgs};
 use crate::{
     connection::Broker,
     error::{CliError, Outcome, exit},
     output::Output,
+    source_file::SourceFile,
     task::spec::{CommandArgs, ContentArgs, SpecArgs},
     view::schedule::ScheduleView,
     workflow::file::WorkflowFile,
@@ -21,9 +22,8 @@ pub struct Args {
     #[arg(long, short = 'f', value_name = "FILE",
           conflicts_with_all = ["task_type", "cron", "every", "at", "words", "workflow", "name",
               "user", "priority", "labels", "max_retries", "retry_interval", "max_retry_interval",
-              "max_time", "success_if", "signals", "after", "after_any", "start", "end", "jitter",
-              "overlap", "catch_up", "payload", "payload_file", "context", "context_file", "cwd",
-              "environment"])]
+              "max_time", "success_if", "signals", "start", "end", "jitter", "overlap", "catch_up",
+              "payload", "payload_file", "context", "context_file", "cwd", "environment"])]
     file: Option<PathBuf>,
     /// Instead of a task, the workflow of this file, as for `workflow create`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["task_type", "words", "payload"])]
@@ -53,16 +53,17 @@ pub struct Args {
 pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     let validate_only = args.validate_only;
     let request_id = args.spec.request("").request_id;
-    let schedule = match &args.file {
-        Some(file) => ScheduleFile::read(file)?.spec()?,
-        None => match &args.workflow {
-            Some(file) => of_workflow(WorkflowFile::read(file)?, args)?,
-            None => from_flags(args)?,
-        },
+    let origin = Origin::of(args.file.as_deref(), args.workflow.as_deref())?;
+    let schedule = match &origin {
+        Origin::File(source) => {
+            ScheduleFile::of(source)?.spec().map_err(|error| source.blame(error))?
+        }
+        Origin::Workflow(source) => of_workflow(source, args)?,
+        Origin::Flags => from_flags(args)?,
     };
     let request = CreateScheduleRequest { schedule: Some(schedule), request_id, validate_only };
     let created = broker.client.create_schedule_with(request).await;
-    let created = created.map_err(|error| broker.explain(error))?;
+    let created = created.map_err(|error| origin.refused(broker, error))?;
     if validate_only {
         crate::remark("it is a schedule that can be created");
         return Ok(exit::OK);
@@ -76,11 +77,12 @@ pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
 }
 
 /// A schedule of a workflow; its name and labels are those of the flags, or else the workflow's.
-fn of_workflow(mut workflow: WorkflowFile, args: Args) -> Result<ScheduleSpec, CliError> {
+fn of_workflow(source: &SourceFile, args: Args) -> Result<ScheduleSpec, CliError> {
+    let mut workflow = WorkflowFile::of(source)?;
     if let Some(input) = &args.input {
         workflow.give(input);
     }
-    let workflow = workflow.spec()?;
+    let workflow = workflow.spec().map_err(|error| source.blame(error))?;
     let said = args.spec.request("").task.unwrap_or_default();
     let or = |said: String, own: &String| if said.is_empty() { own.clone() } else { said };
     Ok(ScheduleSpec {
@@ -88,7 +90,7 @@ fn of_workflow(mut workflow: WorkflowFile, args: Args) -> Result<ScheduleSpec, C
         user: or(said.user, &workflow.user),
         labels: if said.labels.is_empty() { workflow.labels.clone() } else { said.labels },
         action: Some(Action::Workflow(workflow)),
-        ..args.times.spec()
+        ..args.times.required()?
     })
 }
 
@@ -111,6 +113,6 @@ fn from_flags(args: Args) -> Result<ScheduleSpec, CliError> {
         user: task.user.clone(),
         labels: task.labels.clone(),
         action: Some(Action::Task(task)),
-        ..args.times.spec()
+        ..args.times.required()?
     })
 }

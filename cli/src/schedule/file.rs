@@ -1,13 +1,19 @@
 //! The file that describes a schedule, in YAML or JSON.
 
 use super::times::Overlap;
-use crate::{error::CliError, task::file::Task, time, workflow::file::WorkflowFile};
+use crate::{
+    error::CliError,
+    source_file::SourceFile,
+    task::file::Task,
+    time::{Span, Time},
+    workflow::file::WorkflowFile,
+};
 use asyncflow_proto::v1::{
     ScheduleCron, ScheduleOverlap, ScheduleSpec,
     schedule_spec::{Action, Timing},
 };
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -24,13 +30,13 @@ pub struct ScheduleFile {
     time_zone: String,
     #[serde(default)]
     with_seconds: bool,
-    every: Option<String>,
-    at: Option<String>,
-    start: Option<String>,
-    end: Option<String>,
-    jitter: Option<String>,
+    every: Option<Span>,
+    at: Option<Time>,
+    start: Option<Time>,
+    end: Option<Time>,
+    jitter: Option<Span>,
     overlap: Option<Overlap>,
-    catch_up: Option<String>,
+    catch_up: Option<Span>,
     /// As in a workflow's file.
     task: Option<Task>,
     /// As a workflow's file.
@@ -38,9 +44,9 @@ pub struct ScheduleFile {
 }
 
 impl ScheduleFile {
-    /// Reads a file; `-` is standard input.
-    pub fn read(path: &Path) -> Result<Self, CliError> {
-        crate::workflow::file::read(path, "schedule")
+    /// Takes what a file says.
+    pub fn of(source: &SourceFile) -> Result<Self, CliError> {
+        source.parse("schedule", "docs/guide/schedules.md shows how it is written")
     }
 
     /// What is asked for.
@@ -52,15 +58,15 @@ impl ScheduleFile {
                 Timing::Cron(ScheduleCron { expression, time_zone, with_seconds })
             }),
         );
-        timings.extend(given(self.every, time::parse_span)?.map(Timing::Interval));
-        timings.extend(given(self.at, time::parse_time)?.map(Timing::Once));
-        if timings.len() > 1 {
+        timings.extend(self.every.map(|Span(every)| Timing::Interval(every)));
+        timings.extend(self.at.map(|Time(at)| Timing::Once(at)));
+        if timings.len() != 1 {
             return Err(CliError::Usage("give one of cron, every and at".to_owned()));
         }
         let mut actions = Vec::new();
-        actions.extend(self.task.map(|task| task.spec().map(Action::Task)));
+        actions.extend(self.task.map(|task| Ok(Action::Task(task.spec()))));
         actions.extend(self.workflow.map(|file| file.spec().map(Action::Workflow)));
-        if actions.len() > 1 {
+        if actions.len() != 1 {
             return Err(CliError::Usage("give one of task and workflow".to_owned()));
         }
         Ok(ScheduleSpec {
@@ -68,21 +74,12 @@ impl ScheduleFile {
             user: self.user,
             labels: self.labels,
             timing: timings.pop(),
-            start_time: given(self.start, time::parse_time)?,
-            end_time: given(self.end, time::parse_time)?,
-            jitter: given(self.jitter, time::parse_span)?,
+            start_time: self.start.map(|Time(start)| start),
+            end_time: self.end.map(|Time(end)| end),
+            jitter: self.jitter.map(|Span(jitter)| jitter),
             overlap: self.overlap.map_or(ScheduleOverlap::Unspecified, Into::into).into(),
-            catch_up: given(self.catch_up, time::parse_span)?,
+            catch_up: self.catch_up.map(|Span(catch_up)| catch_up),
             action: actions.pop().transpose()?,
         })
     }
-}
-
-fn given<T>(
-    text: Option<String>,
-    parse: fn(&str) -> Result<T, String>,
-) -> Result<Option<T>, CliError> {
-    let read =
-        |text: String| parse(&text).map_err(|what| CliError::Usage(format!("{text:?}: {what}")));
-    text.map(read).transpose()
 }

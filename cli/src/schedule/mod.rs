@@ -6,11 +6,13 @@ mod delete;
 mod file;
 mod list;
 mod next;
+mod origin;
 mod pause;
 mod resume;
 mod run;
 mod show;
 mod times;
+mod update;
 
 use crate::{
     connection::{Broker, BrokerAddress},
@@ -35,6 +37,7 @@ enum Verb {
     List(list::Args),
     Show(show::Args),
     Next(next::Args),
+    Update(Box<update::Args>),
     Pause(pause::Args),
     Resume(resume::Args),
     Run(run::Args),
@@ -51,6 +54,7 @@ pub async fn execute(args: Args) -> Outcome {
         Verb::List(args) => list::execute(args, &broker, &output).await,
         Verb::Show(args) => show::execute(args, &broker, &output).await,
         Verb::Next(args) => next::execute(args, &broker, &output).await,
+        Verb::Update(args) => update::execute(*args, &broker, &output).await,
         Verb::Pause(args) => pause::execute(args, &broker, &output).await,
         Verb::Resume(args) => resume::execute(args, &broker, &output).await,
         Verb::Run(args) => run::execute(args, &broker, &output).await,

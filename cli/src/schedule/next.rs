@@ -32,6 +32,13 @@ pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
         let what = "give a schedule, or one of --cron, --every and --at";
         return Err(CliError::Usage(what.to_owned()));
     }
+    let timing = match &args.schedule {
+        None => spec.timing.clone(),
+        Some(id) => {
+            let answer = broker.client.schedule(id).await.map_err(|error| broker.explain(error))?;
+            answer.schedule.and_then(|schedule| schedule.spec?.timing)
+        }
+    };
     let request = ListFireTimesRequest {
         schedule: args.schedule.is_none().then_some(spec),
         schedule_id: args.schedule.unwrap_or_default(),
@@ -40,6 +47,7 @@ pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     };
     let times = broker.client.fire_times(request).await;
     let times = times.map_err(|error| broker.explain(error))?;
-    output.many(&times.into_iter().map(FireTimeView::from).collect::<Vec<_>>())?;
+    let views = times.into_iter().map(|time| FireTimeView::new(time, timing.as_ref()));
+    output.many(&views.collect::<Vec<_>>())?;
     Ok(exit::OK)
 }

@@ -1,6 +1,6 @@
 //! The flags that say when a schedule fires.
 
-use crate::time;
+use crate::{error::CliError, time};
 use asyncflow_proto::v1::{ScheduleCron, ScheduleOverlap, ScheduleSpec, schedule_spec::Timing};
 use prost_types::{Duration, Timestamp};
 use serde::Deserialize;
@@ -68,6 +68,16 @@ pub struct TimesArgs {
 }
 
 impl TimesArgs {
+    /// The same, if they say when it fires.
+    pub fn required(self) -> Result<ScheduleSpec, CliError> {
+        let spec = self.spec();
+        if spec.timing.is_none() {
+            let what = "say when it fires: by --cron, --every or --at, or in a file by -f";
+            return Err(CliError::Usage(what.to_owned()));
+        }
+        Ok(spec)
+    }
+
     /// A schedule with these times.
     pub fn spec(self) -> ScheduleSpec {
         let cron = self.cron.map(|expression| {

@@ -1,6 +1,6 @@
 //! `task create`
 
-use super::spec::{CommandArgs, ContentArgs, SpecArgs};
+use super::spec::{CommandArgs, ContentArgs, SpecArgs, StartArgs};
 use crate::{
     error::{CliError, Outcome, exit},
     session::Session,
@@ -21,6 +21,8 @@ pub struct Args {
     #[command(flatten)]
     spec: SpecArgs,
     #[command(flatten)]
+    start: StartArgs,
+    #[command(flatten)]
     command: CommandArgs,
     #[command(flatten)]
     content: ContentArgs,
@@ -37,6 +39,7 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
     let mut request = args.spec.request(&task_type);
     request.validate_only = args.validate_only;
     if let Some(spec) = &mut request.task {
+        args.start.add_to(spec);
         for predecessor in &mut spec.after {
             predecessor.task_id = session.resolve(&predecessor.task_id).await?;
         }

@@ -23,7 +23,7 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
     let Some(tasks) = args.tasks.named()? else {
         return args.tasks.execute(Deed::Delete, session).await;
     };
-    let ids = session.lookup.resolve_all(&session.broker, &tasks.typed).await?;
+    let ids = session.lookup.tasks(&session.broker, &tasks.typed).await?;
     let mut failed: Option<u8> = None;
     for id in ids {
         match session.broker.client.delete(&id).await {

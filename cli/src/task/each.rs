@@ -21,7 +21,7 @@ pub async fn each<F>(session: &Session, tasks: &Tasks, verb: impl Fn(String) -> 
 where
     F: Future<Output = Result<Task, Error>>,
 {
-    let ids = session.lookup.resolve_all(&session.broker, &tasks.typed).await?;
+    let ids = session.lookup.tasks(&session.broker, &tasks.typed).await?;
     let mut done = Vec::with_capacity(ids.len());
     let mut failed: Option<u8> = None;
     for id in ids {

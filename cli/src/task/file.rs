@@ -1,6 +1,6 @@
 //! A task as the files of workflows and schedules describe it.
 
-use crate::{error::CliError, time};
+use crate::time::Span;
 use asyncflow_proto::v1::{Command, Content, OptionalRetryPolicy, TaskSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -35,11 +35,14 @@ pub struct Task {
     /// How often it is tried again after a failure.
     max_retries: Option<i32>,
     /// How long it waits before that, e.g. `10s`; it doubles each time.
-    retry_interval: Option<String>,
+    #[schemars(with = "Option<String>")]
+    retry_interval: Option<Span>,
     /// The longest of these waits.
-    max_retry_interval: Option<String>,
+    #[schemars(with = "Option<String>")]
+    max_retry_interval: Option<Span>,
     /// It fails when it runs for longer, e.g. `2h`.
-    max_time: Option<String>,
+    #[schemars(with = "Option<String>")]
+    max_time: Option<Span>,
     /// What must be true of its result, in CEL, e.g. `result.loss < 0.5`.
     #[serde(default)]
     success_if: String,
@@ -59,17 +62,12 @@ pub struct Task {
 
 impl Task {
     /// What is asked for.
-    pub fn spec(self) -> Result<TaskSpec, CliError> {
-        let span = |text: Option<String>| {
-            let read = |text: String| {
-                time::parse_span(&text).map_err(|what| CliError::Usage(format!("{text:?}: {what}")))
-            };
-            text.map(read).transpose()
-        };
+    pub fn spec(self) -> TaskSpec {
+        let span = |span: Option<Span>| span.map(|Span(span)| span);
         let retry = OptionalRetryPolicy {
             max_retries: self.max_retries,
-            interval: span(self.retry_interval)?,
-            max_interval: span(self.max_retry_interval)?,
+            interval: span(self.retry_interval),
+            max_interval: span(self.max_retry_interval),
         };
         let is_command = self.command.is_some();
         let command = self.command.map(|words| {
@@ -82,7 +80,7 @@ impl Task {
             }
         });
         let default_type = if is_command { crate::run::DEFAULT_TYPE } else { "" };
-        Ok(TaskSpec {
+        TaskSpec {
             task_type: self.task_type.unwrap_or_else(|| default_type.to_owned()),
             name: self.name,
             priority: self.priority,
@@ -90,18 +88,18 @@ impl Task {
             payload: self.payload.map(content),
             command,
             retry: (retry != OptionalRetryPolicy::default()).then_some(retry),
-            max_running_time: span(self.max_time)?,
+            max_running_time: span(self.max_time),
             success_if: self.success_if,
             signals: self.signals,
-            on_success: specs(self.on_success)?,
-            on_error: specs(self.on_error)?,
-            on_cancel: specs(self.on_cancel)?,
+            on_success: specs(self.on_success),
+            on_error: specs(self.on_error),
+            on_cancel: specs(self.on_cancel),
             ..TaskSpec::default()
-        })
+        }
     }
 }
 
-fn specs(tasks: Vec<Task>) -> Result<Vec<TaskSpec>, CliError> {
+fn specs(tasks: Vec<Task>) -> Vec<TaskSpec> {
     tasks.into_iter().map(Task::spec).collect()
 }
 

@@ -63,12 +63,28 @@ pub struct SpecArgs {
     /// Stop an attempt that runs longer than this
     #[arg(long, value_name = "SPAN", value_parser = time::parse_span)]
     max_time: Option<Duration>,
+    /// Do not start before this signal has come (`task signal`); may be repeated
+    #[arg(long = "await", value_name = "SIGNAL")]
+    signals: Vec<String>,
+    /// What must be true of its result, in CEL, e.g. `result.loss < 0.5`
+    #[arg(long, value_name = "EXPRESSION")]
+    success_if: Option<String>,
+    /// The same id gives the same one, so a script may repeat itself safely
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+}
+
+/// When a task may start; one that a schedule makes starts by its times.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Task")]
+pub struct StartArgs {
     /// Do not start before this time (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time::parse_time)]
     not_before: Option<Timestamp>,
-    /// Do not start before this span is over
+    /// Do not start before this span is over. Not with --request-id, as it means another time at
+    /// each repetition: use --not-before
     #[arg(long, value_name = "SPAN", value_parser = time::parse_span,
-          conflicts_with = "not_before")]
+          conflicts_with_all = ["not_before", "request_id"])]
     delay: Option<Duration>,
     /// Do not start before this task has succeeded; may be repeated
     #[arg(long, value_name = "TASK")]
@@ -76,16 +92,6 @@ pub struct SpecArgs {
     /// Do not start before this task has ended, however; may be repeated
     #[arg(long, value_name = "TASK")]
     after_any: Vec<String>,
-    /// Do not start before this signal has come (`task signal`); may be repeated
-    #[arg(long = "await", value_name = "SIGNAL")]
-    signals: Vec<String>,
-    /// What must be true of its result, in CEL, e.g. `result.loss < 0.5`
-    #[arg(long, value_name = "EXPRESSION")]
-    success_if: Option<String>,
-    /// The same id gives the same task, so a script may repeat itself safely. Not with --delay,
-    /// which means another time at each repetition: use --not-before
-    #[arg(long, value_name = "ID", conflicts_with = "delay")]
-    request_id: Option<String>,
 }
 
 /// Flags about the process of a command task.
@@ -153,10 +159,8 @@ impl SpecArgs {
             labels: map_of(&self.labels),
             retry: (retry != OptionalRetryPolicy::default()).then_some(retry),
             max_running_time: self.max_time,
-            after: self.predecessors(),
             signals: self.signals.clone(),
             success_if: self.success_if.clone().unwrap_or_default(),
-            not_before: self.not_before.or_else(|| self.delay.as_ref().map(time::from_now)),
             ..TaskSpec::default()
         };
         CreateTaskRequest {
@@ -167,11 +171,15 @@ impl SpecArgs {
     }
 }
 
-impl SpecArgs {
-    fn predecessors(&self) -> Vec<Predecessor> {
+impl StartArgs {
+    /// Adds it to a task; the ids of others are left as they were typed.
+    pub fn add_to(&self, task: &mut TaskSpec) {
         let strict = self.after.iter().map(|id| (id, false));
         let all = strict.chain(self.after_any.iter().map(|id| (id, true)));
-        all.map(|(id, any_end)| Predecessor { task_id: id.clone(), any_end }).collect()
+        let predecessor =
+            |(id, any_end): (&String, bool)| Predecessor { task_id: id.clone(), any_end };
+        task.after = all.map(predecessor).collect();
+        task.not_before = self.not_before.or_else(|| self.delay.as_ref().map(time::from_now));
     }
 }
 

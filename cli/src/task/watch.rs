@@ -27,7 +27,7 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
     if !args.tasks.is_empty() && !args.filter.is_empty() {
         return Err(CliError::Usage("give either tasks or a filter, not both".to_owned()));
     }
-    let task_ids = session.lookup.resolve_all(&session.broker, &args.tasks).await?;
+    let task_ids = session.lookup.tasks(&session.broker, &args.tasks).await?;
     let request = WatchTasksRequest {
         until_done: !task_ids.is_empty(),
         task_ids,

@@ -1,12 +1,13 @@
 //! Schedules, their fire times, and what became of those.
 
-use super::{enum_name, pairs, unless_zero};
+use super::{enum_name, pairs, task::CommandView, unless_zero};
 use crate::{
     output::{Look, View},
     time,
 };
 use asyncflow_proto::v1::{
-    FireCause, FireOutcome, Schedule, ScheduleFire, ScheduleOverlap, ScheduleSpec, ScheduleState,
+    FireCause, FireOutcome, Schedule, ScheduleCron, ScheduleFire, ScheduleOverlap, ScheduleSpec,
+    ScheduleState,
     schedule_spec::{Action, Timing},
 };
 use prost_types::Timestamp;
@@ -32,6 +33,8 @@ pub struct ScheduleView {
     catch_up: Option<String>,
     makes: String,
     next_fire_time: Option<String>,
+    /// The same on the clocks of its time zone; unset where that is UTC.
+    next_local_time: Option<String>,
     queued_fire_time: Option<String>,
     last_fire_time: Option<String>,
     last_task_id: String,
@@ -74,6 +77,7 @@ impl From<Schedule> for ScheduleView {
             user: spec.user,
             labels: spec.labels,
             state: enum_name(state.map_err(|_| schedule.state), "SCHEDULE_STATE_"),
+            next_local_time: local(cron.as_ref(), schedule.next_fire_time.as_ref()),
             time_zone: cron.as_ref().map(|cron| zone(cron.time_zone.clone())),
             cron: cron.map(|cron| cron.expression),
             interval,
@@ -103,11 +107,19 @@ impl From<Schedule> for ScheduleView {
     }
 }
 
+/// A time on the clocks of a cron's zone.
+fn local(cron: Option<&ScheduleCron>, time: Option<&Timestamp>) -> Option<String> {
+    time::local(time?, &cron?.time_zone)
+}
+
 fn makes(spec: &ScheduleSpec) -> String {
     match &spec.action {
         None => String::new(),
         Some(Action::Task(task)) => match &task.command {
-            Some(command) => format!("task {}: {}", task.task_type, command.program),
+            Some(command) => {
+                let command = CommandView::from(command.clone()).for_people();
+                format!("task {}: {command}", task.task_type)
+            }
             None => format!("task {}", task.task_type),
         },
         Some(Action::Workflow(workflow)) => format!("workflow {}", workflow.name),
@@ -149,6 +161,9 @@ impl View for ScheduleView {
     fn details(&self, look: Look) -> Vec<(&'static str, String)> {
         let names = ["id", "name", "state", "times", "makes", "user", "next", "last"];
         let mut details: Vec<_> = names.into_iter().zip(self.row(look)).collect();
+        let next = [&self.next_fire_time, &self.next_local_time].into_iter().flatten();
+        let next = next.map(String::as_str).collect::<Vec<_>>().join("  = ");
+        details.insert(names.len() - 1, ("next fire time", next));
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let span =
             |text: &Option<String>| text.as_deref().map(time::text_for_people).unwrap_or_default();
@@ -265,28 +280,37 @@ impl View for FireView {
 #[derive(Debug, Serialize)]
 pub struct FireTimeView {
     fire_time: Option<String>,
+    /// The same on the clocks of the schedule's time zone; unset where that is UTC.
+    local_time: Option<String>,
     #[serde(skip)]
     time: Timestamp,
 }
 
-impl From<Timestamp> for FireTimeView {
-    fn from(time: Timestamp) -> Self {
-        Self { fire_time: time::rfc3339(Some(&time)), time }
+impl FireTimeView {
+    /// A fire time of a schedule with these times.
+    pub fn new(time: Timestamp, timing: Option<&Timing>) -> Self {
+        let cron = match timing {
+            Some(Timing::Cron(cron)) => Some(cron),
+            _ => None,
+        };
+        let local_time = local(cron, Some(&time));
+        Self { fire_time: time::rfc3339(Some(&time)), local_time, time }
     }
 }
 
 impl View for FireTimeView {
-    const COLUMNS: &'static [&'static str] = &["FIRE TIME", ""];
+    const COLUMNS: &'static [&'static str] = &["FIRE TIME", "LOCAL TIME", ""];
 
     fn id(&self) -> String {
         self.fire_time.clone().unwrap_or_default()
     }
 
     fn row(&self, look: Look) -> Vec<String> {
-        vec![self.id(), time::relative(Some(&self.time), look.now_ms)]
+        let local = self.local_time.clone().unwrap_or_default();
+        vec![self.id(), local, time::relative(Some(&self.time), look.now_ms)]
     }
 
     fn details(&self, look: Look) -> Vec<(&'static str, String)> {
-        vec![("fire time", self.id()), ("", self.row(look).pop().unwrap_or_default())]
+        ["fire time", "local time", ""].into_iter().zip(self.row(look)).collect()
     }
 }

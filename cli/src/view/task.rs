@@ -77,8 +77,9 @@ impl From<Twin> for TwinView {
     }
 }
 
+/// See the protocol's `Command`.
 #[derive(Debug, Serialize)]
-struct CommandView {
+pub struct CommandView {
     program: String,
     args: Vec<String>,
     working_directory: String,
@@ -218,7 +219,8 @@ impl ProgressView {
 }
 
 impl CommandView {
-    fn for_people(&self) -> String {
+    /// As one would type it into a shell.
+    pub fn for_people(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.args);
         words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
     }
@@ -247,6 +249,17 @@ impl TaskView {
             .map(String::as_str)
             .collect::<Vec<_>>()
             .join("  ")
+    }
+
+    /// How long the last attempt took. Of a task that is not running and did not end by it nobody
+    /// says when it ended: `task attempts` does.
+    fn ran(&self, now_ms: i64) -> String {
+        match self.state.as_str() {
+            "RUNNING" | "CANCELLING" | "SUCCEEDED" | "FAILED" => {
+                time::elapsed(self.times.start.as_ref(), self.times.finish.as_ref(), now_ms)
+            }
+            _ => String::new(),
+        }
     }
 
     fn retries(&self) -> String {
@@ -299,7 +312,7 @@ impl View for TaskView {
         };
         let max_time =
             self.max_running_time.as_deref().map(time::text_for_people).unwrap_or_default();
-        let ran = time::elapsed(self.times.start.as_ref(), self.times.finish.as_ref(), look.now_ms);
+        let ran = self.ran(look.now_ms);
         vec![
             ("id", self.id.clone()),
             ("name", self.name.clone()),
@@ -395,6 +408,22 @@ mod tests {
         let details = view.details(look);
         assert!(details.contains(&("failure", "TIMED_OUT: 5m".to_owned())));
         assert!(details.contains(&("labels", "a=1 b=2".to_owned())));
+    }
+
+    #[test]
+    fn who_waits_does_not_run() {
+        let [start, finish] = [1_000_000, 1_004_000].map(|ms| Some(timestamp(ms)));
+        for (state, finish_time, ran) in [
+            (TaskState::Running, None, "9.0s"),
+            (TaskState::Succeeded, finish, "4.0s"),
+            (TaskState::Blocked, None, ""),
+            (TaskState::Scheduled, None, ""),
+            (TaskState::Cancelled, finish, ""),
+        ] {
+            let state = state.into();
+            let task = Task { state, start_time: start, finish_time, ..Task::default() };
+            assert_eq!(TaskView::from(task).ran(1_009_000), ran);
+        }
     }
 
     #[test]

@@ -61,6 +61,15 @@ impl WorkflowView {
         &self.state
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Why it did not succeed.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// On one line: what it is, its state, and how far it is.
     pub fn told(&self, look: Look) -> String {
         let state = look.palette.state(&self.state);

@@ -1,8 +1,8 @@
 //! A task of a workflow, or a workflow within it.
 
-use super::enum_name;
+use super::{enum_name, workflow::WorkflowView};
 use crate::output::{Look, View};
-use asyncflow_proto::v1::{TaskState, WorkflowItem, workflow_item::Item};
+use asyncflow_proto::v1::{TaskState, Workflow, WorkflowItem, workflow_item::Item};
 use serde::Serialize;
 
 /// See the protocol's `WorkflowItem`.
@@ -12,14 +12,15 @@ pub struct WorkflowItemView {
     index: i32,
     task_id: Option<String>,
     workflow_id: Option<String>,
-    /// Of the task, while it is kept.
+    /// While it is kept.
     state: Option<String>,
     name: Option<String>,
     message: Option<String>,
 }
 
-impl From<WorkflowItem> for WorkflowItemView {
-    fn from(item: WorkflowItem) -> Self {
+impl WorkflowItemView {
+    /// An item; of a workflow, with what is known of it.
+    pub fn of(item: WorkflowItem, within: Option<Workflow>) -> Self {
         let mut view = Self {
             node: item.node,
             index: item.index,
@@ -39,7 +40,14 @@ impl From<WorkflowItem> for WorkflowItemView {
                 view.name = Some(task.name);
                 view.message = task.failure.map(|failure| failure.message);
             }
-            Some(Item::WorkflowId(id)) => view.workflow_id = Some(id),
+            Some(Item::WorkflowId(id)) => {
+                view.workflow_id = Some(id);
+                if let Some(within) = within.map(WorkflowView::from) {
+                    view.state = Some(within.state().to_owned());
+                    view.name = Some(within.name().to_owned());
+                    view.message = Some(within.message().to_owned());
+                }
+            }
             None => {}
         }
         view

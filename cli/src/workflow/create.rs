@@ -2,9 +2,9 @@
 
 use super::file::WorkflowFile;
 use crate::{
-    connection::Broker,
     error::{CliError, Outcome, exit},
-    output::Output,
+    session::Session,
+    source_file::SourceFile,
     view::workflow::WorkflowView,
 };
 use asyncflow_proto::v1::CreateWorkflowRequest;
@@ -27,18 +27,19 @@ pub struct Args {
     request_id: Option<String>,
 }
 
-pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
-    let mut file = WorkflowFile::read(&args.file)?;
+pub async fn execute(args: Args, session: &Session) -> Outcome {
+    let source = SourceFile::read(&args.file)?;
+    let mut file = WorkflowFile::of(&source)?;
     if let Some(input) = &args.input {
         file.give(input);
     }
     let request = CreateWorkflowRequest {
-        workflow: Some(file.spec()?),
+        workflow: Some(file.spec().map_err(|error| source.blame(error))?),
         request_id: args.request_id.unwrap_or_default(),
         validate_only: args.validate_only,
     };
-    let created = broker.client.create_workflow_with(request).await;
-    let created = created.map_err(|error| broker.explain(error))?;
+    let created = session.broker.client.create_workflow_with(request).await;
+    let created = created.map_err(|error| source.refused(&session.broker, error, "workflow"))?;
     if args.validate_only {
         crate::remark("it is a workflow that can be created");
         return Ok(exit::OK);
@@ -47,6 +48,6 @@ pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
         crate::remark("this request id had already created the workflow");
     }
     let none = || CliError::Failed("the broker's answer holds no workflow".to_owned());
-    output.one(&WorkflowView::from(created.workflow.ok_or_else(none)?))?;
+    session.output.one(&WorkflowView::from(created.workflow.ok_or_else(none)?))?;
     Ok(exit::OK)
 }

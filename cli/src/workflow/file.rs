@@ -2,6 +2,7 @@
 
 use crate::{
     error::CliError,
+    source_file::SourceFile,
     task::file::{Task, content},
 };
 use asyncflow_proto::v1::{
@@ -9,13 +10,13 @@ use asyncflow_proto::v1::{
     WorkflowNode, WorkflowSpec, workflow_node::Work,
 };
 use schemars::{JsonSchema, Schema};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
-/// Values in a file, and how deep they nest.
-const NODES_MAX: usize = 5_000_000;
-const DEPTH_MAX: usize = 200;
+/// Where a file of a workflow is described.
+const HELP: &str = "docs/guide/workflows.md shows how it is written, `asyncflow workflow schema` \
+                    lets an editor check it";
 
 /// A workflow of asyncflow: tasks that wait for each other.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -168,9 +169,9 @@ struct Flow {
 }
 
 impl WorkflowFile {
-    /// Reads a file; `-` is standard input.
-    pub fn read(path: &Path) -> Result<Self, CliError> {
-        read(path, "workflow")
+    /// Takes what a file says.
+    pub fn of(source: &SourceFile) -> Result<Self, CliError> {
+        source.parse("workflow", HELP)
     }
 
     /// Takes another input than that of the file: JSON, or else a text.
@@ -192,38 +193,14 @@ impl WorkflowFile {
     }
 }
 
-/// Reads a file in YAML or JSON; `-` is standard input. `kind` is what it should be.
-pub fn read<T: DeserializeOwned>(path: &Path, kind: &str) -> Result<T, CliError> {
-    let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
-    let text = text.map_err(|error| CliError::file(path, &error))?;
-    parse(&text).map_err(|what| CliError::Usage(format!("{} is no {kind}: {what}", path.display())))
-}
-
-/// Reads a text in YAML or JSON.
-pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    // The broker has limits of its own, which it tells in words of workflows.
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_nodes: NODES_MAX,
-            max_events: NODES_MAX,
-            max_depth: DEPTH_MAX,
-        },
-    };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
-}
-
 fn nodes(nodes: Vec<Node>) -> Result<Vec<WorkflowNode>, CliError> {
     nodes.into_iter().map(node).collect()
 }
 
 fn node(node: Node) -> Result<WorkflowNode, CliError> {
     let name = node.name;
-    let mut works = Vec::new();
-    works.extend(node.task.map(|task| task.spec().map(Work::Task)));
+    let mut works = Vec::<Result<Work, CliError>>::new();
+    works.extend(node.task.map(|task| Ok(Work::Task(task.spec()))));
     works.extend(node.chain.map(|steps| Ok(Work::Chain(WorkflowChain { steps: nodes(steps)? }))));
     works.extend(node.group.map(|fan| Ok(Work::Group(group(fan)?))));
     works.extend(node.chord.map(|fan| Ok(Work::Chord(Box::new(chord(fan)?)))));
@@ -304,6 +281,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+    use crate::source_file::parse;
 
     #[test]
     fn a_file_says_it_all() {
@@ -346,7 +324,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told() {
         let unknown = parse::<WorkflowFile>("nodes: []\ncolour: red").unwrap_err();
-        assert!(unknown.contains("colour"), "{unknown}");
+        assert!(unknown.to_string().contains("colour"), "{unknown}");
         let two = "nodes: [{name: x, task: {type: a}, chain: []}]";
         let two = parse::<WorkflowFile>(two).unwrap().spec().unwrap_err();
         assert!(two.to_string().contains("several things"), "{two}");

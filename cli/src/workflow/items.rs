@@ -1,18 +1,21 @@
 //! `workflow items`
 
 use crate::{
-    connection::Broker,
     error::{Outcome, exit},
     filter::limit,
-    output::Output,
+    session::Session,
     view::workflow_item::WorkflowItemView,
 };
+use asyncflow_proto::v1::workflow_item::Item;
 use futures::{StreamExt, TryStreamExt};
+
+/// Workflows within it that are asked for at once.
+const ASKED_AT_ONCE: usize = 8;
 
 /// List the tasks of a workflow, and the workflows within it, that were started
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Its id
+    /// Id, unique prefix of one, or `last`
     workflow: String,
     /// Only those of this node
     #[arg(long, value_name = "NAME", default_value_t)]
@@ -22,10 +25,23 @@ pub struct Args {
     limit: usize,
 }
 
-pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
-    let items = broker.client.workflow_items(&args.workflow, &args.node);
-    let items = items.take(limit(args.limit)).map_ok(WorkflowItemView::from);
-    let views: Result<Vec<WorkflowItemView>, _> = items.try_collect().await;
-    output.many(&views.map_err(|error| broker.explain(error))?)?;
+pub async fn execute(args: Args, session: &Session) -> Outcome {
+    let id = session.workflow(&args.workflow).await?;
+    let client = &session.broker.client;
+    let items = client.workflow_items(&id, &args.node).take(limit(args.limit));
+    let views = items.map_ok(async |item| match &item.item {
+        Some(Item::WorkflowId(id)) => {
+            let answer = client.workflow(id).await;
+            // One may have been removed meanwhile; its id is told all the same.
+            let within = answer
+                .map(|answer| answer.workflow)
+                .or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) });
+            within.map(|within| WorkflowItemView::of(item, within))
+        }
+        _ => Ok(WorkflowItemView::of(item, None)),
+    });
+    let views: Result<Vec<WorkflowItemView>, _> =
+        views.try_buffered(ASKED_AT_ONCE).try_collect().await;
+    session.output.many(&views.map_err(|error| session.broker.explain(error))?)?;
     Ok(exit::OK)
 }

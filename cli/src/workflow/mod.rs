@@ -13,9 +13,8 @@ mod wait;
 mod watch;
 
 use crate::{
-    connection::{Broker, BrokerAddress},
-    error::Outcome,
-    output::OutputArgs,
+    connection::BrokerAddress, error::Outcome, output::OutputArgs, resolve::Lookup,
+    session::Session,
 };
 
 /// Create, look at, cancel and retry workflows: tasks that wait for each other
@@ -27,6 +26,8 @@ pub struct Args {
     broker: BrokerAddress,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    lookup: Lookup,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -52,17 +53,17 @@ pub async fn execute(args: Args) -> Outcome {
     if let Verb::Schema(_) = args.verb {
         return schema::execute(&output);
     }
-    let broker: Broker = args.broker.open()?;
+    let session = Session { broker: args.broker.open()?, output, lookup: args.lookup };
     match args.verb {
-        Verb::Create(args) => create::execute(args, &broker, &output).await,
-        Verb::Show(args) => show::execute(args, &broker, &output).await,
-        Verb::List(args) => list::execute(args, &broker, &output).await,
-        Verb::Items(args) => items::execute(args, &broker, &output).await,
-        Verb::Cancel(args) => cancel::execute(args, &broker, &output).await,
-        Verb::Retry(args) => retry::execute(args, &broker, &output).await,
-        Verb::Signal(args) => signal::execute(args, &broker, &output).await,
-        Verb::Schema(_) => schema::execute(&output),
-        Verb::Wait(args) => wait::execute(args, &broker, &output).await,
-        Verb::Watch(args) => watch::execute(args, &broker, &output).await,
+        Verb::Create(args) => create::execute(args, &session).await,
+        Verb::Show(args) => show::execute(args, &session).await,
+        Verb::List(args) => list::execute(args, &session).await,
+        Verb::Items(args) => items::execute(args, &session).await,
+        Verb::Cancel(args) => cancel::execute(args, &session).await,
+        Verb::Retry(args) => retry::execute(args, &session).await,
+        Verb::Signal(args) => signal::execute(args, &session).await,
+        Verb::Schema(_) => schema::execute(&session.output),
+        Verb::Wait(args) => wait::execute(args, &session).await,
+        Verb::Watch(args) => watch::execute(args, &session).await,
     }
 }

@@ -1,22 +1,22 @@
 //! `workflow retry`
 
 use crate::{
-    connection::Broker,
     error::{Outcome, exit},
-    output::Output,
+    session::Session,
     view::workflow::WorkflowView,
 };
 
 /// Run again what did not succeed of a workflow that is over, and keep the rest
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Its id
+    /// Id, unique prefix of one, or `last`
     workflow: String,
 }
 
-pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
-    let workflow = broker.client.retry_workflow(&args.workflow).await;
-    let workflow = workflow.map_err(|error| broker.explain(error))?;
-    output.one(&WorkflowView::from(workflow))?;
+pub async fn execute(args: Args, session: &Session) -> Outcome {
+    let id = session.workflow(&args.workflow).await?;
+    let workflow = session.broker.client.retry_workflow(&id).await;
+    let workflow = workflow.map_err(|error| session.broker.explain(error))?;
+    session.output.one(&WorkflowView::from(workflow))?;
     Ok(exit::OK)
 }

@@ -31,7 +31,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
     use super::*;
-    use crate::workflow::file::parse;
+    use crate::source_file::parse;
     use serde_json::Value;
     use std::{
         fs,
@@ -56,7 +56,7 @@ mod tests {
 
     /// What the parser says, up to what is sent.
     fn parsed(yaml: &str) -> Result<(), String> {
-        let file = parse::<WorkflowFile>(yaml)?;
+        let file = parse::<WorkflowFile>(yaml).map_err(|error| error.to_string())?;
         file.spec().map(drop).map_err(|error| error.to_string())
     }
 

@@ -1,9 +1,8 @@
 //! `workflow signal`
 
 use crate::{
-    connection::Broker,
     error::{Outcome, exit},
-    output::Output,
+    session::Session,
     task::spec::DataArgs,
     view::workflow::WorkflowView,
 };
@@ -11,7 +10,7 @@ use crate::{
 /// Say to all tasks of a workflow that something has happened which they wait for, or will
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Its id
+    /// Id, unique prefix of one, or `last`
     workflow: String,
     /// The signal
     name: String,
@@ -19,10 +18,11 @@ pub struct Args {
     data: DataArgs,
 }
 
-pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
+pub async fn execute(args: Args, session: &Session) -> Outcome {
+    let id = session.workflow(&args.workflow).await?;
     let content = args.data.content();
-    let workflow = broker.client.signal_workflow(&args.workflow, &args.name, content).await;
-    let workflow = workflow.map_err(|error| broker.explain(error))?;
-    output.one(&WorkflowView::from(workflow))?;
+    let workflow = session.broker.client.signal_workflow(&id, &args.name, content).await;
+    let workflow = workflow.map_err(|error| session.broker.explain(error))?;
+    session.output.one(&WorkflowView::from(workflow))?;
     Ok(exit::OK)
 }

@@ -1,9 +1,8 @@
 //! `workflow wait`
 
 use crate::{
-    connection::Broker,
     error::{CliError, Outcome, exit},
-    output::Output,
+    session::Session,
     time,
     view::workflow::WorkflowView,
 };
@@ -15,20 +14,21 @@ use prost_types::Duration;
 /// The exit code is 0 when it succeeded, 1 when it failed, 130 when it was cancelled.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Its id
+    /// Id, unique prefix of one, or `last`
     workflow: String,
     /// Give up after this span (exit code 1)
     #[arg(long, value_name = "SPAN", value_parser = time::parse_span)]
     timeout: Option<Duration>,
 }
 
-pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
+pub async fn execute(args: Args, session: &Session) -> Outcome {
+    let id = session.workflow(&args.workflow).await?;
     let timeout = args.timeout.map(std::time::Duration::try_from).transpose();
     let timeout = timeout.map_err(|error| CliError::Usage(format!("--timeout: {error}")))?;
-    let workflow = broker.client.wait_workflow(&args.workflow, timeout).await;
-    let workflow = workflow.map_err(|error| broker.explain(error))?;
+    let workflow = session.broker.client.wait_workflow(&id, timeout).await;
+    let workflow = workflow.map_err(|error| session.broker.explain(error))?;
     let state = workflow.state();
-    output.one(&WorkflowView::from(workflow))?;
+    session.output.one(&WorkflowView::from(workflow))?;
     if !asyncflow_sdk::is_workflow_over(state) {
         crate::remark("the time is over and the workflow is not");
     }

@@ -2,10 +2,10 @@
 
 use super::NONE_IN_ANSWER;
 use crate::{
-    connection::Broker,
     error::{CliError, Outcome, exit},
-    output::{Look, Output},
+    output::Look,
     screen::Screen,
+    session::Session,
     style::Palette,
     view::{workflow::WorkflowView, workflow_drawing::Drawn, workflow_graph::GraphView},
 };
@@ -20,23 +20,24 @@ use std::pin::pin;
 /// With `-o json` or `-o jsonl` each line is the whole, as `workflow show` prints it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Its id
+    /// Id, unique prefix of one, or `last`
     workflow: String,
 }
 
-pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
-    let mut screen = if output.is_table() { Screen::open() } else { None };
-    let mut views = pin!(broker.client.watch_workflow(&args.workflow));
+pub async fn execute(args: Args, session: &Session) -> Outcome {
+    let id = session.workflow(&args.workflow).await?;
+    let mut screen = if session.output.is_table() { Screen::open() } else { None };
+    let mut views = pin!(session.broker.client.watch_workflow(&id));
     let mut before: Option<GraphView> = None;
-    while let Some(view) = views.try_next().await.map_err(|error| broker.explain(error))? {
+    while let Some(view) = views.try_next().await.map_err(|error| session.broker.explain(error))? {
         let graph = graph_of(view)?;
         match &mut screen {
-            Some(screen) => screen.draw(&picture(&graph, output.look(), screen.size()))?,
-            None if output.is_table() => {
-                let news = graph.news(before.as_ref(), output.look());
-                news.iter().try_for_each(|line| output.line(line))?;
+            Some(screen) => screen.draw(&picture(&graph, session.output.look(), screen.size()))?,
+            None if session.output.is_table() => {
+                let news = graph.news(before.as_ref(), session.output.look());
+                news.iter().try_for_each(|line| session.output.line(line))?;
             }
-            None => output.next(&graph, String::new)?,
+            None => session.output.next(&graph, String::new)?,
         }
         before = Some(graph);
     }

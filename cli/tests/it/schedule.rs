@@ -36,7 +36,9 @@ fn a_schedule_is_created_from_flags_shown_run_and_deleted() {
         "-o",
         "id",
         "--",
-        "true",
+        "sh",
+        "-c",
+        "exit 0",
     ];
     let id = dev.call(&create).expect_code(0).stdout.trim().to_owned();
     assert!(id.starts_with("sc-"), "{id}");
@@ -45,7 +47,7 @@ fn a_schedule_is_created_from_flags_shown_run_and_deleted() {
     assert!(again.stderr.contains("already"), "{again:?}");
 
     let list = dev.call(&["schedule", "list"]).expect_code(0).stdout;
-    assert!(list.contains("0 3 * * * Europe/Berlin  task command: true"), "{list}");
+    assert!(list.contains("0 3 * * * Europe/Berlin  task command: sh -c 'exit 0'"), "{list}");
     let ran = dev.call(&["schedule", "run", &id, "-o", "json"]).expect_code(0).json();
     assert_eq!((&ran["outcome"], &ran["cause"]), (&"FIRED".into(), &"HAND".into()));
     let task = ran["task_id"].as_str().unwrap();
@@ -65,11 +67,15 @@ fn a_schedule_is_created_from_flags_shown_run_and_deleted() {
     let next = ["schedule", "next", &id, "-n", "2", "--after", "2028-02-28T12:00:00Z", "-o", "id"];
     let next = dev.call(&next).expect_code(0).stdout;
     assert_eq!(next, "2028-02-29T02:00:00Z\n2028-03-01T02:00:00Z\n");
+    let next = ["schedule", "next", &id, "-n", "1", "--after", "2028-02-28T12:00:00Z"];
+    let next = dev.call(&next).expect_code(0).stdout;
+    assert!(next.contains("2028-02-29T02:00:00Z  2028-02-29T03:00:00+01:00"), "{next}");
     let (start, end) = ("2025-01-01T00:00:00Z", "2025-01-03T00:00:00Z");
     let fill = ["schedule", "backfill", &id, "--start", start, "--end", end, "-o", "id"];
     assert_eq!(dev.call(&fill).expect_code(0).stdout.lines().count(), 2);
     let again = dev.call(&fill).expect_code(0);
     assert!(again.stdout.is_empty() && again.stderr.contains("2 fire times"), "{again:?}");
+    assert!(again.stderr.contains("0 fire times to make up for"), "{again:?}");
     dev.call(&["schedule", "delete", &id]).expect_code(0);
     dev.call(&["schedule", "show", &id]).expect_code(3);
 }
@@ -96,7 +102,12 @@ fn a_file_says_it_all() {
     assert!(dev.call(&ran).expect_code(0).stdout.starts_with("wf-"));
 
     let unknown = create("colour: red", &[], 2).stderr;
-    assert!(unknown.contains("is no schedule") && unknown.contains("colour"), "{unknown}");
+    assert!(unknown.contains("nightly.yaml:1:1: colour: unknown field"), "{unknown}");
+    assert!(unknown.contains("should be a schedule: docs/guide/schedules.md"), "{unknown}");
+    let soon = create("every: soon\ntask: {type: x}", &[], 2).stderr;
+    assert!(soon.contains("nightly.yaml:1:8: every: \"soon\""), "{soon}");
+    let short = create("task: {type: x}\nevery: 100ms", &[], 1).stderr;
+    assert!(short.contains("nightly.yaml:2:8: every: 100 ms is out of range"), "{short}");
     let two = create("{cron: '* * * * *', every: 5m, task: {type: x}}", &[], 2).stderr;
     assert!(two.contains("one of cron, every and at"), "{two}");
     let bad = create("{cron: '0 0 30 2 *', task: {type: x}}", &[], 1).stderr;
@@ -142,4 +153,54 @@ nodes:
     let shown = dev.call(&["schedule", "show", id, "-o", "json"]).expect_code(0).json();
     assert_eq!(shown["schedule"]["name"], "daily");
     dev.call(&[&create[..], &["--", "true"]].concat()).expect_code(2);
+}
+
+#[test]
+fn what_is_wrong_is_told_in_the_words_of_the_flags() {
+    let dev = Dev::start();
+    let create = |times: &[&str], code| {
+        let args = [&["schedule", "create"], times, &["--", "true"]].concat();
+        dev.call(&args).expect_code(code).stderr
+    };
+    for (times, told) in [
+        (&["--every", "100ms"][..], "--every: 100 ms is out of range"),
+        (&["--cron", "0 3 * * *", "--time-zone", "Nowhere/Town"], "--time-zone: "),
+        (&["--every", "1m", "--jitter", "8760h"], "--jitter: "),
+        (&["--every", "1m", "--max-retries", "5000"], "--max-retries: "),
+    ] {
+        let stderr = create(times, 1);
+        assert!(stderr.contains(told) && !stderr.contains("schedule."), "{stderr}");
+    }
+    assert!(create(&[], 2).contains("--cron, --every or --at"));
+    for flag in ["--delay", "--not-before", "--after", "--after-any"] {
+        assert!(create(&["--every", "1m", flag, "1s"], 2).contains("unexpected argument"));
+    }
+}
+
+#[test]
+fn a_schedule_is_changed_by_flags_and_by_a_file() {
+    let dev = Dev::start();
+    let cron = ["schedule", "create", "--cron", "0 3 * * *", "--time-zone", "Europe/Berlin"];
+    let id = dev.call(&[&cron[..], &["-o", "id", "--", "true"]].concat()).expect_code(0).stdout;
+    let update = |more: &[&str], code| {
+        dev.call(&[&["schedule", "update", id.trim(), "-o", "json"], more].concat())
+            .expect_code(code)
+    };
+    let changed = update(&["--cron", "0 4 * * *", "--name", "later", "--label", "a=b"], 0).json();
+    assert_eq!((&changed["cron"], &changed["name"]), (&"0 4 * * *".into(), &"later".into()));
+    assert_eq!(changed["time_zone"], "Europe/Berlin", "another time is no other place");
+    assert_eq!(
+        (&changed["makes"], &changed["labels"]["a"]),
+        (&"task command: true".into(), &"b".into())
+    );
+    assert!(update(&[], 2).stderr.contains("nothing to change"));
+    assert!(update(&["--every", "100ms"], 1).stderr.contains("--every: 100 ms"));
+
+    let file = dev.dir().join("nightly.yaml");
+    fs::write(&file, FILE).unwrap();
+    let changed = update(&["-f", file.to_str().unwrap()], 0).json();
+    assert_eq!(
+        (&changed["makes"], &changed["name"]),
+        (&"workflow digits".into(), &"nightly".into())
+    );
 }

@@ -90,9 +90,69 @@ fn what_is_wrong_with_a_file_is_told() {
         dev.call(&args).expect_code(code).stderr
     };
     let unknown = create("nodes: [{name: a, tasks: {type: x}}]", 2);
-    assert!(unknown.contains("bad.yaml is no workflow") && unknown.contains("tasks"), "{unknown}");
+    assert!(unknown.contains("bad.yaml:1:19: nodes[0].tasks: unknown field"), "{unknown}");
+    assert!(unknown.contains("should be a workflow: docs/guide/workflows.md"), "{unknown}");
     let ring = "nodes: [{name: a, depends_on: [b], task: {type: x}}, \
                 {name: b, depends_on: [a], task: {type: x}}]";
     let ring = create(ring, 1);
     assert!(ring.contains("a → b → a"), "{ring}");
+}
+
+#[test]
+fn what_the_broker_refuses_is_told_with_its_place_in_the_file() {
+    let dev = Dev::start();
+    let file = dev.dir().join("wrong.yaml");
+    let text = "nodes:\n  - name: mourn\n    when: any_failed\n    run_if: prev.x >\n    \
+                task: {type: idle}\n";
+    fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    let told = dev.call(&["workflow", "create", "-f", path]).expect_code(1).stderr;
+    for (place, what) in [
+        (":3:11: nodes[0].when: ", "any_failed needs depends_on: the node \"mourn\""),
+        (":4:13: nodes[0].run_if: ", "in the expression \"prev.x >\": line 1, column 9: it ends"),
+    ] {
+        let line = format!("{path}{place}{what}");
+        assert!(told.contains(&line), "{line} is not in {told}");
+    }
+    let of_schedule = format!("cron: '* * * * *'\nworkflow:\n  {}", text.replace('\n', "\n  "));
+    fs::write(&file, of_schedule.trim_end()).unwrap();
+    let told = dev.call(&["schedule", "create", "-f", path]).expect_code(1).stderr;
+    assert!(told.contains(&format!("{path}:5:13: workflow.nodes[0].when: any_failed")), "{told}");
+}
+
+#[test]
+fn the_last_one_and_a_prefix_stand_for_an_id() {
+    let dev = Dev::start();
+    dev.call(&["workflow", "show", "last"]).expect_code(3);
+    let file = dev.dir().join("flow.yaml");
+    fs::write(&file, FILE).unwrap();
+    let create = ["workflow", "create", "-f", file.to_str().unwrap(), "-o", "id"];
+    let [first, second] = [(); 2].map(|()| dev.call(&create).expect_code(0).stdout);
+    let shown = |typed: &str| dev.call(&["workflow", "show", typed, "-o", "id"]);
+    assert_eq!(shown("last").expect_code(0).stdout, second);
+    let (id, key) = (first.trim(), first.trim().trim_start_matches("wf-"));
+    assert_eq!(shown(key).expect_code(0).stdout, format!("{id}\n"));
+    assert!(shown("wf-").expect_code(2).stderr.contains("may be one of 2 workflows"));
+
+    let list = |state: &str| {
+        dev.call(&["workflow", "list", "--state", state, "-o", "id"]).expect_code(0).stdout
+    };
+    assert_eq!((list("running"), list("failed")), (format!("{second}{first}"), String::new()));
+    let unknown = dev.call(&["workflow", "list", "--state", "ended"]).expect_code(2).stderr;
+    assert!(unknown.contains("running, failing, cancelling"), "{unknown}");
+}
+
+#[test]
+fn a_workflow_within_is_listed_with_its_state() {
+    let dev = Dev::start();
+    let file = dev.dir().join("nested.yaml");
+    let text = "nodes: [{name: all, group: {members: [{chain: [{task: {type: idle}}]}]}}]";
+    fs::write(&file, text).unwrap();
+    let create = ["workflow", "create", "-f", file.to_str().unwrap(), "-o", "id"];
+    let id = dev.call(&create).expect_code(0).stdout;
+    let items = ["workflow", "items", id.trim(), "-o", "json"];
+    let listed = || dev.call(&items).expect_code(0).json();
+    let within = (0..1_000).map(|_| listed()[0].clone()).find(|item| item.is_object()).unwrap();
+    assert!(within["workflow_id"].as_str().unwrap().starts_with("wf-"), "{within}");
+    assert_eq!(within["state"], "RUNNING");
 }
