@@ -1,9 +1,18 @@
 //! One way to print what a command found, in the four formats.
 
 use crate::{clock, error::CliError, style::Palette};
-use comfy_table::{Cell, ContentArrangement, Table, presets};
-use serde::Serialize;
-use std::io::{self, Write};
+use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use futures::{Stream, TryStreamExt, stream::TryChunksError};
+use serde::{Serialize, Serializer, ser::SerializeSeq};
+use std::{
+    io::{self, BufWriter, Write},
+    pin::pin,
+};
+
+/// So many rows of a long table are put under each other at a time.
+const ROWS: usize = 1_000;
+/// Blanks between columns.
+const GAP: u16 = 2;
 
 /// `-o`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -97,6 +106,48 @@ impl Output {
         }
     }
 
+    /// Prints a list while it comes, however long it is: nothing is kept but some rows of a table,
+    /// whose columns grow wider when later rows need it.
+    pub async fn each<V: View>(
+        &self,
+        views: impl Stream<Item = Result<V, CliError>>,
+    ) -> Result<(), CliError> {
+        let mut views = pin!(views);
+        match self.format {
+            Format::Table => {
+                let mut portions = pin!(views.try_chunks(ROWS));
+                let (look, mut widths) = (self.look(), None);
+                while let Some(views) =
+                    portions.try_next().await.map_err(|TryChunksError(_, e)| e)?
+                {
+                    let rows = views.iter().map(|view| view.row(look)).collect();
+                    widths = Some(self.print_rows(V::COLUMNS, rows, widths.as_deref())?);
+                }
+                if widths.is_none() {
+                    self.print_table(V::COLUMNS, Vec::new())?;
+                }
+                Ok(())
+            }
+            Format::Json => {
+                let mut printer = serde_json::Serializer::pretty(BufWriter::new(io::stdout()));
+                let mut list = printer.serialize_seq(None).map_err(unprintable)?;
+                while let Some(view) = views.try_next().await? {
+                    list.serialize_element(&view).map_err(unprintable)?;
+                }
+                list.end().map_err(unprintable)?;
+                let mut out = printer.into_inner();
+                writeln!(out)?;
+                Ok(out.flush()?)
+            }
+            Format::Jsonl | Format::Id => {
+                while let Some(view) = views.try_next().await? {
+                    self.many(&[view])?;
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Prints one of a stream: always one line, so that it can be read as it comes.
     pub fn next<V: View>(
         &self,
@@ -118,10 +169,32 @@ impl Output {
 
     /// Prints a table that is no list of views.
     pub fn print_table(&self, columns: &[&str], rows: Vec<Vec<String>>) -> Result<(), CliError> {
+        self.print_rows(columns, rows, None).map(drop)
+    }
+
+    /// Prints rows, under rows whose columns are so wide, or else under headings; how wide they are.
+    fn print_rows(
+        &self,
+        columns: &[&str],
+        rows: Vec<Vec<String>>,
+        widths: Option<&[u16]>,
+    ) -> Result<Vec<u16>, CliError> {
         let mut table = plain_table();
-        table.set_header(columns.iter().map(|name| Cell::new(self.palette.bold(name))));
-        table.add_rows(rows);
-        self.print_trimmed(table)
+        match widths {
+            None => {
+                table.set_header(columns.iter().map(|name| Cell::new(self.palette.bold(name))));
+                table.add_rows(rows);
+            }
+            Some(widths) => {
+                table.add_rows(rows);
+                let least = widths.iter().map(|width| Width::Fixed(width + GAP));
+                table.set_constraints(least.map(ColumnConstraint::LowerBoundary));
+            }
+        }
+        let widest = |(at, width): (usize, u16)| width.max(widths.map_or(0, |widths| widths[at]));
+        let shown = table.column_max_content_widths().into_iter().enumerate().map(widest).collect();
+        self.print_trimmed(table)?;
+        Ok(shown)
     }
 
     fn print_details(&self, details: &[(&'static str, String)]) -> Result<(), CliError> {
@@ -135,7 +208,7 @@ impl Output {
     /// Trailing blanks would only be in the way of a copy or a diff.
     fn print_trimmed(&self, mut table: Table) -> Result<(), CliError> {
         for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+            column.set_padding((0, GAP));
         }
         table.lines().try_for_each(|line| self.line(line.trim_end()))
     }
@@ -158,5 +231,8 @@ fn compact<T: Serialize + ?Sized>(value: &T) -> Result<String, CliError> {
 }
 
 fn unprintable(error: serde_json::Error) -> CliError {
+    if error.is_io() {
+        return io::Error::from(error).into();
+    }
     CliError::Failed(format!("cannot print the answer as JSON: {error}"))
 }

@@ -22,8 +22,7 @@ pub struct Args {
 
 pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     let operations = broker.client.operations(&args.user).take(limit(args.limit));
-    let views: Result<Vec<OperationView>, _> =
-        operations.map_ok(OperationView::from).try_collect().await;
-    output.many(&views.map_err(|error| broker.explain(error))?)?;
+    let views = operations.map_ok(OperationView::from);
+    output.each(views.map_err(|error| broker.explain(error))).await?;
     Ok(exit::OK)
 }

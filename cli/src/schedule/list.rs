@@ -22,8 +22,7 @@ pub struct Args {
 
 pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     let schedules = broker.client.schedules(&args.user).take(limit(args.limit));
-    let views: Result<Vec<ScheduleView>, _> =
-        schedules.map_ok(ScheduleView::from).try_collect().await;
-    output.many(&views.map_err(|error| broker.explain(error))?)?;
+    let views = schedules.map_ok(ScheduleView::from);
+    output.each(views.map_err(|error| broker.explain(error))).await?;
     Ok(exit::OK)
 }

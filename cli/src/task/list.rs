@@ -34,8 +34,6 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
         ..ListTasksRequest::default()
     };
     let tasks = session.broker.client.list(request).take(wanted).map_ok(TaskView::from);
-    let views: Vec<TaskView> =
-        tasks.try_collect().await.map_err(|error| session.broker.explain(error))?;
-    session.output.many(&views)?;
+    session.output.each(tasks.map_err(|error| session.broker.explain(error))).await?;
     Ok(exit::OK)
 }

@@ -40,8 +40,7 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
         }
         _ => Ok(WorkflowItemView::of(item, None)),
     });
-    let views: Result<Vec<WorkflowItemView>, _> =
-        views.try_buffered(ASKED_AT_ONCE).try_collect().await;
-    session.output.many(&views.map_err(|error| session.broker.explain(error))?)?;
+    let views = views.try_buffered(ASKED_AT_ONCE);
+    session.output.each(views.map_err(|error| session.broker.explain(error))).await?;
     Ok(exit::OK)
 }

@@ -27,10 +27,8 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
     let is_asked = |state| args.states.is_empty() || args.states.contains(&state);
     let workflows = session.broker.client.workflows(&args.user);
     let workflows = workflows.try_filter(|workflow| ready(is_asked(workflow.state())));
-    let workflows = workflows.take(limit(args.limit));
-    let views: Result<Vec<WorkflowView>, _> =
-        workflows.map_ok(WorkflowView::from).try_collect().await;
-    session.output.many(&views.map_err(|error| session.broker.explain(error))?)?;
+    let views = workflows.take(limit(args.limit)).map_ok(WorkflowView::from);
+    session.output.each(views.map_err(|error| session.broker.explain(error))).await?;
     Ok(exit::OK)
 }
 

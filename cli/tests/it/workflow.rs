@@ -156,3 +156,37 @@ fn a_workflow_within_is_listed_with_its_state() {
     assert!(within["workflow_id"].as_str().unwrap().starts_with("wf-"), "{within}");
     assert_eq!(within["state"], "RUNNING");
 }
+
+/// More than are put under each other at a time, and wider ones behind them.
+#[test]
+fn a_long_list_is_one_table_and_one_value() {
+    let dev = Dev::start();
+    let file = dev.dir().join("long.yaml");
+    let list = (0..1_100).map(|number| number.to_string()).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "input: [{list}]
+nodes:
+  - {{name: m, map: {{over: input, each: {{task: {{type: idle}}}}}}}}
+  - {{name: a-name-that-is-longer, task: {{type: idle, payload: 'x'}}}}
+"
+    );
+    fs::write(&file, text).unwrap();
+    let create = ["workflow", "create", "-f", file.to_str().unwrap(), "-o", "id"];
+    let id = dev.call(&create).expect_code(0).stdout;
+    let listed = |format| {
+        let items = ["workflow", "items", id.trim(), "--limit", "0", "-o", format];
+        dev.call(&items).expect_code(0)
+    };
+    let all = (0..1_000).map(|_| listed("id").lines().len()).find(|count| *count == 1_101);
+    assert_eq!(all, Some(1_101), "they are made while we look");
+    assert_eq!(listed("json").json().as_array().unwrap().len(), 1_101);
+    let table = listed("table");
+    let lines = table.lines();
+    assert_eq!(lines.len(), 1_102);
+    let start = |line: &str| line.find("idle-1-").unwrap();
+    let (before, behind) = lines[1..].split_at(1_000);
+    assert!(before.iter().all(|line| start(line) == start(before[0])));
+    assert!(behind.iter().all(|line| start(line) == start(behind[0])));
+    assert!(lines.last().unwrap().starts_with("a-name-that-is-longer  "), "{:?}", lines.last());
+    assert!(start(behind[0]) > start(before[0]));
+}

@@ -7690,7 +7690,7 @@ pub struct ReleaseTaskRequest {
     pub lease: ::core::option::Option<Lease>,
     /// Why, usually DRAINED, CHECKPOINTED or NOT_STARTED; the same reasons as in FailTask are refused.
     /// Unset is DRAINED. With `wait_for`: what the attempt fails of, by the retry policy, if all of
-    /// that is there already; unset, it is run again at once.
+    /// that is there and no child has ended since it was handed out; unset, it is run again at once.
     #[prost(message, optional, tag = "3")]
     pub failure: ::core::option::Option<Failure>,
     /// Do not hand it out before, up to 365 days.

@@ -17,11 +17,20 @@ use crate::{
     error::StoreError,
     shard::is_there,
     task::Batch,
-    workflow::{has_live_children, lock_root},
+    workflow::{has_ended_children, has_live_children, lock_root},
 };
 
-/// By the place of an event among those of its transaction: what of it is not there yet.
-pub(crate) type PendingWaits = BTreeMap<usize, Vec<WaitRow>>;
+/// By the place of an event among those of its transaction.
+pub(crate) type PendingWaits = BTreeMap<usize, PendingWait>;
+
+/// What was found of what a task wants to wait for.
+#[derive(Default)]
+pub(crate) struct PendingWait {
+    /// What of it is not there yet.
+    pub rows: Vec<WaitRow>,
+    /// The last of its children has ended since the attempt was handed out.
+    pub is_news: bool,
+}
 
 /// Locks the tasks that want to wait, in the order of their ids, and then looks: whoever ends what
 /// they have made, or signals them, takes the same lock after having written it.
@@ -49,13 +58,15 @@ async fn look(
     tx: &DatabaseTransaction,
     id: &TaskId,
     until: &Until,
-) -> Result<Vec<WaitRow>, StoreError> {
+) -> Result<PendingWait, StoreError> {
     if !is_there(store, tx, &id.shard).await? {
-        return Ok(Vec::new());
+        return Ok(PendingWait::default());
     }
     let (batch, _) = Batch::read(store, tx, &id.shard, vec![id.key], true).await?;
-    let Some(task) = batch.task(id.key) else { return Ok(Vec::new()) };
+    let Some(task) = batch.task(id.key) else { return Ok(PendingWait::default()) };
     let live = until.children && has_live_children(store, tx, id).await?;
+    let since_ms = task.claim_time_ms.unwrap_or_default();
+    let is_news = until.children && !live && has_ended_children(store, tx, id, since_ms).await?;
     let own = id.to_string();
     let mut targets = vec![own.clone()];
     if let Some(member) = task.member.filter(|_| !until.signals.is_empty()) {
@@ -68,5 +79,5 @@ async fn look(
     let signals = missing.map(|name| (awaited.clone(), name.clone()));
     let children = live.then(|| (own, CHILDREN.to_owned()));
     let row = |(awaited, name)| WaitRow { awaited, name, waiter: id.clone(), any_end: true };
-    Ok(signals.chain(children).map(row).collect())
+    Ok(PendingWait { rows: signals.chain(children).map(row).collect(), is_news })
 }

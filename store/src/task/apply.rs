@@ -19,7 +19,7 @@ use sea_orm::DatabaseTransaction;
 use super::write::Batch;
 use crate::{
     Store,
-    condition::{Consequences, PendingWaits, pending_waits},
+    condition::{Consequences, PendingWait, PendingWaits, pending_waits},
     error::StoreError,
     leader::{LeaderFence, check_fence},
     ledger::Ledger,
@@ -338,7 +338,7 @@ async fn apply_once(
             store.reopen(tx, shard, applied.now_ms).await?;
         }
     }
-    for (at, rows) in waits {
+    for (at, PendingWait { rows, .. }) in waits {
         // What another event of this transaction has made of it counts.
         let is_last = |other: &usize| request.items[*other].id == request.items[at].id;
         let last = (at..answers.len()).rev().filter(is_last).find(|other| answers[*other].is_ok());
@@ -371,9 +371,13 @@ async fn with_waits<'a>(
     let waits = pending_waits(store, tx, events).await?;
     let mut items = items.to_vec();
     for (at, item) in items.iter_mut().enumerate() {
-        let pending = waits.get(&at).is_some_and(|waits| !waits.is_empty());
-        if let Event::Settle { settle: Settle::Wait { is_pending, .. }, .. } = &mut item.event {
-            *is_pending = pending;
+        if let Event::Settle { settle: Settle::Wait { is_pending, or_fail, .. }, .. } =
+            &mut item.event
+            && let Some(found) = waits.get(&at)
+        {
+            *is_pending = !found.rows.is_empty();
+            // It could not know that, and will find it the next time.
+            or_fail.take_if(|_| found.is_news);
         }
     }
     Ok((Cow::Owned(items), waits))

@@ -231,6 +231,18 @@ pub(crate) async fn has_live_children(
     Ok(!live_children(store, tx, parent).await?.is_empty())
 }
 
+/// Whether something that a task has made has ended since then.
+pub(crate) async fn has_ended_children(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    parent: &TaskId,
+    since_ms: i64,
+) -> Result<bool, StoreError> {
+    let mut sql = store.sql("SELECT id FROM workflows WHERE parent_task = ");
+    sql.bind(parent.to_string()).push(" AND finish_time_ms >= ").bind(since_ms).push(" LIMIT 1");
+    Ok(sql.one(tx).await?.is_some())
+}
+
 /// A workflow that a task has made is over: the task goes on if it waits for that and all others
 /// are over too. Its row is locked before they are looked at, so that the last of two that end at
 /// once sees the other.

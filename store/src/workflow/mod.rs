@@ -35,7 +35,7 @@ pub use tend::NeglectedNode;
 
 pub(crate) use asyncflow_core::workflow::progress::WorkflowState;
 pub(crate) use birth::Birth;
-pub(crate) use children::{has_live_children, is_given_up};
+pub(crate) use children::{has_ended_children, has_live_children, is_given_up};
 pub(crate) use follow::{Followed, Happened, bear, ended, follow};
 pub(crate) use known::KnownFlows;
 pub(crate) use left::{Left, LeftSender};

@@ -3,8 +3,9 @@
 use asyncflow_core::{
     event::Event,
     id::TaskId,
+    reason::FailureReason,
     state::TaskState,
-    task::{FullTask, Task},
+    task::{Failure, FullTask, Task},
     transition::Refusal,
     validate::workflow::WorkInput,
     workflow::{
@@ -17,7 +18,7 @@ use asyncflow_store::{ApplyError, CreateChildrenError, Store};
 use serde_json::json;
 
 use super::{
-    condition::wait,
+    condition::{wait, wait_or_fail},
     fault::{another, switch_off},
     fixture::{apply, claim, complete, fence, get, new_task, running, start, type_name},
     workflow_fixture::{create, end, fan, node, states, task, view, work, workflow},
@@ -76,6 +77,29 @@ pub async fn a_task_goes_on_when_its_children_are_done(store: Store) {
     work(&store).await;
     let ready = apply(&store, &parent.id, wait(&parent, true, &[])).await.unwrap().task;
     assert_eq!(ready.state, TaskState::Pending, "they have all ended, one of them badly");
+}
+
+/// An attempt that finds its children done and waits for them all the same would do so for ever; one
+/// whose children end while it runs could not know.
+pub async fn who_waits_for_children_that_have_ended_fails_unless_that_is_news(store: Store) {
+    store.ensure_type(&type_name("work")).await.unwrap();
+    let mut parent = running(&store, 7).await.task;
+    make(&store, &parent, "one", &group(&["echo"])).await;
+    work(&store).await;
+    let why = Failure { reason: FailureReason::Error, message: "again".into() };
+    for failures in [0, 1] {
+        let asked = wait_or_fail(&parent, true, &[], Some(why.clone()));
+        let after = apply(&store, &parent.id, asked).await.unwrap().task;
+        assert_eq!(after.failures, failures, "{after:?}");
+        if failures == 0 {
+            assert_eq!(after.state, TaskState::Pending);
+            while store.now_ms().await.unwrap() <= after.update_time_ms {
+                tokio::task::yield_now().await;
+            }
+            parent = claim(&store, 7, 1).await.leased.remove(0).task.task;
+            apply(&store, &parent.id, start(&parent)).await.unwrap();
+        }
+    }
 }
 
 pub async fn children_end_with_their_parent(store: Store) {

@@ -7,7 +7,7 @@ use asyncflow_core::{
     reason::FailureReason,
     retry::RetryPatch,
     state::TaskState,
-    task::{FullTask, Task},
+    task::{Failure, FullTask, Task},
     transition::Refusal,
 };
 use asyncflow_store::{
@@ -45,9 +45,19 @@ async fn run(store: &Store, want: u32) -> Vec<FullTask> {
 }
 
 pub fn wait(task: &Task, children: bool, signals: &[&str]) -> Event {
+    wait_or_fail(task, children, signals, None)
+}
+
+/// The same; it fails of this if all of it is there.
+pub fn wait_or_fail(
+    task: &Task,
+    children: bool,
+    signals: &[&str],
+    or_fail: Option<Failure>,
+) -> Event {
     let signals = signals.iter().map(|name| (*name).to_owned()).collect();
     let until = Until { children, signals };
-    let settle = Settle::Wait { until, message: String::new(), is_pending: false, or_fail: None };
+    let settle = Settle::Wait { until, message: String::new(), is_pending: false, or_fail };
     Event::Settle { fence: fence(task), settle, digest: 5, exit_code: None }
 }
 

@@ -225,6 +225,7 @@ conformance! {
     condition::nobody_waits_for_what_has_come,
     condition::a_result_must_hold,
     children::a_task_goes_on_when_its_children_are_done,
+    children::who_waits_for_children_that_have_ended_fails_unless_that_is_news,
     children::children_end_with_their_parent,
     children::no_parent_waits_for_children_that_are_done,
     children::callbacks_are_made_when_the_task_ends,
