@@ -172,7 +172,8 @@ impl Output {
         self.print_rows(columns, rows, None).map(drop)
     }
 
-    /// Prints rows, under rows whose columns are so wide, or else under headings; how wide they are.
+    /// Prints rows, under rows whose columns are so wide, or else under headings; how wide they
+    /// are now.
     fn print_rows(
         &self,
         columns: &[&str],

@@ -79,8 +79,8 @@ pub async fn a_task_goes_on_when_its_children_are_done(store: Store) {
     assert_eq!(ready.state, TaskState::Pending, "they have all ended, one of them badly");
 }
 
-/// An attempt that finds its children done and waits for them all the same would do so for ever; one
-/// whose children end while it runs could not know.
+/// An attempt that finds its children done and waits for them all the same would do so for ever;
+/// one whose children end while it runs could not know.
 pub async fn who_waits_for_children_that_have_ended_fails_unless_that_is_news(store: Store) {
     store.ensure_type(&type_name("work")).await.unwrap();
     let mut parent = running(&store, 7).await.task;
