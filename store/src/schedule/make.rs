@@ -1,13 +1,10 @@
 //! Makes what schedules make, in the transaction in which they fire.
 
-use std::collections::BTreeMap;
-
 use asyncflow_core::{
     create::NewTask,
-    id::{ShardId, TaskId, WorkflowId},
+    id::WorkflowId,
     schedule::action::{Action, FlowAction, Run},
-    task::{FullTask, Task},
-    task_type::TaskType,
+    task::Task,
     validate::at::At,
     violation::Violations,
     workflow::definition::NewWorkflow,
@@ -18,8 +15,7 @@ use crate::{
     Store,
     error::StoreError,
     ledger::Ledger,
-    task::insert_tasks,
-    workflow::{Birth, Followed, Left, bear},
+    workflow::{Birth, Followed, Left, Making, bear},
 };
 
 /// A trace of its own for what is made, as W3C has it: nobody has called for it.
@@ -33,14 +29,14 @@ pub(super) struct Maker<'a> {
     tx: &'a DatabaseTransaction,
     pub now_ms: i64,
     ledger: Ledger,
-    tasks: BTreeMap<ShardId, Vec<FullTask>>,
+    tasks: Making,
     made: Vec<Task>,
     left: Vec<Left>,
 }
 
 impl<'a> Maker<'a> {
     pub fn new(store: &'a Store, tx: &'a DatabaseTransaction, now_ms: i64) -> Self {
-        let (ledger, tasks) = (Ledger::default(), BTreeMap::new());
+        let (ledger, tasks) = (Ledger::default(), Making::new(now_ms));
         Self { store, tx, now_ms, ledger, tasks, made: Vec::new(), left: Vec::new() }
     }
 
@@ -51,42 +47,30 @@ impl<'a> Maker<'a> {
         action: &Action,
     ) -> Result<Result<Run, String>, StoreError> {
         for task in action.tasks() {
-            if let Err(what) = self.type_of(task).await? {
+            if let Err(what) = self.check(task).await? {
                 return Ok(Err(what));
             }
         }
         match action {
-            Action::Task(task) => self.make_task(task).await,
+            Action::Task(task) => {
+                let (store, tx) = (self.store, self.tx);
+                let new = NewTask { trace_id: new_trace(), ..(**task).clone() };
+                let made = self.tasks.make(store, tx, new, None, &mut self.ledger).await?;
+                Ok(made.map(Run::Task))
+            }
             Action::Workflow(workflow) => self.make_workflow(user, workflow).await.map(Ok),
         }
     }
 
-    /// The type of a task, if it allows it.
-    async fn type_of(
-        &self,
-        task: &NewTask,
-    ) -> Result<Result<(TaskType, ShardId), String>, StoreError> {
+    /// Whether the type of a task is there and allows it, as it is now.
+    async fn check(&self, task: &NewTask) -> Result<Result<(), String>, StoreError> {
         let name = &task.task_type;
-        let task_type = self.store.type_within(self.tx, name).await?;
-        let shard = self.store.open_shard_within(self.tx, name).await?;
-        let (Some(task_type), Some(shard)) = (task_type, shard) else {
+        let Some(task_type) = self.store.type_within(self.tx, name).await? else {
             return Ok(Err(format!("there is no task type {name}")));
         };
         let mut violations = Violations::new();
         task.check_against(&task_type, At::REQUEST.field("task"), &mut violations);
-        Ok(violations.none().map(|()| (task_type, shard)).map_err(|wrong| wrong.to_string()))
-    }
-
-    async fn make_task(&mut self, task: &NewTask) -> Result<Result<Run, String>, StoreError> {
-        let (task_type, shard) = match self.type_of(task).await? {
-            Ok(found) => found,
-            Err(what) => return Ok(Err(what)),
-        };
-        let id = TaskId { shard, key: self.store.next_key(self.now_ms) };
-        let task = NewTask { trace_id: new_trace(), ..task.clone() };
-        let full = task.into_task(&task_type, id.clone(), self.now_ms);
-        self.tasks.entry(id.shard.clone()).or_default().push(full);
-        Ok(Ok(Run::Task(id)))
+        Ok(violations.none().map_err(|wrong| wrong.to_string()))
     }
 
     async fn make_workflow(
@@ -113,12 +97,7 @@ impl<'a> Maker<'a> {
 
     /// Writes the tasks and what is counted of them: the last statements of the transaction.
     pub async fn finish(mut self) -> Result<Followed, StoreError> {
-        for (shard, tasks) in &self.tasks {
-            let tasks: Vec<&FullTask> = tasks.iter().collect();
-            insert_tasks(self.store, self.tx, shard, &tasks).await?;
-            tasks.iter().for_each(|full| self.ledger.created(&full.task));
-            self.made.extend(tasks.into_iter().map(|full| full.task.clone()));
-        }
+        self.made.extend(self.tasks.insert(self.store, self.tx, &mut self.ledger).await?);
         self.ledger.write(self.store, self.tx, self.now_ms).await?;
         Ok(Followed { made: self.made, left: self.left })
     }

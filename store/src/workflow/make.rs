@@ -1,4 +1,5 @@
-//! The tasks that a transaction makes for workflows.
+//! The tasks that a transaction makes besides those that somebody asks for one by one: of workflows
+//! and of schedules.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Tasks until they are inserted, all together.
-pub(super) struct Making {
+pub(crate) struct Making {
     now_ms: i64,
     begun: Instant,
     tasks: BTreeMap<ShardId, Vec<FullTask>>,
@@ -40,16 +41,16 @@ impl Making {
         }
     }
 
-    /// Makes a task; why it cannot be made, for people.
+    /// Makes a task, as a part of a workflow if it is one; why it cannot be made, for people.
     pub async fn make(
         &mut self,
         store: &Store,
         tx: &DatabaseTransaction,
         new: NewTask,
-        member: Member,
+        member: impl Into<Option<Member>>,
         ledger: &mut Ledger,
     ) -> Result<Result<TaskId, String>, StoreError> {
-        let name = new.task_type.clone();
+        let (name, member) = (new.task_type.clone(), member.into());
         let task_type = store.type_within(tx, &name).await?;
         let shard = store.open_shard_within(tx, &name).await?;
         let (Some(task_type), Some(shard)) = (task_type, shard) else {
@@ -58,21 +59,34 @@ impl Making {
         let id = TaskId { shard, key: store.next_key(self.now_ms) };
         let conditions = new.has_conditions().then(|| Conditions::of(&new));
         let mut full = new.into_task(&task_type, id.clone(), self.now_ms);
-        full.task.member = Some(member);
+        full.task.member = member;
         if let Some(conditions) = conditions {
-            let root = match self.roots.get(&member.workflow) {
-                Some(root) => *root,
-                None => lock_root(store, tx, member.workflow).await?,
+            let root = match member {
+                Some(member) => Some(self.root_of(store, tx, member.workflow).await?),
+                None => None,
             };
-            self.roots.insert(member.workflow, root);
             let with = (self.now_ms, ledger);
-            match condition::hold(store, tx, &mut full, &conditions, Some(root), with).await? {
+            match condition::hold(store, tx, &mut full, &conditions, root, with).await? {
                 Ok(rows) => self.waits.extend(rows),
                 Err(what) => return Ok(Err(what)),
             }
         }
         self.tasks.entry(id.shard.clone()).or_default().push(full);
         Ok(Ok(id))
+    }
+
+    async fn root_of(
+        &mut self,
+        store: &Store,
+        tx: &DatabaseTransaction,
+        workflow: WorkflowId,
+    ) -> Result<WorkflowId, StoreError> {
+        if let Some(root) = self.roots.get(&workflow) {
+            return Ok(*root);
+        }
+        let root = lock_root(store, tx, workflow).await?;
+        self.roots.insert(workflow, root);
+        Ok(root)
     }
 
     /// Inserts them; answers them.

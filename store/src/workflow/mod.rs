@@ -39,4 +39,5 @@ pub(crate) use children::{has_ended_children, has_live_children, is_given_up};
 pub(crate) use follow::{Followed, Happened, bear, ended, follow};
 pub(crate) use known::KnownFlows;
 pub(crate) use left::{Left, LeftSender};
+pub(crate) use make::Making;
 pub(crate) use row::{find_root, lock, lock_root, or_replace};

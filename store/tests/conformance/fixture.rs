@@ -110,6 +110,13 @@ pub async fn apply(store: &Store, id: &TaskId, event: Event) -> Result<Applied, 
     store.apply(vec![(id.clone(), event)]).await.remove(0)
 }
 
+/// Claims one task and completes it.
+pub async fn finish(store: &Store) -> Task {
+    let task = claim(store, 1, 1).await.leased.remove(0).task.task;
+    apply(store, &task.id, start(&task)).await.unwrap();
+    apply(store, &task.id, complete(&task, 7)).await.unwrap().task
+}
+
 pub async fn get(store: &Store, id: &TaskId) -> FullTask {
     store.get(id, Parts::ALL).await.unwrap()
 }

@@ -16,7 +16,7 @@ use asyncflow_store::{
 
 use super::{
     fault::{Stop, another},
-    fixture::{apply, claim, complete, insert_one, start, type_name},
+    fixture::{apply, claim, finish, insert_one, type_name},
 };
 
 /// Nothing is kept for its age.
@@ -39,13 +39,6 @@ async fn done(store: &Store) -> Task {
     let id = insert_one(store).await.id;
     finish(store).await;
     store.get(&id, Parts::NONE).await.unwrap().task
-}
-
-/// Claims one task and completes it.
-async fn finish(store: &Store) -> Task {
-    let task = claim(store, 1, 1).await.leased.remove(0).task.task;
-    apply(store, &task.id, start(&task)).await.unwrap();
-    apply(store, &task.id, complete(&task, 7)).await.unwrap().task
 }
 
 /// One finished task in a DRAINED shard, and the leader who found it so.

@@ -160,6 +160,7 @@ conformance! {
     schedule_faults::what_was_paused_since_the_look_cancels_nothing,
     schedule_faults::an_older_term_fires_nothing,
     schedule_faults::a_back_fill_and_the_governor_fire_each_time_once,
+    schedule_faults::a_shard_that_was_dropped_meanwhile_is_left_for_the_next,
     schedule_faults::a_schedule_that_cannot_be_read_harms_no_other,
     schedules::what_is_due_is_made_and_moved_on,
     schedules::after_an_outage_the_window_is_made_up_for,

@@ -6,11 +6,11 @@ use asyncflow_core::{
     schedule::{ScheduleState, spec::Overlap},
     state::TaskState,
 };
-use asyncflow_store::{Store, StoreError, testing::spoil_schedule};
+use asyncflow_store::{DropOutcome, DropTerms, Store, StoreError, testing::spoil_schedule};
 
 use super::{
     fault::{Stop, another, switch_off},
-    fixture::get,
+    fixture::{finish, get, type_name},
     schedule_fixture::{MINUTE_MS, create, fire, minutely, runs, schedule},
 };
 
@@ -130,6 +130,33 @@ pub async fn a_back_fill_and_the_governor_fire_each_time_once(store: Store) {
     assert_eq!(schedule(&store, id).await.standing.fired, 41);
     fire(&store, now_ms).await;
     assert_eq!(runs(&store, id).await.len(), 41);
+}
+
+/// What is made goes where tasks go now, though the governor knows it otherwise.
+pub async fn a_shard_that_was_dropped_meanwhile_is_left_for_the_next(store: Store) {
+    let (id, first_ms) = create(&store, &minutely(Overlap::Allow)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let slow = another(&store, dir.path()).await;
+    let first = fire(&slow, first_ms).await.remove(0);
+    finish(&store).await;
+    let fence = store.try_lead("g1", -1).await.unwrap().unwrap();
+    let stop = Stop::at(dir.path(), "schedule.planned");
+    let firing = tokio::spawn({
+        let slow = slow.clone();
+        async move { fire(&slow, first_ms + MINUTE_MS).await }
+    });
+    stop.reached().await;
+    store.roll_shard(&type_name("work"), Some(&fence)).await.unwrap();
+    assert_eq!(store.drain_shards(None, &fence).await.unwrap().drained.len(), 1);
+    let terms = DropTerms { before_ms: i64::MAX, archived: None };
+    let dropped = store.drop_shard(&first.id.shard, terms, &fence).await.unwrap();
+    assert_eq!(dropped, DropOutcome::Dropped { rows: 1 });
+    stop.release();
+    let made = firing.await.unwrap().remove(0);
+    assert_eq!(made.id.shard.number, first.id.shard.number + 1);
+    assert_eq!(finish(&store).await.id, made.id);
+    assert_eq!(runs(&store, id).await.len(), 2);
+    slow.close().await;
 }
 
 /// A row that no version of this program has written.
