@@ -111,7 +111,7 @@ async fn complete(store: &Store, claimed: Claimed) -> Result<(), BenchError> {
     let events = claimed.leased.into_iter().map(|leased| {
         let task = leased.task.task;
         let fence = Fence { attempt: task.attempt, session_id: 1 };
-        let settle = Settle::Complete { result: None };
+        let settle = Settle::complete(None);
         (task.id, Event::Settle { fence, settle, digest: 1, exit_code: None })
     });
     for settled in store.apply(events.collect()).await {

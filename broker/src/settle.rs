@@ -27,6 +27,7 @@ pub type ApplyResult = Result<Applied, ApplyError>;
 /// Where events join the batch that is open now; clones share it.
 #[derive(Clone)]
 pub struct Settle {
+    store: Store,
     batch: Batch<(TaskId, Event), ApplyResult>,
 }
 
@@ -45,8 +46,9 @@ impl Settle {
             queue_rows_max: limits.queue_rows_max,
             queue_bytes_max: limits.queue_bytes_max,
         };
+        let writing = store.clone();
         let commit = Box::new(move |events: Vec<(TaskId, Event)>| {
-            let (store, dispatch) = (store.clone(), dispatch.clone());
+            let (store, dispatch) = (writing.clone(), dispatch.clone());
             Box::pin(async move {
                 let answers = store.apply(events).await;
                 let applied = answers.iter().flatten();
@@ -56,7 +58,7 @@ impl Settle {
                 answers
             }) as _
         });
-        Self { batch: Batch::start(bounds, commit, tracker) }
+        Self { store, batch: Batch::start(bounds, commit, tracker) }
     }
 
     /// Applies events in one transaction; the answers are in their order.
@@ -65,8 +67,10 @@ impl Settle {
     /// When the queue is full or closed; nothing was written then.
     pub async fn apply(
         &self,
-        events: Vec<(TaskId, Event)>,
+        mut events: Vec<(TaskId, Event)>,
     ) -> Result<Vec<ApplyResult>, BatchError> {
+        // Before the others who join the batch could wait for it.
+        self.store.judge(&mut events).await;
         let bytes = events.iter().map(|(_, event)| weigh(event)).sum();
         self.batch.submit(events, bytes).await
     }
@@ -111,7 +115,7 @@ pub fn refused(id: &TaskId, error: ApplyError) -> RpcError {
 fn weigh(event: &Event) -> usize {
     let content = match event {
         Event::SaveContext { context, .. } => context.as_ref(),
-        Event::Settle { settle: Ending::Complete { result }, .. } => result.as_ref(),
+        Event::Settle { settle: Ending::Complete { result, .. }, .. } => result.as_ref(),
         _ => None,
     };
     EVENT_BYTES + content.map_or(0, |content| content.data.len())

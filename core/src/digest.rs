@@ -19,7 +19,7 @@ use crate::{
 pub fn settle(settle: &Settle, exit_code: Option<i32>) -> i64 {
     let digest = Fields::of("settle").int(exit_code.map(i64::from));
     let digest = match settle {
-        Settle::Complete { result } => {
+        Settle::Complete { result, .. } => {
             let digest = digest.text("complete").int(Some(i64::from(result.is_some())));
             result.iter().fold(digest, Fields::content)
         }
@@ -184,8 +184,8 @@ mod tests {
     /// Stored values: they must not change with the code.
     #[test]
     fn digests_are_stable_and_tell_calls_apart() {
-        let complete = Settle::Complete { result: None };
-        let empty = Settle::Complete { result: Some(Content::default()) };
+        let complete = Settle::complete(None);
+        let empty = Settle::complete(Some(Content::default()));
         let fail = |message: &str, hint| Settle::Fail {
             reason: FailureReason::Error,
             message: message.into(),

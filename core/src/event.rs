@@ -5,6 +5,7 @@ use crate::{
     reason::FailureReason,
     retry::RetryPatch,
     task::{Content, Failure, Labels, Progress},
+    verdict::Verdict,
 };
 
 /// The lease under which a worker writes: the attempt is the fence.
@@ -29,7 +30,12 @@ pub enum RetryHint {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settle {
     /// It is done; the result is kept.
-    Complete { result: Option<Content> },
+    Complete {
+        result: Option<Content>,
+        /// What the task's `success_if` says of it, if somebody has looked before; else the machine
+        /// looks itself, which takes a while.
+        verdict: Option<Verdict>,
+    },
     /// It failed. In CANCELLING this confirms the cancel.
     Fail { reason: FailureReason, message: String, hint: RetryHint },
     /// It gives the task back without a failure: drain, checkpoint (exit code 85), not adopted.
@@ -43,6 +49,13 @@ pub enum Settle {
         /// What it fails of if nothing is pending: it would only do the same again.
         or_fail: Option<Failure>,
     },
+}
+
+impl Settle {
+    /// It is done, with a result that nobody has looked at.
+    pub fn complete(result: Option<Content>) -> Self {
+        Self::Complete { result, verdict: None }
+    }
 }
 
 /// What a task waits for between two attempts.

@@ -32,5 +32,6 @@ pub mod task_type;
 mod text_or_base64;
 pub mod transition;
 pub mod validate;
+pub mod verdict;
 pub mod violation;
 pub mod workflow;

@@ -47,7 +47,7 @@ fn fail(hint: RetryHint) -> Event {
 
 #[test]
 fn a_replayed_settle_is_ok_and_another_one_is_not() {
-    let complete = end(Settle::Complete { result: None });
+    let complete = end(Settle::complete(None));
     let done = apply(&running(), complete.clone(), T0 + 2_000);
     assert_eq!(transition(&done, &complete, T0 + 3_000), Err(Refusal::AlreadyDone));
     let other = transition(&done, &fail(RetryHint::ByPolicy), T0 + 3_000);
@@ -56,7 +56,7 @@ fn a_replayed_settle_is_ok_and_another_one_is_not() {
 
 #[test]
 fn a_settle_that_a_restarted_worker_repeats_is_known() {
-    let complete = Settle::Complete { result: None };
+    let complete = Settle::complete(None);
     let done = apply(&running(), end(complete.clone()), T0 + 2_000);
     let by_new_session = |settle: Settle, attempt| Event::Settle {
         fence: Fence { attempt, session_id: 6 },
@@ -94,19 +94,15 @@ fn a_replay_is_ok_after_a_failure_too_until_the_next_claim() {
 #[test]
 fn a_digest_of_zero_is_nobodys_replay() {
     let reaped = apply(&running(), Event::LeaseExpired, T0 + 40_000);
-    let forged = Event::Settle {
-        fence: FENCE,
-        settle: Settle::Complete { result: None },
-        digest: 0,
-        exit_code: None,
-    };
+    let forged =
+        Event::Settle { fence: FENCE, settle: Settle::complete(None), digest: 0, exit_code: None };
     let refused = transition(&reaped, &forged, T0 + 40_001);
     assert_eq!(refused, Err(Refusal::LeaseLost { given: 1, in_force: 1 }));
 }
 
 #[test]
 fn a_completion_after_the_lease_ran_out_but_before_the_reap_counts() {
-    let late = apply(&running(), end(Settle::Complete { result: None }), T0 + 999_999);
+    let late = apply(&running(), end(Settle::complete(None)), T0 + 999_999);
     assert_eq!(late.state, TaskState::Succeeded);
 }
 
@@ -248,14 +244,14 @@ fn an_adopted_lease_leaves_the_old_session_out() {
     let adopt = Event::Adopt { fence: FENCE, session_id: 8, lease_ttl_ms: 30_000 };
     let adopted = apply(&running(), adopt.clone(), T0 + 2_000);
     assert_eq!(transition(&adopted, &adopt, T0 + 2_001), Err(Refusal::AlreadyDone));
-    let old = end(Settle::Complete { result: None });
+    let old = end(Settle::complete(None));
     assert_eq!(transition(&adopted, &old, T0 + 2_002), Err(Refusal::NotYourLease));
 }
 
 #[test]
 fn cancel_races_complete_and_the_first_wins() {
     let cancelling = apply(&running(), Event::Cancel { message: "why".into() }, T0 + 2_000);
-    let complete = end(Settle::Complete { result: None });
+    let complete = end(Settle::complete(None));
     let won = apply(&cancelling, complete, T0 + 2_001);
     assert_eq!((won.state, won.failure), (TaskState::Succeeded, None));
     let stopped = apply(&cancelling, fail(RetryHint::ByPolicy), T0 + 2_001);
@@ -266,7 +262,7 @@ fn cancel_races_complete_and_the_first_wins() {
 
 fn complete(result: &str) -> Event {
     let content = Content { data: result.to_owned().into(), ..Content::default() };
-    end(Settle::Complete { result: Some(content) })
+    end(Settle::complete(Some(content)))
 }
 
 #[test]

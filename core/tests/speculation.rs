@@ -133,7 +133,7 @@ fn an_overtaken_task_has_its_result_and_its_attempt_the_reason() {
 
     // Whoever ran it hears that its lease is lost, whatever it says.
     let fence = Fence { attempt: 1, session_id: 4 };
-    let settle = Settle::Complete { result: None };
+    let settle = Settle::complete(None);
     for event in [
         Event::Heartbeat { fence, lease_ttl_ms: 9 },
         Event::Settle { fence, settle, digest: 1, exit_code: None },

@@ -66,7 +66,7 @@ fn settle(kind: u8, pick: u64) -> Settle {
     match kind {
         6 => {
             let seven = Content { data: "7".into(), ..Content::default() };
-            Settle::Complete { result: pick.is_multiple_of(2).then_some(seven) }
+            Settle::complete(pick.is_multiple_of(2).then_some(seven))
         }
         23 => {
             let until = Until { children: true, signals: Vec::new() };

@@ -147,7 +147,7 @@ impl Bed {
         let fence = self.start(id, LONG_MS).await;
         let result =
             result.map(|text| Content { data: text.into(), content_type: "text/plain".to_owned() });
-        let settle = Settle::Complete { result };
+        let settle = Settle::complete(result);
         self.apply(id, Event::Settle { fence, settle, digest: 1, exit_code: None }).await;
     }
 

@@ -68,7 +68,7 @@ async fn work(store: &Store, rounds: usize, limit: u32) {
         let events = claimed.leased.into_iter().map(|leased| {
             let task = leased.task.task;
             let fence = Fence { attempt: task.attempt, session_id: 1 };
-            let settle = Settle::Complete { result: None };
+            let settle = Settle::complete(None);
             (task.id, Event::Settle { fence, settle, digest: 1, exit_code: Some(0) })
         });
         let answers = store.apply(events.collect()).await;

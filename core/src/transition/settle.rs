@@ -1,22 +1,16 @@
 //! How an attempt ends: by its worker, or because its worker was lost.
 
-use serde_json::Value;
-
 use super::{Refusal, Step};
 use crate::{
     event::{Fence, RetryHint, Settle},
-    expression::{Expression, SUCCESS_VARIABLES, Variables},
     lease::is_out_of_force,
     limits::MESSAGE_BYTES_MAX,
     reason::FailureReason,
     state::TaskState,
-    task::{Attempt, AttemptOutcome, Content, Failure, ResultChange, Task},
+    task::{Attempt, AttemptOutcome, Failure, ResultChange, Task},
     validate::text,
-    workflow::content,
+    verdict::Verdict,
 };
-
-/// Most steps of a `success_if`: others wait for it, a few milliseconds at most.
-const SUCCESS_STEPS_MAX: u64 = 10_000;
 
 impl Step {
     pub(super) fn settle(
@@ -36,8 +30,7 @@ impl Step {
         self.fenced(fence)?;
         let cancelling = task.state == TaskState::Cancelling;
         match settle {
-            Settle::Complete { result } if let Err(message) = self.holds(result.as_ref()) => {
-                let message = text::cut(&message, MESSAGE_BYTES_MAX);
+            Settle::Complete { .. } if let Some(message) = self.refused(settle) => {
                 if cancelling {
                     self.cancelled(&message, exit_code);
                 } else {
@@ -46,7 +39,7 @@ impl Step {
                     self.fail(failure, RetryHint::ByPolicy);
                 }
             }
-            Settle::Complete { result } => {
+            Settle::Complete { result, .. } => {
                 self.end_attempt(AttemptOutcome::Succeeded, None, exit_code);
                 let kept = result.clone().map_or(ResultChange::Clear, ResultChange::Keep);
                 self.out.result = Some(kept);
@@ -90,21 +83,16 @@ impl Step {
         Ok(())
     }
 
-    /// Whether the result is one that the task may end with; why not, for people.
-    fn holds(&self, result: Option<&Content>) -> Result<(), String> {
+    /// Why the task may not end with this result, for people, if it may not.
+    fn refused(&self, settle: &Settle) -> Option<String> {
         let success_if = &self.out.task.success_if;
+        let Settle::Complete { result, verdict } = settle else { return None };
         if success_if.is_empty() {
-            return Ok(());
+            return None;
         }
-        let expression = Expression::parse_once(success_if, &SUCCESS_VARIABLES)?;
-        let result = result.map(content::to_json).unwrap_or_default();
-        match expression.evaluate_within(SUCCESS_STEPS_MAX, &Variables::from([("result", result)]))
-        {
-            Ok((Value::Bool(true), _)) => Ok(()),
-            Ok((Value::Bool(false), _)) => Err(format!("success_if does not hold: {success_if}")),
-            Ok(_) => Err(format!("success_if is neither true nor false: {success_if}")),
-            Err(error) => Err(format!("success_if {success_if}: {error}")),
-        }
+        let known = verdict.clone().filter(|verdict| verdict.is_by(success_if));
+        let verdict = known.unwrap_or_else(|| Verdict::of(success_if, result.as_ref()));
+        verdict.refused().map(|message| text::cut(message, MESSAGE_BYTES_MAX))
     }
 
     pub(super) fn expire_result(&mut self) -> Result<(), Refusal> {

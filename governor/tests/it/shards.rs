@@ -33,7 +33,7 @@ async fn complete(store: &Store, id: &TaskId) {
     let claim = Event::Claim { worker_id: "w1".to_owned(), session_id: 1, handout_ttl_ms: 600_000 };
     let fence = Fence { attempt: apply(store, id, claim).await.attempt, session_id: 1 };
     apply(store, id, Event::Start { fence, lease_ttl_ms: 600_000 }).await;
-    let settle = Settle::Complete { result: None };
+    let settle = Settle::complete(None);
     apply(store, id, Event::Settle { fence, settle, digest: 1, exit_code: None }).await;
 }
 

@@ -3,20 +3,23 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    mem,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use asyncflow_core::{
     event::{Event, Settle},
     id::{ShardId, TaskId},
-    lease::is_out_of_force,
-    state::TaskState,
     task::Task,
     transition::Refusal,
 };
 use sea_orm::DatabaseTransaction;
 
-use super::write::Batch;
+use super::{
+    guard::Guard,
+    judge::{self, Unjudged},
+    write::Batch,
+};
 use crate::{
     Store,
     condition::{Consequences, PendingWait, PendingWaits, pending_waits},
@@ -62,64 +65,6 @@ pub(crate) struct Item {
     pub guard: Guard,
 }
 
-/// What must hold besides the edges of the state machine.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Guard {
-    None,
-    /// This attempt is in force.
-    Attempt(i32),
-    /// This attempt is in force, was not renewed since, and its lease is in force no more.
-    Silent {
-        attempt: i32,
-        beats: i64,
-    },
-    /// It is terminal and ended before this time.
-    FinishedBefore(i64),
-    /// It is in one of these states and, if it is terminal, ended before this time.
-    Chosen {
-        states: StateSet,
-        finished_before_ms: i64,
-    },
-}
-
-/// A set of states, as bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StateSet(u16);
-
-impl StateSet {
-    /// These states; none = all.
-    pub fn of(states: &[TaskState]) -> Self {
-        let states = if states.is_empty() { &TaskState::ALL } else { states };
-        Self(states.iter().fold(0, |bits, state| bits | 1 << state.code()))
-    }
-
-    fn has(self, state: TaskState) -> bool {
-        self.0 & 1 << state.code() != 0
-    }
-}
-
-impl Guard {
-    pub(super) fn holds(self, task: &Task, now_ms: i64) -> bool {
-        match self {
-            Self::None => true,
-            Self::Attempt(attempt) => task.attempt == attempt && task.state.is_leased(),
-            Self::Silent { attempt, beats } => {
-                task.attempt == attempt
-                    && task.holder.beats == beats
-                    && task.state.is_leased()
-                    && is_out_of_force(task.order_time_ms, now_ms)
-            }
-            Self::FinishedBefore(before_ms) => {
-                task.finish_time_ms.is_some_and(|finish_ms| finish_ms < before_ms)
-            }
-            Self::Chosen { states, finished_before_ms } => {
-                let is_later = |finish_ms| finish_ms >= finished_before_ms;
-                states.has(task.state) && !task.finish_time_ms.is_some_and(is_later)
-            }
-        }
-    }
-}
-
 pub(crate) type Answer = Result<Applied, ApplyError>;
 
 /// What a transaction answers, and what is left to be done for workflows.
@@ -127,6 +72,8 @@ pub(crate) type Answer = Result<Applied, ApplyError>;
 struct Outcome {
     answers: Vec<Answer>,
     left: Vec<Left>,
+    /// Results that are to be looked at first; then nothing was written.
+    unjudged: Vec<Unjudged>,
 }
 
 /// What became of shards.
@@ -138,6 +85,8 @@ struct Request<'a> {
     fence: Option<&'a LeaderFence>,
     /// The database's time, as far as it is known without asking.
     now_ms: i64,
+    /// Results that nobody has looked at are looked at within.
+    judges: bool,
     runs: AtomicU32,
 }
 
@@ -195,7 +144,7 @@ impl Store {
         if items.is_empty() {
             return Default::default();
         }
-        let Outcome { answers, left } = self.apply_or_split(items, fence).await;
+        let Outcome { answers, left, .. } = self.apply_or_split(items, fence).await;
         self.tell_applied(items, &answers);
         (answers, left)
     }
@@ -234,7 +183,7 @@ impl Store {
         if !(is_shard || error.may_be_one_row()) || items.len() == 1 {
             let error = error.exhausted();
             let answers = items.iter().map(|_| Err(error.clone().into())).collect();
-            return Outcome { answers, left: Vec::new() };
+            return Outcome { answers, ..Outcome::default() };
         }
         let mut all = Outcome::default();
         for item in items {
@@ -256,8 +205,25 @@ impl Store {
     ) -> Result<Outcome, StoreError> {
         let places = self.places(items.iter().map(|item| &item.id.shard)).await?;
         let now_ms = self.now_ms().await?;
-        let request = Request { items, places: &places, fence, now_ms, runs: AtomicU32::new(0) };
-        self.transact(&request, |store, tx, request| Box::pin(apply_once(store, tx, request))).await
+        let request = |items, judges| Request {
+            items,
+            places: &places,
+            fence,
+            now_ms,
+            judges,
+            runs: AtomicU32::new(0),
+        };
+        let apply = |request| async move {
+            self.transact(&request, |store, tx, request| Box::pin(apply_once(store, tx, request)))
+                .await
+        };
+        let outcome = apply(request(items, false)).await?;
+        if outcome.unjudged.is_empty() {
+            return Ok(outcome);
+        }
+        let mut items = items.to_vec();
+        self.judge_items(&mut items, outcome.unjudged).await;
+        apply(request(&items, true)).await
     }
 
     /// What became of the shards. Asked before the transaction: inside, it would need a second
@@ -287,7 +253,8 @@ pub(crate) async fn apply_within(
     now_ms: i64,
 ) -> Result<(Vec<Answer>, Vec<Left>), StoreError> {
     // Read with locks: what the transaction does besides is not to be done again for nothing.
-    let request = Request { items, places, fence: None, now_ms, runs: AtomicU32::new(1) };
+    let runs = AtomicU32::new(1);
+    let request = Request { items, places, fence: None, now_ms, judges: true, runs };
     let outcome = apply_once(store, tx, &request).await?;
     Ok((outcome.answers, outcome.left))
 }
@@ -309,33 +276,37 @@ async fn apply_once(
         by_shard.entry(&item.id.shard).or_default().push(at);
     }
     let mut answers: Vec<Answer> = vec![Err(ApplyError::NotFound); request.items.len()];
-    let mut ledger = Ledger::default();
-    let mut last_ms = 0;
-    let mut consequences = Consequences::default();
-    for (shard, members) in by_shard {
+    let mut applied = Vec::with_capacity(by_shard.len());
+    for (shard, members) in &by_shard {
         match request.places.get(shard) {
-            Some(Place::Here) => {}
+            Some(Place::Here) => {
+                let part = Part { request, shard, members };
+                applied.push(part.applied(store, tx, locks).await?);
+            }
             Some(Place::Gone { archive }) => {
                 let expired = ApplyError::Expired { archive: archive.clone() };
                 members.iter().for_each(|&at| answers[at] = Err(expired.clone()));
-                continue;
             }
-            Some(Place::Unknown) | None => continue,
+            Some(Place::Unknown) | None => {}
         }
-        let part = Part { request, shard, members: &members };
-        let known = if locks { None } else { part.by_leases(store, tx).await? };
-        let applied = match known {
-            Some(applied) => applied,
-            None => part.by_rows(store, tx, locks).await?,
-        };
-        last_ms = last_ms.max(applied.now_ms);
-        members.iter().zip(applied.answers).for_each(|(&at, answer)| answers[at] = answer);
-        ledger.absorb(applied.ledger);
-        consequences.note(applied.batch.changes());
-        applied.batch.write(store, tx).await?;
-        let revives = members.iter().any(|&at| request.items[at].event.revives());
+    }
+    let unjudged: Vec<Unjudged> =
+        applied.iter_mut().flat_map(|of| mem::take(&mut of.unjudged)).collect();
+    if !unjudged.is_empty() {
+        return Ok(Outcome { unjudged, ..Outcome::default() });
+    }
+    let mut ledger = Ledger::default();
+    let mut last_ms = 0;
+    let mut consequences = Consequences::default();
+    for of in applied {
+        last_ms = last_ms.max(of.now_ms);
+        of.members.iter().zip(of.answers).for_each(|(&at, answer)| answers[at] = answer);
+        ledger.absorb(of.ledger);
+        consequences.note(of.batch.changes());
+        of.batch.write(store, tx).await?;
+        let revives = of.members.iter().any(|&at| request.items[at].event.revives());
         if revives && !store.is_off("retry.reopens") {
-            store.reopen(tx, shard, applied.now_ms).await?;
+            store.reopen(tx, of.shard, of.now_ms).await?;
         }
     }
     for (at, PendingWait { rows, .. }) in waits {
@@ -352,7 +323,7 @@ async fn apply_once(
         first.made = made;
     }
     ledger.write(store, tx, last_ms).await?;
-    Ok(Outcome { answers, left })
+    Ok(Outcome { answers, left, unjudged })
 }
 
 /// The events of those who give their slots back until something comes, which say now whether it
@@ -391,23 +362,52 @@ struct Part<'a> {
 }
 
 /// What follows from them, before it is written.
-struct AppliedPart {
+struct AppliedPart<'a> {
+    shard: &'a ShardId,
+    members: &'a [usize],
     batch: Batch,
     answers: Vec<Answer>,
     ledger: Ledger,
     now_ms: i64,
+    unjudged: Vec<Unjudged>,
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    async fn applied(
+        &self,
+        store: &Store,
+        tx: &DatabaseTransaction,
+        locks: bool,
+    ) -> Result<AppliedPart<'a>, StoreError> {
+        let known = if locks { None } else { self.by_leases(store, tx).await? };
+        match known {
+            Some(applied) => Ok(applied),
+            None => self.by_rows(store, tx, locks).await,
+        }
+    }
+
     fn items(&self) -> impl Iterator<Item = &Item> {
         self.members.iter().map(|&at| &self.request.items[at])
     }
 
-    fn apply(&self, mut batch: Batch, now_ms: i64) -> AppliedPart {
+    fn apply(&self, mut batch: Batch, now_ms: i64) -> AppliedPart<'a> {
+        let Self { shard, members, .. } = *self;
         let mut ledger = Ledger::default();
+        let mut unjudged = Vec::new();
+        if !self.request.judges {
+            let of = |(&at, item): (&usize, &Item)| {
+                let task = batch.task(item.id.key)?;
+                Some((at, judge::unjudged(&item.event, task)?.to_owned()))
+            };
+            unjudged.extend(self.members.iter().zip(self.items()).filter_map(of));
+        }
+        if !unjudged.is_empty() {
+            let answers = Vec::new();
+            return AppliedPart { shard, members, batch, answers, ledger, now_ms, unjudged };
+        }
         let answers =
             self.items().map(|item| apply_one(&mut batch, item, now_ms, &mut ledger)).collect();
-        AppliedPart { batch, answers, ledger, now_ms }
+        AppliedPart { shard, members, batch, answers, ledger, now_ms, unjudged }
     }
 
     async fn by_rows(
@@ -415,7 +415,7 @@ impl Part<'_> {
         store: &Store,
         tx: &DatabaseTransaction,
         locks: bool,
-    ) -> Result<AppliedPart, StoreError> {
+    ) -> Result<AppliedPart<'a>, StoreError> {
         let keys = self.items().map(|item| item.id.key).collect();
         let (batch, now_ms) = Batch::read(store, tx, self.shard, keys, locks).await?;
         Ok(self.apply(batch, now_ms))
@@ -427,7 +427,7 @@ impl Part<'_> {
         &self,
         store: &Store,
         tx: &DatabaseTransaction,
-    ) -> Result<Option<AppliedPart>, StoreError> {
+    ) -> Result<Option<AppliedPart<'a>>, StoreError> {
         if self.items().any(|item| !matches!(item.guard, Guard::None)) {
             return Ok(None);
         }
@@ -442,6 +442,7 @@ impl Part<'_> {
         let missing: Vec<i64> = missing.map(|(item, _)| item.id.key).collect();
         batch.extend(Batch::read(store, tx, self.shard, missing, false).await?.0);
         let applied = self.apply(batch, self.request.now_ms);
+        // Those that are not answered yet have all that is known of them.
         let mut of_known = self.items().zip(&applied.answers).zip(&is_known);
         let all_changed = of_known.all(|((item, answer), is_known)| {
             !is_known || answer.is_ok() && applied.batch.is_changed(item.id.key)

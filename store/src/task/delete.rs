@@ -12,7 +12,7 @@ use sea_orm::DatabaseTransaction;
 
 use super::{
     ApplyError,
-    apply::Guard,
+    guard::Guard,
     row::{self, Parts},
     write::{Batch, delete_by_key},
 };

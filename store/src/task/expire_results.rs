@@ -8,10 +8,7 @@ use asyncflow_core::{
     state::TaskState,
 };
 
-use super::{
-    ApplyError, Mark,
-    apply::{Guard, Item},
-};
+use super::{ApplyError, Mark, apply::Item, guard::Guard};
 use crate::{Store, error::StoreError, leader::LeaderFence};
 
 /// The last task that was looked at of each shard. The walk goes on behind it, so that what was

@@ -44,6 +44,19 @@ impl Leases {
         keys.into_iter().filter_map(find).collect()
     }
 
+    /// The conditions of those of the tasks that are known and have one, with their places.
+    pub fn success_ifs<'a>(
+        &self,
+        tasks: impl IntoIterator<Item = (usize, &'a TaskId)>,
+    ) -> Vec<(usize, String)> {
+        let generations = self.lock();
+        let find = |(at, id)| {
+            let task = generations.young.get(id).or_else(|| generations.old.get(id))?;
+            (!task.success_if.is_empty()).then(|| (at, task.success_if.clone()))
+        };
+        tasks.into_iter().filter_map(find).collect()
+    }
+
     /// Knows nothing any more: a server that was away may have lost what it had acknowledged, and
     /// counted up the same revisions anew.
     pub fn forget_all(&self) {

@@ -8,11 +8,7 @@ use asyncflow_core::{
     state::TaskState,
 };
 
-use super::{
-    Applied, ApplyError,
-    apply::{Guard, Item},
-    row,
-};
+use super::{Applied, ApplyError, apply::Item, guard::Guard, row};
 use crate::{Store, backend::now_sql, error::StoreError, leader::LeaderFence};
 
 impl Store {

@@ -8,10 +8,7 @@ use asyncflow_core::{
     state::TaskState,
 };
 
-use super::{
-    Applied, ApplyError,
-    apply::{Guard, Item},
-};
+use super::{Applied, ApplyError, apply::Item, guard::Guard};
 use crate::{Store, error::StoreError};
 
 /// How a session ended.

@@ -87,7 +87,7 @@ fn finished(
     let id = TaskId { shard: shard.clone(), key: 0 };
     let mut full = new.into_task(of_type, id, now_ms);
     let fence = Fence { attempt: 1, session_id: SESSION_ID };
-    let settle = Settle::Complete { result: Some(content(RESULT_BYTES)) };
+    let settle = Settle::complete(Some(content(RESULT_BYTES)));
     let life = [
         Event::Claim {
             worker_id: "ballast".to_owned(),

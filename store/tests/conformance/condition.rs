@@ -15,7 +15,7 @@ use asyncflow_store::{
 };
 
 use super::{
-    fault::{another, switch_off},
+    fault::{Stop, another, switch_off},
     fixture::{
         apply, claim, complete, content, create, fence, get, insert_all, insert_one, new_task,
         running, start,
@@ -270,7 +270,7 @@ pub async fn a_result_must_hold(store: Store) {
     insert_all(&store, [with(), with()]).await;
     let ran = run(&store, 2).await;
     let end = |task: &Task, text: &str| {
-        let settle = Settle::Complete { result: Some(content(text)) };
+        let settle = Settle::complete(Some(content(text)));
         Event::Settle { fence: fence(task), settle, digest: 1, exit_code: None }
     };
     let (good, bad) = (&ran[0].task, &ran[1].task);
@@ -281,4 +281,34 @@ pub async fn a_result_must_hold(store: Store) {
     assert_eq!(full.task.state, TaskState::Failed);
     assert_eq!(full.task.failure.unwrap().reason, FailureReason::ResultRefused);
     assert_eq!(full.body.result, None);
+}
+
+/// Neither who knows the task nor who has to read it first holds anything meanwhile.
+pub async fn a_result_is_looked_at_without_locks(store: Store) {
+    for is_known in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let slow = another(&store, dir.path()).await;
+        let with = NewTask { success_if: "result == 'good'".into(), ..new_task("checked") };
+        let id = insert_all(&store, [with]).await.remove(0).id;
+        let full = run(if is_known { &slow } else { &store }, 1).await.remove(0);
+        let settle = Settle::complete(Some(content("good")));
+        let event = Event::Settle { fence: fence(&full.task), settle, digest: 1, exit_code: None };
+        let stop = Stop::at(dir.path(), "result.judged");
+        let ending = tokio::spawn({
+            let (slow, id) = (slow.clone(), id.clone());
+            async move {
+                let mut events = vec![(id, event)];
+                slow.judge(&mut events).await;
+                slow.apply(events).await.remove(0)
+            }
+        });
+        stop.reached().await;
+        let cancel = Event::Cancel { message: String::new() };
+        let cancelled = apply(&store, &id, cancel).await.unwrap();
+        assert_eq!(cancelled.task.state, TaskState::Cancelling);
+        stop.release();
+        let ended = ending.await.unwrap().unwrap();
+        assert_eq!(ended.task.state, TaskState::Succeeded, "is known: {is_known}");
+        slow.close().await;
+    }
 }

@@ -95,7 +95,7 @@ pub fn start(task: &Task) -> Event {
 }
 
 pub fn complete(task: &Task, digest: i64) -> Event {
-    let settle = Settle::Complete { result: Some(content("result")) };
+    let settle = Settle::complete(Some(content("result")));
     Event::Settle { fence: fence(task), settle, digest, exit_code: Some(0) }
 }
 

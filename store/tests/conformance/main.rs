@@ -225,6 +225,7 @@ conformance! {
     condition::a_wait_that_is_cancelled_at_once_is_forgotten,
     condition::nobody_waits_for_what_has_come,
     condition::a_result_must_hold,
+    condition::a_result_is_looked_at_without_locks,
     children::a_task_goes_on_when_its_children_are_done,
     children::who_waits_for_children_that_have_ended_fails_unless_that_is_news,
     children::children_end_with_their_parent,

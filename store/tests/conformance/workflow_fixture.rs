@@ -99,7 +99,7 @@ fn result(full: &FullTask) -> Settle {
         }
         _ => Value::Null,
     };
-    Settle::Complete { result: Some(of_json(&value)) }
+    Settle::complete(Some(of_json(&value)))
 }
 
 pub fn end(full: &FullTask) -> Event {

@@ -44,7 +44,7 @@ pub fn ending(
             hint: RetryHint::Never,
         }
     } else {
-        Settle::Complete { result }
+        Settle::complete(result)
     };
     Some(Ending { lease: lease?, settle, exit_code: call.exit_code })
 }
