@@ -53,6 +53,7 @@ impl Store {
     pub async fn create_waiting(&self, create: &Create) -> Result<Inserted, CreateWaitingError> {
         let insert = |error: StoreError| CreateWaitingError::Insert(error.into());
         let shard = self.open_shard(&create.new.task_type).await.map_err(insert)?;
+        self.fault_point("waiting.placed").await;
         let now_ms = self.now_ms().await.map_err(insert)?;
         let request = Request { create, shard, now_ms, runs: AtomicU32::new(0) };
         let outcome = self

@@ -16,7 +16,7 @@ use crate::{
     backend::{Backend, for_update},
     error::StoreError,
     ledger::Ledger,
-    shard::is_there,
+    shard::{is_gone, is_there},
     sql::Sql,
     task::Batch,
     workflow::{self, Happened, Left},
@@ -79,17 +79,20 @@ pub(crate) async fn release(
         for of in &wheres {
             of.mark(store, tx).await?;
         }
-        let mut taken = Vec::new();
+        let (mut taken, mut is_more) = (Vec::new(), false);
         for of in &wheres {
             let marked = of.marked(store, tx, room + 1).await?;
-            if marked.len() > room {
-                released.left.push(Left::Release);
-            }
+            is_more |= marked.len() > room;
             taken.extend(marked.into_iter().take(room));
             room = ROWS_MAX.saturating_sub(taken.len()).min(room);
         }
-        let ends = take_up(store, tx, taken, now_ms, ledger, &mut released).await?;
-        due = ends.into_iter().map(|(id, state)| Due::Ended(id, state)).collect();
+        let was_taken = taken.len();
+        let taken_up = take_up(store, tx, taken, now_ms, ledger, &mut released).await?;
+        // Where nothing can be taken up now, trying again at once would bring nothing.
+        if is_more && taken_up.set_aside < was_taken {
+            released.left.push(Left::Release);
+        }
+        due = taken_up.ends.into_iter().map(|(id, state)| Due::Ended(id, state)).collect();
     }
     Ok(released)
 }
@@ -203,8 +206,16 @@ async fn delete(
     Ok(())
 }
 
-/// Unblocks those who wait for nothing more, and fails those who wait in vain; answers what has
-/// ended by that and is waited for itself.
+/// What became of rows that were marked.
+#[derive(Default)]
+struct TakenUp {
+    /// What has ended by that and is waited for itself.
+    ends: Vec<(TaskId, TaskState)>,
+    /// Rows that stay marked.
+    set_aside: usize,
+}
+
+/// Unblocks those who wait for nothing more, and fails those who wait in vain.
 async fn take_up(
     store: &Store,
     tx: &DatabaseTransaction,
@@ -212,17 +223,21 @@ async fn take_up(
     now_ms: i64,
     ledger: &mut Ledger,
     released: &mut Released,
-) -> Result<Vec<(TaskId, TaskState)>, StoreError> {
+) -> Result<TakenUp, StoreError> {
     let mut by_shard: BTreeMap<ShardId, Vec<Marked>> = BTreeMap::new();
     for row in marked {
         by_shard.entry(row.waiter.shard.clone()).or_default().push(row);
     }
-    let mut ends = Vec::new();
+    let mut taken_up = TakenUp::default();
     for (shard, rows) in by_shard {
         let waiters: BTreeSet<&TaskId> = rows.iter().map(|row| &row.waiter).collect();
         let waiters: Vec<&TaskId> = waiters.into_iter().collect();
         if !is_there(store, tx, &shard).await? {
-            forget(store, tx, &waiters).await?;
+            if is_gone(store, tx, &shard).await? {
+                forget(store, tx, &waiters).await?;
+            } else {
+                taken_up.set_aside += rows.len();
+            }
             continue;
         }
         let keys = waiters.iter().map(|waiter| waiter.key).collect();
@@ -245,7 +260,7 @@ async fn take_up(
             if let Ok(Some(task)) = batch.apply(waiter.key, &event, now_ms, ledger) {
                 released.changed.push(task.clone());
                 if task.state.is_terminal() && task.ties.awaited {
-                    ends.push((task.id.clone(), task.state));
+                    taken_up.ends.push((task.id.clone(), task.state));
                 }
             }
         }
@@ -253,7 +268,7 @@ async fn take_up(
         released.ended.extend(workflow::ended(batch.changes()));
         batch.write(store, tx).await?;
     }
-    Ok(ends)
+    Ok(taken_up)
 }
 
 async fn still_waiting(

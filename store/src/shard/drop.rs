@@ -25,6 +25,7 @@ use crate::{
     error::StoreError,
     leader::{LeaderFence, check_fence},
     twin,
+    workflow::Left,
 };
 
 /// Under what terms a shard may go.
@@ -148,6 +149,8 @@ impl Store {
                 let now = self.registered(shard).await?;
                 if now.state == ShardState::Dropping {
                     self.step_led(&now, ShardState::Closed, fence).await?;
+                    // What tasks in it wait for may have come while their tables were away.
+                    self.leave(vec![Left::Release]).await;
                 }
                 Ok(DropOutcome::Kept { live })
             }

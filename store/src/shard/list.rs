@@ -96,17 +96,35 @@ pub(super) fn is_readable(state: ShardState) -> bool {
     matches!(state, ShardState::Open | ShardState::Closed | ShardState::Drained)
 }
 
-/// Whether a shard's tables are there. A statement that names a table which is not would undo the
-/// whole transaction, whenever it is repeated.
+/// Whether a shard's tables are there, and stay for this moment. A statement that names a table
+/// which is not would undo the whole transaction, whenever it is repeated.
 pub(crate) async fn is_there(
     store: &Store,
     tx: &DatabaseTransaction,
     shard: &ShardId,
 ) -> Result<bool, StoreError> {
+    let state = state_within(store, tx, shard).await?;
+    Ok(state.is_some_and(|state| !matches!(state, ShardState::Dropping | ShardState::Gone)))
+}
+
+/// Whether a shard's tables will never be there again. One that is being dropped may come back.
+pub(crate) async fn is_gone(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    shard: &ShardId,
+) -> Result<bool, StoreError> {
+    let state = state_within(store, tx, shard).await?;
+    Ok(state.is_none_or(|state| state == ShardState::Gone))
+}
+
+async fn state_within(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    shard: &ShardId,
+) -> Result<Option<ShardState>, StoreError> {
     let mut sql = store.sql("SELECT state FROM shards WHERE task_type = ");
     sql.bind(shard.task_type.as_str()).push(" AND number = ").bind(shard.number);
     let row = sql.one(tx).await?;
     let state: Option<i16> = row.map(|row| row.try_get_by_index(0)).transpose()?;
-    let state = state.and_then(ShardState::from_code);
-    Ok(state.is_some_and(|state| !matches!(state, ShardState::Dropping | ShardState::Gone)))
+    Ok(state.and_then(ShardState::from_code))
 }

@@ -41,7 +41,7 @@ pub use check::DropCheck;
 pub use count::ShardCount;
 pub use drain::Drained;
 pub use drop::{Archived, DropOutcome, DropTerms};
-pub(crate) use list::is_there;
+pub(crate) use list::{is_gone, is_there};
 pub use reconcile::{CompareLimits, Compared, Comparison, Drift};
 pub use rows::{ShardPage, ShardRow};
 pub(crate) use turn::Turns;

@@ -11,14 +11,15 @@ use asyncflow_core::{
     transition::Refusal,
 };
 use asyncflow_store::{
-    ApplyError, CreateWaitingError, InsertError, InsertRefusal, SignalError, Store,
+    ApplyError, ClaimRequest, CreateWaitingError, DropOutcome, DropTerms, InsertError,
+    InsertRefusal, SignalError, Store,
 };
 
 use super::{
     fault::{Stop, another, switch_off},
     fixture::{
-        apply, claim, complete, content, create, fence, get, insert_all, insert_one, new_task,
-        running, start,
+        apply, claim, claim_request, complete, content, create, fence, get, insert_all, insert_one,
+        new_task, running, start, taker, type_name,
     },
 };
 
@@ -311,4 +312,40 @@ pub async fn a_result_is_looked_at_without_locks(store: Store) {
         assert_eq!(ended.task.state, TaskState::Succeeded, "is known: {is_known}");
         slow.close().await;
     }
+}
+
+/// It came into a shard that was about to be dropped, which comes back because of it.
+pub async fn who_waits_in_a_shard_that_comes_back_is_taken_up(store: Store) {
+    let (work, other) = (type_name("work"), type_name("other"));
+    insert_all(&store, [NewTask::new(other.clone(), "ann")]).await;
+    let request = ClaimRequest { task_type: other, ..claim_request(vec![taker(7, "", 1)]) };
+    let first = store.claim(&request).await.unwrap().leased.remove(0).task.task;
+    apply(&store, &first.id, start(&first)).await.unwrap();
+    store.open_shard(&work).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let late = another(&store, dir.path()).await;
+    let placed = Stop::at(dir.path(), "waiting.placed");
+    let making = tokio::spawn({
+        let (late, next) = (late.clone(), create(after("next", &[(&first.id, false)])));
+        async move { late.create_waiting(&next).await }
+    });
+    placed.reached().await;
+    let fence = store.try_lead("g1", -1).await.unwrap().unwrap();
+    store.roll_shard(&work, Some(&fence)).await.unwrap();
+    let shard = store.drain_shards(Some(&work), &fence).await.unwrap().drained.remove(0);
+    let begun = Stop::at(dir.path(), "drop.begun");
+    let dropping = tokio::spawn({
+        let (late, shard) = (late.clone(), shard.clone());
+        let terms = DropTerms { before_ms: i64::MAX, archived: None };
+        async move { late.drop_shard(&shard, terms, &fence).await }
+    });
+    begun.reached().await;
+    placed.release();
+    let next = making.await.unwrap().unwrap().task;
+    assert_eq!((&next.id.shard, next.state), (&shard, TaskState::Blocked));
+    apply(&store, &first.id, complete(&first, 1)).await.unwrap();
+    begun.release();
+    assert_eq!(dropping.await.unwrap().unwrap(), DropOutcome::Kept { live: true });
+    assert_eq!(state(&store, &next.id).await, TaskState::Pending);
+    late.close().await;
 }

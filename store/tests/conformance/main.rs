@@ -224,6 +224,7 @@ conformance! {
     condition::a_wait_that_nobody_ended_is_found,
     condition::a_wait_that_is_cancelled_at_once_is_forgotten,
     condition::nobody_waits_for_what_has_come,
+    condition::who_waits_in_a_shard_that_comes_back_is_taken_up,
     condition::a_result_must_hold,
     condition::a_result_is_looked_at_without_locks,
     children::a_task_goes_on_when_its_children_are_done,
