@@ -95,6 +95,7 @@ pub struct LimitsConfig {
     pub queue_rows_max: usize,
     pub queue_bytes_max: usize,
     pub watch_lag_max: usize,
+    pub operations_per_user_max: u32,
 }
 
 /// `dispatch.lock`.
@@ -209,6 +210,8 @@ impl Validate for LimitsConfig {
         rules.require(bytes, "queue_bytes_max", "it must be 1 MiB to 16 GiB");
         let lag = (16..=1_000_000).contains(&self.watch_lag_max);
         rules.require(lag, "watch_lag_max", "it must be 16 to 1,000,000");
+        let operations = (1..=10_000).contains(&self.operations_per_user_max);
+        rules.require(operations, "operations_per_user_max", "it must be 1 to 10,000");
     }
 }
 

@@ -46,6 +46,8 @@ pub enum RpcError {
     OperationNotFound(OperationId),
     #[error("the request id was used for another request, which began {0}")]
     OperationRequestIdReused(OperationId),
+    #[error("{0} of your operations have not ended, wait for one of them or cancel it")]
+    TooManyOperations(u32),
     /// One text for an unknown schedule and for one that the caller may not see.
     #[error("there is no schedule {0}")]
     ScheduleNotFound(ScheduleId),

@@ -88,6 +88,7 @@ impl From<RpcError> for Status {
                 let metadata = HashMap::from([("operation_id".to_owned(), id.to_string())]);
                 with_metadata(ErrorReason::RequestIdReused, message, metadata)
             }
+            RpcError::TooManyOperations(_) => plain(ErrorReason::TooManyOperations, message),
             RpcError::ScheduleNotFound(id) => {
                 let (reason, id) = (ErrorReason::ScheduleNotFound, id.to_string());
                 not_found(reason, "schedule", &id, message, HashMap::new())

@@ -138,6 +138,8 @@ reasons! {
     ShuttingDown "SHUTTING_DOWN" Unavailable Later,
     /// More calls are in progress than this server accepts.
     Overloaded "OVERLOADED" ResourceExhausted Later,
+    /// So many of the caller's operations have not ended that no other is begun.
+    TooManyOperations "TOO_MANY_OPERATIONS" ResourceExhausted Later,
     /// The call has no valid token.
     Unauthenticated "UNAUTHENTICATED" Unauthenticated Pointless,
     /// The caller is known but may not do this.

@@ -61,7 +61,7 @@ async fn begin(broker: &Broker, caller: &Principal, request: Request) -> Result<
         let matching = convert::operation::matching(&count(broker, &new).await?);
         return Ok(Answer { operation: None, deduplicated: false, matching: Some(matching) });
     }
-    match broker.store.create_operation(&new).await {
+    match broker.store.create_operation(&new, broker.config.limits.operations_per_user_max).await {
         Ok(CreatedOperation { operation, deduplicated }) => {
             let operation = Some(convert::operation::to_proto(operation));
             Ok(Answer { operation, deduplicated, matching: None })
@@ -69,6 +69,7 @@ async fn begin(broker: &Broker, caller: &Principal, request: Request) -> Result<
         Err(CreateOperationError::RequestIdReused(id)) => {
             Err(RpcError::OperationRequestIdReused(id))
         }
+        Err(CreateOperationError::TooMany(most)) => Err(RpcError::TooManyOperations(most)),
         Err(CreateOperationError::Store(error)) => Err(error.into()),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use asyncflow_core::operation::{NewOperation, OperationKind, OperationState};
+use asyncflow_core::{
+    id::OperationId,
+    operation::{NewOperation, OperationKind, OperationState},
+};
 use asyncflow_proto::{time::duration, v1};
 use asyncflow_store::{Advance, Store, StoreOptions};
 use tokio::time::timeout;
@@ -148,13 +151,11 @@ async fn operations_are_listed_got_and_cancelled() {
     t.stop().await;
 }
 
-#[tokio::test]
-async fn a_wait_ends_with_its_time() {
-    let mut t = TestBroker::start().await;
-    // Somebody else carries it out, and says nothing.
+/// An operation that somebody else carries out, and says nothing.
+async fn held_by(other: &Store, user: &str) -> OperationId {
     let new = NewOperation {
         kind: OperationKind::Cancel,
-        user: "ann".into(),
+        user: user.into(),
         filter: "user = ann".into(),
         only_user: None,
         changes_max: None,
@@ -162,19 +163,38 @@ async fn a_wait_ends_with_its_time() {
         from_start: false,
         request_id: None,
     };
-    let options = StoreOptions::new(t.store.url());
-    let other = Store::connect(&options).await.unwrap();
     // No wake-up goes from one process to another here, so that the broker does not see it at once;
     // should its slow look be faster, the operation is over, and it is made anew.
-    let mut id = None;
     for _ in 0..100 {
-        let made = other.create_operation(&new).await.unwrap().operation.id;
+        let made = other.create_operation(&new, 16).await.unwrap().operation.id;
         if other.take_operations("other", 3_600_000, 1).await.unwrap().len() == 1 {
-            id = Some(made);
-            break;
+            return made;
         }
     }
-    let id = id.expect("the broker was faster each time");
+    panic!("the broker was faster each time");
+}
+
+#[tokio::test]
+async fn a_user_has_a_few_unfinished_operations() {
+    let mut t = TestBroker::with(&[("limits.operations_per_user_max", "1")]).await;
+    let begun = t.operations.bulk_cancel_tasks(cancel("user = x")).await.unwrap().into_inner();
+    let user = wait(&mut t, begun.operation).await.user;
+    let other = Store::connect(&StoreOptions::new(t.store.url())).await.unwrap();
+    let held = held_by(&other, &user).await;
+    let refused = t.operations.bulk_cancel_tasks(cancel("user = x")).await.unwrap_err();
+    let (code, reason, _) = refusal(&refused);
+    assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "TOO_MANY_OPERATIONS"));
+    other.cancel_operation(held).await.unwrap();
+    t.operations.bulk_cancel_tasks(cancel("user = x")).await.unwrap();
+    other.close().await;
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_its_time() {
+    let mut t = TestBroker::start().await;
+    let other = Store::connect(&StoreOptions::new(t.store.url())).await.unwrap();
+    let id = held_by(&other, "ann").await;
     let request =
         v1::WaitOperationRequest { operation_id: id.to_string(), timeout: Some(duration(10)) };
     let answer = t.operations.wait_operation(request.clone()).await.unwrap().into_inner();

@@ -177,8 +177,8 @@ mod tests {
             from_start: false,
             request_id: None,
         };
-        let over = bed.store.create_operation(&new).await.unwrap().operation.id;
-        let live = bed.store.create_operation(&new).await.unwrap().operation.id;
+        let over = bed.store.create_operation(&new, 16).await.unwrap().operation.id;
+        let live = bed.store.create_operation(&new, 16).await.unwrap().operation.id;
         bed.store.cancel_operation(over).await.unwrap();
         let mut config = bed.config();
         bed.run(&mut Retention::new(&config), &lead).await.unwrap();

@@ -63,7 +63,7 @@ impl Store {
         };
         let guard = Guard::Chosen { states: StateSet::of(&filter.states), finished_before_ms };
         let ids: Vec<TaskId> = page.tasks.into_iter().map(|full| full.task.id).collect();
-        let turn = Turn { lease: *lease, guard, ttl_ms };
+        let turn = Turn { lease: *lease, guard, labels: filter.labels, ttl_ms };
         let next = page.next.map_or(Next::Ends, Next::GoesOn);
         match self.take_step(&turn, &at, &ids, Vec::new(), next.clone()).await {
             Err(StoreError::NoSuchTable(_)) => {
@@ -162,6 +162,8 @@ impl Store {
 pub(super) struct Turn {
     pub lease: OperationLease,
     pub guard: Guard,
+    /// Which are to be there still.
+    pub labels: Vec<(String, String)>,
     pub ttl_ms: i64,
 }
 

@@ -17,6 +17,7 @@ mod advance;
 mod cancel;
 mod create;
 mod get;
+mod labels;
 mod matching;
 mod purge;
 mod row;

@@ -195,6 +195,18 @@ pub(super) async fn by_request(
     sql.one(tx).await?.as_ref().map(read).transpose()
 }
 
+/// How many operations of a user have not ended.
+pub(super) async fn unfinished(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    user: &str,
+) -> Result<i64, StoreError> {
+    let mut sql = store.sql("SELECT COUNT(*) FROM operations WHERE state = ");
+    sql.bind(OperationState::Running.code()).push(" AND user_name = ").bind(user);
+    let row = sql.one(tx).await?;
+    row.map_or(Ok(0), |row| Ok(row.try_get_by_index(0)?))
+}
+
 /// Newest first, from the one before `before`; of one user, or of all.
 pub(super) async fn list(
     store: &Store,

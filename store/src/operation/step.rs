@@ -1,8 +1,10 @@
 //! One transaction of an operation: tasks, counters, cursor and lease change together or not at
 //! all, and only while the lease is the one in force.
 
-use asyncflow_core::id::TaskId;
+use std::collections::BTreeMap;
+
 use asyncflow_core::{
+    id::TaskId,
     operation::{ISSUE_BYTES_MAX, ISSUES_MAX, Issue, OperationState},
     page::PagePosition,
     task::Task,
@@ -12,6 +14,7 @@ use sea_orm::DatabaseTransaction;
 
 use super::{
     advance::Turn,
+    labels::without_labels,
     row::{self, Operation},
 };
 use crate::{
@@ -80,17 +83,14 @@ impl Step<'_> {
         }
         let mut after = Box::new(operation);
         let (mut answers, mut deleted, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        let moved = without_labels(store, tx, self).await?;
         if self.at.request.event().is_none() {
-            let guard = self.turn.guard;
-            for (id, answer) in
-                self.ids.iter().zip(delete_within(store, tx, self.ids, guard).await?)
-            {
+            for (id, answer) in self.ids.iter().zip(self.delete(store, tx, &moved).await?) {
                 count(&mut after, id, answer.as_ref().err());
                 deleted.extend(answer.ok());
             }
         } else if !self.items.is_empty() {
-            let applied = apply_within(store, tx, &self.items, &self.places, self.now_ms);
-            (answers, left) = applied.await?;
+            (answers, left) = self.apply(store, tx, &moved).await?;
             for (id, answer) in self.ids.iter().zip(&answers) {
                 count(&mut after, id, answer.as_ref().err());
             }
@@ -100,6 +100,30 @@ impl Step<'_> {
         self.write(store, tx, &after).await?;
         store.fault_point("operation.written").await;
         Ok(Stepped::Done { operation: after, answers, deleted, left })
+    }
+
+    async fn delete(
+        &self,
+        store: &Store,
+        tx: &DatabaseTransaction,
+        moved: &Moved,
+    ) -> Result<Vec<Result<Task, ApplyError>>, StoreError> {
+        let ids: Vec<TaskId> =
+            self.ids.iter().filter(|id| !moved.contains_key(id)).cloned().collect();
+        let deleted = delete_within(store, tx, &ids, self.turn.guard).await?;
+        Ok(with_moved(self.ids, moved, deleted))
+    }
+
+    async fn apply(
+        &self,
+        store: &Store,
+        tx: &DatabaseTransaction,
+        moved: &Moved,
+    ) -> Result<(Vec<Answer>, Vec<Left>), StoreError> {
+        let items: Vec<Item> =
+            self.items.iter().filter(|item| !moved.contains_key(&item.id)).cloned().collect();
+        let (applied, left) = apply_within(store, tx, &items, &self.places, self.now_ms).await?;
+        Ok((with_moved(self.ids, moved, applied), left))
     }
 
     fn move_on(&self, operation: &mut Operation) {
@@ -146,6 +170,23 @@ impl Step<'_> {
         sql.push(" WHERE id = ").bind(after.id.0).run(tx).await?;
         Ok(())
     }
+}
+
+/// Tasks that are not among the chosen ones any more, as they are.
+pub(super) type Moved = BTreeMap<TaskId, Task>;
+
+/// The answers for all of these, where those that have moved on have none yet.
+fn with_moved<T>(
+    ids: &[TaskId],
+    moved: &Moved,
+    answers: Vec<Result<T, ApplyError>>,
+) -> Vec<Result<T, ApplyError>> {
+    let mut answers = answers.into_iter();
+    let answer = |id| match moved.get(id) {
+        Some(task) => Err(ApplyError::MovedOn(Box::new(task.clone()))),
+        None => answers.next().unwrap_or(Err(ApplyError::NotFound)),
+    };
+    ids.iter().map(answer).collect()
 }
 
 /// Counts what became of a task. A task that is not changed is no error: its state, or its

@@ -128,6 +128,8 @@ conformance! {
     operation::a_purge_leaves_what_is_live,
     operation::only_what_matches_and_was_there_is_changed,
     operation::a_task_that_left_the_chosen_states_is_left_alone,
+    operation::a_task_that_lost_the_chosen_labels_is_left_alone,
+    operation::a_user_has_a_few_unfinished_operations,
     operation::it_ends_when_it_has_changed_enough,
     operation::parts_of_live_workflows_are_skipped,
     operation::matching_tasks_are_counted_before_anything_is_done,

@@ -1,7 +1,7 @@
 //! Operations: each verb, what is chosen, counters, limits.
 
 use asyncflow_core::{
-    event::Event,
+    event::{Event, TaskPatch},
     filter,
     id::OperationId,
     operation::{NewOperation, OperationKind, OperationState},
@@ -149,6 +149,50 @@ pub async fn a_task_that_left_the_chosen_states_is_left_alone(store: Store) {
     other.close().await;
 }
 
+pub async fn a_task_that_lost_the_chosen_labels_is_left_alone(store: Store) {
+    for kind in [OperationKind::Cancel, OperationKind::Delete] {
+        let dir = tempfile::tempdir().unwrap();
+        let task = insert(&store, 2).await.remove(0);
+        let id = begin(&store, &new(kind, "labels.team = vision AND state = PENDING")).await;
+        let other = super::fault::another(&store, dir.path()).await;
+        let lease = take(&other, LEASE_MS).await;
+        let stop = super::fault::Stop::at(dir.path(), "operation.listed");
+        let page = {
+            let other = other.clone();
+            tokio::spawn(async move { other.advance_operation(&lease, 9, LEASE_MS).await })
+        };
+        stop.reached().await;
+        let labels = Some([("team".to_owned(), "sound".to_owned())].into());
+        let patch = TaskPatch { labels, ..TaskPatch::default() };
+        apply(&store, &task.id, Event::Update(patch)).await.unwrap();
+        stop.release();
+        assert!(matches!(page.await.unwrap().unwrap(), Advance::Over { .. }));
+        let operation = find(&store, id).await;
+        assert_eq!(operation.tally, tally(2, 1, 1), "{kind:?}");
+        assert!(operation.issues[0].message.contains("moved on"), "{:?}", operation.issues);
+        assert_eq!(get(&store, &task.id).await.task.state, TaskState::Pending);
+        apply(&store, &task.id, Event::Cancel { message: String::new() }).await.unwrap();
+        other.close().await;
+    }
+}
+
+pub async fn a_user_has_a_few_unfinished_operations(store: Store) {
+    let named = |name: &str| NewOperation {
+        request_id: Some(name.to_owned()),
+        ..new(OperationKind::Cancel, "user = ann")
+    };
+    let first = store.create_operation(&named("1"), 2).await.unwrap().operation.id;
+    store.create_operation(&named("2"), 2).await.unwrap();
+    let refused = store.create_operation(&named("3"), 2).await;
+    assert!(matches!(refused, Err(CreateOperationError::TooMany(2))), "{refused:?}");
+    let again = store.create_operation(&named("2"), 2).await.unwrap();
+    assert!(again.deduplicated, "what was begun before is answered");
+    let of_bob = NewOperation { user: "bob".into(), ..named("3") };
+    store.create_operation(&of_bob, 2).await.unwrap();
+    store.cancel_operation(first).await.unwrap();
+    assert!(!store.create_operation(&named("3"), 2).await.unwrap().deduplicated);
+}
+
 pub async fn it_ends_when_it_has_changed_enough(store: Store) {
     insert(&store, 10).await;
     let some = NewOperation { changes_max: Some(7), ..new(OperationKind::Cancel, "user = ann") };
@@ -198,15 +242,15 @@ pub async fn a_repeated_request_makes_one_operation(store: Store) {
         request_id: Some("r".into()),
         ..new(OperationKind::Cancel, filter)
     };
-    let first = store.create_operation(&named("user = ann")).await.unwrap();
-    let again = store.create_operation(&named("user = ann")).await.unwrap();
+    let first = store.create_operation(&named("user = ann"), 16).await.unwrap();
+    let again = store.create_operation(&named("user = ann"), 16).await.unwrap();
     assert!(again.deduplicated && !first.deduplicated);
     assert_eq!(again.operation, first.operation);
-    let other = store.create_operation(&named("user = bob")).await;
+    let other = store.create_operation(&named("user = bob"), 16).await;
     let Err(CreateOperationError::RequestIdReused(id)) = other else { panic!("{other:?}") };
     assert_eq!(id, first.operation.id);
     let of_bob = NewOperation { user: "bob".into(), ..named("user = bob") };
-    let of_bob = store.create_operation(&of_bob).await.unwrap();
+    let of_bob = store.create_operation(&of_bob, 16).await.unwrap();
     assert!(!of_bob.deduplicated, "another user's request id is another");
     let ids = |operations: Vec<asyncflow_store::Operation>| -> Vec<OperationId> {
         operations.into_iter().map(|operation| operation.id).collect()

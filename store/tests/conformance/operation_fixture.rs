@@ -28,7 +28,7 @@ pub fn new(kind: OperationKind, filter: &str) -> NewOperation {
 }
 
 pub async fn begin(store: &Store, new: &NewOperation) -> OperationId {
-    store.create_operation(new).await.unwrap().operation.id
+    store.create_operation(new, 16).await.unwrap().operation.id
 }
 
 pub async fn take(store: &Store, ttl_ms: i64) -> OperationLease {
