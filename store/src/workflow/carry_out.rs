@@ -14,8 +14,9 @@ use crate::{Store, error::StoreError, ledger::Ledger, wake::CHANGES};
 
 /// Items per look.
 const ITEMS_MAX: u32 = 1_000;
-/// Workflows that are cancelled in one transaction.
-const WORKFLOWS_MAX: usize = 100;
+/// What is cancelled in one transaction, unless a single workflow is more: so many rows of
+/// workflows and of their nodes.
+const ROWS_MAX: usize = 2_000;
 /// What is said of a task that is cancelled with its workflow.
 const CANCEL_MESSAGE: &str = "its workflow is stopped";
 
@@ -90,6 +91,21 @@ impl Store {
         Ok(followed)
     }
 
+    /// Cancels workflows, which have so many nodes, a portion in each transaction.
+    pub(super) async fn cancel_workflows(
+        &self,
+        sized: &[(WorkflowId, u32)],
+    ) -> Result<Followed, StoreError> {
+        let mut all = Followed::default();
+        for some in portions(sized) {
+            let cancels = some.iter().map(|(id, _)| (*id, Happened::Cancel));
+            let followed = self.happen(cancels.collect()).await?;
+            all.made.extend(followed.made);
+            all.left.extend(followed.left);
+        }
+        Ok(all)
+    }
+
     async fn still_stopping(
         &self,
         id: WorkflowId,
@@ -123,17 +139,53 @@ impl Store {
                         let message = CANCEL_MESSAGE.to_owned();
                         events.push((task, Event::Cancel { message }));
                     }
-                    Is::Workflow(child) => children.push((child, Happened::Cancel)),
+                    Is::Workflow(child) => children.push(child),
                 }
             }
-            for some in children.chunks(WORKFLOWS_MAX) {
-                let followed = self.happen(some.to_vec()).await?;
-                all.made.extend(followed.made);
-                all.left.extend(followed.left);
-            }
+            let children = row::sizes(self, self.reader(), &children).await?;
+            let followed = self.cancel_workflows(&children).await?;
+            all.made.extend(followed.made);
+            all.left.extend(followed.left);
             let followed = self.apply_for_workflow(events).await;
             all.made.extend(followed.made);
             all.left.extend(followed.left);
         }
+    }
+}
+
+/// In their order, each as large as one transaction may be.
+fn portions(mut sized: &[(WorkflowId, u32)]) -> Vec<&[(WorkflowId, u32)]> {
+    let mut portions = Vec::new();
+    while !sized.is_empty() {
+        let mut rows = 0;
+        let fits = |(_, nodes): &&(WorkflowId, u32)| {
+            rows += 1 + *nodes as usize;
+            rows <= ROWS_MAX
+        };
+        let count = sized.iter().take_while(fits).count().max(1);
+        let (portion, rest) = sized.split_at(count);
+        portions.push(portion);
+        sized = rest;
+    }
+    portions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_portion_is_bounded_by_nodes_and_not_by_workflows() {
+        let sized = |nodes: &[u32]| -> Vec<(WorkflowId, u32)> {
+            nodes.iter().zip(1..).map(|(nodes, id)| (WorkflowId(id), *nodes)).collect()
+        };
+        let lengths = |nodes: &[u32]| -> Vec<usize> {
+            portions(&sized(nodes)).into_iter().map(<[_]>::len).collect()
+        };
+        assert_eq!(lengths(&[]), [0; 0]);
+        assert_eq!(lengths(&[1; 1_500]), [1_000, 500]);
+        assert_eq!(lengths(&[999, 999, 1, 10_000, 10_000, 5]), [2, 1, 1, 1, 1]);
+        let whole = sized(&[999, 999, 1, 10_000, 10_000, 5]);
+        assert_eq!(portions(&whole).concat(), whole);
     }
 }

@@ -8,14 +8,14 @@ use asyncflow_core::{
     id::{TaskId, WorkflowId},
     state::TaskState,
     task::Task,
-    workflow::definition::NewWorkflow,
+    workflow::{definition::NewWorkflow, progress::WorkflowState},
 };
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult};
 
 use super::{
     birth::Birth,
     create::CreatedWorkflow,
-    follow::{Followed, Happened, bear},
+    follow::{Followed, bear},
     row::{self, OF_TASK, Workflow},
 };
 use crate::{
@@ -27,8 +27,8 @@ use crate::{
     task::Batch,
 };
 
-/// Workflows that are cancelled in one transaction.
-const CANCELS_MAX: i64 = 100;
+/// Workflows per look.
+const LOOK_MAX: i64 = 100;
 
 /// Why a task was not given tasks of its own.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -136,7 +136,7 @@ impl Store {
         parent: &TaskId,
         run: i32,
     ) -> Result<Followed, StoreError> {
-        let mut all = Followed::default();
+        let (mut all, mut before) = (Followed::default(), None);
         loop {
             let found = self.get_many(std::slice::from_ref(parent), Parts::NONE).await?;
             let is_orphan = |task: &Task| {
@@ -146,19 +146,13 @@ impl Store {
             if !found.into_iter().flatten().any(|full| is_orphan(&full.task)) {
                 return Ok(all);
             }
-            let live = live_children(self, self.reader(), parent).await?;
-            let cancel = |id: &WorkflowId| (*id, Happened::Cancel);
+            let live = live_children(self, self.reader(), parent, before).await?;
+            let Some(last) = live.last() else { return Ok(all) };
+            before = Some(last.id);
             // Those that are being cancelled stay live for a while.
-            let mut news = Vec::new();
-            for id in live {
-                let workflow = row::find(self, self.reader(), id).await?;
-                let begun = workflow.is_some_and(|workflow| workflow.progress.state.is_stopping());
-                news.extend((!begun).then_some(id));
-            }
-            if news.is_empty() {
-                return Ok(all);
-            }
-            let followed = self.happen(news.iter().map(cancel).collect()).await?;
+            let news = live.iter().filter(|child| !child.is_stopping);
+            let news: Vec<(WorkflowId, u32)> = news.map(|child| (child.id, child.nodes)).collect();
+            let followed = self.cancel_workflows(&news).await?;
             all.made.extend(followed.made);
             all.left.extend(followed.left);
         }
@@ -210,16 +204,34 @@ async fn create_once(
     Ok(Outcome::Created(Box::new(workflow), followed))
 }
 
-/// What a task has made and what is not over, youngest first.
+/// A workflow that a task has made and that is not over.
+struct LiveChild {
+    id: WorkflowId,
+    nodes: u32,
+    is_stopping: bool,
+}
+
+/// Some of those that a task has made, youngest first, from the one before `before`.
 async fn live_children(
     store: &Store,
     db: &impl ConnectionTrait,
     parent: &TaskId,
-) -> Result<Vec<WorkflowId>, StoreError> {
-    let mut sql = store.sql("SELECT id FROM workflows WHERE parent_task = ");
-    sql.bind(parent.to_string()).push(" AND finish_time_ms = 0 ORDER BY id DESC LIMIT ");
-    let rows = sql.bind(CANCELS_MAX).all(db).await?;
-    rows.iter().map(|row| Ok(WorkflowId(row.try_get_by_index(0)?))).collect()
+    before: Option<WorkflowId>,
+) -> Result<Vec<LiveChild>, StoreError> {
+    let mut sql = store.sql("SELECT id, nodes, state FROM workflows WHERE parent_task = ");
+    sql.bind(parent.to_string()).push(" AND finish_time_ms = 0 AND id < ");
+    sql.bind(before.map_or(i64::MAX, |before| before.0)).push(" ORDER BY id DESC LIMIT ");
+    let rows = sql.bind(LOOK_MAX).all(db).await?;
+    let read = |row: &QueryResult| {
+        let nodes: i32 = row.try_get_by_index(1)?;
+        let state = WorkflowState::from_code(row.try_get_by_index(2)?);
+        Ok(LiveChild {
+            id: WorkflowId(row.try_get_by_index(0)?),
+            nodes: nodes.unsigned_abs(),
+            is_stopping: state.is_some_and(WorkflowState::is_stopping),
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Whether something that a task has made is not over.
@@ -228,7 +240,7 @@ pub(crate) async fn has_live_children(
     tx: &DatabaseTransaction,
     parent: &TaskId,
 ) -> Result<bool, StoreError> {
-    Ok(!live_children(store, tx, parent).await?.is_empty())
+    Ok(!live_children(store, tx, parent, None).await?.is_empty())
 }
 
 /// Whether something that a task has made has ended since then.
@@ -257,7 +269,7 @@ pub(super) async fn children_ended(
         return Ok(Released::default());
     }
     Batch::read(store, tx, &parent.shard, vec![parent.key], true).await?;
-    if !live_children(store, tx, &parent).await?.is_empty() {
+    if has_live_children(store, tx, &parent).await? {
         return Ok(Released::default());
     }
     release(store, tx, vec![Due::Children(parent)], now_ms, ledger).await

@@ -104,6 +104,23 @@ fn stored(count: u32) -> Value {
     i32::try_from(count).unwrap_or(i32::MAX).into()
 }
 
+/// How many nodes workflows have; of those that are there, in the order of their ids.
+pub(super) async fn sizes(
+    store: &Store,
+    db: &impl ConnectionTrait,
+    ids: &[WorkflowId],
+) -> Result<Vec<(WorkflowId, u32)>, StoreError> {
+    let keys: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let mut sizes = Vec::with_capacity(keys.len());
+    for some in keys.chunks(KEYS_MAX) {
+        let mut sql = store.sql("SELECT id, nodes FROM workflows WHERE ");
+        for row in sql.is_in("id", some).push(" ORDER BY id").all(db).await? {
+            sizes.push((WorkflowId(row.try_get_by_index(0)?), count(&row, 1)?));
+        }
+    }
+    Ok(sizes)
+}
+
 /// What a workflow's row holds besides [`Workflow`].
 pub(super) struct Rest<'a> {
     pub request_id: Option<&'a str>,

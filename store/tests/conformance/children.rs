@@ -136,6 +136,21 @@ pub async fn children_end_with_their_parent(store: Store) {
     assert_eq!(work(&store).await, ["echo"]);
 }
 
+/// They are cancelled, but their workers have not said so yet: more than one look finds.
+pub async fn many_children_are_all_told_to_end(store: Store) {
+    store.ensure_type(&type_name("work")).await.unwrap();
+    let parent = running(&store, 7).await.task;
+    for n in 0..101 {
+        make(&store, &parent, &n.to_string(), &group(&["echo"])).await;
+    }
+    let children = claim(&store, 8, 200).await.leased;
+    assert_eq!(children.len(), 101);
+    apply(&store, &parent.id, Event::Cancel { message: "no".into() }).await.unwrap();
+    for child in children {
+        assert_eq!(state(&store, &child.task.task.id).await, TaskState::Cancelling);
+    }
+}
+
 /// The last children and the parent's wait meet at the same moment, in two processes.
 pub async fn no_parent_waits_for_children_that_are_done(store: Store) {
     let other = another(&store, std::path::Path::new("")).await;

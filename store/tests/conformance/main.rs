@@ -232,6 +232,7 @@ conformance! {
     children::a_task_goes_on_when_its_children_are_done,
     children::who_waits_for_children_that_have_ended_fails_unless_that_is_news,
     children::children_end_with_their_parent,
+    children::many_children_are_all_told_to_end,
     children::no_parent_waits_for_children_that_are_done,
     children::callbacks_are_made_when_the_task_ends,
 }
