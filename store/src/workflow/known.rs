@@ -21,8 +21,11 @@ use tokio::task::spawn_blocking;
 use crate::{Store, error::StoreError};
 
 /// Definitions of a generation, of which two are kept, weigh so many bytes at most, as they are
-/// stored, unless a single one weighs more.
-const GENERATION_BYTES_MAX: usize = 16 << 20;
+/// stored and with their expressions, unless a single one weighs more.
+const GENERATION_BYTES_MAX: usize = 32 << 20;
+/// What an expression weighs when it has been read, for each byte of its text: `a+b` is three
+/// nodes of a tree, of some hundred bytes each.
+const EXPRESSION_WEIGHT: usize = 128;
 
 /// What a workflow does.
 pub(crate) struct KnownFlow {
@@ -36,7 +39,7 @@ pub(crate) struct KnownFlow {
 
 impl KnownFlow {
     pub fn new(flow: Flow, input: Content, bytes: usize) -> Result<Self, StoreError> {
-        let result = flow.result;
+        let (result, bytes) = (flow.result, bytes + weight(&flow));
         let graph = flow.into_graph().map_err(|cycle| StoreError::Corrupt(cycle.to_string()))?;
         Ok(Self { graph, result, input, bytes, expressions: Mutex::default() })
     }
@@ -67,6 +70,22 @@ impl KnownFlow {
     fn expressions(&self) -> MutexGuard<'_, HashMap<String, Expression>> {
         self.expressions.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the expressions of a flow weigh when all of them have been read. Those of flows within it
+/// are read as the expressions of workflows of their own.
+fn weight(flow: &Flow) -> usize {
+    let of = |work: &Work| {
+        let (over, parts) = match &work.kind {
+            Kind::One(part) => (None, std::slice::from_ref(part)),
+            Kind::Group(parts) => (None, &parts[..]),
+            Kind::Map { over, part } => (Some(over), std::slice::from_ref(&**part)),
+        };
+        let inputs = parts.iter().filter_map(|part| part.input.as_ref());
+        let sources = inputs.chain(over).chain(&work.run_if);
+        sources.map(|source| source.len() * EXPRESSION_WEIGHT).sum::<usize>()
+    };
+    flow.nodes.iter().map(|node| of(&node.work)).sum()
 }
 
 /// The definitions, by their workflows.
@@ -132,4 +151,50 @@ pub(super) fn encode(flow: &Flow) -> Result<Vec<u8>, StoreError> {
 
 fn decode(definition: &[u8]) -> Result<Flow, StoreError> {
     serde_json::from_slice(definition).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use asyncflow_core::{
+        create::NewTask,
+        workflow::{
+            definition::{Part, Runs},
+            graph::{Node, Policy, When},
+        },
+    };
+
+    use super::*;
+
+    fn known(sources: usize) -> Arc<KnownFlow> {
+        let part = |at: usize| Part {
+            name: at.to_string(),
+            input: Some(format!("prev + {at:0>1000}")),
+            runs: Runs::Task(Box::new(NewTask::new("work".parse().unwrap(), "ann"))),
+        };
+        let kind = Kind::Group((0..sources).map(part).collect());
+        let work = Work { run_if: None, kind };
+        let nodes = vec![Node {
+            name: "a".into(),
+            needs: Vec::new(),
+            when: When::default(),
+            policy: Policy::default(),
+            parallel_max: 0,
+            work,
+        }];
+        let flow = Flow { nodes, ..Flow::default() };
+        Arc::new(KnownFlow::new(flow, Content::default(), 1_000).unwrap())
+    }
+
+    #[test]
+    fn expressions_are_weighed_with_their_flow() {
+        let flows = KnownFlows::default();
+        for id in 0..3 {
+            // As much as fits into a generation.
+            flows.put(WorkflowId(id), &known(200));
+        }
+        assert!(flows.get(WorkflowId(0)).is_none());
+        assert!(flows.get(WorkflowId(1)).is_some() && flows.get(WorkflowId(2)).is_some());
+    }
 }

@@ -17,8 +17,10 @@ use super::{
 };
 use crate::{Store, error::StoreError, shard::is_there};
 
-/// Most bytes of results that a node gets, as they were stored.
+/// Most bytes of the results of one node, or workflow, as they were stored.
 const RESULTS_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of the results of all nodes that one waits for.
+const NEEDS_BYTES_MAX: usize = 4 << 20;
 /// Items per look.
 const ITEMS_MAX: u32 = 1_000;
 /// Rows per SELECT … IN.
@@ -35,6 +37,8 @@ pub(super) enum Found {
 }
 
 const TOO_LARGE: Found = Found::Lost("are too many to be read at once");
+const TOO_LARGE_TOGETHER: Found =
+    Found::Lost("are, together with others that it waits for, too many to be read at once");
 const REMOVED: Found = Found::Lost("were removed before they were needed");
 
 impl Found {
@@ -51,9 +55,30 @@ impl Found {
     }
 }
 
+/// The results of the nodes that one waits for. Those behind the most that is read are lost.
+pub(super) async fn of_nodes(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    id: WorkflowId,
+    nodes: &[u32],
+) -> Result<BTreeMap<u32, Found>, StoreError> {
+    let (mut all, mut bytes) = (BTreeMap::new(), 0);
+    for &node in nodes {
+        if bytes > NEEDS_BYTES_MAX {
+            all.insert(node, TOO_LARGE_TOGETHER);
+            break;
+        }
+        let found = of_node(store, tx, id, node).await?;
+        // The result of a single one is bounded by itself.
+        bytes += if nodes.len() > 1 { weight(&found) } else { 0 };
+        all.insert(node, found);
+    }
+    Ok(all)
+}
+
 /// The result of a node: that of its task, or those of its items in their order, with `null` for
 /// items that have none.
-pub(super) fn of_node<'a>(
+fn of_node<'a>(
     store: &'a Store,
     tx: &'a DatabaseTransaction,
     id: WorkflowId,

@@ -22,7 +22,7 @@ use tokio::task::spawn_blocking;
 use super::{
     known::KnownFlow,
     lists::{self, Items},
-    results::{Found, of_node},
+    results::{Found, of_nodes},
     row::{self, Workflow},
 };
 use crate::{Store, error::StoreError};
@@ -213,12 +213,8 @@ impl<'a> Before<'a> {
 
     async fn found(&mut self) -> Result<&BTreeMap<u32, Found>, StoreError> {
         if self.found.is_none() {
-            let mut found = BTreeMap::new();
-            for &need in &self.flow.graph.node(self.node).needs {
-                let result = of_node(self.store, self.tx, self.workflow.id, need).await?;
-                found.insert(need, result);
-            }
-            self.found = Some(found);
+            let needs = &self.flow.graph.node(self.node).needs;
+            self.found = Some(of_nodes(self.store, self.tx, self.workflow.id, needs).await?);
         }
         Ok(self.found.get_or_insert_default())
     }

@@ -209,6 +209,7 @@ conformance! {
     workflow::a_long_map_goes_on_where_it_was,
     workflow::items_may_be_workflows_of_their_own,
     workflow::conditions_and_inputs_are_expressions,
+    workflow::results_of_many_are_bounded_together,
     workflow::a_cancelled_workflow_starts_nothing_more,
     workflow::a_request_id_makes_one_workflow,
     workflow::a_part_is_not_changed_behind_its_workflow,

@@ -237,6 +237,23 @@ pub async fn conditions_and_inputs_are_expressions(store: Store) {
     assert!(view.workflow.message.unwrap().starts_with("broken: "));
 }
 
+pub async fn results_of_many_are_bounded_together(store: Store) {
+    let names: Vec<String> = (0..72).map(|n| format!("n{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut nodes: Vec<NodeInput> = names.iter().map(|name| task(name, "large")).collect();
+    let state = "nodes.n0.state";
+    let reads = |needs, node| after(needs, NodeInput { input: state.into(), ..node });
+    nodes.push(reads(&names[..60], task("few", "echo")));
+    nodes.push(reads(&names[..], task("many", "echo")));
+    let id = create(&store, &workflow(json!(1), nodes)).await;
+    work(&store).await;
+    assert_eq!(result_of(&store, id, "few").await, json!("SUCCEEDED"));
+    let view = view(&store, id).await;
+    assert_eq!(states(&view)["many"], NodeState::Failed);
+    let message = view.nodes.last().unwrap().message.clone().unwrap();
+    assert!(message.contains("the results of n70 are, together with others"), "{message}");
+}
+
 pub async fn a_cancelled_workflow_starts_nothing_more(store: Store) {
     let steps = vec![task("", "echo"), task("", "echo")];
     let nodes = vec![node("chain", WorkInput::Chain(steps)), task("waits", "echo")];

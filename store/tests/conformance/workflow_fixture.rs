@@ -92,6 +92,7 @@ fn result(full: &FullTask) -> Settle {
         "multiply" => json!(number() * by),
         "sum" => json!(payload.as_array().unwrap().iter().filter_map(Value::as_i64).sum::<i64>()),
         "echo" => payload,
+        "large" => json!("x".repeat(60_000)),
         "flaky" if full.task.run > 0 => payload,
         "fail" | "flaky" => {
             let (reason, hint) = (FailureReason::Error, RetryHint::Never);
