@@ -290,13 +290,17 @@ impl Cluster {
         Program::start("governor", [variables, self.variables.clone()].concat(), dir)
     }
 
-    /// Worker `n`, which tries broker `n` first and then the others.
+    /// Worker `n`, which knows all brokers.
     pub fn start_worker(&self, n: usize) -> Program {
+        let brokers: Vec<usize> = (0..self.broker_ports.len()).collect();
+        self.start_worker_at(n, &brokers)
+    }
+
+    /// The same that knows only these.
+    pub fn start_worker_at(&self, n: usize, brokers: &[usize]) -> Program {
         let dir = self.dir.path().join(format!("worker-{n}"));
-        let count = self.broker_ports.len();
-        let brokers: Vec<String> = (0..count)
-            .map(|k| format!("http://{}", self.broker_address((n + k) % count)))
-            .collect();
+        let brokers: Vec<String> =
+            brokers.iter().map(|k| format!("http://{}", self.broker_address(*k))).collect();
         let variables = vec![
             ("WORKER_ID", format!("worker-{n}")),
             ("HOST", format!("host-{n}")),
