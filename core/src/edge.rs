@@ -59,7 +59,7 @@ pub const EDGES: &[Edge] = &[
     edge("Expire", &[Pending, Scheduled], &[Failed]),
     edge("Cancel", &[Pending, Scheduled, Blocked, Paused], &[Cancelled]),
     edge("Cancel", &[Running], &[Cancelling]),
-    edge("Retry", &[Succeeded, Failed, Cancelled], &[Pending, Scheduled]),
+    edge("Retry", &[Succeeded, Failed, Cancelled], &[Pending, Scheduled, Blocked]),
     edge("Pause", &[Pending, Scheduled, Blocked], &[Paused]),
     edge("Resume", &[Paused], &[Pending, Scheduled, Blocked]),
     edge("Update", &[Pending], &[Pending, Scheduled]),

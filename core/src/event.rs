@@ -173,6 +173,8 @@ pub enum Event {
     /// Opens a new run of a terminal task; `from_start` forgets stage and context.
     Retry {
         from_start: bool,
+        /// It was cancelled while it waited for something that has not come since.
+        is_waiting: bool,
     },
     Pause,
     Resume,
@@ -182,6 +184,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// Opens a new run of a terminal task. Whether it waits is found out where that is recorded.
+    pub fn retry(from_start: bool) -> Self {
+        Self::Retry { from_start, is_waiting: false }
+    }
+
     /// The name that `docs/STATE-MACHINE.md` uses; a settle goes by the way in which it ends.
     pub const fn name(&self) -> &'static str {
         match self {

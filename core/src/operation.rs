@@ -163,7 +163,7 @@ impl NewOperation {
     pub fn event(&self) -> Option<Event> {
         match self.kind {
             OperationKind::Cancel => Some(Event::Cancel { message: self.message.clone() }),
-            OperationKind::Retry => Some(Event::Retry { from_start: self.from_start }),
+            OperationKind::Retry => Some(Event::retry(self.from_start)),
             OperationKind::Delete | OperationKind::Purge => None,
         }
     }

@@ -208,7 +208,7 @@ fn not_before_holds_on_every_way_back_into_the_queue() {
         apply(&task, end(release), T0 + 3_000),
         apply(&task, fail(RetryHint::ByPolicy), T0 + 3_000),
         apply(&task, Event::LeaseExpired, T0 + 40_000),
-        apply(&stopped, Event::Retry { from_start: false }, T0 + 4_000),
+        apply(&stopped, Event::retry(false), T0 + 4_000),
     ] {
         assert_eq!((back.state, back.order_time_ms), (TaskState::Scheduled, later));
     }

@@ -111,7 +111,7 @@ fn a_twin_does_the_same_once() {
     let refused = Refusal::Twin("given a twin");
     assert_eq!(step(&task, &Event::Bind(Tie::Twinned)), Err(refused));
     let cancelled = step(&task, &Event::Cancel { message: String::new() }).unwrap().task;
-    let again = step(&cancelled, &Event::Retry { from_start: false });
+    let again = step(&cancelled, &Event::retry(false));
     assert_eq!(again, Err(Refusal::Twin("retried")));
     for code in 0..32 {
         assert_eq!(Ties::from_code(code).code(), code);

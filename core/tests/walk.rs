@@ -120,7 +120,9 @@ fn event(kind: u8, pick: u64, task: &Task, now_ms: i64) -> Event {
         13 => Event::DependencyFail { message: "d".into() },
         14 => Event::Expire,
         15 => Event::Cancel { message: "c".into() },
-        16 => Event::Retry { from_start: pick.is_multiple_of(2) },
+        16 => {
+            Event::Retry { from_start: pick.is_multiple_of(2), is_waiting: pick.is_multiple_of(3) }
+        }
         17 => Event::Pause,
         18 => Event::Resume,
         19 => Event::ExpireResult,

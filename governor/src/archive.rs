@@ -299,7 +299,7 @@ mod tests {
         assert!(matches!(damaged, Err(ArchivingError::Archive(ArchiveError::Damaged { .. }))));
         std::fs::write(&part, whole).unwrap();
 
-        bed.apply(&ids[2], Event::Retry { from_start: false }).await;
+        bed.apply(&ids[2], Event::retry(false)).await;
         let name = Some(&shard.task_type);
         bed.store.drain_shards(name, &lead).await.unwrap();
         assert!(matches!(archive().await, Err(ArchivingError::NotDrained(_))));
@@ -322,7 +322,7 @@ mod tests {
             bed.store.delete(&ids[1]).await.unwrap();
             assert_eq!(archive().await.unwrap(), first);
 
-            bed.apply(&ids[2], Event::Retry { from_start: false }).await;
+            bed.apply(&ids[2], Event::retry(false)).await;
             bed.complete_with(&ids[2], Some("43")).await;
             bed.store.delete(&ids[3]).await.unwrap();
             bed.store.drain_shards(Some(&shard.task_type), &lead).await.unwrap();

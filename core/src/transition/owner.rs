@@ -28,7 +28,7 @@ impl Step {
         Ok(())
     }
 
-    pub(super) fn retry(&mut self, from_start: bool) -> Result<(), Refusal> {
+    pub(super) fn retry(&mut self, from_start: bool, is_waiting: bool) -> Result<(), Refusal> {
         let terminal = [TaskState::Succeeded, TaskState::Failed, TaskState::Cancelled];
         self.expect(&terminal, "retried")?;
         if self.out.task.ties.twin {
@@ -46,7 +46,11 @@ impl Step {
             self.out.context = Some(Content::default());
         }
         self.out.result = Some(ResultChange::Clear);
-        self.ready(self.now_ms);
+        if is_waiting {
+            self.enter(TaskState::Blocked, self.now_ms);
+        } else {
+            self.ready(self.now_ms);
+        }
         Ok(())
     }
 

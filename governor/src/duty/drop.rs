@@ -209,7 +209,7 @@ mod tests {
         let (lead, mut duty) = (bed.lead("g1").await, Drop::new(&bed.config()));
         bed.set_type("train", |task_type| task_type.retention_ms = 1).await;
         let id = drained(&bed, &lead).await;
-        bed.apply(&id, asyncflow_core::event::Event::Retry { from_start: false }).await;
+        bed.apply(&id, asyncflow_core::event::Event::retry(false)).await;
         assert_eq!(bed.run(&mut duty, &lead).await.unwrap(), 0);
         assert_eq!(state(&bed).await, ShardState::Closed);
         assert!(bed.task(&id).await.is_some());

@@ -118,7 +118,7 @@ mod tests {
             assert_eq!(bed.run(&mut results, &lead).await.unwrap(), 0);
 
             // A retried task gets a result of its own, which lives its own time.
-            bed.apply(&ended[0], Event::Retry { from_start: false }).await;
+            bed.apply(&ended[0], Event::retry(false)).await;
             assert!(!body(&bed, &ended[0]).await.result_expired);
             bed.complete_with(&ended[0], Some("44")).await;
             sleep_past(&bed, &ended[0]).await;

@@ -2,6 +2,7 @@
 
 use asyncflow_core::{
     id::{TaskId, WorkflowId},
+    state::TaskState,
     task::Task,
 };
 use sea_orm::DatabaseTransaction;
@@ -40,7 +41,8 @@ impl Consequences {
             if has_ended && after.ties.awaited {
                 self.due.push(Due::Ended(after.id.clone(), after.state));
             }
-            if has_ended && before.is_blocked() {
+            // What one that is cancelled waits for is kept: another run of it waits on.
+            if has_ended && before.is_blocked() && after.state != TaskState::Cancelled {
                 self.wait_no_more.push(after.id.clone());
             }
             if has_ended && after.ties.twin {

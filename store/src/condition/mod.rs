@@ -26,4 +26,4 @@ pub(crate) use hold::{Conditions, hold};
 pub(crate) use release::{Due, Released, release};
 pub(crate) use rows::{WaitRow, forget, insert};
 pub(crate) use signal::forget_signals;
-pub(crate) use until::{PendingWait, PendingWaits, pending_waits};
+pub(crate) use until::{PendingWait, PendingWaits, pending_waits, waiting_again};

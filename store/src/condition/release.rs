@@ -10,7 +10,7 @@ use asyncflow_core::{
 };
 use sea_orm::DatabaseTransaction;
 
-use super::rows::{CHILDREN, forget};
+use super::rows::{CHILDREN, forget, still_waiting};
 use crate::{
     Parts, Store,
     backend::{Backend, for_update},
@@ -269,22 +269,6 @@ async fn take_up(
         batch.write(store, tx).await?;
     }
     Ok(taken_up)
-}
-
-async fn still_waiting(
-    store: &Store,
-    tx: &DatabaseTransaction,
-    waiters: &[&TaskId],
-) -> Result<BTreeSet<String>, StoreError> {
-    let ids: Vec<String> = waiters.iter().map(ToString::to_string).collect();
-    let mut found = BTreeSet::new();
-    for chunk in ids.chunks(KEYS_MAX) {
-        let mut sql = store.sql("SELECT DISTINCT waiter FROM task_waits WHERE ");
-        for row in sql.is_in("waiter", chunk).all(tx).await? {
-            found.insert(row.try_get_by_index(0)?);
-        }
-    }
-    Ok(found)
 }
 
 impl Store {

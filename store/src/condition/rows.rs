@@ -1,5 +1,7 @@
 //! The rows of what is waited for.
 
+use std::collections::BTreeSet;
+
 use asyncflow_core::id::TaskId;
 use sea_orm::DatabaseTransaction;
 
@@ -63,4 +65,21 @@ pub(crate) async fn forget(
         sql.is_in("waiter", chunk).run(tx).await?;
     }
     Ok(())
+}
+
+/// Those of these tasks that something is noted for.
+pub(super) async fn still_waiting(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    waiters: &[&TaskId],
+) -> Result<BTreeSet<String>, StoreError> {
+    let ids: Vec<String> = waiters.iter().map(ToString::to_string).collect();
+    let mut found = BTreeSet::new();
+    for chunk in ids.chunks(KEYS_MAX) {
+        let mut sql = store.sql("SELECT DISTINCT waiter FROM task_waits WHERE ");
+        for row in sql.is_in("waiter", chunk).all(tx).await? {
+            found.insert(row.try_get_by_index(0)?);
+        }
+    }
+    Ok(found)
 }

@@ -1,15 +1,16 @@
 //! What a running task wants to wait for when it gives its slot back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use asyncflow_core::{
     event::{Event, Settle, Until},
-    id::TaskId,
+    id::{ShardId, TaskId},
+    state::TaskState,
 };
 use sea_orm::DatabaseTransaction;
 
 use super::{
-    rows::{CHILDREN, WaitRow},
+    rows::{CHILDREN, WaitRow, forget, still_waiting},
     signal,
 };
 use crate::{
@@ -80,4 +81,34 @@ async fn look(
     let children = live.then(|| (own, CHILDREN.to_owned()));
     let row = |(awaited, name)| WaitRow { awaited, name, waiter: id.clone(), any_end: true };
     Ok(PendingWait { rows: signals.chain(children).map(row).collect(), is_news })
+}
+
+/// Those of these tasks, which are to run again, that were cancelled while they waited for
+/// something that has not come since. Whoever begins anew in the middle of its work waits no more.
+/// They are locked as above.
+pub(crate) async fn waiting_again(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    retried: &BTreeMap<&TaskId, bool>,
+) -> Result<BTreeSet<TaskId>, StoreError> {
+    let mut by_shard: BTreeMap<&ShardId, Vec<i64>> = BTreeMap::new();
+    for id in retried.keys() {
+        by_shard.entry(&id.shard).or_default().push(id.key);
+    }
+    let (mut cancelled, mut anew) = (Vec::new(), Vec::new());
+    for (shard, keys) in by_shard {
+        if !is_there(store, tx, shard).await? {
+            continue;
+        }
+        let (batch, _) = Batch::read(store, tx, shard, keys, true).await?;
+        for task in batch.tasks().filter(|task| task.state == TaskState::Cancelled) {
+            let from_start = retried.get(&task.id).is_some_and(|from_start| *from_start);
+            let to = if from_start && task.attempt > 0 { &mut anew } else { &mut cancelled };
+            to.push(task.id.clone());
+        }
+    }
+    forget(store, tx, &anew.iter().collect::<Vec<_>>()).await?;
+    let waiting = still_waiting(store, tx, &cancelled.iter().collect::<Vec<_>>()).await?;
+    cancelled.retain(|id| waiting.contains(&id.to_string()));
+    Ok(cancelled.into_iter().collect())
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Store,
-    condition::{Consequences, PendingWait, PendingWaits, pending_waits},
+    condition::{Consequences, PendingWait, PendingWaits, pending_waits, waiting_again},
     error::StoreError,
     leader::{LeaderFence, check_fence},
     ledger::Ledger,
@@ -326,22 +326,32 @@ async fn apply_once(
     Ok(Outcome { answers, left, unjudged })
 }
 
-/// The events of those who give their slots back until something comes, which say now whether it
-/// is there. Without any, nothing.
+/// The events of those who give their slots back until something comes, and of those who run again,
+/// which say now whether it is there. Without any, nothing.
 async fn with_waits<'a>(
     store: &Store,
     tx: &DatabaseTransaction,
     items: &'a [Item],
 ) -> Result<(Cow<'a, [Item]>, PendingWaits), StoreError> {
-    let is_wait =
-        |item: &&Item| matches!(item.event, Event::Settle { settle: Settle::Wait { .. }, .. });
-    if !items.iter().any(|item| is_wait(&item)) {
+    let is_wait = |event: &Event| match event {
+        Event::Settle { settle, .. } => matches!(settle, Settle::Wait { .. }),
+        event => event.revives(),
+    };
+    if !items.iter().any(|item| is_wait(&item.event)) {
         return Ok((Cow::Borrowed(items), PendingWaits::new()));
     }
+    let retried = items.iter().filter_map(|item| match item.event {
+        Event::Retry { from_start, .. } => Some((&item.id, from_start)),
+        _ => None,
+    });
+    let waiting = waiting_again(store, tx, &retried.collect()).await?;
     let events = items.iter().map(|item| (&item.id, &item.event));
     let waits = pending_waits(store, tx, events).await?;
     let mut items = items.to_vec();
     for (at, item) in items.iter_mut().enumerate() {
+        if let Event::Retry { is_waiting, .. } = &mut item.event {
+            *is_waiting = waiting.contains(&item.id);
+        }
         if let Event::Settle { settle: Settle::Wait { is_pending, or_fail, .. }, .. } =
             &mut item.event
             && let Some(found) = waits.get(&at)

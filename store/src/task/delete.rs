@@ -251,7 +251,9 @@ async fn delete_rows(
     delete_by_key(store, tx, &shard.task_table(), "id", &keys).await?;
     delete_by_key(store, tx, &shard.attempt_table(), "task_key", &keys).await?;
     delete_by_key(store, tx, &shard.label_table(), "task_key", &keys).await?;
-    let waiting = tasks.iter().filter(|task| !task.state.is_terminal()).map(|task| &task.id);
+    let may_wait =
+        |task: &&Task| matches!(task.state, TaskState::Cancelled) || !task.state.is_terminal();
+    let waiting = tasks.iter().filter(may_wait).map(|task| &task.id);
     condition::forget(store, tx, &waiting.collect::<Vec<_>>()).await?;
     let signalled = tasks.iter().filter(|task| task.ties.signalled);
     let signalled: Vec<String> = signalled.map(|task| task.id.to_string()).collect();

@@ -18,7 +18,10 @@ use super::{
     items::{self, Is},
     row,
 };
-use crate::{Store, error::StoreError, ledger::Ledger, shard::is_there, task::Batch};
+use crate::{
+    Store, condition::waiting_again, error::StoreError, ledger::Ledger, shard::is_there,
+    task::Batch,
+};
 
 /// Items per look.
 const ITEMS_MAX: u32 = 1_000;
@@ -122,8 +125,12 @@ pub(super) async fn retry_tasks(
 ) -> Result<Vec<Task>, StoreError> {
     let (mut batch, now_ms) = Batch::read(store, tx, shard, keys.clone(), true).await?;
     let mut retried = Vec::with_capacity(keys.len());
+    let ids: Vec<TaskId> = batch.tasks().map(|task| task.id.clone()).collect();
+    let waiting = waiting_again(store, tx, &ids.iter().map(|id| (id, false)).collect()).await?;
     for key in keys {
-        match batch.apply(key, &Event::Retry { from_start: false }, now_ms, ledger) {
+        let is_waiting = waiting.contains(&TaskId { shard: shard.clone(), key });
+        let retry = Event::Retry { from_start: false, is_waiting };
+        match batch.apply(key, &retry, now_ms, ledger) {
             Ok(Some(task)) => retried.push(task.clone()),
             // It went since it was looked at: the repetition makes another one.
             _ => return Err(StoreError::Contended(Arc::new(Gone))),

@@ -131,7 +131,7 @@ pub async fn a_dropped_task_says_where_it_is(store: Store) {
             other => panic!("{other:?}"),
         };
         assert_eq!(expired(store.delete(&task.id).await.unwrap_err()), archive);
-        let retry = apply(&store, &task.id, Event::Retry { from_start: false }).await;
+        let retry = apply(&store, &task.id, Event::retry(false)).await;
         assert_eq!(expired(retry.unwrap_err()), archive);
     }
 }

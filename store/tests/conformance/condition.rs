@@ -118,7 +118,7 @@ pub async fn who_waits_in_vain_fails(store: Store) {
     }
     assert_eq!(state(&store, &other.id).await, TaskState::Pending, "any end will do");
     // A retry does not wait again.
-    let retried = apply(&store, &third.id, Event::Retry { from_start: false }).await.unwrap();
+    let retried = apply(&store, &third.id, Event::retry(false)).await.unwrap();
     assert_eq!(retried.task.state, TaskState::Pending);
 }
 
@@ -208,6 +208,44 @@ pub async fn a_wait_that_nobody_ended_is_found(store: Store) {
     older.close().await;
 }
 
+/// A retry does not go past what a task waited for when it was cancelled.
+pub async fn who_was_cancelled_while_it_waited_waits_on(store: Store) {
+    let cancel = || Event::Cancel { message: "no".into() };
+    let again = async |id: &TaskId, from_start| {
+        apply(&store, id, Event::retry(from_start)).await.unwrap().task.state
+    };
+    let first = running(&store, 7).await.task;
+    let both = NewTask { signals: vec!["go".into()], ..after("both", &[(&first.id, false)]) };
+    let id = make(&store, both).await.id;
+    for from_start in [false, true] {
+        apply(&store, &id, cancel()).await.unwrap();
+        assert_eq!(again(&id, from_start).await, TaskState::Blocked);
+    }
+    store.signal_task(&id, ("go", &content("1")), "ann").await.unwrap();
+    apply(&store, &id, cancel()).await.unwrap();
+    apply(&store, &first.id, complete(&first, 1)).await.unwrap();
+    assert_eq!(again(&id, false).await, TaskState::Pending, "it came while it was cancelled");
+    apply(&store, &id, cancel()).await.unwrap();
+    store.delete(&id).await.unwrap();
+
+    // In the middle of its work: it goes on from there, or begins anew and asks again.
+    let full = running(&store, 7).await.task;
+    let (id, states) = (&full.id, [(false, TaskState::Blocked), (true, TaskState::Pending)]);
+    apply(&store, id, wait(&full, false, &["later"])).await.unwrap();
+    for (from_start, state) in states {
+        apply(&store, id, cancel()).await.unwrap();
+        assert_eq!(again(id, from_start).await, state);
+    }
+    assert_eq!(store.waits_of(id, 9).await.unwrap(), [""; 0]);
+    apply(&store, id, cancel()).await.unwrap();
+    store.delete(id).await.unwrap();
+
+    let waiting = make(&store, NewTask { signals: vec!["go".into()], ..new_task("x") }).await.id;
+    apply(&store, &waiting, cancel()).await.unwrap();
+    store.delete(&waiting).await.unwrap();
+    assert_eq!(store.waits_of(&waiting, 9).await.unwrap(), [""; 0], "nothing is left behind");
+}
+
 /// A wait and a cancel of the same task in one transaction: nothing is left of the wait.
 pub async fn a_wait_that_is_cancelled_at_once_is_forgotten(store: Store) {
     let full = running(&store, 7).await;
@@ -218,7 +256,7 @@ pub async fn a_wait_that_is_cancelled_at_once_is_forgotten(store: Store) {
     assert_eq!(state(&store, id).await, TaskState::Cancelled);
     assert_eq!(store.waits_of(id, 9).await.unwrap(), [""; 0]);
     // Another run waits for the same.
-    apply(&store, id, Event::Retry { from_start: false }).await.unwrap();
+    apply(&store, id, Event::retry(false)).await.unwrap();
     let full = run(&store, 1).await.remove(0);
     let stale = Event::Settle {
         fence: asyncflow_core::event::Fence { attempt: 1, ..fence(&full.task) },

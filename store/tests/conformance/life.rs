@@ -92,7 +92,7 @@ pub async fn a_live_or_retained_row_keeps_its_shard(store: Store) {
     let dir = tempfile::tempdir().unwrap();
     let governor = another(&store, dir.path()).await;
     let dropping = stopped_at(&governor, dir.path(), "drop.begun", shard, &fence).await;
-    apply(&store, &task.id, Event::Retry { from_start: false }).await.unwrap();
+    apply(&store, &task.id, Event::retry(false)).await.unwrap();
     assert_eq!(dropping.go_on().await, KEPT);
     assert_eq!(states(&store).await, [Closed, Open]);
     assert_eq!(claim(&store, 2, 9).await.leased.len(), 1);
@@ -101,14 +101,14 @@ pub async fn a_live_or_retained_row_keeps_its_shard(store: Store) {
 
 pub async fn a_retry_reopens_a_drained_shard(store: Store) {
     let (task, fence) = drained(&store).await;
-    apply(&store, &task.id, Event::Retry { from_start: false }).await.unwrap();
+    apply(&store, &task.id, Event::retry(false)).await.unwrap();
     assert_eq!(states(&store).await, [Closed, Open], "in the same transaction");
     assert_eq!(finish(&store).await.id, task.id);
     assert_eq!(store.drain_shards(None, &fence).await.unwrap().drained.len(), 1);
 
     // Retried after the look that found nothing live and before the change that follows from it.
     store.drain_shards(None, &fence).await.unwrap();
-    apply(&store, &task.id, Event::Retry { from_start: false }).await.unwrap();
+    apply(&store, &task.id, Event::retry(false)).await.unwrap();
     finish(&store).await;
     let dir = tempfile::tempdir().unwrap();
     let governor = another(&store, dir.path()).await;
@@ -116,7 +116,7 @@ pub async fn a_retry_reopens_a_drained_shard(store: Store) {
     let (looking, of) = (governor.clone(), fence.clone());
     let looking = tokio::spawn(async move { looking.drain_shards(None, &of).await.unwrap() });
     stop.reached().await;
-    apply(&store, &task.id, Event::Retry { from_start: false }).await.unwrap();
+    apply(&store, &task.id, Event::retry(false)).await.unwrap();
     stop.release();
     assert_eq!(looking.await.unwrap().drained.len(), 1);
     assert_eq!(store.drain_shards(None, &fence).await.unwrap().reopened.len(), 1);
@@ -321,7 +321,7 @@ pub async fn what_came_into_a_drop_that_was_only_begun_is_looked_at(store: Store
     stopped_at(&governor, dir.path(), "drop.begun", shard, &fence).await.kill().await;
     governor.close().await;
     assert_eq!(states(&store).await, [Dropping, Open]);
-    apply(&store, &task.id, Event::Retry { from_start: false }).await.unwrap();
+    apply(&store, &task.id, Event::retry(false)).await.unwrap();
     apply(&store, &task.id, Event::Cancel { message: String::new() }).await.unwrap();
 
     let next = lead(&store, "g2").await;

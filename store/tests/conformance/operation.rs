@@ -66,7 +66,7 @@ pub async fn what_failed_since_it_began_is_not_retried_again(store: Store) {
     let id = begin(&store, &new(OperationKind::Retry, "user = ann")).await;
     // Somebody else is faster with one of them, which fails again.
     let failed = all_tasks(&store, &Default::default()).await.remove(1).task;
-    apply(&store, &failed.id, Event::Retry { from_start: false }).await.unwrap();
+    apply(&store, &failed.id, Event::retry(false)).await.unwrap();
     let again = claim(&store, 1, 1).await.leased.remove(0).task.task;
     apply(&store, &again.id, start(&again)).await.unwrap();
     apply(&store, &again.id, fail(&again, 8)).await.unwrap();

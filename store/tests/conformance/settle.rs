@@ -24,7 +24,7 @@ pub async fn what_another_process_did_to_a_leased_task_is_seen(store: Store) {
     let told = apply(&store, &first.id, beat(&first)).await.unwrap().task;
     assert_eq!(told.state, TaskState::Cancelling);
     apply(&other, &first.id, fail(&first, 1)).await.unwrap();
-    apply(&other, &first.id, Event::Retry { from_start: true }).await.unwrap();
+    apply(&other, &first.id, Event::retry(true)).await.unwrap();
     let second = claim(&other, 6, 1).await.leased.remove(0).task.task;
     assert_eq!((&second.id, second.attempt), (&first.id, 2));
     let late = apply(&store, &first.id, complete(&first, 2)).await.unwrap_err();
@@ -117,7 +117,7 @@ pub async fn the_history_is_whole_whatever_row_tells_it(store: Store) {
         }
         assert!(store.list_attempts(&id, round as i32 + 1, 10).await.unwrap().is_empty());
 
-        apply(&store, &id, Event::Retry { from_start: true }).await.unwrap();
+        apply(&store, &id, Event::retry(true)).await.unwrap();
         assert_eq!(store.list_attempts(&id, 0, 10).await.unwrap(), attempts);
         task = claim(&store, 5, 1).await.leased.remove(0).task.task;
         task = apply(&store, &id, start(&task)).await.unwrap().task;

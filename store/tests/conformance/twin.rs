@@ -108,7 +108,7 @@ pub async fn a_twin_that_is_done_first_ends_its_original(store: Store) {
     assert_eq!(store.live_twins(9).await.unwrap(), []);
 
     // A twin is not run again by itself; its original is, and may have another one.
-    let retry = Event::Retry { from_start: false };
+    let retry = Event::retry(false);
     let refused = apply(&store, &twin.id, retry.clone()).await;
     assert!(matches!(refused, Err(ApplyError::Refused(Refusal::Twin(_), _))), "{refused:?}");
     apply(&store, &original.id, retry).await.unwrap();

@@ -106,7 +106,7 @@ pub async fn a_twin_of_a_run_that_is_over_ends_nothing(store: Store) {
         let (original, twin) = twins(&store).await;
         let twin_runs = run_twin(&store).await.task;
         let cancel = Event::Cancel { message: "wrong data".into() };
-        for event in [cancel, fail(&original, 2), Event::Retry { from_start: true }] {
+        for event in [cancel, fail(&original, 2), Event::retry(true)] {
             apply(&dying, &original.id, event).await.unwrap();
         }
         assert_eq!(state(&store, &twin.id).await, TaskState::Running);

@@ -293,7 +293,7 @@ pub async fn a_part_is_not_changed_behind_its_workflow(store: Store) {
     let ItemIs::Task(task_id, _) = &items[0].is else { panic!("{items:?}") };
     store.delete(task_id).await.unwrap_err();
     work(&store).await;
-    let retried = apply(&store, task_id, Event::Retry { from_start: false }).await.unwrap_err();
+    let retried = apply(&store, task_id, Event::retry(false)).await.unwrap_err();
     assert!(retried.to_string().contains("part of workflow"), "{retried}");
     store.delete(task_id).await.unwrap();
     assert_eq!(state(&store, id).await, WorkflowState::Failed);
@@ -362,4 +362,21 @@ pub async fn at_least_some_are_enough(store: Store) {
         work(&store).await;
         assert_eq!(state(&store, id).await, expected, "{least}");
     }
+}
+
+/// A gate stays shut when the workflow runs again after it was cancelled with the whole.
+pub async fn a_retried_part_waits_for_its_signal(store: Store) {
+    let mut gate = task("deploy", "ok");
+    let WorkInput::Task(input) = &mut gate.work else { panic!("no task") };
+    input.signals = vec!["approved".into()];
+    let id = create(&store, &workflow(json!(1), vec![task("tests", "fail"), gate])).await;
+    assert_eq!(work(&store).await, ["fail"]);
+    assert_eq!(state(&store, id).await, WorkflowState::Failed, "the gate is cancelled with it");
+    store.retry_workflow(id).await.unwrap();
+    assert_eq!(work(&store).await, ["fail"], "nobody has approved");
+    store.retry_workflow(id).await.unwrap();
+    store.signal_workflow(id, ("approved", &content("yes")), "ann").await.unwrap();
+    let mut ran = work(&store).await;
+    ran.sort();
+    assert_eq!(ran, ["fail", "ok"]);
 }

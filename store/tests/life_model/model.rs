@@ -306,7 +306,7 @@ impl World {
             .map(|(id, _)| id.clone())
             .collect();
         let Some(id) = ended.get(at % ended.len().max(1)) else { return Ok(()) };
-        let retry = Event::Retry { from_start: false };
+        let retry = Event::retry(false);
         match self.store.apply(vec![(id.clone(), retry)]).await.remove(0) {
             Ok(applied) => self.note(&applied.task),
             Err(ApplyError::Expired { .. }) => self.check(id, false).await?,

@@ -10,7 +10,7 @@ pub async fn retry_task(
     broker: &Broker,
     request: v1::RetryTaskRequest,
 ) -> Result<v1::RetryTaskResponse, RpcError> {
-    let event = Event::Retry { from_start: request.from_start };
+    let event = Event::retry(request.from_start);
     let task = change(broker, &request.task_id, event).await?;
     Ok(v1::RetryTaskResponse { task: Some(task) })
 }
