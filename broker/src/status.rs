@@ -186,6 +186,7 @@ fn refused(refusal: &Refusal, message: String) -> Status {
         // `AlreadyDone` is answered with OK where it can happen; elsewhere nothing can be changed.
         Refusal::IllegalState { .. }
         | Refusal::OfWorkflow(..)
+        | Refusal::OfLiveWorkflow(_)
         | Refusal::Twin(_)
         | Refusal::AlreadyDone => plain(ErrorReason::IllegalState, message),
         Refusal::Revision { current } => {

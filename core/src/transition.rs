@@ -67,6 +67,9 @@ pub enum Refusal {
     /// It is up to the workflow that the task is a part of.
     #[error("the task is a part of workflow {0} and cannot be {1} by itself")]
     OfWorkflow(WorkflowId, &'static str),
+    /// What it made may be needed yet by the workflow that it is a part of.
+    #[error("the task is a part of workflow {0}, which has not ended; cancel that or wait")]
+    OfLiveWorkflow(WorkflowId),
     /// A twin does what its task does, and nothing by itself.
     #[error("the task is a twin and cannot be {0} by itself")]
     Twin(&'static str),

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use asyncflow_proto::v1::{self, workflow_item, workflow_node::Work};
+use asyncflow_proto::{
+    time::duration,
+    v1::{self, workflow_item, workflow_node::Work},
+};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use crate::harness::{TestBroker, acquire, refusal};
+use crate::harness::{TestBroker, acquire, complete, refusal};
 
 fn task(name: &str, task_type: &str) -> v1::WorkflowNode {
     let task = v1::TaskSpec { task_type: task_type.into(), ..Default::default() };
@@ -102,6 +105,41 @@ async fn a_worker_is_given_what_follows() {
     let none = v1::ListWorkflowItemsRequest { node: "other".into(), ..list };
     let none = t.broker.list_workflow_items(none).await.unwrap_err();
     assert_eq!(refusal(&none).2, ["node"]);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_live_workflow_may_need_is_not_deleted() {
+    let mut t = TestBroker::start().await;
+    let nodes = vec![task("a", "first"), after(&["a"], task("b", "second"))];
+    let id = create(&mut t, nodes).await.id;
+    let session = t.register("w", "i").await;
+    let leased = t.start_one(&session, "1").await;
+    t.worker.complete_task(complete(&session, &leased)).await.unwrap();
+    let task_id = leased.task.unwrap().id;
+    let delete = v1::DeleteTaskRequest { task_id: task_id.clone() };
+    let refused = t.broker.delete_task(delete.clone()).await.unwrap_err();
+    let expected = (Code::FailedPrecondition, "ILLEGAL_STATE".to_owned(), vec![]);
+    assert_eq!(refusal(&refused), expected);
+    let expected = format!("workflow {id}, which has not ended");
+    assert!(text(&refused).contains(&expected), "{refused}");
+
+    let purge = v1::BulkPurgeTasksRequest {
+        selection: Some(v1::TaskSelection { all: true, ..Default::default() }),
+        ..Default::default()
+    };
+    let begun = t.operations.bulk_purge_tasks(purge).await.unwrap().into_inner();
+    let timeout = Some(duration(60_000));
+    let wait = v1::WaitOperationRequest { operation_id: begun.operation.unwrap().id, timeout };
+    let over = t.operations.wait_operation(wait).await.unwrap().into_inner().operation.unwrap();
+    assert_eq!((over.state(), over.skipped_count), (v1::OperationState::Succeeded, 1));
+    assert!(over.issues[0].message.contains(&expected), "{over:?}");
+
+    let leased = t.start_one(&session, "2").await;
+    t.worker.complete_task(complete(&session, &leased)).await.unwrap();
+    let workflow = get(&mut t, &id).await.workflow.unwrap();
+    assert_eq!(workflow.state(), v1::WorkflowState::Succeeded);
+    t.broker.delete_task(delete).await.unwrap();
     t.stop().await;
 }
 

@@ -27,7 +27,7 @@ use crate::{
     sql::Sql,
     twin,
     wake::CHANGES,
-    workflow::Left,
+    workflow::{Left, still_live},
 };
 
 struct Retention<'a> {
@@ -41,21 +41,23 @@ impl Store {
     /// Deletes a task that nobody runs, with its attempts, labels and logs; returns it as it was.
     ///
     /// # Errors
-    /// `Refused` while it is leased; `NotFound`, `Expired`; those of the database.
+    /// `Refused` while it is leased, or a live workflow may need it; `NotFound`, `Expired`;
+    /// those of the database.
     pub async fn delete(&self, id: &TaskId) -> Result<Task, ApplyError> {
         match self.place(&id.shard).await? {
             Place::Unknown => return Err(ApplyError::NotFound),
             Place::Gone { archive } => return Err(ApplyError::Expired { archive }),
             Place::Here => {}
         }
-        let found = self
-            .transact(id, |store, tx, id| Box::pin(delete_once(store, tx, id)))
+        let answer = self
+            .transact(id, |store, tx, id| {
+                let ids = std::slice::from_ref(id);
+                Box::pin(delete_within(store, tx, ids, Guard::None))
+            })
             .await
-            .map_err(StoreError::exhausted)?;
-        let task = found.ok_or(ApplyError::NotFound)?;
-        if let Some(refusal) = refusal(&task) {
-            return Err(ApplyError::Refused(refusal, Box::new(task)));
-        }
+            .map_err(StoreError::exhausted)?
+            .pop();
+        let task = answer.unwrap_or(Err(ApplyError::NotFound))?;
         self.announce([&task]);
         if task.ties.twinned {
             self.leave(vec![Left::Twins { original: task.id.clone() }]).await;
@@ -154,25 +156,50 @@ pub(crate) async fn delete_within(
         by_shard.entry(&id.shard).or_default().push(at);
     }
     let mut answers = vec![Err(ApplyError::NotFound); ids.len()];
+    let mut read = Vec::new();
     for (shard, members) in by_shard {
         let keys = members.iter().map(|&at| ids[at].key).collect();
         let (batch, now_ms) = Batch::read(store, tx, shard, keys, true).await?;
-        let mut going = Vec::new();
-        for at in members {
+        for &at in &members {
             let Some(task) = batch.task(ids[at].key) else { continue };
             answers[at] = match refusal(task) {
                 _ if !guard.holds(task, now_ms) => Err(ApplyError::MovedOn(task.clone().into())),
                 Some(refusal) => Err(ApplyError::Refused(refusal, task.clone().into())),
                 None => Ok(task.clone()),
             };
-            going.extend(answers[at].as_ref().ok().cloned());
         }
-        delete_rows(store, tx, shard, &going, now_ms).await?;
+        read.push((shard, members, now_ms));
+    }
+    // Others end parts of a workflow and then lock it: who has one locked must wait for no task.
+    keep_needed(store, tx, &mut answers).await?;
+    for (shard, members, now_ms) in read {
+        let going = members.iter().filter_map(|&at| answers[at].as_ref().ok().cloned());
+        delete_rows(store, tx, shard, &going.collect::<Vec<_>>(), now_ms).await?;
     }
     Ok(answers)
 }
 
-/// Why a task cannot be deleted. A workflow would wait for ever for a part that is gone.
+/// Refuses to delete what a workflow that has not ended may need the results of.
+async fn keep_needed(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    answers: &mut [Result<Task, ApplyError>],
+) -> Result<(), StoreError> {
+    let members = answers.iter().filter_map(|answer| answer.as_ref().ok()?.member);
+    let live = still_live(store, tx, members.map(|member| member.workflow).collect()).await?;
+    for answer in answers {
+        let Ok(task) = &*answer else { continue };
+        let workflow = task.member.and_then(|member| live.get(&member.workflow));
+        if let Some(workflow) = workflow {
+            let refusal = Refusal::OfLiveWorkflow(*workflow);
+            *answer = Err(ApplyError::Refused(refusal, task.clone().into()));
+        }
+    }
+    Ok(())
+}
+
+/// Why a task cannot be deleted, whatever others are like. A workflow would wait for ever for a
+/// part that is gone.
 fn refusal(task: &Task) -> Option<Refusal> {
     if task.state.is_leased() {
         return Some(Refusal::IllegalState { state: task.state, verb: "deleted" });
@@ -184,19 +211,6 @@ fn refusal(task: &Task) -> Option<Refusal> {
     }
     let member = task.member.filter(|_| !task.state.is_terminal())?;
     Some(Refusal::OfWorkflow(member.workflow, "deleted"))
-}
-
-async fn delete_once(
-    store: &Store,
-    tx: &DatabaseTransaction,
-    id: &TaskId,
-) -> Result<Option<Task>, StoreError> {
-    let (batch, now_ms) = Batch::read(store, tx, &id.shard, vec![id.key], true).await?;
-    let Some(task) = batch.task(id.key) else { return Ok(None) };
-    if refusal(task).is_none() {
-        delete_rows(store, tx, &id.shard, std::slice::from_ref(task), now_ms).await?;
-    }
-    Ok(Some(task.clone()))
 }
 
 async fn retain_once(

@@ -19,7 +19,9 @@ use super::{
         LEASE_MS, begin, carry_out, ended, find, finish, in_state, insert, new, of_user, states,
         take, tally,
     },
-    workflow_fixture::{create as create_workflow, state as workflow_state, task, workflow},
+    workflow_fixture::{
+        after, create as create_workflow, state as workflow_state, task, work, work_one, workflow,
+    },
 };
 
 pub async fn waiting_tasks_are_cancelled_and_running_ones_told(store: Store) {
@@ -217,6 +219,25 @@ pub async fn parts_of_live_workflows_are_skipped(store: Store) {
     // A cancel ends the workflow as that of a single task does.
     assert_eq!(carry_out(&store, &new(OperationKind::Cancel, "")).await.tally.changed, 1);
     assert_ne!(workflow_state(&store, live).await, WorkflowState::Running);
+}
+
+pub async fn what_a_live_workflow_may_need_is_not_purged(store: Store) {
+    let steps = || vec![task("a", "echo"), after(&["a"], task("b", "echo"))];
+    let over = create_workflow(&store, &workflow(json!(1), steps())).await;
+    work(&store).await;
+    let live = create_workflow(&store, &workflow(json!(1), steps())).await;
+    let needed = work_one(&store).await.task.id;
+    let purged = carry_out(&store, &new(OperationKind::Purge, "user = ann")).await;
+    assert_eq!((purged.state, purged.tally), (OperationState::Succeeded, tally(3, 2, 1)));
+    assert_eq!(purged.issues[0].task_id, needed.to_string());
+    assert!(purged.issues[0].message.contains(&live.to_string()), "{:?}", purged.issues);
+    let deleted = carry_out(&store, &new(OperationKind::Delete, "state = SUCCEEDED")).await;
+    assert_eq!(deleted.tally, tally(1, 0, 1));
+    work(&store).await;
+    for id in [over, live] {
+        assert_eq!(workflow_state(&store, id).await, WorkflowState::Succeeded);
+    }
+    assert_eq!(carry_out(&store, &new(OperationKind::Purge, "")).await.tally, tally(2, 2, 0));
 }
 
 pub async fn matching_tasks_are_counted_before_anything_is_done(store: Store) {

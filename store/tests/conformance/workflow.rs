@@ -8,6 +8,7 @@ use asyncflow_core::{
     reason::FailureReason,
     state::TaskState,
     task::{Content, FullTask},
+    transition::Refusal,
     validate::workflow::{FanInput, NodeInput, WorkInput},
     workflow::{
         definition::NewWorkflow,
@@ -15,13 +16,16 @@ use asyncflow_core::{
         progress::{NodeState, WorkflowState},
     },
 };
-use asyncflow_store::{CreateWorkflowError, ItemIs, RetryWorkflowError, Store, StoreOptions};
+use asyncflow_store::{
+    ApplyError, CreateWorkflowError, ItemIs, RetryWorkflowError, Store, StoreOptions,
+};
 use serde_json::json;
 
 use super::{
     fixture::{apply, claim, content, fence, get, type_name},
     workflow_fixture::{
-        after, create, end, fan, node, result_of, state, states, task, view, work, workflow,
+        after, create, end, fan, node, result_of, state, states, task, view, work, work_one,
+        workflow,
     },
 };
 
@@ -297,6 +301,51 @@ pub async fn a_part_is_not_changed_behind_its_workflow(store: Store) {
     assert!(retried.to_string().contains("part of workflow"), "{retried}");
     store.delete(task_id).await.unwrap();
     assert_eq!(state(&store, id).await, WorkflowState::Failed);
+}
+
+pub async fn a_result_is_not_deleted_while_it_may_be_needed(store: Store) {
+    let steps = vec![task("a", "add 1"), after(&["a"], task("b", "flaky"))];
+    let id = create(&store, &workflow(json!(1), steps)).await;
+    let first = work_one(&store).await.task.id;
+    let kept = async || {
+        let refused = store.delete(&first).await.unwrap_err();
+        let refusal = Refusal::OfLiveWorkflow(id);
+        assert!(matches!(&refused, ApplyError::Refused(of, _) if *of == refusal), "{refused}");
+        assert!(refused.to_string().contains(&id.to_string()), "{refused}");
+    };
+    kept().await;
+    work(&store).await;
+    assert_eq!(state(&store, id).await, WorkflowState::Failed);
+    store.retry_workflow(id).await.unwrap();
+    kept().await;
+    work(&store).await;
+    assert_eq!(state(&store, id).await, WorkflowState::Succeeded);
+    assert_eq!(result_of(&store, id, "b").await, json!(2));
+    assert_eq!(store.delete(&first).await.unwrap().id, first);
+}
+
+pub async fn what_an_inner_workflow_made_is_kept_for_the_outer_one(store: Store) {
+    let chain = WorkInput::Chain(vec![task("", "add 1"), task("", "multiply 2")]);
+    let map =
+        WorkInput::Map { over: "input".into(), each: fan(vec![node("", chain)]), reduce: None };
+    let nodes = vec![node("m", map), after(&["m"], task("last", "sum"))];
+    let id = create(&store, &workflow(json!([4]), nodes)).await;
+    let first = work_one(&store).await.task.id;
+    let part = work_one(&store).await.task;
+    let inner = part.member.unwrap().workflow;
+    assert_ne!(inner, id);
+    assert_eq!(state(&store, inner).await, WorkflowState::Succeeded);
+    let refused = store.delete(&part.id).await.unwrap_err();
+    let refusal = Refusal::OfLiveWorkflow(id);
+    assert!(matches!(&refused, ApplyError::Refused(of, _) if *of == refusal), "{refused}");
+    work(&store).await;
+    assert_eq!(state(&store, id).await, WorkflowState::Succeeded);
+    assert_eq!(result_of(&store, id, "last").await, json!(10));
+    store.delete(&part.id).await.unwrap();
+    // A workflow that is forgotten needs nothing any more.
+    let later_ms = store.now_ms().await.unwrap() + 60_000;
+    assert_eq!(store.purge_workflows(later_ms, 10, None).await.unwrap(), 1);
+    store.delete(&first).await.unwrap();
 }
 
 pub async fn a_retry_goes_on_where_it_failed(store: Store) {

@@ -4,13 +4,15 @@ use asyncflow_core::{
     state::TaskState, task::FullTask, validate::workflow::WorkInput,
     workflow::progress::WorkflowState,
 };
-use asyncflow_store::{Backend, ItemIs, NeglectedNode, Store};
+use asyncflow_store::{ApplyError, Backend, ItemIs, NeglectedNode, Store};
 use serde_json::json;
 
 use super::{
     fault::{Stop, another, switch_off},
     fixture::{apply, claim, get, type_name},
-    workflow_fixture::{create, end, fan, node, state, task, view, work, workflow},
+    workflow_fixture::{
+        after, create, end, fan, node, state, task, view, work, work_one, workflow,
+    },
 };
 
 /// One broker has read the workflow when another one ends the other half of the members.
@@ -54,6 +56,51 @@ pub async fn two_who_end_the_last_members_count_both(store: Store) {
         work(&store).await;
         one.close().await;
         two.close().await;
+    }
+}
+
+/// Somebody deletes a part of what is over while somebody else takes it up again.
+pub async fn what_is_retried_meanwhile_keeps_its_parts(store: Store) {
+    let dir = tempfile::tempdir().unwrap();
+    for guard_is_off in [false, true] {
+        // There one would wait for the other in any case.
+        if store.backend() == Backend::Sqlite {
+            break;
+        }
+        let steps = vec![
+            task("a", "add 1"),
+            after(&["a"], task("b", "flaky")),
+            after(&["a", "b"], task("c", "echo")),
+        ];
+        let id = create(&store, &workflow(json!(1), steps)).await;
+        let first = work_one(&store).await.task.id;
+        work(&store).await;
+        assert_eq!(state(&store, id).await, WorkflowState::Failed);
+        let stopped = another(&store, dir.path()).await;
+        let stop = Stop::at(dir.path(), "workflow.read");
+        let retried = tokio::spawn({
+            let stopped = stopped.clone();
+            async move { stopped.retry_workflow(id).await }
+        });
+        stop.reached().await;
+        let unguarded = tempfile::tempdir().unwrap();
+        if guard_is_off {
+            switch_off(unguarded.path(), "workflow.locks");
+        }
+        let by = another(&store, unguarded.path()).await;
+        let deleted = by.delete(&first).await;
+        stop.release();
+        retried.await.unwrap().unwrap();
+        assert_eq!(deleted.is_ok(), guard_is_off, "{deleted:?}");
+        if let Err(error) = deleted {
+            assert!(matches!(error, ApplyError::Store(ref error) if error.is_retryable()));
+            store.delete(&first).await.unwrap_err();
+        }
+        work(&store).await;
+        let expected = [WorkflowState::Succeeded, WorkflowState::Failed];
+        assert_eq!(state(&store, id).await, expected[usize::from(guard_is_off)]);
+        by.close().await;
+        stopped.close().await;
     }
 }
 

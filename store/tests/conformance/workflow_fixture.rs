@@ -23,7 +23,7 @@ use asyncflow_core::{
 use asyncflow_store::{ItemIs, Store, WorkflowView};
 use serde_json::{Value, json};
 
-use super::fixture::{claim, fence, get, start, type_name};
+use super::fixture::{apply, claim, fence, get, start, type_name};
 
 /// A task that is told what to do by its name: `ok`, `fail`, or to add or multiply by a number.
 pub fn task(name: &str, does: &str) -> NodeInput {
@@ -105,6 +105,14 @@ fn result(full: &FullTask) -> Settle {
 
 pub fn end(full: &FullTask) -> Event {
     Event::Settle { fence: fence(&full.task), settle: result(full), digest: 1, exit_code: None }
+}
+
+/// Runs the one task that comes next; tells which that was.
+pub async fn work_one(store: &Store) -> FullTask {
+    let full = claim(store, 7, 1).await.leased.remove(0).task;
+    apply(store, &full.task.id, start(&full.task)).await.unwrap();
+    apply(store, &full.task.id, end(&full)).await.unwrap();
+    full
 }
 
 /// Runs whatever can be run, in portions, until nothing can; tells the names of what ran.
