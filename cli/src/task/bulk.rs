@@ -65,7 +65,10 @@ impl Chosen {
     pub fn named(&self) -> Result<Option<Tasks>, CliError> {
         let is_filter = self.bulk.all || !self.bulk.text().is_empty();
         match (self.typed.is_empty(), is_filter) {
-            (false, false) => Ok(Some(Tasks { typed: self.typed.clone() })),
+            (false, false) => {
+                self.bulk.refuse_for_named()?;
+                Ok(Some(Tasks { typed: self.typed.clone() }))
+            }
             (true, true) => Ok(None),
             (false, true) => {
                 Err(CliError::Usage("name tasks or choose them by a filter, not both".to_owned()))
@@ -89,6 +92,23 @@ fn nothing() -> CliError {
 impl Bulk {
     fn text(&self) -> String {
         self.filter.text(&self.created)
+    }
+
+    /// What is of a filter only must not be ignored: who says --dry-run wants nothing changed.
+    fn refuse_for_named(&self) -> Result<(), CliError> {
+        let given = [
+            ("--dry-run", self.dry_run),
+            ("--no-wait", self.no_wait),
+            ("--max", self.max != 0),
+            ("--request-id", !self.request_id.is_empty()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((flag, _)) => Err(CliError::Usage(format!(
+                "{flag} is for tasks that are chosen by a filter, not for named ones; nothing was \
+                 changed"
+            ))),
+        }
     }
 
     /// Asks, begins, and follows to the end.
@@ -231,6 +251,13 @@ mod tests {
         assert_eq!(named(&["--filter", "user = a"]).unwrap(), None);
         assert_eq!(named(&["--all"]).unwrap(), None);
         assert_eq!(named(&["-t", "train", "--since", "2h"]).unwrap(), None);
+        let of_a_filter =
+            [&["--dry-run"][..], &["--no-wait"], &["--max", "3"], &["--request-id", "r"]];
+        for flag in of_a_filter {
+            let wrong = chosen(&[&["a"], flag].concat()).named().unwrap_err().to_string();
+            assert!(wrong.contains(flag[0]) && wrong.contains("nothing was changed"), "{wrong}");
+        }
+        assert_eq!(named(&["a", "--yes"]).unwrap().unwrap(), ["a"]);
         for wrong in [&[][..], &["a", "--all"], &["a", "-s", "failed"], &["--max", "3"]] {
             assert!(matches!(named(wrong), Err(CliError::Usage(_))), "{wrong:?}");
         }
