@@ -5,6 +5,7 @@ use asyncflow_core::{
     id::{OperationId, ScheduleId, TaskId, TypeName, WorkflowId},
     transition::Refusal,
     violation::{Violation, Violations},
+    workflow::progress::WorkflowState,
 };
 use asyncflow_store::{RetryWorkflowError, SignalError, StoreError};
 
@@ -53,6 +54,8 @@ pub enum RpcError {
     ScheduleNotFound(ScheduleId),
     #[error("the request id was used for another request, which created {0}")]
     ScheduleRequestIdReused(ScheduleId),
+    #[error("a workflow in state {} cannot be cancelled", .0.name())]
+    WorkflowIsOver(WorkflowState),
     #[error("{0} cannot be retried: {1}")]
     WorkflowRefused(WorkflowId, RetryWorkflowError),
     #[error(transparent)]

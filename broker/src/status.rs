@@ -77,9 +77,9 @@ impl From<RpcError> for Status {
                 with_metadata(ErrorReason::RequestIdReused, message, metadata)
             }
             RpcError::InVain(_) => plain(ErrorReason::PredecessorUnmet, message),
-            RpcError::NotSignalled(_) | RpcError::WorkflowRefused(..) => {
-                plain(ErrorReason::IllegalState, message)
-            }
+            RpcError::NotSignalled(_)
+            | RpcError::WorkflowRefused(..)
+            | RpcError::WorkflowIsOver(_) => plain(ErrorReason::IllegalState, message),
             RpcError::OperationNotFound(id) => {
                 let (reason, id) = (ErrorReason::OperationNotFound, id.to_string());
                 not_found(reason, "operation", &id, message, HashMap::new())

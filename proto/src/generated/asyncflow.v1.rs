@@ -4119,7 +4119,8 @@ pub mod broker_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Cancels a workflow: what runs is stopped, and nothing more starts but what waits for the end or
-        /// the trouble of others. Repeating it is OK. Errors: NOT_FOUND.
+        /// the trouble of others. Repeating it is OK. Errors: NOT_FOUND; FAILED_PRECONDITION (SUCCEEDED or
+        /// FAILED).
         pub async fn cancel_workflow(
             &mut self,
             request: impl tonic::IntoRequest<super::CancelWorkflowRequest>,
@@ -4547,7 +4548,8 @@ pub mod broker_service_server {
             tonic::Status,
         >;
         /// Cancels a workflow: what runs is stopped, and nothing more starts but what waits for the end or
-        /// the trouble of others. Repeating it is OK. Errors: NOT_FOUND.
+        /// the trouble of others. Repeating it is OK. Errors: NOT_FOUND; FAILED_PRECONDITION (SUCCEEDED or
+        /// FAILED).
         async fn cancel_workflow(
             &self,
             request: tonic::Request<super::CancelWorkflowRequest>,

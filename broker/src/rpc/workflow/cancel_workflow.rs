@@ -1,5 +1,6 @@
 //! CancelWorkflow: nothing more starts, what runs is stopped.
 
+use asyncflow_core::workflow::progress::WorkflowState;
 use asyncflow_proto::v1;
 
 use super::workflow_id;
@@ -10,6 +11,11 @@ pub async fn cancel_workflow(
     request: v1::CancelWorkflowRequest,
 ) -> Result<v1::CancelWorkflowResponse, RpcError> {
     let id = workflow_id(&request.workflow_id)?;
+    let before = broker.store.find_workflow(id).await?.ok_or(RpcError::WorkflowNotFound(id))?;
+    let state = before.progress.state;
+    if matches!(state, WorkflowState::Succeeded | WorkflowState::Failed) {
+        return Err(RpcError::WorkflowIsOver(state));
+    }
     let cancelled = broker.store.cancel_workflow(id).await?;
     let (workflow, made) = cancelled.ok_or(RpcError::WorkflowNotFound(id))?;
     broker.dispatch.note(made.iter());
