@@ -52,7 +52,7 @@ pub fn input(spec: &v1::ScheduleSpec, at: At<'_>, violations: &mut Violations) -
         start_ms,
         end_ms,
         jitter_ms,
-        overlap: overlap(spec.overlap),
+        overlap: overlap(spec.overlap, at.field("overlap"), violations),
         catch_up_ms,
         request_id: None,
     }
@@ -179,8 +179,12 @@ pub fn source(schedule: &Schedule) -> Option<v1::ScheduleSpec> {
         .ok()
 }
 
-fn overlap(number: i32) -> Overlap {
-    match v1::ScheduleOverlap::try_from(number).unwrap_or_default() {
+fn overlap(number: i32, at: At<'_>, violations: &mut Violations) -> Overlap {
+    let known = v1::ScheduleOverlap::try_from(number);
+    if known.is_err() {
+        violations.add(at, format!("{number} is no policy that is known"));
+    }
+    match known.unwrap_or_default() {
         v1::ScheduleOverlap::Unspecified | v1::ScheduleOverlap::Skip => Overlap::Skip,
         v1::ScheduleOverlap::QueueOne => Overlap::QueueOne,
         v1::ScheduleOverlap::Allow => Overlap::Allow,

@@ -287,6 +287,10 @@ async fn what_is_no_schedule_is_refused_with_all_that_is_wrong() {
         let spec = v1::ScheduleSpec { timing: Some(timing), ..nightly() };
         assert_eq!(refused(create(&mut t, spec).await.unwrap_err()), [field]);
     }
+    let overlap = v1::ScheduleSpec { overlap: 77, ..nightly() };
+    let overlap = create(&mut t, overlap).await.unwrap_err();
+    assert!(overlap.message().contains("77 is no policy"), "{overlap}");
+    assert_eq!(refused(overlap), ["schedule.overlap"]);
     let six = v1::ScheduleSpec { timing: cron("0 0 3 * * *", ""), ..nightly() };
     let six = create(&mut t, six).await.unwrap_err();
     assert!(six.message().contains("with_seconds"), "{six}");

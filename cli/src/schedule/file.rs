@@ -53,6 +53,7 @@ impl ScheduleFile {
     pub fn spec(self) -> Result<ScheduleSpec, CliError> {
         let mut timings = Vec::new();
         let (time_zone, with_seconds) = (self.time_zone, self.with_seconds);
+        let zoned = !time_zone.is_empty() || with_seconds;
         timings.extend(
             self.cron.map(|expression| {
                 Timing::Cron(ScheduleCron { expression, time_zone, with_seconds })
@@ -62,6 +63,10 @@ impl ScheduleFile {
         timings.extend(self.at.map(|Time(at)| Timing::Once(at)));
         if timings.len() != 1 {
             return Err(CliError::Usage("give one of cron, every and at".to_owned()));
+        }
+        if zoned && !matches!(timings[..], [Timing::Cron(_)]) {
+            let what = "time_zone and with_seconds are of cron: every and at have none";
+            return Err(CliError::Usage(what.to_owned()));
         }
         let mut actions = Vec::new();
         actions.extend(self.task.map(|task| Ok(Action::Task(task.spec()))));

@@ -17,7 +17,8 @@ pub struct Args {
     /// Its id; without one, give times such as --cron
     schedule: Option<String>,
     /// How many
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(i32).range(1..))]
     count: i32,
     /// After this time (RFC 3339); default: now
     #[arg(long, value_name = "TIME", value_parser = time::parse_time)]

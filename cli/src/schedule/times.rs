@@ -39,10 +39,11 @@ pub struct TimesArgs {
     #[arg(long, value_name = "EXPRESSION", conflicts_with_all = ["every", "at"])]
     cron: Option<String>,
     /// The time zone of --cron, e.g. Europe/Berlin; default: UTC
-    #[arg(long, value_name = "ZONE", requires = "cron", default_value_t)]
+    #[arg(long, value_name = "ZONE", requires = "cron", conflicts_with_all = ["every", "at"],
+          default_value_t)]
     time_zone: String,
     /// --cron has six fields, the first being seconds
-    #[arg(long, requires = "cron")]
+    #[arg(long, requires = "cron", conflicts_with_all = ["every", "at"])]
     with_seconds: bool,
     /// Again and again, so far apart
     #[arg(long, value_name = "SPAN", value_parser = time::parse_span, conflicts_with = "at")]

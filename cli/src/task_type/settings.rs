@@ -95,10 +95,12 @@ pub struct Settings {
     #[arg(long, value_name = "FACTOR", value_parser = Factor::parse)]
     speculation: Option<Factor>,
     /// So many tasks must have ended to tell what is usual
-    #[arg(long, value_name = "N", requires = "speculation")]
+    #[arg(long, value_name = "N", requires = "speculation",
+          value_parser = clap::value_parser!(i32).range(1..))]
     speculation_sample: Option<i32>,
     /// Most tasks that run twice, in hundredths of those that run; one in any case
-    #[arg(long, value_name = "PERCENT", requires = "speculation")]
+    #[arg(long, value_name = "PERCENT", requires = "speculation",
+          value_parser = clap::value_parser!(i32).range(1..))]
     speculation_percent: Option<i32>,
     /// Not before a task has run for so long
     #[arg(long, value_name = "SPAN", value_parser = time::parse_span, requires = "speculation")]

@@ -24,9 +24,26 @@ fn a_wrong_command_line_is_2() {
         &["shard", "drop", "train"],
         &["shard", "drop", "train-2", "--yes", "--dry-run"],
         &["dev", "--set", "lease.ttl_ms=5"],
+        &["schedule", "next", "--every", "1m", "--time-zone", "Europe/Berlin"],
+        &["schedule", "next", "--at", "2030-01-01T00:00:00Z", "--with-seconds"],
+        &["schedule", "update", "sc-1", "--every", "1m", "--with-seconds"],
+        &["schedule", "next", "--every", "1m", "-n", "0"],
+        &["type", "set", "train", "--speculation", "2", "--speculation-percent", "0"],
+        &["type", "set", "train", "--speculation", "2", "--speculation-sample", "0"],
     ] {
         let done = call(args).expect_code(2);
         assert!(!done.stderr.is_empty() && done.stdout.is_empty(), "{args:?}: {done:?}");
+    }
+}
+
+#[test]
+fn what_a_file_says_is_not_said_by_flags_too() {
+    for verb in [&["create"][..], &["update", "sc-1"]] {
+        for flag in [&["--time-zone", "Europe/Berlin"][..], &["--with-seconds"]] {
+            let args = [&["schedule"], verb, &["-f", "/dev/null"], flag].concat();
+            let done = call(&args).expect_code(2);
+            assert!(done.stderr.contains("cannot be used with"), "{args:?}: {done:?}");
+        }
     }
 }
 
