@@ -90,8 +90,15 @@ fn a_deep_expression_is_refused_or_read() {
     for (open, close) in [("(", ")"), ("[", "]"), ("-(", ")"), ("{'a':", "}"), ("prev[", "]")] {
         for depth in [10, 100, 1_000] {
             let source = format!("{}1{}", open.repeat(depth), close.repeat(depth));
-            if let Ok(expression) = Expression::parse(&source, &VARIABLES) {
-                let _ = expression.evaluate(&Variables::from([("prev", json!([1]))]));
+            match Expression::parse(&source, &VARIABLES) {
+                Ok(expression) => {
+                    let _ = expression.evaluate(&Variables::from([("prev", json!([1]))]));
+                }
+                Err(refused) => {
+                    let is_told = ["nests too deeply", "nests deeper", "too many"];
+                    assert!(is_told.iter().any(|what| refused.contains(what)), "{refused}");
+                    assert!(!refused.contains("ParseError"), "{refused}");
+                }
             }
         }
     }

@@ -188,6 +188,24 @@ async fn workflows_are_listed_and_cancelled() {
 }
 
 #[tokio::test]
+async fn what_is_over_is_not_cancelled() {
+    let mut t = TestBroker::start().await;
+    let id = create(&mut t, vec![task("a", "work")]).await.id;
+    let session = t.register("w", "i").await;
+    let leased = t.start_one(&session, "1").await;
+    t.worker.complete_task(complete(&session, &leased)).await.unwrap();
+    let over = get(&mut t, &id).await.workflow.unwrap();
+    assert_eq!(over.state(), v1::WorkflowState::Succeeded);
+    let cancel = v1::CancelWorkflowRequest { workflow_id: id.clone() };
+    let refused = t.broker.cancel_workflow(cancel).await.unwrap_err();
+    let expected = (Code::FailedPrecondition, "ILLEGAL_STATE".to_owned(), vec![]);
+    assert_eq!(refusal(&refused), expected);
+    assert!(text(&refused).contains("SUCCEEDED cannot be cancelled"), "{refused}");
+    assert_eq!(get(&mut t, &id).await.workflow.unwrap(), over);
+    t.stop().await;
+}
+
+#[tokio::test]
 async fn a_repeated_request_makes_one_workflow() {
     let mut t = TestBroker::start().await;
     let named = |nodes| v1::CreateWorkflowRequest { request_id: "r".into(), ..request(nodes) };
@@ -225,9 +243,13 @@ async fn what_is_no_workflow_is_refused_with_all_that_is_wrong() {
         }
     });
     let long = t.broker.create_workflow(request(long.collect())).await.unwrap_err();
-    assert!(text(&long).contains("1001 nodes wait for each other in a row"), "{long}");
+    let way = "in a row: n0 → n1 → n2 → n3 → n4 → n5 → n6 → n7 → … 989 more … → n997";
+    assert!(text(&long).contains(&format!("1001 nodes wait for each other {way}")), "{long}");
+    assert!(text(&long).contains(" → n1000; at most 1000"), "{long}");
     let many = (0..10_001).map(|at| task(&format!("n{at}"), "work")).collect();
-    assert_eq!(refused(&mut t, many).await, ["workflow.nodes"]);
+    let many = t.broker.create_workflow(request(many)).await.unwrap_err();
+    assert_eq!(refusal(&many).2, ["workflow.nodes"]);
+    assert!(text(&many).contains("too many nodes: at least 10001; at most 10000"), "{many}");
 
     let wrong = vec![
         task("a b", "Work"),

@@ -5,6 +5,10 @@ use cel::{ParseError, ParseErrors};
 /// The first thing that is wrong, and where; what follows from it is left out.
 pub fn told(errors: &ParseErrors) -> String {
     let Some(first) = errors.errors.first() else { return "it cannot be read".to_owned() };
+    // The parser tells that without a place, and packed into the error of its own library.
+    if errors.errors.iter().any(|error| error.msg.to_lowercase().contains("recursion limit")) {
+        return "it nests too deeply".to_owned();
+    }
     let (line, column) = first.pos;
     format!("line {line}, column {column}: {}", what(first))
 }

@@ -174,7 +174,7 @@ fn parse_part(field: &Field, part: &str) -> Result<u64, String> {
         }
     };
     if to < from {
-        return Err(format!("{} runs backwards", shown(range)));
+        return Err(format!("{} runs backwards{}", shown(range), over_sunday(field, range, to)));
     }
     let step = match step {
         None => 1,
@@ -184,6 +184,17 @@ fn parse_part(field: &Field, part: &str) -> Result<u64, String> {
         },
     };
     Ok((from..=to).step_by(step as usize).fold(0, |bits, at| bits | 1 << at))
+}
+
+/// Sunday ends a week for most people, but has the number 0 by its name.
+fn over_sunday(field: &Field, range: &str, to: u32) -> String {
+    match range.split_once('-') {
+        Some((from, _)) if to == 0 && !field.names.is_empty() => {
+            let day = number(field, from).unwrap_or_default();
+            format!(": Sunday is 0 at its end; write {day}-7, or list the days: SAT,SUN")
+        }
+        _ => String::new(),
+    }
 }
 
 fn number(field: &Field, text: &str) -> Result<u32, String> {

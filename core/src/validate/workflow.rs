@@ -181,7 +181,8 @@ impl Check<'_> {
             Ok(graph) => {
                 let depth = graph.depth();
                 if depth > FLOW_DEPTH_MAX {
-                    let what = format!("{depth} nodes wait for each other in a row");
+                    let way = graph.longest_way();
+                    let what = format!("{depth} nodes wait for each other in a row: {way}");
                     self.violations.add(list, format!("{what}; at most {FLOW_DEPTH_MAX}"));
                 }
                 Flow { nodes: graph.into_nodes(), policy, result: None }
@@ -205,10 +206,16 @@ impl Check<'_> {
         } else if self.nodes <= FLOW_NODES_MAX {
             return true;
         } else if !is_full {
-            let what = format!("too many nodes; at most {FLOW_NODES_MAX}, members counted");
-            self.violations.add(list, what);
+            self.too_many_nodes("members", list);
         }
         false
+    }
+
+    /// Those behind are not counted.
+    fn too_many_nodes(&mut self, counted: &str, at: At<'_>) {
+        let count = self.nodes;
+        let what = format!("too many nodes: at least {count}; at most {FLOW_NODES_MAX}");
+        self.violations.add(at, format!("{what}, {counted} counted"));
     }
 
     fn node(&mut self, node: NodeInput, place: Place<'_>, draft: &mut Draft) {
@@ -386,8 +393,7 @@ impl Check<'_> {
         // Each of them is a node, too.
         self.nodes += callbacks::count(&task);
         if self.nodes > FLOW_NODES_MAX {
-            let what = format!("too many nodes; at most {FLOW_NODES_MAX}, callbacks counted");
-            self.violations.add(at, what);
+            self.too_many_nodes("callbacks", at);
         }
         Some(callbacks::runs(NewTask { user, trace_id, ..task }))
     }

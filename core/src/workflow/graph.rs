@@ -87,21 +87,24 @@ pub struct Graph<W> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Cycle(pub Vec<String>);
 
-/// Names of a ring that are told; of a longer one, the first ones and the last.
-const CYCLE_NAMES_MAX: usize = 12;
+/// Names of a way that are told; of a longer one, the first ones and the last.
+const WAY_NAMES_MAX: usize = 12;
 
 impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(names) = self;
-        f.write_str("these nodes wait for each other: ")?;
-        match names.split_last() {
-            Some((last, first)) if names.len() > CYCLE_NAMES_MAX => {
-                let (told, untold) = first.split_at(CYCLE_NAMES_MAX - 1);
-                write!(f, "{} → … {} more … → {last}", told.join(" → "), untold.len())
-            }
-            _ => f.write_str(&names.join(" → ")),
-        }
+        let names: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        write!(f, "these nodes wait for each other: {}", way(&names, 1))
     }
+}
+
+/// A way through a graph, for people; of a long one, so many of its last names.
+fn way(names: &[&str], last: usize) -> String {
+    if names.len() <= WAY_NAMES_MAX {
+        return names.join(" → ");
+    }
+    let (first, rest) = names.split_at(WAY_NAMES_MAX - last);
+    let (untold, last) = rest.split_at(rest.len() - last);
+    format!("{} → … {} more … → {}", first.join(" → "), untold.len(), last.join(" → "))
 }
 
 impl<W> Graph<W> {
@@ -179,6 +182,26 @@ impl<W> Graph<W> {
         self.depth
     }
 
+    /// The longest way through it, for people, from a node that waits for none.
+    pub fn longest_way(&self) -> String {
+        let mut depths = vec![0_usize; self.nodes.len()];
+        let deepest = |among: &[u32], depths: &[usize]| {
+            among.iter().copied().max_by_key(|&at| depths[at as usize])
+        };
+        for &at in &self.order {
+            let before = deepest(&self.node(at).needs, &depths);
+            depths[at as usize] = 1 + before.map_or(0, |before| depths[before as usize]);
+        }
+        let mut names = Vec::with_capacity(self.depth);
+        let mut here = deepest(&self.order, &depths);
+        while let Some(at) = here {
+            names.push(self.node(at).name.as_str());
+            here = deepest(&self.node(at).needs, &depths);
+        }
+        names.reverse();
+        way(&names, WAY_NAMES_MAX / 3)
+    }
+
     /// What becomes of it when some of its nodes do not succeed.
     pub fn policy(&self) -> Policy {
         self.policy
@@ -240,6 +263,13 @@ mod tests {
         assert_eq!(graph.successors(0), [1, 2]);
         assert_eq!(graph.successors(2), [3]);
         assert!(graph.successors(4).is_empty());
+    }
+
+    #[test]
+    fn the_longest_way_is_told_from_its_first_node() {
+        let graph = nodes(&[&[], &[0], &[], &[1, 2], &[2]]);
+        let graph = Graph::new(graph, Policy::FailFast).unwrap();
+        assert_eq!(graph.longest_way(), "n0 → n1 → n3");
     }
 
     #[test]
