@@ -101,9 +101,9 @@ fn parse_back(text: &str) -> Result<Timestamp, String> {
     Ok(time::before_now(&span))
 }
 
-/// `--limit 0` means all.
+/// So many are asked for: one more than are shown tells that there are more. `--limit 0` means all.
 pub fn limit(limit: usize) -> usize {
-    if limit == 0 { usize::MAX } else { limit }
+    if limit == 0 { usize::MAX } else { limit.saturating_add(1) }
 }
 
 /// The page to ask for when `wanted` more are wanted, at most 1,000.

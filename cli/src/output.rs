@@ -2,7 +2,7 @@
 
 use crate::{clock, error::CliError, style::Palette};
 use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Table, Width, presets};
-use futures::{Stream, TryStreamExt, stream::TryChunksError};
+use futures::{Stream, StreamExt, TryStreamExt, stream::TryChunksError};
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use std::{
     io::{self, BufWriter, Write},
@@ -106,9 +106,26 @@ impl Output {
         }
     }
 
+    /// Prints the first so many of a list (0 = all) and says when there are more.
+    pub async fn each<V: View>(
+        &self,
+        views: impl Stream<Item = Result<V, CliError>>,
+        limit: usize,
+    ) -> Result<(), CliError> {
+        let mut views = pin!(views);
+        if limit == 0 {
+            return self.every(views).await;
+        }
+        self.every(views.by_ref().take(limit)).await?;
+        if views.try_next().await?.is_some() {
+            crate::remark(&format!("there are more than these {limit}; --limit 0 shows all"));
+        }
+        Ok(())
+    }
+
     /// Prints a list while it comes, however long it is: nothing is kept but some rows of a table,
     /// whose columns grow wider when later rows need it.
-    pub async fn each<V: View>(
+    async fn every<V: View>(
         &self,
         views: impl Stream<Item = Result<V, CliError>>,
     ) -> Result<(), CliError> {

@@ -23,6 +23,7 @@ pub struct Args {
 pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     let operations = broker.client.operations(&args.user).take(limit(args.limit));
     let views = operations.map_ok(OperationView::from);
-    output.each(views.map_err(|error| broker.explain(error))).await?;
+    let views = views.map_err(|error| broker.explain(error));
+    output.each(views, args.limit).await?;
     Ok(exit::OK)
 }

@@ -23,6 +23,7 @@ pub struct Args {
 pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     let schedules = broker.client.schedules(&args.user).take(limit(args.limit));
     let views = schedules.map_ok(ScheduleView::from);
-    output.each(views.map_err(|error| broker.explain(error))).await?;
+    let views = views.map_err(|error| broker.explain(error));
+    output.each(views, args.limit).await?;
     Ok(exit::OK)
 }

@@ -34,6 +34,7 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
         ..ListTasksRequest::default()
     };
     let tasks = session.broker.client.list(request).take(wanted).map_ok(TaskView::from);
-    session.output.each(tasks.map_err(|error| session.broker.explain(error))).await?;
+    let tasks = tasks.map_err(|error| session.broker.explain(error));
+    session.output.each(tasks, args.limit).await?;
     Ok(exit::OK)
 }

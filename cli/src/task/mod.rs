@@ -6,7 +6,7 @@ mod cancel;
 mod count;
 mod create;
 mod delete;
-mod each;
+pub mod each;
 pub mod file;
 mod get;
 mod list;

@@ -41,6 +41,7 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
         _ => Ok(WorkflowItemView::of(item, None)),
     });
     let views = views.try_buffered(ASKED_AT_ONCE);
-    session.output.each(views.map_err(|error| session.broker.explain(error))).await?;
+    let views = views.map_err(|error| session.broker.explain(error));
+    session.output.each(views, args.limit).await?;
     Ok(exit::OK)
 }

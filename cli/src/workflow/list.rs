@@ -28,7 +28,8 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
     let workflows = session.broker.client.workflows(&args.user);
     let workflows = workflows.try_filter(|workflow| ready(is_asked(workflow.state())));
     let views = workflows.take(limit(args.limit)).map_ok(WorkflowView::from);
-    session.output.each(views.map_err(|error| session.broker.explain(error))).await?;
+    let views = views.map_err(|error| session.broker.explain(error));
+    session.output.each(views, args.limit).await?;
     Ok(exit::OK)
 }
 

@@ -76,8 +76,14 @@ fn a_schedule_is_created_from_flags_shown_run_and_deleted() {
     let again = dev.call(&fill).expect_code(0);
     assert!(again.stdout.is_empty() && again.stderr.contains("2 fire times"), "{again:?}");
     assert!(again.stderr.contains("0 fire times to make up for"), "{again:?}");
-    dev.call(&["schedule", "delete", &id]).expect_code(0);
-    dev.call(&["schedule", "show", &id]).expect_code(3);
+    let every = ["schedule", "create", "--every", "1h", "-o", "id", "--", "true"];
+    let other = dev.call(&every).expect_code(0).stdout.trim().to_owned();
+    let unknown = "sc-0000000000001";
+    let deleted = dev.call(&["schedule", "delete", &id, unknown, &other]).expect_code(3);
+    assert!(deleted.stderr.contains(unknown), "{deleted:?}");
+    for id in [&id, &other] {
+        dev.call(&["schedule", "show", id]).expect_code(3);
+    }
 }
 
 #[test]
@@ -110,6 +116,10 @@ fn a_file_says_it_all() {
     assert!(short.contains("nightly.yaml:2:8: every: 100 ms is out of range"), "{short}");
     let two = create("{cron: '* * * * *', every: 5m, task: {type: x}}", &[], 2).stderr;
     assert!(two.contains("one of cron, every and at"), "{two}");
+    for of_cron in ["time_zone: Europe/Berlin", "with_seconds: true"] {
+        let alone = create(&format!("{{every: 5m, {of_cron}, task: {{type: x}}}}"), &[], 2).stderr;
+        assert!(alone.contains("time_zone and with_seconds are of cron"), "{alone}");
+    }
     let bad = create("{cron: '0 0 30 2 *', task: {type: x}}", &[], 1).stderr;
     assert!(bad.contains("matches no day"), "{bad}");
 }

@@ -40,6 +40,9 @@ fn a_limit_is_a_limit_over_pages() {
     assert_eq!(count(&["task", "list", "-o", "id", "--limit", "0"]), 3);
     assert_eq!(count(&["task", "list", "-o", "id", "--state", "running"]), 0);
     assert_eq!(dev.call(&["task", "count", "-o", "id"]).expect_code(0).stdout, "3\n");
+    let of_two = dev.call(&["task", "list", "--limit", "2"]).expect_code(0).stderr;
+    assert!(of_two.contains("more than these 2; --limit 0"), "{of_two}");
+    assert_eq!(dev.call(&["task", "list", "--limit", "3"]).expect_code(0).stderr, "");
     let counts = dev.call(&["task", "count", "-o", "json"]).expect_code(0).json();
     assert_eq!((&counts[0]["count"], &counts[0]["state"]), (&3.into(), &"SCHEDULED".into()));
 }
@@ -87,6 +90,24 @@ fn every_verb_changes_what_it_says() {
     dev.call(&["task", "cancel", &id]).expect_code(0);
     assert_eq!(dev.call(&["task", "delete", &id]).expect_code(0).stdout.trim(), id);
     dev.call(&["task", "get", &id]).expect_code(3);
+}
+
+#[test]
+fn a_dry_run_of_named_tasks_is_refused_and_changes_nothing() {
+    let dev = Dev::start();
+    let (live, over) = (dev.idle_task(&[]), dev.idle_task(&[]));
+    dev.call(&["task", "cancel", &over]).expect_code(0);
+    for (verb, id) in [("cancel", &live), ("retry", &over), ("delete", &over)] {
+        for flag in ["--dry-run", "--no-wait"] {
+            let refused = dev.call(&["task", verb, id, flag]).expect_code(2);
+            assert!(refused.stderr.contains(flag), "{refused:?}");
+        }
+    }
+    let state = |id: &str| {
+        let task = dev.call(&["task", "get", id, "-o", "json"]).expect_code(0).json();
+        task["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((state(&live), state(&over)), ("SCHEDULED".to_owned(), "CANCELLED".to_owned()));
 }
 
 #[test]

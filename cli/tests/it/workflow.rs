@@ -61,6 +61,9 @@ fn a_file_becomes_a_workflow_that_is_shown_listed_and_cancelled() {
     let task = dev.call(&["task", "get", &task, "-o", "json"]).expect_code(0).json();
     assert_eq!(task["workflow_id"], id.as_str());
     assert!(dev.call(&["workflow", "items", &id]).expect_code(0).stdout.contains("train/members"));
+    let one = dev.call(&["workflow", "items", &id, "--limit", "1", "-o", "id"]).expect_code(0);
+    assert_eq!(one.lines().len(), 1);
+    assert!(one.stderr.contains("more than these 1; --limit 0 shows all"), "{one:?}");
 
     let list = dev.call(&["workflow", "list"]).expect_code(0);
     assert!(list.lines()[1].contains("0/3"), "{list:?}");
