@@ -6,7 +6,10 @@ use crate::{
     view::workflow::WorkflowView,
 };
 
-/// Cancel a workflow: nothing more starts, what runs is stopped
+/// Cancel a workflow: no more of its nodes start, what runs is stopped
+///
+/// What waits in the queue is cancelled page by page, and may start until then. Nodes that wait
+/// for the end or the trouble of others still run: they clean up.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Id, unique prefix of one, or `last`
