@@ -21,9 +21,10 @@ pub struct Args {
     /// The file that describes it, in YAML or JSON; `-` is standard input
     #[arg(long, short = 'f', value_name = "FILE",
           conflicts_with_all = ["task_type", "cron", "time_zone", "with_seconds", "every", "at",
-              "words", "workflow", "name", "user", "priority", "labels", "max_retries", "retry_interval", "max_retry_interval",
-              "max_time", "success_if", "signals", "start", "end", "jitter", "overlap", "catch_up",
-              "payload", "payload_file", "context", "context_file", "cwd", "environment"])]
+              "words", "workflow", "name", "user", "priority", "labels", "max_retries",
+              "retry_interval", "max_retry_interval", "max_time", "success_if", "signals", "start",
+              "end", "jitter", "overlap", "catch_up", "payload", "payload_file", "context",
+              "context_file", "cwd", "environment"])]
     file: Option<PathBuf>,
     /// Instead of a task, the workflow of this file, as for `workflow create`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["task_type", "words", "payload"])]

@@ -21,8 +21,8 @@ pub struct Args {
     schedule: String,
     /// The file that describes it from now on, in YAML or JSON; `-` is standard input
     #[arg(long, short = 'f', value_name = "FILE",
-          conflicts_with_all = ["name", "labels", "cron", "time_zone", "with_seconds", "every", "at",
-              "start", "end", "jitter", "overlap", "catch_up"])]
+          conflicts_with_all = ["name", "labels", "cron", "time_zone", "with_seconds", "every",
+              "at", "start", "end", "jitter", "overlap", "catch_up"])]
     file: Option<PathBuf>,
     /// What people call it
     #[arg(long, short = 'n')]
