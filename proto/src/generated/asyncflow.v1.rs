@@ -3786,7 +3786,8 @@ pub mod broker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.BrokerService", "ResumeTask"));
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes a task with its history and logs. Errors: NOT_FOUND; FAILED_PRECONDITION (running).
+        /// Deletes a task with its history and logs. Errors: NOT_FOUND; FAILED_PRECONDITION (running, or a
+        /// part of a workflow that has not ended).
         pub async fn delete_task(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteTaskRequest>,
@@ -4429,7 +4430,8 @@ pub mod broker_service_server {
             tonic::Response<super::ResumeTaskResponse>,
             tonic::Status,
         >;
-        /// Deletes a task with its history and logs. Errors: NOT_FOUND; FAILED_PRECONDITION (running).
+        /// Deletes a task with its history and logs. Errors: NOT_FOUND; FAILED_PRECONDITION (running, or a
+        /// part of a workflow that has not ended).
         async fn delete_task(
             &self,
             request: tonic::Request<super::DeleteTaskRequest>,
