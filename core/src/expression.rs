@@ -64,6 +64,7 @@ pub struct Expression {
     source: Arc<str>,
     program: Arc<Program>,
     free: Arc<BTreeSet<String>>,
+    nodes: Arc<BTreeSet<String>>,
 }
 
 /// What an expression may name, with the values of one evaluation.
@@ -105,7 +106,7 @@ impl Expression {
             return Err(wrong(format!("there is no {unknown}; it may name {known}")));
         }
         let (source, program) = (source.into(), Arc::new(program));
-        Ok(Self { source, program, free: Arc::new(free) })
+        Ok(Self { source, program, free: Arc::new(free), nodes: Arc::new(needs.nodes) })
     }
 
     /// The same for those that many tasks have: the last few are kept.
@@ -132,6 +133,11 @@ impl Expression {
     /// What was read.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The names of nodes that it writes out, as in `nodes.train` and `nodes['train']`.
+    pub fn nodes(&self) -> &BTreeSet<String> {
+        &self.nodes
     }
 
     /// Whether it names this variable.

@@ -50,3 +50,33 @@ fn a_step_starts_by_its_place() {
     let field = "workflow.nodes[0].chain.steps[1].when: all_done must not be given";
     assert!(told.len() == 1 && told[0].starts_with(field), "{told:?}");
 }
+
+#[test]
+fn an_expression_names_nodes_that_it_waits_for() {
+    let looks = |run_if: &str, when| NodeInput {
+        depends_on: vec!["a".into(), "c".into()],
+        run_if: run_if.into(),
+        ..task("last", when)
+    };
+    let steps = vec![task("x", When::AllSucceeded), task("", When::AllSucceeded)];
+    let chain = NodeInput { name: "c".into(), work: WorkInput::Chain(steps), ..Default::default() };
+    let told = |node| {
+        let (one, other) = (task("a", When::AllSucceeded), task("b", When::AllSucceeded));
+        told(vec![one, other, chain.clone(), node])
+    };
+    for run_if in [
+        "nodes.a.state == nodes['c'].state",
+        "has(nodes.b) || !('z' in nodes)",
+        "[{'b': 1}].all(nodes, nodes.b == 1)",
+        "nodes[prev.a].state == ''",
+    ] {
+        assert_eq!(told(looks(run_if, When::AllSucceeded)), [""; 0], "{run_if}");
+    }
+    let within = "nodes['c/x'].message != ''";
+    assert_eq!(told(looks(within, When::AnyFailed)), [""; 0]);
+    for (run_if, name) in [("nodes.b.result", "b"), ("nodes['z'].result", "z"), (within, "c/x")] {
+        let field = "workflow.nodes[3].run_if";
+        let what = format!("{field}: names the node {name:?}, on which it does not depend");
+        assert_eq!(told(looks(run_if, When::AllSucceeded)), [what], "{run_if}");
+    }
+}

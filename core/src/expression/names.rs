@@ -4,20 +4,26 @@ use std::collections::BTreeSet;
 
 use cel::{
     IdedExpr,
-    common::ast::{EntryExpr, Expr, IdedEntryExpr},
+    common::ast::{EntryExpr, Expr, IdedEntryExpr, LiteralValue, operators},
 };
 
+/// The variable that holds what is waited for, by name.
+const NODES: &str = "nodes";
+
 /// What an expression needs.
+#[derive(Default)]
 pub(super) struct Needs {
     /// The variables that must be given to it.
     pub variables: BTreeSet<String>,
+    /// The nodes that it looks for by a name that it writes out.
+    pub nodes: BTreeSet<String>,
     /// What it calls; operators have names that no function can have.
     pub functions: BTreeSet<String>,
 }
 
 /// What it needs; `None` if it nests deeper than `depth_max`.
 pub(super) fn needs(expression: &IdedExpr, depth_max: usize) -> Option<Needs> {
-    let needs = Needs { variables: BTreeSet::new(), functions: BTreeSet::new() };
+    let needs = Needs::default();
     let mut walk = Walk { bound: Vec::new(), needs };
     walk.see(expression, depth_max)?;
     Some(walk.needs)
@@ -39,13 +45,24 @@ impl<'e> Walk<'e> {
                 }
                 Some(())
             }
-            Expr::Select(select) => self.see(&select.operand, depth),
+            Expr::Select(select) => {
+                if !select.test && self.is_nodes(&select.operand) {
+                    self.needs.nodes.insert(select.field.clone());
+                }
+                self.see(&select.operand, depth)
+            }
             Expr::List(list) => self.all(list.elements.iter(), depth),
             Expr::Map(map) => self.all(map.entries.iter().flat_map(parts), depth),
             Expr::Struct(fields) => self.all(fields.entries.iter().flat_map(parts), depth),
             Expr::Call(call) => {
                 if call.func_name.starts_with(|first: char| first.is_ascii_alphabetic()) {
                     self.needs.functions.insert(call.func_name.clone());
+                }
+                if let (operators::INDEX, [of, key]) = (call.func_name.as_str(), &call.args[..])
+                    && let Expr::Literal(LiteralValue::String(name)) = &key.expr
+                    && self.is_nodes(of)
+                {
+                    self.needs.nodes.insert(name.inner().to_owned());
                 }
                 let target = call.target.iter().map(|target| &**target);
                 self.all(target.chain(&call.args), depth)
@@ -60,6 +77,11 @@ impl<'e> Walk<'e> {
                 Some(())
             }
         }
+    }
+
+    fn is_nodes(&self, expression: &IdedExpr) -> bool {
+        let is_nodes = |name: &str| name == NODES && !self.bound.contains(&name);
+        matches!(&expression.expr, Expr::Ident(name) if is_nodes(name))
     }
 
     fn all(&mut self, parts: impl Iterator<Item = &'e IdedExpr>, depth: usize) -> Option<()> {

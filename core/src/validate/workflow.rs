@@ -22,7 +22,7 @@ use crate::{
         NAME_BYTES_MAX, REQUEST_ID_BYTES_MAX, USER_BYTES_MAX,
     },
     task::Content,
-    violation::Violations,
+    violation::{Violations, shown},
     workflow::{
         callbacks,
         definition::{Flow, Kind, NewWorkflow, Part, Runs, Work},
@@ -136,8 +136,9 @@ struct Check<'v> {
     violations: &'v mut Violations,
     /// How many there are so far, on all levels.
     nodes: usize,
-    /// What was wrong with expressions that were read already, by what they may name.
-    read: BTreeMap<(usize, String), Option<String>>,
+    /// The nodes that expressions name which were read already, or what was wrong with them, by
+    /// what they may name.
+    read: BTreeMap<(usize, String), Result<BTreeSet<String>, String>>,
 }
 
 /// A graph under construction: its nodes wait for names.
@@ -160,6 +161,15 @@ struct Place<'a> {
     depends_on: Vec<String>,
     when: When,
     level: usize,
+}
+
+impl Place<'_> {
+    /// Whether this is a node that it waits for, as far as its place tells.
+    fn waits_for(&self, name: &str) -> bool {
+        let is_trouble = matches!(self.when, When::AnyFailed | When::AnyCancelled);
+        let is_within = |of: &String| name.strip_prefix(of).is_some_and(|n| n.starts_with('/'));
+        self.depends_on.iter().any(|of| name == of || is_trouble && is_within(of))
+    }
 }
 
 impl Check<'_> {
@@ -219,14 +229,14 @@ impl Check<'_> {
     }
 
     fn node(&mut self, node: NodeInput, place: Place<'_>, draft: &mut Draft) {
-        let Place { at, level, .. } = place;
-        let run_if = self.expression(&node.run_if, &OF_NODE, at.field("run_if"));
+        let at = place.at;
+        let run_if = self.expression(&node.run_if, &OF_NODE, at.field("run_if"), &place);
         match node.work {
             WorkInput::Chain(steps) => self.chain(steps, run_if, place, draft),
             WorkInput::Group(fan) => {
                 let group = at.field("group");
                 let count = Some(fan.members.len());
-                let kind = Kind::Group(self.parts(fan.members, group.field("members"), level));
+                let kind = Kind::Group(self.parts(fan.members, group.field("members"), &place));
                 let fan = self.fan(fan.policy, fan.parallel_max, count, group);
                 draft.add(place, Work { run_if, kind }, fan);
             }
@@ -236,7 +246,7 @@ impl Check<'_> {
             }
             work => {
                 let node = NodeInput { work, input: node.input, ..NodeInput::default() };
-                let part = self.part(node, at, level, &OF_TASK);
+                let part = self.part(node, at, &place, &OF_TASK);
                 draft.add(place, Work { run_if, kind: Kind::One(part) }, Fan::default());
             }
         }
@@ -291,7 +301,7 @@ impl Check<'_> {
         let at = place.at;
         let chord = at.field("chord");
         let count = Some(fan.members.len());
-        let parts = self.parts(fan.members, chord.field("members"), place.level);
+        let parts = self.parts(fan.members, chord.field("members"), &place);
         let fan = self.fan(fan.policy, fan.parallel_max, count, chord);
         let members = format!("{}/members", place.name);
         let first = (members, Work { run_if, kind: Kind::Group(parts) }, fan);
@@ -310,9 +320,9 @@ impl Check<'_> {
         if over.is_empty() {
             self.violations.add(map.field("over"), "must be an expression for a list");
         }
-        let over = self.expression(&over, &OF_NODE, map.field("over")).unwrap_or_default();
+        let over = self.expression(&over, &OF_NODE, map.field("over"), &place).unwrap_or_default();
         let each_node = each.members.pop().unwrap_or_default();
-        let part = Box::new(self.part(each_node, map.field("each"), place.level, &OF_ITEM));
+        let part = Box::new(self.part(each_node, map.field("each"), &place, &OF_ITEM));
         let fan = self.fan(each.policy, each.parallel_max, None, map);
         let work = Work { run_if, kind: Kind::Map { over, part } };
         match reduce {
@@ -340,26 +350,27 @@ impl Check<'_> {
         self.node(next, Place { at, name: whole, depends_on: vec![name], when, level }, draft);
     }
 
-    fn parts(&mut self, members: Vec<NodeInput>, list: At<'_>, level: usize) -> Vec<Part> {
-        if !self.may_hold(members.len(), list, level) {
+    fn parts(&mut self, members: Vec<NodeInput>, list: At<'_>, place: &Place<'_>) -> Vec<Part> {
+        if !self.may_hold(members.len(), list, place.level) {
             return Vec::new();
         }
         let members = members.into_iter().enumerate();
         let part = |(index, member)| {
             self.stands_alone(&member, list.item(index));
             self.starts_by_its_place(&member, list.item(index));
-            self.part(member, list.item(index), level, &OF_TASK)
+            self.part(member, list.item(index), place, &OF_TASK)
         };
         members.map(part).collect()
     }
 
     /// What is run for an item: a task, or whatever else as a workflow of its own. Of one that is
     /// wrong, nothing.
-    fn part(&mut self, node: NodeInput, at: At<'_>, level: usize, variables: &[&str]) -> Part {
+    fn part(&mut self, node: NodeInput, at: At<'_>, place: &Place<'_>, variables: &[&str]) -> Part {
+        let level = place.level;
         if !node.name.is_empty() {
             self.name(&node.name, at.field("name"));
         }
-        let input = self.expression(&node.input, variables, at.field("input"));
+        let input = self.expression(&node.input, variables, at.field("input"), place);
         let runs = match node.work {
             WorkInput::Missing => {
                 self.violations.add(at, "must be a task, chain, group, chord, map or flow");
@@ -417,15 +428,29 @@ impl Check<'_> {
         value.unsigned_abs()
     }
 
-    fn expression(&mut self, source: &str, variables: &[&str], at: At<'_>) -> Option<String> {
+    fn expression(
+        &mut self,
+        source: &str,
+        variables: &[&str],
+        at: At<'_>,
+        place: &Place<'_>,
+    ) -> Option<String> {
         if source.is_empty() {
             return None;
         }
         // Thousands of nodes may have the same one, and reading takes a while.
         let read = self.read.entry((variables.len(), source.to_owned()));
-        match read.or_insert_with(|| Expression::parse(source, variables).err()) {
-            None => Some(source.to_owned()),
-            Some(what) => {
+        let parse = || Expression::parse(source, variables).map(|read| read.nodes().clone());
+        match read.or_insert_with(parse) {
+            Ok(nodes) => {
+                for name in nodes.iter().filter(|name| !place.waits_for(name)) {
+                    let what =
+                        format!("names the node {}, on which it does not depend", shown(name));
+                    self.violations.add(at, what);
+                }
+                Some(source.to_owned())
+            }
+            Err(what) => {
                 self.violations.add(at, what.clone());
                 None
             }
