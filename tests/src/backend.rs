@@ -2,7 +2,7 @@
 
 use asyncflow_store::testing::{
     Durability, Server, ShiftedClock, SqliteFile, fresh_database, mariadb, postgres, start_mariadb,
-    start_postgres,
+    start_mariadb_with, start_postgres, start_postgres_with,
 };
 
 /// A kind of database.
@@ -50,12 +50,12 @@ impl Database {
     /// An empty database that tells the time of this clock: that of its own server, or for SQLite
     /// that of whoever is started with the variables of the clock.
     pub async fn by_the_clock(backend: Backend, clock: &ShiftedClock) -> Self {
-        let mut server = match backend {
+        let variables = clock.variables();
+        let server = match backend {
             Backend::Sqlite => return Self::fresh(backend).await,
-            Backend::MariaDb => start_mariadb(Durability::Process),
-            Backend::Postgres => start_postgres(Durability::Process),
+            Backend::MariaDb => start_mariadb_with(Durability::Process, variables),
+            Backend::Postgres => start_postgres_with(Durability::Process, variables),
         };
-        server.restart_with(clock.variables());
         let database = Self::on(&server).await;
         Self { server: Some(server), ..database }
     }

@@ -15,6 +15,11 @@ pub fn mariadb() -> &'static Server {
 /// It has a `tmpdir` of its own too: a MariaDB that starts removes every `#sql*` file from its
 /// `tmpdir`, also those that a neighbour in the same folder uses.
 pub fn start_mariadb(durability: Durability) -> Server {
+    start_mariadb_with(durability, Vec::new())
+}
+
+/// The same with these variables in its environment.
+pub fn start_mariadb_with(durability: Durability, variables: Vec<(String, String)>) -> Server {
     let dir = server_dir("mariadb");
     let (data, temporary) = (dir.join("data"), dir.join("tmp"));
     let made = std::fs::create_dir(&temporary);
@@ -48,6 +53,7 @@ pub fn start_mariadb(durability: Durability) -> Server {
     let recipe = Recipe {
         program: "mariadbd",
         command: command.map(String::from).to_vec(),
+        variables,
         url: "mysql://root@127.0.0.1:{port}/{db}",
         admin_database: "mysql",
     };

@@ -24,8 +24,8 @@ mod work;
 
 pub use fill::fill_finished;
 pub use hold::{HeldRead, HeldSnapshot, hold_snapshot};
-pub use mariadb::{mariadb, start_mariadb};
-pub use postgres::{postgres, start_postgres};
+pub use mariadb::{mariadb, start_mariadb, start_mariadb_with};
+pub use postgres::{postgres, start_postgres, start_postgres_with};
 pub use postgres_storage::{
     PostgresStorage, hurry_autovacuum, postgres_storage, set_postgres_storage,
     vacuum_and_checkpoint,

@@ -12,6 +12,11 @@ pub fn postgres() -> &'static Server {
 
 /// A PostgreSQL of its own, to be killed, stopped or measured. Blocks for a few seconds.
 pub fn start_postgres(durability: Durability) -> Server {
+    start_postgres_with(durability, Vec::new())
+}
+
+/// The same with these variables in its environment.
+pub fn start_postgres_with(durability: Durability, variables: Vec<(String, String)>) -> Server {
     let dir = server_dir("postgres");
     let as_user = unprivileged();
     if !as_user.is_empty() {
@@ -38,6 +43,7 @@ pub fn start_postgres(durability: Durability) -> Server {
     let recipe = Recipe {
         program: "postgres",
         command,
+        variables,
         url: "postgres://postgres@127.0.0.1:{port}/{db}",
         admin_database: "postgres",
     };

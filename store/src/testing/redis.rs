@@ -22,6 +22,7 @@ pub fn start_redis() -> Server {
     let recipe = Recipe {
         program: "redis-server",
         command: command.map(String::from).to_vec(),
+        variables: Vec::new(),
         url: "redis://127.0.0.1:{port}/{db}",
         admin_database: "0",
     };

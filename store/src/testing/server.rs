@@ -29,6 +29,8 @@ pub(super) struct Recipe {
     pub program: &'static str,
     /// The command line; `{dir}` and `{port}` stand for the directory and the port.
     pub command: Vec<String>,
+    /// On top of our own environment.
+    pub variables: Vec<(String, String)>,
     /// `{port}` and `{db}` stand for the port and the name of a database.
     pub url: &'static str,
     /// The database that always exists.
@@ -43,15 +45,12 @@ pub struct Server {
     /// `None` only while it is restarted.
     process: Option<Supervised>,
     names: AtomicU32,
-    /// On top of our own environment.
-    variables: Vec<(String, String)>,
 }
 
 impl Server {
     pub(super) fn start(recipe: Recipe, dir: &Path) -> Self {
         let (dir, port) = (dir.to_owned(), free_port());
-        let (names, variables) = (AtomicU32::new(0), Vec::new());
-        let mut server = Self { recipe, dir, port, process: None, names, variables };
+        let mut server = Self { recipe, dir, port, process: None, names: AtomicU32::new(0) };
         server.launch();
         server
     }
@@ -62,7 +61,8 @@ impl Server {
             part.replace("{dir}", &dir).replace("{port}", &self.port.to_string())
         };
         let words: Vec<String> = self.recipe.command.iter().map(fill).collect();
-        let process = self.process.insert(Supervised::start(&self.dir, &words, &self.variables));
+        let process =
+            self.process.insert(Supervised::start(&self.dir, &words, &self.recipe.variables));
         for _ in 0..LOOKS_MAX {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
                 return;
@@ -108,12 +108,6 @@ impl Server {
 
     pub(super) fn next_name(&self) -> String {
         format!("af_{}", self.names.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Starts it again with these variables in its environment.
-    pub fn restart_with(&mut self, variables: Vec<(String, String)>) {
-        self.variables = variables;
-        self.restart();
     }
 
     /// Ends it, if it still runs, and starts it again on the same directory and port.
