@@ -26,7 +26,7 @@ pub(crate) struct Consequences {
     due: Vec<Due>,
     left: Vec<Left>,
     twins: Vec<TwinEnd>,
-    /// Those that waited and have ended without what they waited for.
+    /// Those that waited, and have failed without what they waited for or begin anew.
     wait_no_more: Vec<TaskId>,
     /// What tasks wait for from now on.
     waits: Vec<WaitRow>,
@@ -61,6 +61,11 @@ impl Consequences {
     /// A task is BLOCKED until all of this is there.
     pub fn wait(&mut self, waits: Vec<WaitRow>) {
         self.waits.extend(waits);
+    }
+
+    /// A task begins anew: whatever it waited for is forgotten.
+    pub fn begins_anew(&mut self, id: &TaskId) {
+        self.wait_no_more.push(id.clone());
     }
 
     /// Does it; nothing costs nothing.

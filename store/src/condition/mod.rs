@@ -26,4 +26,6 @@ pub(crate) use hold::{Conditions, hold};
 pub(crate) use release::{Due, Released, release};
 pub(crate) use rows::{WaitRow, forget, insert};
 pub(crate) use signal::forget_signals;
-pub(crate) use until::{PendingWait, PendingWaits, pending_waits, waiting_again};
+pub(crate) use until::{
+    PendingWait, PendingWaits, cancelled_waiting, pending_waits, waiting_again,
+};

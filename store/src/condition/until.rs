@@ -6,11 +6,12 @@ use asyncflow_core::{
     event::{Event, Settle, Until},
     id::{ShardId, TaskId},
     state::TaskState,
+    task::Task,
 };
 use sea_orm::DatabaseTransaction;
 
 use super::{
-    rows::{CHILDREN, WaitRow, forget, still_waiting},
+    rows::{CHILDREN, WaitRow, still_waiting},
     signal,
 };
 use crate::{
@@ -95,20 +96,27 @@ pub(crate) async fn waiting_again(
     for id in retried.keys() {
         by_shard.entry(&id.shard).or_default().push(id.key);
     }
-    let (mut cancelled, mut anew) = (Vec::new(), Vec::new());
+    let mut waiting = BTreeSet::new();
     for (shard, keys) in by_shard {
-        if !is_there(store, tx, shard).await? {
-            continue;
-        }
-        let (batch, _) = Batch::read(store, tx, shard, keys, true).await?;
-        for task in batch.tasks().filter(|task| task.state == TaskState::Cancelled) {
-            let from_start = retried.get(&task.id).is_some_and(|from_start| *from_start);
-            let to = if from_start && task.attempt > 0 { &mut anew } else { &mut cancelled };
-            to.push(task.id.clone());
+        if is_there(store, tx, shard).await? {
+            let (batch, _) = Batch::read(store, tx, shard, keys, true).await?;
+            let goes_on = |task: &&Task| retried.get(&task.id) != Some(&true) || task.attempt == 0;
+            waiting.extend(cancelled_waiting(store, tx, batch.tasks().filter(goes_on)).await?);
         }
     }
-    forget(store, tx, &anew.iter().collect::<Vec<_>>()).await?;
-    let waiting = still_waiting(store, tx, &cancelled.iter().collect::<Vec<_>>()).await?;
-    cancelled.retain(|id| waiting.contains(&id.to_string()));
-    Ok(cancelled.into_iter().collect())
+    Ok(waiting)
+}
+
+/// Those of these tasks, which are locked, that were cancelled while they waited for something that
+/// has not come since.
+pub(crate) async fn cancelled_waiting<'a>(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    tasks: impl Iterator<Item = &'a Task>,
+) -> Result<BTreeSet<TaskId>, StoreError> {
+    let cancelled = tasks.filter(|task| task.state == TaskState::Cancelled);
+    let cancelled: Vec<&TaskId> = cancelled.map(|task| &task.id).collect();
+    let waiting = still_waiting(store, tx, &cancelled).await?;
+    let is_waiting = |id: &&TaskId| waiting.contains(&id.to_string());
+    Ok(cancelled.into_iter().filter(is_waiting).cloned().collect())
 }

@@ -309,21 +309,37 @@ async fn apply_once(
             store.reopen(tx, of.shard, of.now_ms).await?;
         }
     }
-    for (at, PendingWait { rows, .. }) in waits {
-        // What another event of this transaction has made of it counts.
-        let is_last = |other: &usize| request.items[*other].id == request.items[at].id;
-        let last = (at..answers.len()).rev().filter(is_last).find(|other| answers[*other].is_ok());
-        let waits_on = last.and_then(|last| answers[last].as_ref().ok());
-        if answers[at].is_ok() && waits_on.is_some_and(|applied| applied.task.is_blocked()) {
-            consequences.wait(rows);
-        }
-    }
+    note_waits(request.items, &answers, waits, &mut consequences);
     let Followed { made, left } = consequences.follow(store, tx, last_ms, &mut ledger).await?;
     if let Some(first) = answers.iter_mut().flatten().next() {
         first.made = made;
     }
     ledger.write(store, tx, last_ms).await?;
     Ok(Outcome { answers, left, unjudged })
+}
+
+/// What the tasks wait for from now on, and no more.
+fn note_waits(
+    items: &[Item],
+    answers: &[Answer],
+    waits: PendingWaits,
+    consequences: &mut Consequences,
+) {
+    for (item, answer) in items.iter().zip(answers) {
+        let is_anew = matches!(item.event, Event::Retry { from_start: true, .. });
+        if is_anew && answer.as_ref().is_ok_and(|applied| !applied.task.is_blocked()) {
+            consequences.begins_anew(&item.id);
+        }
+    }
+    for (at, PendingWait { rows, .. }) in waits {
+        // What another event of this transaction has made of it counts.
+        let is_last = |other: &usize| items[*other].id == items[at].id;
+        let last = (at..answers.len()).rev().filter(is_last).find(|other| answers[*other].is_ok());
+        let waits_on = last.and_then(|last| answers[last].as_ref().ok());
+        if answers[at].is_ok() && waits_on.is_some_and(|applied| applied.task.is_blocked()) {
+            consequences.wait(rows);
+        }
+    }
 }
 
 /// The events of those who give their slots back until something comes, and of those who run again,

@@ -12,6 +12,11 @@ use tempfile::TempDir;
 
 use super::supervised::{LOOK, Supervised};
 
+/// Below the range of Linux for connections, which begins at 32,768.
+const PORTS_FIRST: u32 = 12_000;
+const PORTS_LEN: u32 = 20_000;
+/// Processes that follow each other begin so far apart.
+const PORTS_APART: u32 = 211;
 /// How long a server may take to accept connections, in looks of [`LOOK`].
 const LOOKS_MAX: u32 = 1_500;
 
@@ -119,15 +124,22 @@ impl Server {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and that this process gives to nobody else: a server that is
+/// killed and comes back finds it free again. It is none of those that the system gives to whoever
+/// connects somewhere.
 ///
 /// # Panics
 /// When there is none.
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .unwrap_or_else(|error| panic!("no free port: {error}"))
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(PORTS_APART);
+    let port = |_| {
+        let number = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS_LEN;
+        u16::try_from(PORTS_FIRST + number).ok()
+    };
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let found = (0..PORTS_LEN).filter_map(port).find(is_free);
+    found.unwrap_or_else(|| panic!("no free port from {PORTS_FIRST} on"))
 }
 
 /// The directory of a server, which removes it.

@@ -19,7 +19,7 @@ use super::{
     row,
 };
 use crate::{
-    Store, condition::waiting_again, error::StoreError, ledger::Ledger, shard::is_there,
+    Store, condition::cancelled_waiting, error::StoreError, ledger::Ledger, shard::is_there,
     task::Batch,
 };
 
@@ -125,8 +125,7 @@ pub(super) async fn retry_tasks(
 ) -> Result<Vec<Task>, StoreError> {
     let (mut batch, now_ms) = Batch::read(store, tx, shard, keys.clone(), true).await?;
     let mut retried = Vec::with_capacity(keys.len());
-    let ids: Vec<TaskId> = batch.tasks().map(|task| task.id.clone()).collect();
-    let waiting = waiting_again(store, tx, &ids.iter().map(|id| (id, false)).collect()).await?;
+    let waiting = cancelled_waiting(store, tx, batch.tasks()).await?;
     for key in keys {
         let is_waiting = waiting.contains(&TaskId { shard: shard.clone(), key });
         let retry = Event::Retry { from_start: false, is_waiting };

@@ -18,10 +18,12 @@ use asyncflow_store::{
 use super::{
     fault::{Stop, another, switch_off},
     fixture::{
-        apply, claim, claim_request, complete, content, create, fence, get, insert_all, insert_one,
-        new_task, running, start, taker, type_name,
+        apply, claim, claim_request, complete, content, create, fail, fence, get, insert_all,
+        insert_one, new_task, running, start, taker, type_name,
     },
+    workflow_fixture::{create as create_workflow, task, workflow},
 };
+use serde_json::json;
 
 fn after(name: &str, tasks: &[(&TaskId, bool)]) -> NewTask {
     let after = |&(id, any_end): &(&TaskId, bool)| Predecessor { id: id.clone(), any_end };
@@ -244,6 +246,20 @@ pub async fn who_was_cancelled_while_it_waited_waits_on(store: Store) {
     apply(&store, &waiting, cancel()).await.unwrap();
     store.delete(&waiting).await.unwrap();
     assert_eq!(store.waits_of(&waiting, 9).await.unwrap(), [""; 0], "nothing is left behind");
+}
+
+/// A retry that is refused forgets nothing of what its task waits for.
+pub async fn a_refused_retry_leaves_the_wait(store: Store) {
+    store.ensure_type(&type_name("work")).await.unwrap();
+    create_workflow(&store, &workflow(json!(1), vec![task("a", "ok"), task("b", "ok")])).await;
+    let leased = run(&store, 2).await;
+    let [asks, other] = [&leased[0].task, &leased[1].task];
+    apply(&store, &asks.id, wait(asks, false, &["go"])).await.unwrap();
+    apply(&store, &other.id, fail(other, 1)).await.unwrap();
+    assert_eq!(state(&store, &asks.id).await, TaskState::Cancelled, "with the whole");
+    let refused = apply(&store, &asks.id, Event::retry(true)).await;
+    assert!(matches!(refused, Err(ApplyError::Refused(Refusal::OfWorkflow(..), _))), "{refused:?}");
+    assert_eq!(store.waits_of(&asks.id, 9).await.unwrap(), ["signal go"]);
 }
 
 /// A wait and a cancel of the same task in one transaction: nothing is left of the wait.

@@ -229,6 +229,7 @@ conformance! {
     condition::a_request_with_conditions_makes_one_task,
     condition::signals_are_kept_if_they_come_early,
     condition::who_was_cancelled_while_it_waited_waits_on,
+    condition::a_refused_retry_leaves_the_wait,
     condition::many_who_wait_are_all_taken_up,
     condition::a_wait_that_nobody_ended_is_found,
     condition::a_wait_that_is_cancelled_at_once_is_forgotten,

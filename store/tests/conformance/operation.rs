@@ -131,11 +131,11 @@ pub async fn only_what_matches_and_was_there_is_changed(store: Store) {
     }
 }
 
-pub async fn a_task_that_left_the_chosen_states_is_left_alone(store: Store) {
+/// Carries out the operation that was begun, in one page; this happens when its tasks are listed
+/// and not changed yet.
+async fn while_listed(store: &Store, happens: impl AsyncFnOnce()) {
     let dir = tempfile::tempdir().unwrap();
-    insert(&store, 2).await;
-    let id = begin(&store, &new(OperationKind::Cancel, "state = PENDING")).await;
-    let other = super::fault::another(&store, dir.path()).await;
+    let other = super::fault::another(store, dir.path()).await;
     let lease = take(&other, LEASE_MS).await;
     let stop = super::fault::Stop::at(dir.path(), "operation.listed");
     let page = {
@@ -143,38 +143,39 @@ pub async fn a_task_that_left_the_chosen_states_is_left_alone(store: Store) {
         tokio::spawn(async move { other.advance_operation(&lease, 9, LEASE_MS).await })
     };
     stop.reached().await;
-    let taken = claim(&store, 1, 1).await.leased.remove(0).task.task;
+    happens().await;
     stop.release();
     assert!(matches!(page.await.unwrap().unwrap(), Advance::Over { .. }));
-    assert_eq!(find(&store, id).await.tally, tally(2, 1, 1));
-    assert_eq!(get(&store, &taken.id).await.task.state, TaskState::Running);
     other.close().await;
+}
+
+pub async fn a_task_that_left_the_chosen_states_is_left_alone(store: Store) {
+    insert(&store, 2).await;
+    let id = begin(&store, &new(OperationKind::Cancel, "state = PENDING")).await;
+    let mut taken = None;
+    while_listed(&store, async || {
+        taken = Some(claim(&store, 1, 1).await.leased.remove(0).task.task.id);
+    })
+    .await;
+    assert_eq!(find(&store, id).await.tally, tally(2, 1, 1));
+    assert_eq!(get(&store, &taken.unwrap()).await.task.state, TaskState::Running);
 }
 
 pub async fn a_task_that_lost_the_chosen_labels_is_left_alone(store: Store) {
     for kind in [OperationKind::Cancel, OperationKind::Delete] {
-        let dir = tempfile::tempdir().unwrap();
         let task = insert(&store, 2).await.remove(0);
         let id = begin(&store, &new(kind, "labels.team = vision AND state = PENDING")).await;
-        let other = super::fault::another(&store, dir.path()).await;
-        let lease = take(&other, LEASE_MS).await;
-        let stop = super::fault::Stop::at(dir.path(), "operation.listed");
-        let page = {
-            let other = other.clone();
-            tokio::spawn(async move { other.advance_operation(&lease, 9, LEASE_MS).await })
-        };
-        stop.reached().await;
-        let labels = Some([("team".to_owned(), "sound".to_owned())].into());
-        let patch = TaskPatch { labels, ..TaskPatch::default() };
-        apply(&store, &task.id, Event::Update(patch)).await.unwrap();
-        stop.release();
-        assert!(matches!(page.await.unwrap().unwrap(), Advance::Over { .. }));
+        while_listed(&store, async || {
+            let labels = Some([("team".to_owned(), "sound".to_owned())].into());
+            let patch = TaskPatch { labels, ..TaskPatch::default() };
+            apply(&store, &task.id, Event::Update(patch)).await.unwrap();
+        })
+        .await;
         let operation = find(&store, id).await;
         assert_eq!(operation.tally, tally(2, 1, 1), "{kind:?}");
         assert!(operation.issues[0].message.contains("moved on"), "{:?}", operation.issues);
         assert_eq!(get(&store, &task.id).await.task.state, TaskState::Pending);
         apply(&store, &task.id, Event::Cancel { message: String::new() }).await.unwrap();
-        other.close().await;
     }
 }
 
