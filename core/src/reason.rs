@@ -46,10 +46,22 @@ pub enum FailureReason {
     Waiting = 20,
     /// Its twin was done first.
     Overtaken = 21,
+    /// The host had no memory for it.
+    OutOfMemory = 22,
+    /// It asked a GPU for more memory than there was.
+    GpuOutOfMemory = 23,
+    /// A GPU that it used broke.
+    GpuFault = 24,
+    /// It used a GPU that it was not given.
+    Trespassed = 25,
+    /// It had to make room for others.
+    Preempted = 26,
+    /// Another worker goes on with it.
+    HandedOver = 27,
 }
 
 impl FailureReason {
-    pub const ALL: [FailureReason; 21] = [
+    pub const ALL: [FailureReason; 27] = [
         Self::Error,
         Self::Permanent,
         Self::TimedOut,
@@ -71,6 +83,12 @@ impl FailureReason {
         Self::ResultRefused,
         Self::Waiting,
         Self::Overtaken,
+        Self::OutOfMemory,
+        Self::GpuOutOfMemory,
+        Self::GpuFault,
+        Self::Trespassed,
+        Self::Preempted,
+        Self::HandedOver,
     ];
 
     /// The stored number.
@@ -98,7 +116,13 @@ impl FailureReason {
             | Self::CommandNotRunnable
             | Self::NoHandler
             | Self::BadContext
-            | Self::NotStarted => true,
+            | Self::NotStarted
+            | Self::OutOfMemory
+            | Self::GpuOutOfMemory
+            | Self::GpuFault
+            | Self::Trespassed
+            | Self::Preempted
+            | Self::HandedOver => true,
             Self::LeaseLost
             | Self::Poison
             | Self::DependencyFailed

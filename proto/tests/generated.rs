@@ -6,8 +6,10 @@ use std::{fs, path::Path};
 
 use prost::Message;
 
-const PROTOS: [&str; 10] = [
+const PROTOS: [&str; 12] = [
     "asyncflow/v1/task.proto",
+    "asyncflow/v1/host.proto",
+    "asyncflow/v1/host_service.proto",
     "asyncflow/v1/workflow.proto",
     "asyncflow/v1/signal.proto",
     "asyncflow/v1/schedule.proto",

@@ -21,6 +21,7 @@ pub fn to_proto(id: &TaskId, attempt: Attempt) -> v1::Attempt {
         claim_time: Some(timestamp(attempt.claim_time_ms)),
         start_time: attempt.start_time_ms.map(timestamp),
         end_time: Some(timestamp(attempt.end_time_ms)),
+        usage: None,
     }
 }
 

@@ -18,5 +18,6 @@ pub fn to_proto(command: Command) -> v1::Command {
         args: command.args,
         working_directory: command.working_directory,
         environment: command.environment,
+        ..v1::Command::default()
     }
 }

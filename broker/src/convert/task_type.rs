@@ -50,6 +50,7 @@ pub fn to_proto(task_type: TaskType) -> v1::TaskType {
             max_percent: given.max_percent,
             min_running_time: Some(duration(given.min_running_ms)),
         }),
+        resources: None,
     }
 }
 

@@ -54,7 +54,8 @@ pub fn lease_to_proto(id: &TaskId, attempt: i32) -> v1::Lease {
 pub fn leased(full: FullTask, signals: BTreeMap<String, v1::Content>) -> v1::LeasedTask {
     let Task { id, attempt, .. } = &full.task;
     let lease = lease_to_proto(id, *attempt);
-    v1::LeasedTask { lease: Some(lease), task: Some(v1::Task { signals, ..task::full(full) }) }
+    let task = Some(v1::Task { signals, ..task::full(full) });
+    v1::LeasedTask { lease: Some(lease), task, placement: None }
 }
 
 /// What the domain checks of a registration; `*` is not a type's name.

@@ -118,6 +118,14 @@ impl WorkerService for WorkerApi {
         answer(work::list_child_tasks::list_child_tasks(&self.0, worker(request)?).await)
     }
 
+    async fn report_host(
+        &self,
+        request: Request<v1::ReportHostRequest>,
+    ) -> Answer<v1::ReportHostResponse> {
+        worker(request)?;
+        Err(Status::unimplemented("ReportHost"))
+    }
+
     async fn push_task_logs(
         &self,
         request: Request<v1::PushTaskLogsRequest>,

@@ -158,6 +158,7 @@ pub fn acquire(session_id: &str, acquire_id: &str, max_tasks: i32) -> v1::Acquir
         task_types: vec![],
         wait: Some(asyncflow_proto::time::duration(10_000)),
         start: false,
+        offer: None,
     }
 }
 
@@ -167,6 +168,7 @@ pub fn complete(session_id: &str, leased: &v1::LeasedTask) -> v1::CompleteTaskRe
         lease: leased.lease.clone(),
         result: Some(v1::Content { data: "42".into(), content_type: "text/plain".into() }),
         exit_code: Some(0),
+        usage: None,
     }
 }
 

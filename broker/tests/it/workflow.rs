@@ -75,6 +75,7 @@ async fn a_worker_is_given_what_follows() {
             lease: leased.lease,
             result,
             exit_code: None,
+            usage: None,
         };
         t.worker.complete_task(complete).await.unwrap();
     }

@@ -77,6 +77,7 @@ impl Task {
                 args: words.collect(),
                 working_directory: self.working_directory,
                 environment: self.environment,
+                ..Command::default()
             }
         });
         let default_type = if is_command { crate::run::DEFAULT_TYPE } else { "" };

@@ -194,6 +194,7 @@ impl CommandArgs {
             args: args.to_vec(),
             working_directory: self.working_directory()?,
             environment: map_of(&self.environment),
+            ..Command::default()
         })
     }
 

@@ -27,6 +27,88 @@ pub struct Command {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// A conda or virtual environment: its absolute path, or the name of a conda environment of the
+    /// worker's user. Its `bin` comes first on PATH.
+    #[prost(string, tag = "5")]
+    pub python_environment: ::prost::alloc::string::String,
+    /// Runs it in a container; unset = none.
+    #[prost(message, optional, tag = "6")]
+    pub container: ::core::option::Option<Container>,
+    /// The code as it was when the task was made, told by the client; unset = not told.
+    #[prost(message, optional, tag = "7")]
+    pub code: ::core::option::Option<CodeSnapshot>,
+}
+/// The container that a program is executed in, by name, so that it can be stopped by name. The
+/// attempt's directory is mounted where it is, with the variables that point into it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Container {
+    /// The image, at most 255 bytes.
+    #[prost(string, tag = "1")]
+    pub image: ::prost::alloc::string::String,
+    /// Mounted besides, at most 64: `HOST_PATH:CONTAINER_PATH\[:ro\]`, absolute.
+    #[prost(string, repeated, tag = "2")]
+    pub volumes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Which code a task was made from. The worker compares it with what it finds when it starts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CodeSnapshot {
+    /// The root of the git repository, absolute.
+    #[prost(string, tag = "1")]
+    pub directory: ::prost::alloc::string::String,
+    /// The commit that was checked out; 40 or 64 hexadecimal digits.
+    #[prost(string, tag = "2")]
+    pub commit: ::prost::alloc::string::String,
+    /// What differed from it, as `git diff` tells it; cut at 64 KiB.
+    #[prost(string, tag = "3")]
+    pub diff: ::prost::alloc::string::String,
+    /// SHA-256 of the whole diff, hexadecimal; empty when nothing differed.
+    #[prost(string, tag = "4")]
+    pub diff_sha256: ::prost::alloc::string::String,
+}
+/// What a task needs on its host, and how it behaves there. A task without it needs a slot only.
+///
+/// A field that is zero or empty comes from the task type.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Resources {
+    /// GPUs that nobody else uses meanwhile, all on one host; 0 to 64.
+    #[prost(int32, tag = "1")]
+    pub gpus: i32,
+    /// Memory of a GPU that others use too; not together with `gpus`.
+    #[prost(int64, tag = "2")]
+    pub gpu_memory_bytes: i64,
+    /// Cores, to three decimals, up to 10,000. Kept in account, and enforced where the host can.
+    #[prost(double, tag = "3")]
+    pub cpus: f64,
+    /// Main memory. Kept in account, and enforced where the host can.
+    #[prost(int64, tag = "4")]
+    pub memory_bytes: i64,
+    /// A GPU will do whose model contains this, in any case, e.g. `A100`; at most 64 bytes.
+    #[prost(string, tag = "5")]
+    pub gpu_model: ::prost::alloc::string::String,
+    /// Each GPU must have so much memory in all.
+    #[prost(int64, tag = "6")]
+    pub gpu_memory_min_bytes: i64,
+    /// Only on this host; at most 255 bytes.
+    #[prost(string, tag = "7")]
+    pub host: ::prost::alloc::string::String,
+    /// Only by workers with these labels; at most 32.
+    #[prost(btree_map = "string, string", tag = "8")]
+    pub worker_labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// It may be asked to save and make room for others, at any time.
+    #[prost(bool, tag = "9")]
+    pub preemptible: bool,
+    /// It is stopped when it uses a GPU that it was not given, instead of only reported.
+    #[prost(bool, tag = "10")]
+    pub stop_on_trespass: bool,
+    /// People work on its GPUs by hand: their processes there are no strangers.
+    #[prost(bool, tag = "11")]
+    pub interactive: bool,
+    /// It is stopped when its GPUs were idle for so long, 1 s to 365 days; unset = never.
+    #[prost(message, optional, tag = "12")]
+    pub gpu_idle_timeout: ::core::option::Option<::prost_types::Duration>,
 }
 /// How often and how soon a failed task is tried again. Waits grow 1, 2, 4, 8 … × `interval`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -103,6 +185,10 @@ pub struct TaskSpec {
     /// Made in the transaction in which it is cancelled, like `on_error`.
     #[prost(message, repeated, tag = "17")]
     pub on_cancel: ::prost::alloc::vec::Vec<TaskSpec>,
+    /// What it needs on its host. Default: the task type's; each field that is left out comes from
+    /// there too.
+    #[prost(message, optional, tag = "18")]
+    pub resources: ::core::option::Option<Resources>,
 }
 /// A task that another one waits for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -287,6 +373,9 @@ pub struct Task {
     /// the FULL view; elsewhere a twin says only that it is one.
     #[prost(message, optional, tag = "37")]
     pub twin: ::core::option::Option<Twin>,
+    /// What it needs on its host; unset = a slot.
+    #[prost(message, optional, tag = "38")]
+    pub resources: ::core::option::Option<Resources>,
 }
 /// Two tasks that do the same, of which the result that is recorded first counts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -299,7 +388,7 @@ pub struct Twin {
     pub is_twin: bool,
 }
 /// One attempt to run a task.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Attempt {
     /// The task.
     #[prost(string, tag = "1")]
@@ -334,6 +423,43 @@ pub struct Attempt {
     /// When it ended; unset while it runs.
     #[prost(message, optional, tag = "11")]
     pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What it used, as far as its worker could measure; unset = not told.
+    #[prost(message, optional, tag = "12")]
+    pub usage: ::core::option::Option<AttemptUsage>,
+}
+/// What an attempt used. A figure that could not be measured is zero.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AttemptUsage {
+    /// The host that it ran on.
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    /// UUIDs of the GPUs that it had.
+    #[prost(string, repeated, tag = "2")]
+    pub gpus: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// For how long, times how many; a share of a GPU counts by its share of the memory.
+    #[prost(double, tag = "3")]
+    pub gpu_seconds: f64,
+    /// Mean utilisation of its GPUs, 0 to 100.
+    #[prost(double, tag = "4")]
+    pub gpu_utilization_percent: f64,
+    /// Most memory that it held on one GPU at once.
+    #[prost(int64, tag = "5")]
+    pub gpu_memory_peak_bytes: i64,
+    /// Time of all its processes on cores.
+    #[prost(double, tag = "6")]
+    pub cpu_seconds: f64,
+    /// Most main memory that it held at once.
+    #[prost(int64, tag = "7")]
+    pub memory_peak_bytes: i64,
+    /// The commit that its code was at when it started; empty = not known.
+    #[prost(string, tag = "8")]
+    pub code_commit: ::prost::alloc::string::String,
+    /// Its code was not the one that the task was made from.
+    #[prost(bool, tag = "9")]
+    pub code_changed: bool,
+    /// Bytes of its log that were dropped, for the log's limit or a full disk.
+    #[prost(int64, tag = "10")]
+    pub log_dropped_bytes: i64,
 }
 /// A registered task type: the defaults of its tasks and the limits of its tables.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -395,6 +521,9 @@ pub struct TaskType {
     /// this type may run twice at once, and that either result will do.
     #[prost(message, optional, tag = "18")]
     pub speculation: ::core::option::Option<Speculation>,
+    /// What its tasks need on their hosts unless they say otherwise; unset = a slot.
+    #[prost(message, optional, tag = "19")]
+    pub resources: ::core::option::Option<Resources>,
 }
 /// When a task gets a twin: when it has run for `factor` times as long as is usual, that is the
 /// median of its finished siblings in a node of a workflow, or of the last tasks of the type.
@@ -543,6 +672,18 @@ pub enum FailureReason {
     Waiting = 20,
     /// Its twin was done first, see `Speculation`.
     Overtaken = 21,
+    /// The host had no memory for it: the kernel, or the limit of its control group, ended it.
+    OutOfMemory = 22,
+    /// It asked a GPU for more memory than there was.
+    GpuOutOfMemory = 23,
+    /// A GPU that it used broke; the GPU is kept out of use, and the task goes elsewhere.
+    GpuFault = 24,
+    /// It used a GPU that it was not given.
+    Trespassed = 25,
+    /// It had to make room for others.
+    Preempted = 26,
+    /// Another worker goes on with it.
+    HandedOver = 27,
 }
 impl FailureReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -573,6 +714,12 @@ impl FailureReason {
             Self::ResultRefused => "FAILURE_REASON_RESULT_REFUSED",
             Self::Waiting => "FAILURE_REASON_WAITING",
             Self::Overtaken => "FAILURE_REASON_OVERTAKEN",
+            Self::OutOfMemory => "FAILURE_REASON_OUT_OF_MEMORY",
+            Self::GpuOutOfMemory => "FAILURE_REASON_GPU_OUT_OF_MEMORY",
+            Self::GpuFault => "FAILURE_REASON_GPU_FAULT",
+            Self::Trespassed => "FAILURE_REASON_TRESPASSED",
+            Self::Preempted => "FAILURE_REASON_PREEMPTED",
+            Self::HandedOver => "FAILURE_REASON_HANDED_OVER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -600,6 +747,12 @@ impl FailureReason {
             "FAILURE_REASON_RESULT_REFUSED" => Some(Self::ResultRefused),
             "FAILURE_REASON_WAITING" => Some(Self::Waiting),
             "FAILURE_REASON_OVERTAKEN" => Some(Self::Overtaken),
+            "FAILURE_REASON_OUT_OF_MEMORY" => Some(Self::OutOfMemory),
+            "FAILURE_REASON_GPU_OUT_OF_MEMORY" => Some(Self::GpuOutOfMemory),
+            "FAILURE_REASON_GPU_FAULT" => Some(Self::GpuFault),
+            "FAILURE_REASON_TRESPASSED" => Some(Self::Trespassed),
+            "FAILURE_REASON_PREEMPTED" => Some(Self::Preempted),
+            "FAILURE_REASON_HANDED_OVER" => Some(Self::HandedOver),
             _ => None,
         }
     }
@@ -645,6 +798,309 @@ impl AttemptOutcome {
             "ATTEMPT_OUTCOME_CANCELLED" => Some(Self::Cancelled),
             "ATTEMPT_OUTCOME_RELEASED" => Some(Self::Released),
             "ATTEMPT_OUTCOME_LOST" => Some(Self::Lost),
+            _ => None,
+        }
+    }
+}
+/// How a host is. Figures that could not be measured are zero.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HostReport {
+    /// When the worker looked, by its own clock; for people.
+    #[prost(message, optional, tag = "1")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Cores.
+    #[prost(double, tag = "2")]
+    pub cpus: f64,
+    /// Cores that are not given away.
+    #[prost(double, tag = "3")]
+    pub cpus_free: f64,
+    /// Main memory.
+    #[prost(int64, tag = "4")]
+    pub memory_bytes: i64,
+    /// Main memory that is not given away.
+    #[prost(int64, tag = "5")]
+    pub memory_free_bytes: i64,
+    /// Runnable threads per core, over a minute.
+    #[prost(double, tag = "6")]
+    pub load: f64,
+    /// Its GPUs, at most 64, in the order of their indices.
+    #[prost(message, repeated, tag = "7")]
+    pub gpus: ::prost::alloc::vec::Vec<Gpu>,
+    /// Where the GPUs are known from: `nvml`, `nvidia-smi`, `amd`, `fake`, `none`.
+    #[prost(string, tag = "8")]
+    pub gpu_provider: ::prost::alloc::string::String,
+    /// What an operator should know, e.g. that driver and library do not fit; at most 16 of at most
+    /// 1,024 bytes.
+    #[prost(string, repeated, tag = "9")]
+    pub alarms: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What runs, at most 1,000.
+    #[prost(message, repeated, tag = "10")]
+    pub running: ::prost::alloc::vec::Vec<RunningTask>,
+}
+/// How a GPU is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Gpu {
+    /// Its UUID.
+    #[prost(string, tag = "1")]
+    pub uuid: ::prost::alloc::string::String,
+    /// Its index by PCI bus, from 0.
+    #[prost(int32, tag = "2")]
+    pub index: i32,
+    /// Its model, as its driver calls it.
+    #[prost(string, tag = "3")]
+    pub model: ::prost::alloc::string::String,
+    /// Its memory.
+    #[prost(int64, tag = "4")]
+    pub memory_bytes: i64,
+    /// Its memory that is in use, by anybody.
+    #[prost(int64, tag = "5")]
+    pub memory_used_bytes: i64,
+    /// 0 to 100.
+    #[prost(int32, tag = "6")]
+    pub utilization_percent: i32,
+    /// Degrees Celsius.
+    #[prost(int32, tag = "7")]
+    pub temperature_celsius: i32,
+    /// Watts.
+    #[prost(double, tag = "8")]
+    pub power_watts: f64,
+    /// What may be done with it.
+    #[prost(enumeration = "GpuState", tag = "9")]
+    pub state: i32,
+    /// Why it may not be used, for people; empty if it may.
+    #[prost(string, tag = "10")]
+    pub reason: ::prost::alloc::string::String,
+    /// When a GPU with a fault is tried again, or one that was used by a stranger is free again.
+    #[prost(message, optional, tag = "11")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
+    /// Ids of the tasks that have it, or a share of it.
+    #[prost(string, repeated, tag = "12")]
+    pub task_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Processes on it that this worker did not start.
+    #[prost(message, repeated, tag = "13")]
+    pub processes: ::prost::alloc::vec::Vec<GpuProcess>,
+}
+/// A process on a GPU that the worker did not start.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GpuProcess {
+    /// Its process id.
+    #[prost(int32, tag = "1")]
+    pub pid: i32,
+    /// Its user.
+    #[prost(string, tag = "2")]
+    pub user: ::prost::alloc::string::String,
+    /// Its command line; cut at 255 bytes.
+    #[prost(string, tag = "3")]
+    pub command: ::prost::alloc::string::String,
+    /// Memory that it holds there.
+    #[prost(int64, tag = "4")]
+    pub memory_bytes: i64,
+    /// Utilisation by it, 0 to 100.
+    #[prost(int32, tag = "5")]
+    pub utilization_percent: i32,
+    /// When it was first seen.
+    #[prost(message, optional, tag = "6")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// How it is taken.
+    #[prost(enumeration = "GpuProcessTreatment", tag = "7")]
+    pub treatment: i32,
+    /// It weighs so much that the GPU is not given away.
+    #[prost(bool, tag = "8")]
+    pub blocks: bool,
+}
+/// A task that runs on a host.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RunningTask {
+    /// The task.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    /// The attempt.
+    #[prost(int32, tag = "2")]
+    pub attempt: i32,
+    /// Its GPUs.
+    #[prost(string, repeated, tag = "3")]
+    pub gpus: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What it uses so far.
+    #[prost(message, optional, tag = "4")]
+    pub usage: ::core::option::Option<AttemptUsage>,
+    /// Its utilisation of its GPUs now, 0 to 100.
+    #[prost(int32, tag = "5")]
+    pub gpu_utilization_percent: i32,
+    /// Its memory on its GPUs now.
+    #[prost(int64, tag = "6")]
+    pub gpu_memory_bytes: i64,
+    /// Its main memory now.
+    #[prost(int64, tag = "7")]
+    pub memory_bytes: i64,
+    /// Cores that it keeps busy now.
+    #[prost(double, tag = "8")]
+    pub cpus: f64,
+    /// It was found to use GPUs that it was not given: their UUIDs.
+    #[prost(string, repeated, tag = "9")]
+    pub trespassed_gpus: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The user whom it belongs to; filled in by the broker.
+    #[prost(string, tag = "10")]
+    pub user: ::prost::alloc::string::String,
+    /// Its name; filled in by the broker.
+    #[prost(string, tag = "11")]
+    pub name: ::prost::alloc::string::String,
+    /// When it must have ended; unset = never.
+    #[prost(message, optional, tag = "12")]
+    pub end_time_max: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// All that is wanted of a host.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HostOrders {
+    /// It takes no new tasks; what runs goes on.
+    #[prost(bool, tag = "1")]
+    pub cordoned: bool,
+    /// It takes no new tasks, and ends when what runs has ended.
+    #[prost(bool, tag = "2")]
+    pub draining: bool,
+    /// It ends at once; what runs goes on, and is adopted by the worker that starts next.
+    #[prost(bool, tag = "3")]
+    pub detach: bool,
+    /// About GPUs.
+    #[prost(message, repeated, tag = "4")]
+    pub gpus: ::prost::alloc::vec::Vec<GpuOrder>,
+    /// About processes that the worker did not start.
+    #[prost(message, repeated, tag = "5")]
+    pub processes: ::prost::alloc::vec::Vec<GpuProcessOrder>,
+    /// About tasks that run.
+    #[prost(message, repeated, tag = "6")]
+    pub tasks: ::prost::alloc::vec::Vec<TaskOrder>,
+}
+/// What is wanted of a GPU.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GpuOrder {
+    /// Its UUID.
+    #[prost(string, tag = "1")]
+    pub uuid: ::prost::alloc::string::String,
+    /// Tasks are kept away.
+    #[prost(bool, tag = "2")]
+    pub cordoned: bool,
+    /// When an operator said last that a GPU with a fault may be used again: faults that are older
+    /// are forgotten.
+    #[prost(message, optional, tag = "3")]
+    pub forgive_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// How a process is to be taken. It ends with the process.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GpuProcessOrder {
+    /// The GPU.
+    #[prost(string, tag = "1")]
+    pub uuid: ::prost::alloc::string::String,
+    /// The process.
+    #[prost(int32, tag = "2")]
+    pub pid: i32,
+    /// How it is taken.
+    #[prost(enumeration = "GpuProcessTreatment", tag = "3")]
+    pub treatment: i32,
+    /// When it was ordered: a process that began later is another one.
+    #[prost(message, optional, tag = "4")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A task is to save what it needs and stop, and the rest of it goes back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TaskOrder {
+    /// The task.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    /// The attempt.
+    #[prost(int32, tag = "2")]
+    pub attempt: i32,
+    /// PREEMPTED or HANDED_OVER.
+    #[prost(enumeration = "FailureReason", tag = "3")]
+    pub reason: i32,
+    /// Why, for people.
+    #[prost(string, tag = "4")]
+    pub message: ::prost::alloc::string::String,
+    /// Its next attempt goes to another host.
+    #[prost(bool, tag = "5")]
+    pub elsewhere: bool,
+    /// Its context after that, unless it says otherwise itself; unset = as it was saved.
+    #[prost(message, optional, tag = "6")]
+    pub context: ::core::option::Option<Content>,
+}
+/// What may be done with a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GpuState {
+    /// Never sent.
+    Unspecified = 0,
+    /// Tasks may come.
+    Ready = 1,
+    /// An operator keeps tasks away.
+    Cordoned = 2,
+    /// A stranger uses it.
+    Foreign = 3,
+    /// A stranger used it a moment ago.
+    CoolingDown = 4,
+    /// It has shown a fault, and is kept out of use until a probe.
+    Quarantined = 5,
+    /// It has shown faults again and again, or is not to be seen any more; only an operator brings it
+    /// back.
+    Broken = 6,
+}
+impl GpuState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GPU_STATE_UNSPECIFIED",
+            Self::Ready => "GPU_STATE_READY",
+            Self::Cordoned => "GPU_STATE_CORDONED",
+            Self::Foreign => "GPU_STATE_FOREIGN",
+            Self::CoolingDown => "GPU_STATE_COOLING_DOWN",
+            Self::Quarantined => "GPU_STATE_QUARANTINED",
+            Self::Broken => "GPU_STATE_BROKEN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GPU_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "GPU_STATE_READY" => Some(Self::Ready),
+            "GPU_STATE_CORDONED" => Some(Self::Cordoned),
+            "GPU_STATE_FOREIGN" => Some(Self::Foreign),
+            "GPU_STATE_COOLING_DOWN" => Some(Self::CoolingDown),
+            "GPU_STATE_QUARANTINED" => Some(Self::Quarantined),
+            "GPU_STATE_BROKEN" => Some(Self::Broken),
+            _ => None,
+        }
+    }
+}
+/// How a process on a GPU is taken that the worker did not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GpuProcessTreatment {
+    /// As a stranger, by how much it uses.
+    Unspecified = 0,
+    /// As if it were not there; its memory is still not given away.
+    Ignored = 1,
+    /// As a reservation of its user: the GPU is in use until it ends.
+    Adopted = 2,
+}
+impl GpuProcessTreatment {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GPU_PROCESS_TREATMENT_UNSPECIFIED",
+            Self::Ignored => "GPU_PROCESS_TREATMENT_IGNORED",
+            Self::Adopted => "GPU_PROCESS_TREATMENT_ADOPTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GPU_PROCESS_TREATMENT_UNSPECIFIED" => Some(Self::Unspecified),
+            "GPU_PROCESS_TREATMENT_IGNORED" => Some(Self::Ignored),
+            "GPU_PROCESS_TREATMENT_ADOPTED" => Some(Self::Adopted),
             _ => None,
         }
     }
@@ -1279,1565 +1735,6 @@ pub struct SignalWorkflowResponse {
     /// The workflow.
     #[prost(message, optional, tag = "1")]
     pub workflow: ::core::option::Option<Workflow>,
-}
-/// Times of the clock on the wall.
-///
-/// An expression that names hours fires once for a time that comes twice, at the first, and for a
-/// time that is left out at the end of the gap. One that matches in every hour fires at each time
-/// that is there.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ScheduleCron {
-    /// Five fields: minute, hour, day of the month, month, day of the week. Lists, ranges, steps and
-    /// English names of three letters. When neither field for days begins with `*`, either will do.
-    #[prost(string, tag = "1")]
-    pub expression: ::prost::alloc::string::String,
-    /// A name of the IANA database, such as `Europe/Berlin`. Default: UTC.
-    #[prost(string, tag = "2")]
-    pub time_zone: ::prost::alloc::string::String,
-    /// There are six fields, the first being seconds.
-    #[prost(bool, tag = "3")]
-    pub with_seconds: bool,
-}
-/// What a client asks for when it creates a schedule.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ScheduleSpec {
-    /// What people call it; at most 128 bytes.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// Who owns it, and what it makes; at most 64 bytes. Default: the caller; only administrators may
-    /// name another. Cannot be changed.
-    #[prost(string, tag = "2")]
-    pub user: ::prost::alloc::string::String,
-    /// At most 32; keys `\[a-z0-9_./-\]` up to 63 bytes, values up to 255 bytes.
-    #[prost(btree_map = "string, string", tag = "3")]
-    pub labels: ::prost::alloc::collections::BTreeMap<
-        ::prost::alloc::string::String,
-        ::prost::alloc::string::String,
-    >,
-    /// No fire time before it.
-    #[prost(message, optional, tag = "7")]
-    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// No fire time at it or later.
-    #[prost(message, optional, tag = "8")]
-    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Each fire time is put off by a time that is smaller than this: the same whoever asks, another
-    /// for each schedule and fire time. At most a day; default 0.
-    #[prost(message, optional, tag = "9")]
-    pub jitter: ::core::option::Option<::prost_types::Duration>,
-    /// Default: SKIP.
-    #[prost(enumeration = "ScheduleOverlap", tag = "10")]
-    pub overlap: i32,
-    /// After an outage fire times are made up for that are not over for longer. 10 s to 365 days;
-    /// default 1 h.
-    #[prost(message, optional, tag = "11")]
-    pub catch_up: ::core::option::Option<::prost_types::Duration>,
-    /// When it fires. Required.
-    #[prost(oneof = "schedule_spec::Timing", tags = "4, 5, 6")]
-    pub timing: ::core::option::Option<schedule_spec::Timing>,
-    /// What it makes. Required.
-    #[prost(oneof = "schedule_spec::Action", tags = "12, 13")]
-    pub action: ::core::option::Option<schedule_spec::Action>,
-}
-/// Nested message and enum types in `ScheduleSpec`.
-pub mod schedule_spec {
-    /// When it fires. Required.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Timing {
-        /// At times of the clock on the wall.
-        #[prost(message, tag = "4")]
-        Cron(super::ScheduleCron),
-        /// Again and again, 1 s to 365 days apart, whatever clocks show. Counted from `start_time`, or
-        /// else from when the schedule was created.
-        #[prost(message, tag = "5")]
-        Interval(::prost_types::Duration),
-        /// Once.
-        #[prost(message, tag = "6")]
-        Once(::prost_types::Timestamp),
-    }
-    /// What it makes. Required.
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Action {
-        /// A task, with no `not_before`.
-        #[prost(message, tag = "12")]
-        Task(super::TaskSpec),
-        /// A workflow.
-        #[prost(message, tag = "13")]
-        Workflow(super::WorkflowSpec),
-    }
-}
-/// What became of a fire time.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ScheduleFire {
-    /// The time that the schedule names; of a run by hand, when it was asked for.
-    #[prost(message, optional, tag = "1")]
-    pub fire_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Why.
-    #[prost(enumeration = "FireCause", tag = "2")]
-    pub cause: i32,
-    /// What became of it.
-    #[prost(enumeration = "FireOutcome", tag = "3")]
-    pub outcome: i32,
-    /// When that was.
-    #[prost(message, optional, tag = "4")]
-    pub time: ::core::option::Option<::prost_types::Timestamp>,
-    /// The task that was made.
-    #[prost(string, tag = "5")]
-    pub task_id: ::prost::alloc::string::String,
-    /// The workflow that was made.
-    #[prost(string, tag = "6")]
-    pub workflow_id: ::prost::alloc::string::String,
-    /// Why it was missed or failed.
-    #[prost(string, tag = "7")]
-    pub message: ::prost::alloc::string::String,
-}
-/// A schedule.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Schedule {
-    /// `sc-<13 characters>`.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-    /// What was asked for.
-    #[prost(message, optional, tag = "2")]
-    pub spec: ::core::option::Option<ScheduleSpec>,
-    /// The state.
-    #[prost(enumeration = "ScheduleState", tag = "3")]
-    pub state: i32,
-    /// The fire time that comes next, before jitter.
-    #[prost(message, optional, tag = "4")]
-    pub next_fire_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// A fire time that waits for the end of the run before it.
-    #[prost(message, optional, tag = "5")]
-    pub queued_fire_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// The fire time that fired last by its times.
-    #[prost(message, optional, tag = "6")]
-    pub last_fire_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// The task that it made.
-    #[prost(string, tag = "7")]
-    pub last_task_id: ::prost::alloc::string::String,
-    /// The workflow that it made.
-    #[prost(string, tag = "8")]
-    pub last_workflow_id: ::prost::alloc::string::String,
-    /// Why the last fire time made nothing; empty when it did.
-    #[prost(string, tag = "9")]
-    pub last_error: ::prost::alloc::string::String,
-    /// Fire times that made something.
-    #[prost(int64, tag = "10")]
-    pub fired_count: i64,
-    /// Fire times that were skipped.
-    #[prost(int64, tag = "11")]
-    pub skipped_count: i64,
-    /// Outages in which fire times were missed.
-    #[prost(int64, tag = "12")]
-    pub missed_count: i64,
-    /// Fire times that failed.
-    #[prost(int64, tag = "13")]
-    pub failed_count: i64,
-    /// Changes with the schedule, not with what fires; for UpdateSchedule and DeleteSchedule.
-    #[prost(string, tag = "14")]
-    pub etag: ::prost::alloc::string::String,
-    /// When it was created.
-    #[prost(message, optional, tag = "15")]
-    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When it was changed by somebody.
-    #[prost(message, optional, tag = "16")]
-    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
-}
-/// What happens at a fire time when the run before it, which the schedule fired last by its times,
-/// has not ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum ScheduleOverlap {
-    /// As SKIP.
-    Unspecified = 0,
-    /// Nothing; the fire time is noted as skipped.
-    Skip = 1,
-    /// One fire time waits for the end of it, and fires within seconds of it; others are skipped.
-    QueueOne = 2,
-    /// Both run.
-    Allow = 3,
-    /// It is cancelled. Of several fire times that are due at once only the last fires.
-    CancelRunning = 4,
-}
-impl ScheduleOverlap {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "SCHEDULE_OVERLAP_UNSPECIFIED",
-            Self::Skip => "SCHEDULE_OVERLAP_SKIP",
-            Self::QueueOne => "SCHEDULE_OVERLAP_QUEUE_ONE",
-            Self::Allow => "SCHEDULE_OVERLAP_ALLOW",
-            Self::CancelRunning => "SCHEDULE_OVERLAP_CANCEL_RUNNING",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "SCHEDULE_OVERLAP_UNSPECIFIED" => Some(Self::Unspecified),
-            "SCHEDULE_OVERLAP_SKIP" => Some(Self::Skip),
-            "SCHEDULE_OVERLAP_QUEUE_ONE" => Some(Self::QueueOne),
-            "SCHEDULE_OVERLAP_ALLOW" => Some(Self::Allow),
-            "SCHEDULE_OVERLAP_CANCEL_RUNNING" => Some(Self::CancelRunning),
-            _ => None,
-        }
-    }
-}
-/// The state of a schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum ScheduleState {
-    /// Never sent by a server.
-    Unspecified = 0,
-    /// It fires at its times.
-    Active = 1,
-    /// Somebody paused it.
-    Paused = 2,
-    /// No fire time is left.
-    Finished = 3,
-}
-impl ScheduleState {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "SCHEDULE_STATE_UNSPECIFIED",
-            Self::Active => "SCHEDULE_STATE_ACTIVE",
-            Self::Paused => "SCHEDULE_STATE_PAUSED",
-            Self::Finished => "SCHEDULE_STATE_FINISHED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "SCHEDULE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
-            "SCHEDULE_STATE_ACTIVE" => Some(Self::Active),
-            "SCHEDULE_STATE_PAUSED" => Some(Self::Paused),
-            "SCHEDULE_STATE_FINISHED" => Some(Self::Finished),
-            _ => None,
-        }
-    }
-}
-/// Why a fire time was dealt with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum FireCause {
-    /// Never sent by a server.
-    Unspecified = 0,
-    /// Its time had come.
-    Time = 1,
-    /// RunSchedule.
-    Hand = 2,
-    /// BackfillSchedule.
-    Backfill = 3,
-}
-impl FireCause {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "FIRE_CAUSE_UNSPECIFIED",
-            Self::Time => "FIRE_CAUSE_TIME",
-            Self::Hand => "FIRE_CAUSE_HAND",
-            Self::Backfill => "FIRE_CAUSE_BACKFILL",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "FIRE_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
-            "FIRE_CAUSE_TIME" => Some(Self::Time),
-            "FIRE_CAUSE_HAND" => Some(Self::Hand),
-            "FIRE_CAUSE_BACKFILL" => Some(Self::Backfill),
-            _ => None,
-        }
-    }
-}
-/// What became of a fire time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum FireOutcome {
-    /// Never sent by a server.
-    Unspecified = 0,
-    /// It made a task or a workflow.
-    Fired = 1,
-    /// It waits until the run before it has ended.
-    Queued = 2,
-    /// The run before it had not ended.
-    Skipped = 3,
-    /// It was over for longer than the catch-up window; also those after it that the message names.
-    Missed = 4,
-    /// What it should have made could not be made.
-    Failed = 5,
-}
-impl FireOutcome {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "FIRE_OUTCOME_UNSPECIFIED",
-            Self::Fired => "FIRE_OUTCOME_FIRED",
-            Self::Queued => "FIRE_OUTCOME_QUEUED",
-            Self::Skipped => "FIRE_OUTCOME_SKIPPED",
-            Self::Missed => "FIRE_OUTCOME_MISSED",
-            Self::Failed => "FIRE_OUTCOME_FAILED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "FIRE_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
-            "FIRE_OUTCOME_FIRED" => Some(Self::Fired),
-            "FIRE_OUTCOME_QUEUED" => Some(Self::Queued),
-            "FIRE_OUTCOME_SKIPPED" => Some(Self::Skipped),
-            "FIRE_OUTCOME_MISSED" => Some(Self::Missed),
-            "FIRE_OUTCOME_FAILED" => Some(Self::Failed),
-            _ => None,
-        }
-    }
-}
-/// See CreateSchedule.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct CreateScheduleRequest {
-    /// What to create.
-    #[prost(message, optional, tag = "1")]
-    pub schedule: ::core::option::Option<ScheduleSpec>,
-    /// 1 to 128 printable characters, unique per user among schedules; makes repeating safe.
-    #[prost(string, tag = "2")]
-    pub request_id: ::prost::alloc::string::String,
-    /// Only check; the answer is empty.
-    #[prost(bool, tag = "3")]
-    pub validate_only: bool,
-}
-/// See CreateSchedule.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct CreateScheduleResponse {
-    /// The schedule.
-    #[prost(message, optional, tag = "1")]
-    pub schedule: ::core::option::Option<Schedule>,
-    /// It had already been created by an earlier call with this request_id.
-    #[prost(bool, tag = "2")]
-    pub deduplicated: bool,
-}
-/// See GetSchedule.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetScheduleRequest {
-    /// The schedule's id.
-    #[prost(string, tag = "1")]
-    pub schedule_id: ::prost::alloc::string::String,
-}
-/// See GetSchedule.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct GetScheduleResponse {
-    /// The schedule.
-    #[prost(message, optional, tag = "1")]
-    pub schedule: ::core::option::Option<Schedule>,
-    /// The last 20 fire times that were dealt with, latest first; they are kept for days.
-    #[prost(message, repeated, tag = "2")]
-    pub fires: ::prost::alloc::vec::Vec<ScheduleFire>,
-}
-/// See ListSchedules.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListSchedulesRequest {
-    /// 0 = 50; more than 1,000 is clamped to 1,000; negative is refused.
-    #[prost(int32, tag = "1")]
-    pub page_size: i32,
-    /// `next_page_token` of the page before, with the same user.
-    #[prost(string, tag = "2")]
-    pub page_token: ::prost::alloc::string::String,
-    /// Only those of this user; empty = all.
-    #[prost(string, tag = "3")]
-    pub user: ::prost::alloc::string::String,
-}
-/// See ListSchedules.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListSchedulesResponse {
-    /// The page.
-    #[prost(message, repeated, tag = "1")]
-    pub schedules: ::prost::alloc::vec::Vec<Schedule>,
-    /// Empty on the last page.
-    #[prost(string, tag = "2")]
-    pub next_page_token: ::prost::alloc::string::String,
-}
-/// See UpdateSchedule.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct UpdateScheduleRequest {
-    /// The schedule's id.
-    #[prost(string, tag = "1")]
-    pub schedule_id: ::prost::alloc::string::String,
-    /// The new values.
-    #[prost(message, optional, tag = "2")]
-    pub schedule: ::core::option::Option<ScheduleSpec>,
-    /// Which fields change: `name`, `labels`, `timing` (whichever of `cron`, `interval` and `once` is
-    /// given), `start_time`, `end_time`, `jitter`, `overlap`, `catch_up`, `action` (`task` or
-    /// `workflow`). Required.
-    #[prost(message, optional, tag = "3")]
-    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
-    /// That of the schedule as it was read; empty = whatever it is.
-    #[prost(string, tag = "4")]
-    pub etag: ::prost::alloc::string::String,
-}
-/// See UpdateSchedule.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct UpdateScheduleResponse {
-    /// The schedule after it.
-    #[prost(message, optional, tag = "1")]
-    pub schedule: ::core::option::Option<Schedule>,
-}
-/// See DeleteSchedule.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DeleteScheduleRequest {
-    /// The schedule's id.
-    #[prost(string, tag = "1")]
-    pub schedule_id: ::prost::alloc::string::String,
-    /// That of the schedule as it was read; empty = whatever it is.
-    #[prost(string, tag = "2")]
-    pub etag: ::prost::alloc::string::String,
-}
-/// See DeleteSchedule.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DeleteScheduleResponse {}
-/// See PauseSchedule.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PauseScheduleRequest {
-    /// The schedule's id.
-    #[prost(string, tag = "1")]
-    pub schedule_id: ::prost::alloc::string::String,
-}
-/// See PauseSchedule.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct PauseScheduleResponse {
-    /// The schedule after it.
-    #[prost(message, optional, tag = "1")]
-    pub schedule: ::core::option::Option<Schedule>,
-}
-/// See ResumeSchedule.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ResumeScheduleRequest {
-    /// The schedule's id.
-    #[prost(string, tag = "1")]
-    pub schedule_id: ::prost::alloc::string::String,
-}
-/// See ResumeSchedule.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ResumeScheduleResponse {
-    /// The schedule after it.
-    #[prost(message, optional, tag = "1")]
-    pub schedule: ::core::option::Option<Schedule>,
-}
-/// See RunSchedule.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RunScheduleRequest {
-    /// The schedule's id.
-    #[prost(string, tag = "1")]
-    pub schedule_id: ::prost::alloc::string::String,
-    /// 1 to 128 printable characters, unique per schedule; makes repeating safe.
-    #[prost(string, tag = "2")]
-    pub request_id: ::prost::alloc::string::String,
-}
-/// See RunSchedule.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RunScheduleResponse {
-    /// What became of it.
-    #[prost(message, optional, tag = "1")]
-    pub fire: ::core::option::Option<ScheduleFire>,
-    /// It had already been run by an earlier call with this request_id.
-    #[prost(bool, tag = "2")]
-    pub deduplicated: bool,
-}
-/// See BackfillSchedule.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct BackfillScheduleRequest {
-    /// The schedule's id.
-    #[prost(string, tag = "1")]
-    pub schedule_id: ::prost::alloc::string::String,
-    /// The first fire time that counts. Required.
-    #[prost(message, optional, tag = "2")]
-    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Fire times before it count; it must be over. At most 1,000 may lie in between. Required.
-    #[prost(message, optional, tag = "3")]
-    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
-}
-/// See BackfillSchedule.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct BackfillScheduleResponse {
-    /// What became of those that had not fired.
-    #[prost(message, repeated, tag = "1")]
-    pub fires: ::prost::alloc::vec::Vec<ScheduleFire>,
-    /// Fire times that had fired before.
-    #[prost(int32, tag = "2")]
-    pub already_fired_count: i32,
-}
-/// See ListFireTimes.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListFireTimesRequest {
-    /// A schedule that is there; or else `schedule`.
-    #[prost(string, tag = "1")]
-    pub schedule_id: ::prost::alloc::string::String,
-    /// One that might be; only its times are looked at.
-    #[prost(message, optional, tag = "2")]
-    pub schedule: ::core::option::Option<ScheduleSpec>,
-    /// Fire times after this; default: now.
-    #[prost(message, optional, tag = "3")]
-    pub after: ::core::option::Option<::prost_types::Timestamp>,
-    /// How many; 0 = 10; 1 to 1,000.
-    #[prost(int32, tag = "4")]
-    pub count: i32,
-}
-/// See ListFireTimes.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListFireTimesResponse {
-    /// They, in order and before jitter; fewer if there are no more.
-    #[prost(message, repeated, tag = "1")]
-    pub fire_times: ::prost::alloc::vec::Vec<::prost_types::Timestamp>,
-}
-/// Generated client implementations.
-pub mod schedule_service_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    use tonic::codegen::http::Uri;
-    /// Schedules, for their owners; served by the broker. Fired by the governor.
-    #[derive(Debug, Clone)]
-    pub struct ScheduleServiceClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl ScheduleServiceClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
-    impl<T> ScheduleServiceClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> ScheduleServiceClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            ScheduleServiceClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        /// Creates a schedule. The task types that it names must be there, or be created automatically.
-        pub async fn create_schedule(
-            &mut self,
-            request: impl tonic::IntoRequest<super::CreateScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::CreateScheduleResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/asyncflow.v1.ScheduleService/CreateSchedule",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("asyncflow.v1.ScheduleService", "CreateSchedule"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Gets a schedule, with what became of its last fire times. NOT_FOUND.
-        pub async fn get_schedule(
-            &mut self,
-            request: impl tonic::IntoRequest<super::GetScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::GetScheduleResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/asyncflow.v1.ScheduleService/GetSchedule",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("asyncflow.v1.ScheduleService", "GetSchedule"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Lists schedules, newest first.
-        pub async fn list_schedules(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ListSchedulesRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListSchedulesResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/asyncflow.v1.ScheduleService/ListSchedules",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("asyncflow.v1.ScheduleService", "ListSchedules"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Changes a schedule. When its times change, the next one is the first that is still to come.
-        /// ABORTED when the etag is not the one in force.
-        pub async fn update_schedule(
-            &mut self,
-            request: impl tonic::IntoRequest<super::UpdateScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::UpdateScheduleResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/asyncflow.v1.ScheduleService/UpdateSchedule",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("asyncflow.v1.ScheduleService", "UpdateSchedule"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Deletes a schedule; what it has made stays. ABORTED when the etag is not the one in force.
-        pub async fn delete_schedule(
-            &mut self,
-            request: impl tonic::IntoRequest<super::DeleteScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DeleteScheduleResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/asyncflow.v1.ScheduleService/DeleteSchedule",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("asyncflow.v1.ScheduleService", "DeleteSchedule"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Pauses a schedule: it fires nothing until it is resumed, and forgets a fire time that is
-        /// queued. OK when it is paused already.
-        pub async fn pause_schedule(
-            &mut self,
-            request: impl tonic::IntoRequest<super::PauseScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::PauseScheduleResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/asyncflow.v1.ScheduleService/PauseSchedule",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("asyncflow.v1.ScheduleService", "PauseSchedule"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Resumes a schedule: it fires next at the first of its times that is still to come. OK when it
-        /// is active.
-        pub async fn resume_schedule(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ResumeScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ResumeScheduleResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/asyncflow.v1.ScheduleService/ResumeSchedule",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("asyncflow.v1.ScheduleService", "ResumeSchedule"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Makes at once what the schedule makes, whatever its state and overlap policy are; the fire
-        /// times are not changed.
-        pub async fn run_schedule(
-            &mut self,
-            request: impl tonic::IntoRequest<super::RunScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::RunScheduleResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/asyncflow.v1.ScheduleService/RunSchedule",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("asyncflow.v1.ScheduleService", "RunSchedule"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Makes what the schedule would have made in an interval of the past, all at once and exactly
-        /// once: fire times that have fired are passed over. Repeating it is safe while what became of
-        /// fire times is kept (days, see the governor's settings).
-        pub async fn backfill_schedule(
-            &mut self,
-            request: impl tonic::IntoRequest<super::BackfillScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::BackfillScheduleResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/asyncflow.v1.ScheduleService/BackfillSchedule",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("asyncflow.v1.ScheduleService", "BackfillSchedule"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Tells the next fire times of a schedule, or of one that might be created.
-        pub async fn list_fire_times(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ListFireTimesRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListFireTimesResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/asyncflow.v1.ScheduleService/ListFireTimes",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("asyncflow.v1.ScheduleService", "ListFireTimes"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-    }
-}
-/// Generated server implementations.
-pub mod schedule_service_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with ScheduleServiceServer.
-    #[async_trait]
-    pub trait ScheduleService: std::marker::Send + std::marker::Sync + 'static {
-        /// Creates a schedule. The task types that it names must be there, or be created automatically.
-        async fn create_schedule(
-            &self,
-            request: tonic::Request<super::CreateScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::CreateScheduleResponse>,
-            tonic::Status,
-        >;
-        /// Gets a schedule, with what became of its last fire times. NOT_FOUND.
-        async fn get_schedule(
-            &self,
-            request: tonic::Request<super::GetScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::GetScheduleResponse>,
-            tonic::Status,
-        >;
-        /// Lists schedules, newest first.
-        async fn list_schedules(
-            &self,
-            request: tonic::Request<super::ListSchedulesRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListSchedulesResponse>,
-            tonic::Status,
-        >;
-        /// Changes a schedule. When its times change, the next one is the first that is still to come.
-        /// ABORTED when the etag is not the one in force.
-        async fn update_schedule(
-            &self,
-            request: tonic::Request<super::UpdateScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::UpdateScheduleResponse>,
-            tonic::Status,
-        >;
-        /// Deletes a schedule; what it has made stays. ABORTED when the etag is not the one in force.
-        async fn delete_schedule(
-            &self,
-            request: tonic::Request<super::DeleteScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DeleteScheduleResponse>,
-            tonic::Status,
-        >;
-        /// Pauses a schedule: it fires nothing until it is resumed, and forgets a fire time that is
-        /// queued. OK when it is paused already.
-        async fn pause_schedule(
-            &self,
-            request: tonic::Request<super::PauseScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::PauseScheduleResponse>,
-            tonic::Status,
-        >;
-        /// Resumes a schedule: it fires next at the first of its times that is still to come. OK when it
-        /// is active.
-        async fn resume_schedule(
-            &self,
-            request: tonic::Request<super::ResumeScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ResumeScheduleResponse>,
-            tonic::Status,
-        >;
-        /// Makes at once what the schedule makes, whatever its state and overlap policy are; the fire
-        /// times are not changed.
-        async fn run_schedule(
-            &self,
-            request: tonic::Request<super::RunScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::RunScheduleResponse>,
-            tonic::Status,
-        >;
-        /// Makes what the schedule would have made in an interval of the past, all at once and exactly
-        /// once: fire times that have fired are passed over. Repeating it is safe while what became of
-        /// fire times is kept (days, see the governor's settings).
-        async fn backfill_schedule(
-            &self,
-            request: tonic::Request<super::BackfillScheduleRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::BackfillScheduleResponse>,
-            tonic::Status,
-        >;
-        /// Tells the next fire times of a schedule, or of one that might be created.
-        async fn list_fire_times(
-            &self,
-            request: tonic::Request<super::ListFireTimesRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListFireTimesResponse>,
-            tonic::Status,
-        >;
-    }
-    /// Schedules, for their owners; served by the broker. Fired by the governor.
-    #[derive(Debug)]
-    pub struct ScheduleServiceServer<T> {
-        inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
-    }
-    impl<T> ScheduleServiceServer<T> {
-        pub fn new(inner: T) -> Self {
-            Self::from_arc(Arc::new(inner))
-        }
-        pub fn from_arc(inner: Arc<T>) -> Self {
-            Self {
-                inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
-            }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
-        where
-            F: tonic::service::Interceptor,
-        {
-            InterceptedService::new(Self::new(inner), interceptor)
-        }
-        /// Enable decompressing requests with the given encoding.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
-            self
-        }
-        /// Compress responses with the given encoding, if the client supports it.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
-            self
-        }
-    }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for ScheduleServiceServer<T>
-    where
-        T: ScheduleService,
-        B: Body + std::marker::Send + 'static,
-        B::Error: Into<StdError> + std::marker::Send + 'static,
-    {
-        type Response = http::Response<tonic::body::Body>;
-        type Error = std::convert::Infallible;
-        type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, req: http::Request<B>) -> Self::Future {
-            match req.uri().path() {
-                "/asyncflow.v1.ScheduleService/CreateSchedule" => {
-                    #[allow(non_camel_case_types)]
-                    struct CreateScheduleSvc<T: ScheduleService>(pub Arc<T>);
-                    impl<
-                        T: ScheduleService,
-                    > tonic::server::UnaryService<super::CreateScheduleRequest>
-                    for CreateScheduleSvc<T> {
-                        type Response = super::CreateScheduleResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::CreateScheduleRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ScheduleService>::create_schedule(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = CreateScheduleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/asyncflow.v1.ScheduleService/GetSchedule" => {
-                    #[allow(non_camel_case_types)]
-                    struct GetScheduleSvc<T: ScheduleService>(pub Arc<T>);
-                    impl<
-                        T: ScheduleService,
-                    > tonic::server::UnaryService<super::GetScheduleRequest>
-                    for GetScheduleSvc<T> {
-                        type Response = super::GetScheduleResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::GetScheduleRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ScheduleService>::get_schedule(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = GetScheduleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/asyncflow.v1.ScheduleService/ListSchedules" => {
-                    #[allow(non_camel_case_types)]
-                    struct ListSchedulesSvc<T: ScheduleService>(pub Arc<T>);
-                    impl<
-                        T: ScheduleService,
-                    > tonic::server::UnaryService<super::ListSchedulesRequest>
-                    for ListSchedulesSvc<T> {
-                        type Response = super::ListSchedulesResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ListSchedulesRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ScheduleService>::list_schedules(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ListSchedulesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/asyncflow.v1.ScheduleService/UpdateSchedule" => {
-                    #[allow(non_camel_case_types)]
-                    struct UpdateScheduleSvc<T: ScheduleService>(pub Arc<T>);
-                    impl<
-                        T: ScheduleService,
-                    > tonic::server::UnaryService<super::UpdateScheduleRequest>
-                    for UpdateScheduleSvc<T> {
-                        type Response = super::UpdateScheduleResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::UpdateScheduleRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ScheduleService>::update_schedule(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = UpdateScheduleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/asyncflow.v1.ScheduleService/DeleteSchedule" => {
-                    #[allow(non_camel_case_types)]
-                    struct DeleteScheduleSvc<T: ScheduleService>(pub Arc<T>);
-                    impl<
-                        T: ScheduleService,
-                    > tonic::server::UnaryService<super::DeleteScheduleRequest>
-                    for DeleteScheduleSvc<T> {
-                        type Response = super::DeleteScheduleResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::DeleteScheduleRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ScheduleService>::delete_schedule(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = DeleteScheduleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/asyncflow.v1.ScheduleService/PauseSchedule" => {
-                    #[allow(non_camel_case_types)]
-                    struct PauseScheduleSvc<T: ScheduleService>(pub Arc<T>);
-                    impl<
-                        T: ScheduleService,
-                    > tonic::server::UnaryService<super::PauseScheduleRequest>
-                    for PauseScheduleSvc<T> {
-                        type Response = super::PauseScheduleResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::PauseScheduleRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ScheduleService>::pause_schedule(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = PauseScheduleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/asyncflow.v1.ScheduleService/ResumeSchedule" => {
-                    #[allow(non_camel_case_types)]
-                    struct ResumeScheduleSvc<T: ScheduleService>(pub Arc<T>);
-                    impl<
-                        T: ScheduleService,
-                    > tonic::server::UnaryService<super::ResumeScheduleRequest>
-                    for ResumeScheduleSvc<T> {
-                        type Response = super::ResumeScheduleResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ResumeScheduleRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ScheduleService>::resume_schedule(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ResumeScheduleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/asyncflow.v1.ScheduleService/RunSchedule" => {
-                    #[allow(non_camel_case_types)]
-                    struct RunScheduleSvc<T: ScheduleService>(pub Arc<T>);
-                    impl<
-                        T: ScheduleService,
-                    > tonic::server::UnaryService<super::RunScheduleRequest>
-                    for RunScheduleSvc<T> {
-                        type Response = super::RunScheduleResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::RunScheduleRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ScheduleService>::run_schedule(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = RunScheduleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/asyncflow.v1.ScheduleService/BackfillSchedule" => {
-                    #[allow(non_camel_case_types)]
-                    struct BackfillScheduleSvc<T: ScheduleService>(pub Arc<T>);
-                    impl<
-                        T: ScheduleService,
-                    > tonic::server::UnaryService<super::BackfillScheduleRequest>
-                    for BackfillScheduleSvc<T> {
-                        type Response = super::BackfillScheduleResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::BackfillScheduleRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ScheduleService>::backfill_schedule(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = BackfillScheduleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/asyncflow.v1.ScheduleService/ListFireTimes" => {
-                    #[allow(non_camel_case_types)]
-                    struct ListFireTimesSvc<T: ScheduleService>(pub Arc<T>);
-                    impl<
-                        T: ScheduleService,
-                    > tonic::server::UnaryService<super::ListFireTimesRequest>
-                    for ListFireTimesSvc<T> {
-                        type Response = super::ListFireTimesResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ListFireTimesRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ScheduleService>::list_fire_times(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ListFireTimesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
-            }
-        }
-    }
-    impl<T> Clone for ScheduleServiceServer<T> {
-        fn clone(&self) -> Self {
-            let inner = self.inner.clone();
-            Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
-            }
-        }
-    }
-    /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "asyncflow.v1.ScheduleService";
-    impl<T> tonic::server::NamedService for ScheduleServiceServer<T> {
-        const NAME: &'static str = SERVICE_NAME;
-    }
 }
 /// See CreateTask.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6149,6 +5046,2740 @@ pub mod broker_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// See ListHosts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListHostsRequest {
+    /// 0 = 50; more than 1,000 is clamped to 1,000; negative is refused.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A host, as its worker told of it last.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Host {
+    /// The worker.
+    #[prost(message, optional, tag = "1")]
+    pub worker: ::core::option::Option<Worker>,
+    /// Its last report; unset = none yet.
+    #[prost(message, optional, tag = "2")]
+    pub report: ::core::option::Option<HostReport>,
+    /// What is wanted of it.
+    #[prost(message, optional, tag = "3")]
+    pub orders: ::core::option::Option<HostOrders>,
+    /// When the report came.
+    #[prost(message, optional, tag = "4")]
+    pub report_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// See ListHosts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListHostsResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub hosts: ::prost::alloc::vec::Vec<Host>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// See UpdateHost.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateHostRequest {
+    /// The worker.
+    #[prost(string, tag = "1")]
+    pub worker_id: ::prost::alloc::string::String,
+    /// It takes no new tasks; unset = as it is.
+    #[prost(bool, optional, tag = "2")]
+    pub cordoned: ::core::option::Option<bool>,
+    /// It ends when what runs has ended; unset = as it is.
+    #[prost(bool, optional, tag = "3")]
+    pub draining: ::core::option::Option<bool>,
+    /// It ends at once, and what runs goes on.
+    #[prost(bool, tag = "4")]
+    pub detach: bool,
+}
+/// See UpdateHost.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateHostResponse {
+    /// The host.
+    #[prost(message, optional, tag = "1")]
+    pub host: ::core::option::Option<Host>,
+}
+/// See UpdateGpu.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateGpuRequest {
+    /// The worker.
+    #[prost(string, tag = "1")]
+    pub worker_id: ::prost::alloc::string::String,
+    /// The GPU: its UUID.
+    #[prost(string, tag = "2")]
+    pub uuid: ::prost::alloc::string::String,
+    /// Tasks are kept away; unset = as it is. `false` also forgets its faults.
+    #[prost(bool, optional, tag = "3")]
+    pub cordoned: ::core::option::Option<bool>,
+}
+/// See UpdateGpu.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateGpuResponse {
+    /// The host.
+    #[prost(message, optional, tag = "1")]
+    pub host: ::core::option::Option<Host>,
+}
+/// See UpdateGpuProcess.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateGpuProcessRequest {
+    /// The worker.
+    #[prost(string, tag = "1")]
+    pub worker_id: ::prost::alloc::string::String,
+    /// The GPU: its UUID.
+    #[prost(string, tag = "2")]
+    pub uuid: ::prost::alloc::string::String,
+    /// The process; it must be in the host's last report.
+    #[prost(int32, tag = "3")]
+    pub pid: i32,
+    /// How it is taken.
+    #[prost(enumeration = "GpuProcessTreatment", tag = "4")]
+    pub treatment: i32,
+}
+/// See UpdateGpuProcess.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateGpuProcessResponse {
+    /// The host.
+    #[prost(message, optional, tag = "1")]
+    pub host: ::core::option::Option<Host>,
+}
+/// See EvictGpu.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvictGpuRequest {
+    /// The worker.
+    #[prost(string, tag = "1")]
+    pub worker_id: ::prost::alloc::string::String,
+    /// The GPU: its UUID.
+    #[prost(string, tag = "2")]
+    pub uuid: ::prost::alloc::string::String,
+}
+/// See EvictGpu.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EvictGpuResponse {
+    /// The host.
+    #[prost(message, optional, tag = "1")]
+    pub host: ::core::option::Option<Host>,
+    /// The tasks that were asked to go.
+    #[prost(string, repeated, tag = "2")]
+    pub task_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// See HandOverTask.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandOverTaskRequest {
+    /// The task.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    /// What it goes on from, unless it says otherwise itself when it stops; unset = as it was saved.
+    #[prost(message, optional, tag = "2")]
+    pub context: ::core::option::Option<Content>,
+    /// Why, for people; at most 1,024 bytes.
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+}
+/// See HandOverTask.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HandOverTaskResponse {
+    /// The task, as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub task: ::core::option::Option<Task>,
+}
+/// See ExplainTask.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainTaskRequest {
+    /// The task.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+}
+/// See ExplainTask.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainTaskResponse {
+    /// One sentence.
+    #[prost(string, tag = "1")]
+    pub summary: ::prost::alloc::string::String,
+    /// What the sentence is made from, the most important first.
+    #[prost(message, repeated, tag = "2")]
+    pub explanations: ::prost::alloc::vec::Vec<Explanation>,
+    /// Tasks of its type that are taken before it; unset = it is not in the queue, or the queue is
+    /// longer than was looked at.
+    #[prost(int32, optional, tag = "3")]
+    pub queue_position: ::core::option::Option<i32>,
+    /// When it starts at the earliest, if tasks end by their limits; unset = not known.
+    #[prost(message, optional, tag = "4")]
+    pub earliest_start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The task.
+    #[prost(message, optional, tag = "5")]
+    pub task: ::core::option::Option<Task>,
+}
+/// One reason why a task is where it is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Explanation {
+    /// The reason, for programs.
+    #[prost(enumeration = "ExplanationKind", tag = "1")]
+    pub kind: i32,
+    /// The reason, for people.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// The host that it is about; empty = none in particular.
+    #[prost(string, tag = "3")]
+    pub host: ::prost::alloc::string::String,
+    /// The worker that it is about; empty = none in particular.
+    #[prost(string, tag = "4")]
+    pub worker_id: ::prost::alloc::string::String,
+    /// The GPU that it is about: its UUID; empty = none in particular.
+    #[prost(string, tag = "5")]
+    pub gpu: ::prost::alloc::string::String,
+    /// The stranger that it is about; unset = none.
+    #[prost(message, optional, tag = "6")]
+    pub process: ::core::option::Option<GpuProcess>,
+}
+/// See ListUsage.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListUsageRequest {
+    /// Since when; unset = the last 30 days.
+    #[prost(message, optional, tag = "1")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Only this user; empty = all.
+    #[prost(string, tag = "2")]
+    pub user: ::prost::alloc::string::String,
+}
+/// What a user has used.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UserUsage {
+    /// The user.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Time on GPUs, as in `AttemptUsage`.
+    #[prost(double, tag = "2")]
+    pub gpu_seconds: f64,
+    /// Time on cores.
+    #[prost(double, tag = "3")]
+    pub cpu_seconds: f64,
+    /// Attempts that ended.
+    #[prost(int64, tag = "4")]
+    pub attempts: i64,
+    /// GPUs in use now, shares by their share of the memory.
+    #[prost(double, tag = "5")]
+    pub gpus_now: f64,
+    /// What fair shares go by: GPU-seconds, of which half is forgotten every week.
+    #[prost(double, tag = "6")]
+    pub decayed_gpu_seconds: f64,
+}
+/// See ListUsage.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListUsageResponse {
+    /// By `gpu_seconds`, the most first; at most 1,000.
+    #[prost(message, repeated, tag = "1")]
+    pub users: ::prost::alloc::vec::Vec<UserUsage>,
+}
+/// A reason why a task is where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExplanationKind {
+    /// Never sent.
+    Unspecified = 0,
+    /// It has ended.
+    Ended = 1,
+    /// It runs.
+    Running = 2,
+    /// It was handed out and has not started yet.
+    HandedOut = 3,
+    /// Its type is paused.
+    TypePaused = 4,
+    /// It is paused.
+    Paused = 5,
+    /// It waits for a time.
+    NotBefore = 6,
+    /// It waits until it is tried again.
+    BackOff = 7,
+    /// It waits for other tasks or signals.
+    WaitsFor = 8,
+    /// No worker is there for its type.
+    NoWorker = 9,
+    /// Workers are there, and all are cordoned, draining or silent.
+    NoWorkerReady = 10,
+    /// No host could ever run it, as they are.
+    NeverFits = 11,
+    /// A host could run it, and has not enough free.
+    TooLittleFree = 12,
+    /// A stranger uses a GPU.
+    ForeignProcess = 13,
+    /// A GPU may not be used: cordoned, faulty.
+    GpuUnavailable = 14,
+    /// Others are before it.
+    Queued = 15,
+    /// GPUs are kept for a task that needs several and has waited for long.
+    HeldForOthers = 16,
+    /// All slots are taken.
+    NoSlot = 17,
+}
+impl ExplanationKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPLANATION_KIND_UNSPECIFIED",
+            Self::Ended => "EXPLANATION_KIND_ENDED",
+            Self::Running => "EXPLANATION_KIND_RUNNING",
+            Self::HandedOut => "EXPLANATION_KIND_HANDED_OUT",
+            Self::TypePaused => "EXPLANATION_KIND_TYPE_PAUSED",
+            Self::Paused => "EXPLANATION_KIND_PAUSED",
+            Self::NotBefore => "EXPLANATION_KIND_NOT_BEFORE",
+            Self::BackOff => "EXPLANATION_KIND_BACK_OFF",
+            Self::WaitsFor => "EXPLANATION_KIND_WAITS_FOR",
+            Self::NoWorker => "EXPLANATION_KIND_NO_WORKER",
+            Self::NoWorkerReady => "EXPLANATION_KIND_NO_WORKER_READY",
+            Self::NeverFits => "EXPLANATION_KIND_NEVER_FITS",
+            Self::TooLittleFree => "EXPLANATION_KIND_TOO_LITTLE_FREE",
+            Self::ForeignProcess => "EXPLANATION_KIND_FOREIGN_PROCESS",
+            Self::GpuUnavailable => "EXPLANATION_KIND_GPU_UNAVAILABLE",
+            Self::Queued => "EXPLANATION_KIND_QUEUED",
+            Self::HeldForOthers => "EXPLANATION_KIND_HELD_FOR_OTHERS",
+            Self::NoSlot => "EXPLANATION_KIND_NO_SLOT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPLANATION_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPLANATION_KIND_ENDED" => Some(Self::Ended),
+            "EXPLANATION_KIND_RUNNING" => Some(Self::Running),
+            "EXPLANATION_KIND_HANDED_OUT" => Some(Self::HandedOut),
+            "EXPLANATION_KIND_TYPE_PAUSED" => Some(Self::TypePaused),
+            "EXPLANATION_KIND_PAUSED" => Some(Self::Paused),
+            "EXPLANATION_KIND_NOT_BEFORE" => Some(Self::NotBefore),
+            "EXPLANATION_KIND_BACK_OFF" => Some(Self::BackOff),
+            "EXPLANATION_KIND_WAITS_FOR" => Some(Self::WaitsFor),
+            "EXPLANATION_KIND_NO_WORKER" => Some(Self::NoWorker),
+            "EXPLANATION_KIND_NO_WORKER_READY" => Some(Self::NoWorkerReady),
+            "EXPLANATION_KIND_NEVER_FITS" => Some(Self::NeverFits),
+            "EXPLANATION_KIND_TOO_LITTLE_FREE" => Some(Self::TooLittleFree),
+            "EXPLANATION_KIND_FOREIGN_PROCESS" => Some(Self::ForeignProcess),
+            "EXPLANATION_KIND_GPU_UNAVAILABLE" => Some(Self::GpuUnavailable),
+            "EXPLANATION_KIND_QUEUED" => Some(Self::Queued),
+            "EXPLANATION_KIND_HELD_FOR_OTHERS" => Some(Self::HeldForOthers),
+            "EXPLANATION_KIND_NO_SLOT" => Some(Self::NoSlot),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod host_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// For owners and operators. What changes a host needs an administrator.
+    #[derive(Debug, Clone)]
+    pub struct HostServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl HostServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> HostServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> HostServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            HostServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Lists hosts by worker id, with what they last reported.
+        pub async fn list_hosts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListHostsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHostsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.HostService/ListHosts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.HostService", "ListHosts"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Cordons, drains or detaches a host. Errors: NOT_FOUND.
+        pub async fn update_host(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateHostResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.HostService/UpdateHost",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.HostService", "UpdateHost"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Cordons a GPU, or says that one with a fault may be used again. Errors: NOT_FOUND.
+        pub async fn update_gpu(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateGpuRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateGpuResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.HostService/UpdateGpu",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.HostService", "UpdateGpu"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says how a process is to be taken that the worker did not start. Errors: NOT_FOUND.
+        pub async fn update_gpu_process(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateGpuProcessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateGpuProcessResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.HostService/UpdateGpuProcess",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.HostService", "UpdateGpuProcess"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Cordons a GPU and asks its tasks to save and go elsewhere. Errors: NOT_FOUND.
+        pub async fn evict_gpu(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EvictGpuRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EvictGpuResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.HostService/EvictGpu",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.HostService", "EvictGpu"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Asks a running task to save and stop, so that another host goes on with it. Errors:
+        /// FAILED_PRECONDITION (it does not run); NOT_FOUND.
+        pub async fn hand_over_task(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HandOverTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HandOverTaskResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.HostService/HandOverTask",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.HostService", "HandOverTask"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says why a task is where it is, in one sentence and in parts. Errors: NOT_FOUND.
+        pub async fn explain_task(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainTaskResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.HostService/ExplainTask",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.HostService", "ExplainTask"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists what users have used, those who used the most first.
+        pub async fn list_usage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUsageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.HostService/ListUsage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.HostService", "ListUsage"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod host_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with HostServiceServer.
+    #[async_trait]
+    pub trait HostService: std::marker::Send + std::marker::Sync + 'static {
+        /// Lists hosts by worker id, with what they last reported.
+        async fn list_hosts(
+            &self,
+            request: tonic::Request<super::ListHostsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHostsResponse>,
+            tonic::Status,
+        >;
+        /// Cordons, drains or detaches a host. Errors: NOT_FOUND.
+        async fn update_host(
+            &self,
+            request: tonic::Request<super::UpdateHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateHostResponse>,
+            tonic::Status,
+        >;
+        /// Cordons a GPU, or says that one with a fault may be used again. Errors: NOT_FOUND.
+        async fn update_gpu(
+            &self,
+            request: tonic::Request<super::UpdateGpuRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateGpuResponse>,
+            tonic::Status,
+        >;
+        /// Says how a process is to be taken that the worker did not start. Errors: NOT_FOUND.
+        async fn update_gpu_process(
+            &self,
+            request: tonic::Request<super::UpdateGpuProcessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateGpuProcessResponse>,
+            tonic::Status,
+        >;
+        /// Cordons a GPU and asks its tasks to save and go elsewhere. Errors: NOT_FOUND.
+        async fn evict_gpu(
+            &self,
+            request: tonic::Request<super::EvictGpuRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EvictGpuResponse>,
+            tonic::Status,
+        >;
+        /// Asks a running task to save and stop, so that another host goes on with it. Errors:
+        /// FAILED_PRECONDITION (it does not run); NOT_FOUND.
+        async fn hand_over_task(
+            &self,
+            request: tonic::Request<super::HandOverTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HandOverTaskResponse>,
+            tonic::Status,
+        >;
+        /// Says why a task is where it is, in one sentence and in parts. Errors: NOT_FOUND.
+        async fn explain_task(
+            &self,
+            request: tonic::Request<super::ExplainTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainTaskResponse>,
+            tonic::Status,
+        >;
+        /// Lists what users have used, those who used the most first.
+        async fn list_usage(
+            &self,
+            request: tonic::Request<super::ListUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUsageResponse>,
+            tonic::Status,
+        >;
+    }
+    /// For owners and operators. What changes a host needs an administrator.
+    #[derive(Debug)]
+    pub struct HostServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> HostServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for HostServiceServer<T>
+    where
+        T: HostService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/asyncflow.v1.HostService/ListHosts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListHostsSvc<T: HostService>(pub Arc<T>);
+                    impl<
+                        T: HostService,
+                    > tonic::server::UnaryService<super::ListHostsRequest>
+                    for ListHostsSvc<T> {
+                        type Response = super::ListHostsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListHostsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostService>::list_hosts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListHostsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.HostService/UpdateHost" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateHostSvc<T: HostService>(pub Arc<T>);
+                    impl<
+                        T: HostService,
+                    > tonic::server::UnaryService<super::UpdateHostRequest>
+                    for UpdateHostSvc<T> {
+                        type Response = super::UpdateHostResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateHostRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostService>::update_host(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateHostSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.HostService/UpdateGpu" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateGpuSvc<T: HostService>(pub Arc<T>);
+                    impl<
+                        T: HostService,
+                    > tonic::server::UnaryService<super::UpdateGpuRequest>
+                    for UpdateGpuSvc<T> {
+                        type Response = super::UpdateGpuResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateGpuRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostService>::update_gpu(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateGpuSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.HostService/UpdateGpuProcess" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateGpuProcessSvc<T: HostService>(pub Arc<T>);
+                    impl<
+                        T: HostService,
+                    > tonic::server::UnaryService<super::UpdateGpuProcessRequest>
+                    for UpdateGpuProcessSvc<T> {
+                        type Response = super::UpdateGpuProcessResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateGpuProcessRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostService>::update_gpu_process(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateGpuProcessSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.HostService/EvictGpu" => {
+                    #[allow(non_camel_case_types)]
+                    struct EvictGpuSvc<T: HostService>(pub Arc<T>);
+                    impl<
+                        T: HostService,
+                    > tonic::server::UnaryService<super::EvictGpuRequest>
+                    for EvictGpuSvc<T> {
+                        type Response = super::EvictGpuResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EvictGpuRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostService>::evict_gpu(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EvictGpuSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.HostService/HandOverTask" => {
+                    #[allow(non_camel_case_types)]
+                    struct HandOverTaskSvc<T: HostService>(pub Arc<T>);
+                    impl<
+                        T: HostService,
+                    > tonic::server::UnaryService<super::HandOverTaskRequest>
+                    for HandOverTaskSvc<T> {
+                        type Response = super::HandOverTaskResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HandOverTaskRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostService>::hand_over_task(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HandOverTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.HostService/ExplainTask" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainTaskSvc<T: HostService>(pub Arc<T>);
+                    impl<
+                        T: HostService,
+                    > tonic::server::UnaryService<super::ExplainTaskRequest>
+                    for ExplainTaskSvc<T> {
+                        type Response = super::ExplainTaskResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainTaskRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostService>::explain_task(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.HostService/ListUsage" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListUsageSvc<T: HostService>(pub Arc<T>);
+                    impl<
+                        T: HostService,
+                    > tonic::server::UnaryService<super::ListUsageRequest>
+                    for ListUsageSvc<T> {
+                        type Response = super::ListUsageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListUsageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostService>::list_usage(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListUsageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for HostServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "asyncflow.v1.HostService";
+    impl<T> tonic::server::NamedService for HostServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Times of the clock on the wall.
+///
+/// An expression that names hours fires once for a time that comes twice, at the first, and for a
+/// time that is left out at the end of the gap. One that matches in every hour fires at each time
+/// that is there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduleCron {
+    /// Five fields: minute, hour, day of the month, month, day of the week. Lists, ranges, steps and
+    /// English names of three letters. When neither field for days begins with `*`, either will do.
+    #[prost(string, tag = "1")]
+    pub expression: ::prost::alloc::string::String,
+    /// A name of the IANA database, such as `Europe/Berlin`. Default: UTC.
+    #[prost(string, tag = "2")]
+    pub time_zone: ::prost::alloc::string::String,
+    /// There are six fields, the first being seconds.
+    #[prost(bool, tag = "3")]
+    pub with_seconds: bool,
+}
+/// What a client asks for when it creates a schedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScheduleSpec {
+    /// What people call it; at most 128 bytes.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Who owns it, and what it makes; at most 64 bytes. Default: the caller; only administrators may
+    /// name another. Cannot be changed.
+    #[prost(string, tag = "2")]
+    pub user: ::prost::alloc::string::String,
+    /// At most 32; keys `\[a-z0-9_./-\]` up to 63 bytes, values up to 255 bytes.
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// No fire time before it.
+    #[prost(message, optional, tag = "7")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// No fire time at it or later.
+    #[prost(message, optional, tag = "8")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Each fire time is put off by a time that is smaller than this: the same whoever asks, another
+    /// for each schedule and fire time. At most a day; default 0.
+    #[prost(message, optional, tag = "9")]
+    pub jitter: ::core::option::Option<::prost_types::Duration>,
+    /// Default: SKIP.
+    #[prost(enumeration = "ScheduleOverlap", tag = "10")]
+    pub overlap: i32,
+    /// After an outage fire times are made up for that are not over for longer. 10 s to 365 days;
+    /// default 1 h.
+    #[prost(message, optional, tag = "11")]
+    pub catch_up: ::core::option::Option<::prost_types::Duration>,
+    /// When it fires. Required.
+    #[prost(oneof = "schedule_spec::Timing", tags = "4, 5, 6")]
+    pub timing: ::core::option::Option<schedule_spec::Timing>,
+    /// What it makes. Required.
+    #[prost(oneof = "schedule_spec::Action", tags = "12, 13")]
+    pub action: ::core::option::Option<schedule_spec::Action>,
+}
+/// Nested message and enum types in `ScheduleSpec`.
+pub mod schedule_spec {
+    /// When it fires. Required.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Timing {
+        /// At times of the clock on the wall.
+        #[prost(message, tag = "4")]
+        Cron(super::ScheduleCron),
+        /// Again and again, 1 s to 365 days apart, whatever clocks show. Counted from `start_time`, or
+        /// else from when the schedule was created.
+        #[prost(message, tag = "5")]
+        Interval(::prost_types::Duration),
+        /// Once.
+        #[prost(message, tag = "6")]
+        Once(::prost_types::Timestamp),
+    }
+    /// What it makes. Required.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Action {
+        /// A task, with no `not_before`.
+        #[prost(message, tag = "12")]
+        Task(super::TaskSpec),
+        /// A workflow.
+        #[prost(message, tag = "13")]
+        Workflow(super::WorkflowSpec),
+    }
+}
+/// What became of a fire time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduleFire {
+    /// The time that the schedule names; of a run by hand, when it was asked for.
+    #[prost(message, optional, tag = "1")]
+    pub fire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why.
+    #[prost(enumeration = "FireCause", tag = "2")]
+    pub cause: i32,
+    /// What became of it.
+    #[prost(enumeration = "FireOutcome", tag = "3")]
+    pub outcome: i32,
+    /// When that was.
+    #[prost(message, optional, tag = "4")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The task that was made.
+    #[prost(string, tag = "5")]
+    pub task_id: ::prost::alloc::string::String,
+    /// The workflow that was made.
+    #[prost(string, tag = "6")]
+    pub workflow_id: ::prost::alloc::string::String,
+    /// Why it was missed or failed.
+    #[prost(string, tag = "7")]
+    pub message: ::prost::alloc::string::String,
+}
+/// A schedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Schedule {
+    /// `sc-<13 characters>`.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// What was asked for.
+    #[prost(message, optional, tag = "2")]
+    pub spec: ::core::option::Option<ScheduleSpec>,
+    /// The state.
+    #[prost(enumeration = "ScheduleState", tag = "3")]
+    pub state: i32,
+    /// The fire time that comes next, before jitter.
+    #[prost(message, optional, tag = "4")]
+    pub next_fire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// A fire time that waits for the end of the run before it.
+    #[prost(message, optional, tag = "5")]
+    pub queued_fire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The fire time that fired last by its times.
+    #[prost(message, optional, tag = "6")]
+    pub last_fire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The task that it made.
+    #[prost(string, tag = "7")]
+    pub last_task_id: ::prost::alloc::string::String,
+    /// The workflow that it made.
+    #[prost(string, tag = "8")]
+    pub last_workflow_id: ::prost::alloc::string::String,
+    /// Why the last fire time made nothing; empty when it did.
+    #[prost(string, tag = "9")]
+    pub last_error: ::prost::alloc::string::String,
+    /// Fire times that made something.
+    #[prost(int64, tag = "10")]
+    pub fired_count: i64,
+    /// Fire times that were skipped.
+    #[prost(int64, tag = "11")]
+    pub skipped_count: i64,
+    /// Outages in which fire times were missed.
+    #[prost(int64, tag = "12")]
+    pub missed_count: i64,
+    /// Fire times that failed.
+    #[prost(int64, tag = "13")]
+    pub failed_count: i64,
+    /// Changes with the schedule, not with what fires; for UpdateSchedule and DeleteSchedule.
+    #[prost(string, tag = "14")]
+    pub etag: ::prost::alloc::string::String,
+    /// When it was created.
+    #[prost(message, optional, tag = "15")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was changed by somebody.
+    #[prost(message, optional, tag = "16")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What happens at a fire time when the run before it, which the schedule fired last by its times,
+/// has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ScheduleOverlap {
+    /// As SKIP.
+    Unspecified = 0,
+    /// Nothing; the fire time is noted as skipped.
+    Skip = 1,
+    /// One fire time waits for the end of it, and fires within seconds of it; others are skipped.
+    QueueOne = 2,
+    /// Both run.
+    Allow = 3,
+    /// It is cancelled. Of several fire times that are due at once only the last fires.
+    CancelRunning = 4,
+}
+impl ScheduleOverlap {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SCHEDULE_OVERLAP_UNSPECIFIED",
+            Self::Skip => "SCHEDULE_OVERLAP_SKIP",
+            Self::QueueOne => "SCHEDULE_OVERLAP_QUEUE_ONE",
+            Self::Allow => "SCHEDULE_OVERLAP_ALLOW",
+            Self::CancelRunning => "SCHEDULE_OVERLAP_CANCEL_RUNNING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SCHEDULE_OVERLAP_UNSPECIFIED" => Some(Self::Unspecified),
+            "SCHEDULE_OVERLAP_SKIP" => Some(Self::Skip),
+            "SCHEDULE_OVERLAP_QUEUE_ONE" => Some(Self::QueueOne),
+            "SCHEDULE_OVERLAP_ALLOW" => Some(Self::Allow),
+            "SCHEDULE_OVERLAP_CANCEL_RUNNING" => Some(Self::CancelRunning),
+            _ => None,
+        }
+    }
+}
+/// The state of a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ScheduleState {
+    /// Never sent by a server.
+    Unspecified = 0,
+    /// It fires at its times.
+    Active = 1,
+    /// Somebody paused it.
+    Paused = 2,
+    /// No fire time is left.
+    Finished = 3,
+}
+impl ScheduleState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SCHEDULE_STATE_UNSPECIFIED",
+            Self::Active => "SCHEDULE_STATE_ACTIVE",
+            Self::Paused => "SCHEDULE_STATE_PAUSED",
+            Self::Finished => "SCHEDULE_STATE_FINISHED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SCHEDULE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SCHEDULE_STATE_ACTIVE" => Some(Self::Active),
+            "SCHEDULE_STATE_PAUSED" => Some(Self::Paused),
+            "SCHEDULE_STATE_FINISHED" => Some(Self::Finished),
+            _ => None,
+        }
+    }
+}
+/// Why a fire time was dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FireCause {
+    /// Never sent by a server.
+    Unspecified = 0,
+    /// Its time had come.
+    Time = 1,
+    /// RunSchedule.
+    Hand = 2,
+    /// BackfillSchedule.
+    Backfill = 3,
+}
+impl FireCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FIRE_CAUSE_UNSPECIFIED",
+            Self::Time => "FIRE_CAUSE_TIME",
+            Self::Hand => "FIRE_CAUSE_HAND",
+            Self::Backfill => "FIRE_CAUSE_BACKFILL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FIRE_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "FIRE_CAUSE_TIME" => Some(Self::Time),
+            "FIRE_CAUSE_HAND" => Some(Self::Hand),
+            "FIRE_CAUSE_BACKFILL" => Some(Self::Backfill),
+            _ => None,
+        }
+    }
+}
+/// What became of a fire time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FireOutcome {
+    /// Never sent by a server.
+    Unspecified = 0,
+    /// It made a task or a workflow.
+    Fired = 1,
+    /// It waits until the run before it has ended.
+    Queued = 2,
+    /// The run before it had not ended.
+    Skipped = 3,
+    /// It was over for longer than the catch-up window; also those after it that the message names.
+    Missed = 4,
+    /// What it should have made could not be made.
+    Failed = 5,
+}
+impl FireOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FIRE_OUTCOME_UNSPECIFIED",
+            Self::Fired => "FIRE_OUTCOME_FIRED",
+            Self::Queued => "FIRE_OUTCOME_QUEUED",
+            Self::Skipped => "FIRE_OUTCOME_SKIPPED",
+            Self::Missed => "FIRE_OUTCOME_MISSED",
+            Self::Failed => "FIRE_OUTCOME_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FIRE_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "FIRE_OUTCOME_FIRED" => Some(Self::Fired),
+            "FIRE_OUTCOME_QUEUED" => Some(Self::Queued),
+            "FIRE_OUTCOME_SKIPPED" => Some(Self::Skipped),
+            "FIRE_OUTCOME_MISSED" => Some(Self::Missed),
+            "FIRE_OUTCOME_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// See CreateSchedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateScheduleRequest {
+    /// What to create.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<ScheduleSpec>,
+    /// 1 to 128 printable characters, unique per user among schedules; makes repeating safe.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Only check; the answer is empty.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+}
+/// See CreateSchedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateScheduleResponse {
+    /// The schedule.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+    /// It had already been created by an earlier call with this request_id.
+    #[prost(bool, tag = "2")]
+    pub deduplicated: bool,
+}
+/// See GetSchedule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetScheduleRequest {
+    /// The schedule's id.
+    #[prost(string, tag = "1")]
+    pub schedule_id: ::prost::alloc::string::String,
+}
+/// See GetSchedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetScheduleResponse {
+    /// The schedule.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+    /// The last 20 fire times that were dealt with, latest first; they are kept for days.
+    #[prost(message, repeated, tag = "2")]
+    pub fires: ::prost::alloc::vec::Vec<ScheduleFire>,
+}
+/// See ListSchedules.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSchedulesRequest {
+    /// 0 = 50; more than 1,000 is clamped to 1,000; negative is refused.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before, with the same user.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only those of this user; empty = all.
+    #[prost(string, tag = "3")]
+    pub user: ::prost::alloc::string::String,
+}
+/// See ListSchedules.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSchedulesResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub schedules: ::prost::alloc::vec::Vec<Schedule>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// See UpdateSchedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateScheduleRequest {
+    /// The schedule's id.
+    #[prost(string, tag = "1")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// The new values.
+    #[prost(message, optional, tag = "2")]
+    pub schedule: ::core::option::Option<ScheduleSpec>,
+    /// Which fields change: `name`, `labels`, `timing` (whichever of `cron`, `interval` and `once` is
+    /// given), `start_time`, `end_time`, `jitter`, `overlap`, `catch_up`, `action` (`task` or
+    /// `workflow`). Required.
+    #[prost(message, optional, tag = "3")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// That of the schedule as it was read; empty = whatever it is.
+    #[prost(string, tag = "4")]
+    pub etag: ::prost::alloc::string::String,
+}
+/// See UpdateSchedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateScheduleResponse {
+    /// The schedule after it.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// See DeleteSchedule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteScheduleRequest {
+    /// The schedule's id.
+    #[prost(string, tag = "1")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// That of the schedule as it was read; empty = whatever it is.
+    #[prost(string, tag = "2")]
+    pub etag: ::prost::alloc::string::String,
+}
+/// See DeleteSchedule.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteScheduleResponse {}
+/// See PauseSchedule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseScheduleRequest {
+    /// The schedule's id.
+    #[prost(string, tag = "1")]
+    pub schedule_id: ::prost::alloc::string::String,
+}
+/// See PauseSchedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PauseScheduleResponse {
+    /// The schedule after it.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// See ResumeSchedule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeScheduleRequest {
+    /// The schedule's id.
+    #[prost(string, tag = "1")]
+    pub schedule_id: ::prost::alloc::string::String,
+}
+/// See ResumeSchedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResumeScheduleResponse {
+    /// The schedule after it.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// See RunSchedule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunScheduleRequest {
+    /// The schedule's id.
+    #[prost(string, tag = "1")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// 1 to 128 printable characters, unique per schedule; makes repeating safe.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// See RunSchedule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunScheduleResponse {
+    /// What became of it.
+    #[prost(message, optional, tag = "1")]
+    pub fire: ::core::option::Option<ScheduleFire>,
+    /// It had already been run by an earlier call with this request_id.
+    #[prost(bool, tag = "2")]
+    pub deduplicated: bool,
+}
+/// See BackfillSchedule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackfillScheduleRequest {
+    /// The schedule's id.
+    #[prost(string, tag = "1")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// The first fire time that counts. Required.
+    #[prost(message, optional, tag = "2")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Fire times before it count; it must be over. At most 1,000 may lie in between. Required.
+    #[prost(message, optional, tag = "3")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// See BackfillSchedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackfillScheduleResponse {
+    /// What became of those that had not fired.
+    #[prost(message, repeated, tag = "1")]
+    pub fires: ::prost::alloc::vec::Vec<ScheduleFire>,
+    /// Fire times that had fired before.
+    #[prost(int32, tag = "2")]
+    pub already_fired_count: i32,
+}
+/// See ListFireTimes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListFireTimesRequest {
+    /// A schedule that is there; or else `schedule`.
+    #[prost(string, tag = "1")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// One that might be; only its times are looked at.
+    #[prost(message, optional, tag = "2")]
+    pub schedule: ::core::option::Option<ScheduleSpec>,
+    /// Fire times after this; default: now.
+    #[prost(message, optional, tag = "3")]
+    pub after: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many; 0 = 10; 1 to 1,000.
+    #[prost(int32, tag = "4")]
+    pub count: i32,
+}
+/// See ListFireTimes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListFireTimesResponse {
+    /// They, in order and before jitter; fewer if there are no more.
+    #[prost(message, repeated, tag = "1")]
+    pub fire_times: ::prost::alloc::vec::Vec<::prost_types::Timestamp>,
+}
+/// Generated client implementations.
+pub mod schedule_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Schedules, for their owners; served by the broker. Fired by the governor.
+    #[derive(Debug, Clone)]
+    pub struct ScheduleServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl ScheduleServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> ScheduleServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ScheduleServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            ScheduleServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Creates a schedule. The task types that it names must be there, or be created automatically.
+        pub async fn create_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.ScheduleService/CreateSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.ScheduleService", "CreateSchedule"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gets a schedule, with what became of its last fire times. NOT_FOUND.
+        pub async fn get_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.ScheduleService/GetSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.ScheduleService", "GetSchedule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists schedules, newest first.
+        pub async fn list_schedules(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSchedulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSchedulesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.ScheduleService/ListSchedules",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.ScheduleService", "ListSchedules"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes a schedule. When its times change, the next one is the first that is still to come.
+        /// ABORTED when the etag is not the one in force.
+        pub async fn update_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.ScheduleService/UpdateSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.ScheduleService", "UpdateSchedule"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a schedule; what it has made stays. ABORTED when the etag is not the one in force.
+        pub async fn delete_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.ScheduleService/DeleteSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.ScheduleService", "DeleteSchedule"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Pauses a schedule: it fires nothing until it is resumed, and forgets a fire time that is
+        /// queued. OK when it is paused already.
+        pub async fn pause_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PauseScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.ScheduleService/PauseSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.ScheduleService", "PauseSchedule"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Resumes a schedule: it fires next at the first of its times that is still to come. OK when it
+        /// is active.
+        pub async fn resume_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.ScheduleService/ResumeSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.ScheduleService", "ResumeSchedule"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes at once what the schedule makes, whatever its state and overlap policy are; the fire
+        /// times are not changed.
+        pub async fn run_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RunScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RunScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.ScheduleService/RunSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.ScheduleService", "RunSchedule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes what the schedule would have made in an interval of the past, all at once and exactly
+        /// once: fire times that have fired are passed over. Repeating it is safe while what became of
+        /// fire times is kept (days, see the governor's settings).
+        pub async fn backfill_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BackfillScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BackfillScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.ScheduleService/BackfillSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.ScheduleService", "BackfillSchedule"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tells the next fire times of a schedule, or of one that might be created.
+        pub async fn list_fire_times(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListFireTimesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListFireTimesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.ScheduleService/ListFireTimes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.ScheduleService", "ListFireTimes"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod schedule_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with ScheduleServiceServer.
+    #[async_trait]
+    pub trait ScheduleService: std::marker::Send + std::marker::Sync + 'static {
+        /// Creates a schedule. The task types that it names must be there, or be created automatically.
+        async fn create_schedule(
+            &self,
+            request: tonic::Request<super::CreateScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateScheduleResponse>,
+            tonic::Status,
+        >;
+        /// Gets a schedule, with what became of its last fire times. NOT_FOUND.
+        async fn get_schedule(
+            &self,
+            request: tonic::Request<super::GetScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetScheduleResponse>,
+            tonic::Status,
+        >;
+        /// Lists schedules, newest first.
+        async fn list_schedules(
+            &self,
+            request: tonic::Request<super::ListSchedulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSchedulesResponse>,
+            tonic::Status,
+        >;
+        /// Changes a schedule. When its times change, the next one is the first that is still to come.
+        /// ABORTED when the etag is not the one in force.
+        async fn update_schedule(
+            &self,
+            request: tonic::Request<super::UpdateScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateScheduleResponse>,
+            tonic::Status,
+        >;
+        /// Deletes a schedule; what it has made stays. ABORTED when the etag is not the one in force.
+        async fn delete_schedule(
+            &self,
+            request: tonic::Request<super::DeleteScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteScheduleResponse>,
+            tonic::Status,
+        >;
+        /// Pauses a schedule: it fires nothing until it is resumed, and forgets a fire time that is
+        /// queued. OK when it is paused already.
+        async fn pause_schedule(
+            &self,
+            request: tonic::Request<super::PauseScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseScheduleResponse>,
+            tonic::Status,
+        >;
+        /// Resumes a schedule: it fires next at the first of its times that is still to come. OK when it
+        /// is active.
+        async fn resume_schedule(
+            &self,
+            request: tonic::Request<super::ResumeScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeScheduleResponse>,
+            tonic::Status,
+        >;
+        /// Makes at once what the schedule makes, whatever its state and overlap policy are; the fire
+        /// times are not changed.
+        async fn run_schedule(
+            &self,
+            request: tonic::Request<super::RunScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RunScheduleResponse>,
+            tonic::Status,
+        >;
+        /// Makes what the schedule would have made in an interval of the past, all at once and exactly
+        /// once: fire times that have fired are passed over. Repeating it is safe while what became of
+        /// fire times is kept (days, see the governor's settings).
+        async fn backfill_schedule(
+            &self,
+            request: tonic::Request<super::BackfillScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BackfillScheduleResponse>,
+            tonic::Status,
+        >;
+        /// Tells the next fire times of a schedule, or of one that might be created.
+        async fn list_fire_times(
+            &self,
+            request: tonic::Request<super::ListFireTimesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListFireTimesResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Schedules, for their owners; served by the broker. Fired by the governor.
+    #[derive(Debug)]
+    pub struct ScheduleServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> ScheduleServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for ScheduleServiceServer<T>
+    where
+        T: ScheduleService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/asyncflow.v1.ScheduleService/CreateSchedule" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateScheduleSvc<T: ScheduleService>(pub Arc<T>);
+                    impl<
+                        T: ScheduleService,
+                    > tonic::server::UnaryService<super::CreateScheduleRequest>
+                    for CreateScheduleSvc<T> {
+                        type Response = super::CreateScheduleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateScheduleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScheduleService>::create_schedule(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateScheduleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.ScheduleService/GetSchedule" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetScheduleSvc<T: ScheduleService>(pub Arc<T>);
+                    impl<
+                        T: ScheduleService,
+                    > tonic::server::UnaryService<super::GetScheduleRequest>
+                    for GetScheduleSvc<T> {
+                        type Response = super::GetScheduleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetScheduleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScheduleService>::get_schedule(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetScheduleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.ScheduleService/ListSchedules" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSchedulesSvc<T: ScheduleService>(pub Arc<T>);
+                    impl<
+                        T: ScheduleService,
+                    > tonic::server::UnaryService<super::ListSchedulesRequest>
+                    for ListSchedulesSvc<T> {
+                        type Response = super::ListSchedulesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSchedulesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScheduleService>::list_schedules(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSchedulesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.ScheduleService/UpdateSchedule" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateScheduleSvc<T: ScheduleService>(pub Arc<T>);
+                    impl<
+                        T: ScheduleService,
+                    > tonic::server::UnaryService<super::UpdateScheduleRequest>
+                    for UpdateScheduleSvc<T> {
+                        type Response = super::UpdateScheduleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateScheduleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScheduleService>::update_schedule(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateScheduleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.ScheduleService/DeleteSchedule" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteScheduleSvc<T: ScheduleService>(pub Arc<T>);
+                    impl<
+                        T: ScheduleService,
+                    > tonic::server::UnaryService<super::DeleteScheduleRequest>
+                    for DeleteScheduleSvc<T> {
+                        type Response = super::DeleteScheduleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteScheduleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScheduleService>::delete_schedule(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteScheduleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.ScheduleService/PauseSchedule" => {
+                    #[allow(non_camel_case_types)]
+                    struct PauseScheduleSvc<T: ScheduleService>(pub Arc<T>);
+                    impl<
+                        T: ScheduleService,
+                    > tonic::server::UnaryService<super::PauseScheduleRequest>
+                    for PauseScheduleSvc<T> {
+                        type Response = super::PauseScheduleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PauseScheduleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScheduleService>::pause_schedule(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PauseScheduleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.ScheduleService/ResumeSchedule" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeScheduleSvc<T: ScheduleService>(pub Arc<T>);
+                    impl<
+                        T: ScheduleService,
+                    > tonic::server::UnaryService<super::ResumeScheduleRequest>
+                    for ResumeScheduleSvc<T> {
+                        type Response = super::ResumeScheduleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeScheduleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScheduleService>::resume_schedule(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeScheduleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.ScheduleService/RunSchedule" => {
+                    #[allow(non_camel_case_types)]
+                    struct RunScheduleSvc<T: ScheduleService>(pub Arc<T>);
+                    impl<
+                        T: ScheduleService,
+                    > tonic::server::UnaryService<super::RunScheduleRequest>
+                    for RunScheduleSvc<T> {
+                        type Response = super::RunScheduleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RunScheduleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScheduleService>::run_schedule(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RunScheduleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.ScheduleService/BackfillSchedule" => {
+                    #[allow(non_camel_case_types)]
+                    struct BackfillScheduleSvc<T: ScheduleService>(pub Arc<T>);
+                    impl<
+                        T: ScheduleService,
+                    > tonic::server::UnaryService<super::BackfillScheduleRequest>
+                    for BackfillScheduleSvc<T> {
+                        type Response = super::BackfillScheduleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BackfillScheduleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScheduleService>::backfill_schedule(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BackfillScheduleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.ScheduleService/ListFireTimes" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListFireTimesSvc<T: ScheduleService>(pub Arc<T>);
+                    impl<
+                        T: ScheduleService,
+                    > tonic::server::UnaryService<super::ListFireTimesRequest>
+                    for ListFireTimesSvc<T> {
+                        type Response = super::ListFireTimesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListFireTimesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScheduleService>::list_fire_times(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListFireTimesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for ScheduleServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "asyncflow.v1.ScheduleService";
+    impl<T> tonic::server::NamedService for ScheduleServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Which tasks are meant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TaskSelection {
@@ -7466,7 +9097,7 @@ pub struct RegisterWorkerResponse {
     pub adopted: ::prost::alloc::vec::Vec<Lease>,
 }
 /// See AcquireTasks.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AcquireTasksRequest {
     /// The session.
     #[prost(string, tag = "1")]
@@ -7488,6 +9119,60 @@ pub struct AcquireTasksRequest {
     /// them, that counts as a crash.
     #[prost(bool, tag = "6")]
     pub start: bool,
+    /// What is free on the host. Without it only tasks come that need nothing but a slot. A call that
+    /// is repeated under its `acquire_id` may offer something else.
+    #[prost(message, optional, tag = "7")]
+    pub offer: ::core::option::Option<HostOffer>,
+}
+/// What a worker has to give.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HostOffer {
+    /// Cores that are not given away.
+    #[prost(double, tag = "1")]
+    pub cpus: f64,
+    /// Main memory that is not given away.
+    #[prost(int64, tag = "2")]
+    pub memory_bytes: i64,
+    /// All its GPUs, also those that are not free: who needs them is told when they will be.
+    #[prost(message, repeated, tag = "3")]
+    pub gpus: ::prost::alloc::vec::Vec<GpuOffer>,
+    /// How loaded the host is, 0 = idle, 1 = as many runnable threads as cores; ties between hosts go
+    /// to the smaller one.
+    #[prost(double, tag = "4")]
+    pub load: f64,
+}
+/// One GPU of an offer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GpuOffer {
+    /// Its UUID.
+    #[prost(string, tag = "1")]
+    pub uuid: ::prost::alloc::string::String,
+    /// Its model, as its driver calls it.
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
+    /// Its memory in all.
+    #[prost(int64, tag = "3")]
+    pub memory_bytes: i64,
+    /// What of it may be given away as shares; all of it only if the GPU is not in use.
+    #[prost(int64, tag = "4")]
+    pub memory_free_bytes: i64,
+    /// What may be done with it.
+    #[prost(enumeration = "GpuUse", tag = "5")]
+    pub r#use: i32,
+    /// When what runs on it must have ended; unset = not known.
+    #[prost(message, optional, tag = "6")]
+    pub free_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Where on its host a task goes. A worker that finds it taken gives the task back by ReleaseTask
+/// with NOT_STARTED.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Placement {
+    /// UUIDs of its GPUs.
+    #[prost(string, repeated, tag = "1")]
+    pub gpus: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Its share of the memory of the one GPU; 0 = the GPUs are its own.
+    #[prost(int64, tag = "2")]
+    pub gpu_memory_bytes: i64,
 }
 /// A task with its lease.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -7498,6 +9183,9 @@ pub struct LeasedTask {
     /// The task with payload or command, and context: begin after `task.stage`.
     #[prost(message, optional, tag = "2")]
     pub task: ::core::option::Option<Task>,
+    /// What of the offer it gets; unset for a task that needs only a slot.
+    #[prost(message, optional, tag = "3")]
+    pub placement: ::core::option::Option<Placement>,
 }
 /// See AcquireTasks.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -7564,7 +9252,7 @@ pub struct StreamCommandsRequest {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StreamCommandsResponse {
     /// What to do.
-    #[prost(oneof = "stream_commands_response::Command", tags = "1")]
+    #[prost(oneof = "stream_commands_response::Command", tags = "1, 2")]
     pub command: ::core::option::Option<stream_commands_response::Command>,
 }
 /// Nested message and enum types in `StreamCommandsResponse`.
@@ -7575,7 +9263,34 @@ pub mod stream_commands_response {
         /// Stop this task and confirm with FailTask (CANCELLED).
         #[prost(message, tag = "1")]
         Cancel(super::Lease),
+        /// There are other orders for the host: report, and hear them.
+        #[prost(message, tag = "2")]
+        OrdersChanged(super::HostOrdersChanged),
     }
+}
+/// See StreamCommands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HostOrdersChanged {}
+/// See ReportHost.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportHostRequest {
+    /// The session.
+    #[prost(string, tag = "1")]
+    pub session_id: ::prost::alloc::string::String,
+    /// How the host is.
+    #[prost(message, optional, tag = "2")]
+    pub report: ::core::option::Option<HostReport>,
+}
+/// See ReportHost.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportHostResponse {
+    /// All that is wanted of the host now.
+    #[prost(message, optional, tag = "1")]
+    pub orders: ::core::option::Option<HostOrders>,
+    /// Report again after this long, or when something has changed, but not more often than once a
+    /// second.
+    #[prost(message, optional, tag = "2")]
+    pub report_interval: ::core::option::Option<::prost_types::Duration>,
 }
 /// See SaveContext.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7631,7 +9346,7 @@ pub struct ReportProgressResponse {
     pub leases: ::prost::alloc::vec::Vec<LeaseStatus>,
 }
 /// See CompleteTask.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CompleteTaskRequest {
     /// The session.
     #[prost(string, tag = "1")]
@@ -7645,6 +9360,9 @@ pub struct CompleteTaskRequest {
     /// Of the process, if there was one.
     #[prost(int32, optional, tag = "4")]
     pub exit_code: ::core::option::Option<i32>,
+    /// What it used.
+    #[prost(message, optional, tag = "5")]
+    pub usage: ::core::option::Option<AttemptUsage>,
 }
 /// See CompleteTask.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7654,7 +9372,7 @@ pub struct CompleteTaskResponse {
     pub state: i32,
 }
 /// See FailTask.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FailTaskRequest {
     /// The session.
     #[prost(string, tag = "1")]
@@ -7675,6 +9393,9 @@ pub struct FailTaskRequest {
     /// Of the process, if there was one; −signal when a signal ended it.
     #[prost(int32, optional, tag = "6")]
     pub exit_code: ::core::option::Option<i32>,
+    /// What it used.
+    #[prost(message, optional, tag = "7")]
+    pub usage: ::core::option::Option<AttemptUsage>,
 }
 /// See FailTask.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7684,7 +9405,7 @@ pub struct FailTaskResponse {
     pub state: i32,
 }
 /// See ReleaseTask.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReleaseTaskRequest {
     /// The session.
     #[prost(string, tag = "1")]
@@ -7706,6 +9427,15 @@ pub struct ReleaseTaskRequest {
     /// It is BLOCKED until all of this is there, and then goes on at its stage; `delay` must be unset.
     #[prost(message, optional, tag = "6")]
     pub wait_for: ::core::option::Option<WaitFor>,
+    /// What it used.
+    #[prost(message, optional, tag = "7")]
+    pub usage: ::core::option::Option<AttemptUsage>,
+    /// Saved as its context in the same step; unset = as it is. Not with `wait_for`.
+    #[prost(message, optional, tag = "8")]
+    pub context: ::core::option::Option<Content>,
+    /// The next attempt goes to another host, unless there is none for it. Not with `wait_for`.
+    #[prost(bool, tag = "9")]
+    pub elsewhere: bool,
 }
 /// See ReleaseTask.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7725,7 +9455,7 @@ pub struct SettleTasksRequest {
     pub outcomes: ::prost::alloc::vec::Vec<TaskOutcome>,
 }
 /// How an attempt ended: the call that would say so alone, without its `session_id`.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskOutcome {
     /// How it ended.
     #[prost(oneof = "task_outcome::Outcome", tags = "1, 2, 3")]
@@ -7734,7 +9464,7 @@ pub struct TaskOutcome {
 /// Nested message and enum types in `TaskOutcome`.
 pub mod task_outcome {
     /// How it ended.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Outcome {
         /// See CompleteTask.
         #[prost(message, tag = "1")]
@@ -7889,6 +9619,47 @@ pub struct ListChildTasksResponse {
     /// Empty on the last page.
     #[prost(string, tag = "3")]
     pub next_page_token: ::prost::alloc::string::String,
+}
+/// What may be done with a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GpuUse {
+    /// Never sent.
+    Unspecified = 0,
+    /// Nobody uses it.
+    Free = 1,
+    /// Tasks have shares of it.
+    Shared = 2,
+    /// A task has it for itself.
+    Exclusive = 3,
+    /// It may not be given away: cordoned, faulty, or in a stranger's use.
+    Unavailable = 4,
+}
+impl GpuUse {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GPU_USE_UNSPECIFIED",
+            Self::Free => "GPU_USE_FREE",
+            Self::Shared => "GPU_USE_SHARED",
+            Self::Exclusive => "GPU_USE_EXCLUSIVE",
+            Self::Unavailable => "GPU_USE_UNAVAILABLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GPU_USE_UNSPECIFIED" => Some(Self::Unspecified),
+            "GPU_USE_FREE" => Some(Self::Free),
+            "GPU_USE_SHARED" => Some(Self::Shared),
+            "GPU_USE_EXCLUSIVE" => Some(Self::Exclusive),
+            "GPU_USE_UNAVAILABLE" => Some(Self::Unavailable),
+            _ => None,
+        }
+    }
 }
 /// What a worker has to do about a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -8360,6 +10131,31 @@ pub mod worker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.WorkerService", "ListChildTasks"));
             self.inner.unary(req, path, codec).await
         }
+        /// Tells how the host is, and hears what is wanted of it. Each report replaces the one before.
+        pub async fn report_host(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReportHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportHostResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.WorkerService/ReportHost",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("asyncflow.v1.WorkerService", "ReportHost"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Stores what tasks wrote; at most 1 MiB a call. Idempotent by offset.
         pub async fn push_task_logs(
             &mut self,
@@ -8544,6 +10340,14 @@ pub mod worker_service_server {
             request: tonic::Request<super::ListChildTasksRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListChildTasksResponse>,
+            tonic::Status,
+        >;
+        /// Tells how the host is, and hears what is wanted of it. Each report replaces the one before.
+        async fn report_host(
+            &self,
+            request: tonic::Request<super::ReportHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportHostResponse>,
             tonic::Status,
         >;
         /// Stores what tasks wrote; at most 1 MiB a call. Idempotent by offset.
@@ -9235,6 +11039,51 @@ pub mod worker_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/asyncflow.v1.WorkerService/ReportHost" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportHostSvc<T: WorkerService>(pub Arc<T>);
+                    impl<
+                        T: WorkerService,
+                    > tonic::server::UnaryService<super::ReportHostRequest>
+                    for ReportHostSvc<T> {
+                        type Response = super::ReportHostResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReportHostRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkerService>::report_host(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportHostSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/asyncflow.v1.WorkerService/PushTaskLogs" => {
                     #[allow(non_camel_case_types)]
                     struct PushTaskLogsSvc<T: WorkerService>(pub Arc<T>);
@@ -9469,6 +11318,19 @@ pub struct SetAttemptWaitRequest {
 /// See SetAttemptWait.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetAttemptWaitResponse {}
+/// See HandOverAttempt.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandOverAttemptRequest {
+    /// What the other one goes on from; unset = what was saved last.
+    #[prost(message, optional, tag = "1")]
+    pub context: ::core::option::Option<Content>,
+    /// Why, for people; at most 1,024 bytes.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+}
+/// See HandOverAttempt.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandOverAttemptResponse {}
 /// See ShouldStop.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ShouldStopRequest {}
@@ -9770,6 +11632,34 @@ pub mod attempt_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Gives the task away when the process then exits, with any code: another host goes on with it
+        /// from this context.
+        pub async fn hand_over_attempt(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HandOverAttemptRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HandOverAttemptResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/asyncflow.v1.AttemptService/HandOverAttempt",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("asyncflow.v1.AttemptService", "HandOverAttempt"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Whether the task was asked to stop, and why.
         pub async fn should_stop(
             &mut self,
@@ -9864,6 +11754,15 @@ pub mod attempt_service_server {
             request: tonic::Request<super::SetAttemptWaitRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetAttemptWaitResponse>,
+            tonic::Status,
+        >;
+        /// Gives the task away when the process then exits, with any code: another host goes on with it
+        /// from this context.
+        async fn hand_over_attempt(
+            &self,
+            request: tonic::Request<super::HandOverAttemptRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HandOverAttemptResponse>,
             tonic::Status,
         >;
         /// Whether the task was asked to stop, and why.
@@ -10270,6 +12169,52 @@ pub mod attempt_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetAttemptWaitSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/asyncflow.v1.AttemptService/HandOverAttempt" => {
+                    #[allow(non_camel_case_types)]
+                    struct HandOverAttemptSvc<T: AttemptService>(pub Arc<T>);
+                    impl<
+                        T: AttemptService,
+                    > tonic::server::UnaryService<super::HandOverAttemptRequest>
+                    for HandOverAttemptSvc<T> {
+                        type Response = super::HandOverAttemptResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HandOverAttemptRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AttemptService>::hand_over_attempt(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HandOverAttemptSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -84,6 +84,13 @@ impl AttemptService for Held {
         Ok(Response::new(Default::default()))
     }
 
+    async fn hand_over_attempt(
+        &self,
+        _: Request<v1::HandOverAttemptRequest>,
+    ) -> Result<Response<v1::HandOverAttemptResponse>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+
     /// Says who called under which trace, and repeats it as often as `repeat` says.
     async fn should_stop(
         &self,

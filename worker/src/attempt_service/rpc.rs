@@ -6,11 +6,12 @@ use asyncflow_proto::ATTEMPT_TOKEN_METADATA;
 use asyncflow_sdk::{
     v1::{
         CreateAttemptChildrenRequest, CreateAttemptChildrenResponse, CreateChildTasksRequest,
-        GetAttemptRequest, GetAttemptResponse, ListAttemptChildrenRequest,
-        ListAttemptChildrenResponse, ReportAttemptProgressRequest, ReportAttemptProgressResponse,
-        SaveAttemptContextRequest, SaveAttemptContextResponse, SetAttemptResultRequest,
-        SetAttemptResultResponse, SetAttemptWaitRequest, SetAttemptWaitResponse, ShouldStopRequest,
-        ShouldStopResponse, attempt_service_server::AttemptService,
+        GetAttemptRequest, GetAttemptResponse, HandOverAttemptRequest, HandOverAttemptResponse,
+        ListAttemptChildrenRequest, ListAttemptChildrenResponse, ReportAttemptProgressRequest,
+        ReportAttemptProgressResponse, SaveAttemptContextRequest, SaveAttemptContextResponse,
+        SetAttemptResultRequest, SetAttemptResultResponse, SetAttemptWaitRequest,
+        SetAttemptWaitResponse, ShouldStopRequest, ShouldStopResponse,
+        attempt_service_server::AttemptService,
     },
     worker::RESULT_BYTES_MAX,
 };
@@ -109,6 +110,14 @@ impl AttemptService for AttemptDesk {
         let wait_for = request.into_inner().wait_for.ok_or_else(|| status::missing("wait_for"))?;
         entry.set_wait_for(Ok(wait_for));
         Ok(Response::new(SetAttemptWaitResponse {}))
+    }
+
+    async fn hand_over_attempt(
+        &self,
+        request: Request<HandOverAttemptRequest>,
+    ) -> Result<Response<HandOverAttemptResponse>, Status> {
+        let _entry = self.entry_of(&request)?;
+        Err(Status::unimplemented("HandOverAttempt"))
     }
 
     async fn should_stop(

@@ -66,6 +66,7 @@ async fn acquire(
                     acquire_id: acquire_id.clone(),
                     max_tasks: i32::try_from(tasks_max).unwrap_or(i32::MAX),
                     task_types: Vec::new(),
+                    offer: None,
                     wait: Some(duration(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))),
                     start: !options.starts_later,
                 },

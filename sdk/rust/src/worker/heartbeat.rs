@@ -79,7 +79,7 @@ pub(super) async fn follow_commands(link: &Link, held: &Held) {
                 pause = Pause::default();
                 match message.command {
                     Some(Command::Cancel(lease)) => held.raise(&lease, StopReason::Cancelled),
-                    None => {}
+                    Some(Command::OrdersChanged(_)) | None => {}
                 }
             }
             Ok::<_, Error>(())

@@ -42,6 +42,7 @@ impl SettleCall {
                 lease,
                 result: result.clone(),
                 exit_code: *exit_code,
+                usage: None,
             }),
             Outcome::Failed { reason, message, permanent, retry_after, exit_code } => {
                 Self::Fail(FailTaskRequest {
@@ -51,6 +52,7 @@ impl SettleCall {
                     permanent: *permanent,
                     retry_after: span(retry_after),
                     exit_code: *exit_code,
+                    usage: None,
                 })
             }
             Outcome::Released { reason, message, delay, exit_code } => {
@@ -60,7 +62,7 @@ impl SettleCall {
                     failure: failure(reason, message),
                     delay: span(delay),
                     exit_code: *exit_code,
-                    wait_for: None,
+                    ..Default::default()
                 })
             }
             Outcome::Waiting { wait_for, or_fail, exit_code } => {

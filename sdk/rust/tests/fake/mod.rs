@@ -423,6 +423,13 @@ impl WorkerService for FakeBroker {
         Ok(Response::new(SettleTasksResponse { results: results.collect() }))
     }
 
+    async fn report_host(
+        &self,
+        _: Request<ReportHostRequest>,
+    ) -> Result<Response<ReportHostResponse>, Status> {
+        Ok(Response::new(ReportHostResponse::default()))
+    }
+
     async fn push_task_logs(
         &self,
         request: Request<PushTaskLogsRequest>,
@@ -465,7 +472,7 @@ impl FakeBroker {
                 let starts = request.start && starts_on_acquire;
                 task.start_time = starts.then(|| asyncflow_proto::time::timestamp(1));
                 let lease = Lease { task_id: task.id.clone(), attempt: task.attempt };
-                LeasedTask { lease: Some(lease), task: Some(task) }
+                LeasedTask { lease: Some(lease), task: Some(task), placement: None }
             })
             .collect();
         for task in &tasks {
