@@ -9,6 +9,7 @@ use crate::ddl::{
     Table, not_null, null, with_default,
 };
 use crate::m0004_workflows::SHARD_COLUMNS;
+use crate::m0009_hosts::ATTEMPT_COLUMN;
 
 /// The stored number of PENDING, which the partial indexes name.
 pub const PENDING: i16 = 9;
@@ -139,6 +140,7 @@ fn attempts(name: &str) -> Table {
             null("failure_reason", Small),
             null("failure_message", Text),
             null("exit_code", Int),
+            ATTEMPT_COLUMN,
         ],
         primary_key: "task_key, attempt",
         indexes: vec![],
