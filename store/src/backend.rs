@@ -54,7 +54,8 @@ pub(crate) fn or_replace(backend: Backend, key: &str, columns: &[&str]) -> Strin
 pub(crate) fn or_add_each(backend: Backend, table: &str, key: &str, columns: &[&str]) -> String {
     match backend {
         Backend::Mysql => {
-            let each = columns.iter().map(|column| format!("{column} = {column} + VALUES({column})"));
+            let each =
+                columns.iter().map(|column| format!("{column} = {column} + VALUES({column})"));
             format!(" ON DUPLICATE KEY UPDATE {}", each.collect::<Vec<_>>().join(", "))
         }
         Backend::Sqlite | Backend::Postgres => {

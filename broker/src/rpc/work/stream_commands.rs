@@ -7,7 +7,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use asyncflow_core::{filter::Filter, id::TaskId, state::TaskState};
 use asyncflow_proto::v1::{self, stream_commands_response::Command};
-use asyncflow_store::{Parts, Store, StoreError, wake::{commands_topic, host_topic}};
+use asyncflow_store::{
+    Parts, Store, StoreError,
+    wake::{commands_topic, host_topic},
+};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;

@@ -52,11 +52,8 @@ impl Client {
 
     /// Cordons, drains or detaches a host. Errors: NOT_FOUND; PERMISSION_DENIED.
     pub async fn update_host(&self, request: UpdateHostRequest) -> Result<Host, Error> {
-        let answer =
-            self.ask_host(
-                request,
-                |mut hosts, request| async move { hosts.update_host(request).await },
-            )
+        let answer = self
+            .ask_host(request, |mut hosts, request| async move { hosts.update_host(request).await })
             .await?;
         host_of(answer.host)
     }
@@ -74,11 +71,8 @@ impl Client {
             uuid: uuid.to_owned(),
             cordoned: Some(cordoned),
         };
-        let answer =
-            self.ask_host(
-                request,
-                |mut hosts, request| async move { hosts.update_gpu(request).await },
-            )
+        let answer = self
+            .ask_host(request, |mut hosts, request| async move { hosts.update_gpu(request).await })
             .await?;
         host_of(answer.host)
     }
@@ -117,8 +111,8 @@ impl Client {
     /// Asks a running task to save and stop, so that another host goes on with it. Errors:
     /// FAILED_PRECONDITION (it does not run); NOT_FOUND; PERMISSION_DENIED.
     pub async fn hand_over(&self, request: HandOverTaskRequest) -> Result<Task, Error> {
-        let answer = self
-            .ask_host(request, |mut hosts, request| async move {
+        let answer =
+            self.ask_host(request, |mut hosts, request| async move {
                 hosts.hand_over_task(request).await
             })
             .await?;
@@ -128,8 +122,11 @@ impl Client {
     /// Says why a task is where it is. Errors: NOT_FOUND.
     pub async fn explain(&self, task_id: &str) -> Result<ExplainTaskResponse, Error> {
         let request = ExplainTaskRequest { task_id: task_id.to_owned() };
-        self.ask_host(request, |mut hosts, request| async move { hosts.explain_task(request).await })
-            .await
+        self.ask_host(
+            request,
+            |mut hosts, request| async move { hosts.explain_task(request).await },
+        )
+        .await
     }
 
     /// What users have used since `start` (`None` = in the last 30 days), those who used the most
@@ -140,11 +137,8 @@ impl Client {
         user: &str,
     ) -> Result<Vec<UserUsage>, Error> {
         let request = ListUsageRequest { start_time: start, user: user.to_owned() };
-        let answer =
-            self.ask_host(
-                request,
-                |mut hosts, request| async move { hosts.list_usage(request).await },
-            )
+        let answer = self
+            .ask_host(request, |mut hosts, request| async move { hosts.list_usage(request).await })
             .await?;
         Ok(answer.users)
     }
