@@ -26,6 +26,7 @@ use asyncflow_core::{
     state::TaskState,
     task::Task,
     transition::Refusal,
+    usage::AttemptUsage,
     validate::{at::At, text, work},
     violation::Violations,
 };
@@ -45,14 +46,15 @@ pub struct Ending {
     lease: Lease,
     settle: Settle,
     exit_code: Option<i32>,
+    usage: Option<Box<AttemptUsage>>,
 }
 
 impl Ending {
     fn event(self, session: &Session) -> (TaskId, Event) {
-        let Self { lease, settle, exit_code } = self;
+        let Self { lease, settle, exit_code, usage } = self;
         let fence = session.fence(lease.attempt);
         let digest = digest::settle(&settle, exit_code);
-        (lease.id, Event::Settle { fence, settle, digest, exit_code })
+        (lease.id, Event::Settle { fence, settle, digest, exit_code, usage })
     }
 }
 

@@ -120,6 +120,7 @@ impl Step {
             outcome,
             failure,
             exit_code,
+            usage: None,
         });
     }
 

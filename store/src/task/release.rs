@@ -31,7 +31,7 @@ impl Departure {
             delay_ms: 0,
         };
         let digest = digest::settle(&settle, None);
-        Event::Settle { fence, settle, digest, exit_code: None }
+        Event::Settle { fence, settle, digest, exit_code: None, usage: None }
     }
 }
 

@@ -99,7 +99,9 @@ pub async fn the_history_is_whole_whatever_row_tells_it(store: Store) {
     let codes = [None, Some(0), None];
     for (round, exit_code) in (0..).zip(codes) {
         let Event::Settle { fence, settle, digest, .. } = complete(&task, round) else { panic!() };
-        apply(&store, &id, Event::Settle { fence, settle, digest, exit_code }).await.unwrap();
+        apply(&store, &id, Event::Settle { fence, settle, digest, exit_code, usage: None })
+            .await
+            .unwrap();
         let attempts = store.list_attempts(&id, 0, 10).await.unwrap();
         let told: Vec<_> = attempts.iter().map(|one| (one.attempt, one.exit_code)).collect();
         let wanted: Vec<_> = (1..).zip(codes).take(round as usize + 1).collect();

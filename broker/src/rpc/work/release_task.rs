@@ -35,6 +35,7 @@ pub fn ending(
     violations: &mut Violations,
 ) -> Option<Ending> {
     let lease = convert::work::lease(call.lease.as_ref(), at.field("lease"), violations);
+    let usage = convert::usage::of_attempt(call.usage);
     let delay_at = at.field("delay");
     let delay_ms = time::duration_ms(call.delay.as_ref(), delay_at, violations);
     work::delay(delay_ms, delay_at, violations);
@@ -50,11 +51,11 @@ pub fn ending(
             Failure { reason, message }
         });
         let settle = wait(wait_for, or_fail, at, violations);
-        return Some(Ending { lease: lease?, settle, exit_code: call.exit_code });
+        return Some(Ending { lease: lease?, settle, exit_code: call.exit_code, usage });
     }
     let (reason, message) = failure(call.failure, FailureReason::Drained, failure_at, violations);
     let settle = Settle::Release { reason, message, delay_ms: delay_ms.unwrap_or(0) };
-    Some(Ending { lease: lease?, settle, exit_code: call.exit_code })
+    Some(Ending { lease: lease?, settle, exit_code: call.exit_code, usage })
 }
 
 fn wait(
