@@ -45,5 +45,5 @@ pub fn ending(
         None => RetryHint::ByPolicy,
     };
     let settle = Settle::Fail { reason, message, hint };
-    Some(Ending { lease: lease?, settle, exit_code: call.exit_code, usage })
+    Some(Ending::new(lease?, settle, call.exit_code, usage))
 }
