@@ -6,6 +6,7 @@ pub mod log;
 pub mod new_task;
 pub mod operation;
 pub mod patch;
+pub mod resources;
 pub mod schedule;
 pub mod task;
 pub mod task_type;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{TaskId, TypeName},
     order::pending_order_ms,
+    resources::Resources,
     retry::RetryPatch,
     state::TaskState,
     task::{Content, FullTask, Holder, Labels, Progress, Task, TaskBody, Ties},
@@ -39,6 +40,9 @@ pub struct NewTask {
     /// An expression over its result that must hold; empty for most.
     #[serde(default, skip_serializing_if = "is_default")]
     pub success_if: String,
+    /// What it needs on its host; what it leaves out comes from the type.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resources: Option<Resources>,
     /// Other tasks that must have ended before its first attempt.
     #[serde(default, skip_serializing_if = "is_default")]
     pub after: Vec<Predecessor>,
@@ -95,6 +99,7 @@ impl NewTask {
             max_running_ms: None,
             not_before_ms: None,
             success_if: String::new(),
+            resources: None,
             after: Vec::new(),
             signals: Vec::new(),
             callbacks: Callbacks::default(),
@@ -132,6 +137,8 @@ impl NewTask {
             Some(due_ms) if due_ms > now_ms => (TaskState::Scheduled, due_ms),
             _ => (TaskState::Pending, pending_order_ms(now_ms, priority)),
         };
+        let base = task_type.resources.as_ref();
+        let resources = Resources::of_task(self.resources.as_ref(), base);
         let task = Task {
             id,
             user: self.user,
@@ -163,6 +170,7 @@ impl NewTask {
             member: None,
             ties: Ties::default(),
             success_if: self.success_if,
+            resources,
         };
         let body = TaskBody {
             payload: self.payload,

@@ -63,6 +63,10 @@ pub fn new_task(new: &NewTask) -> i64 {
         .int(new.max_running_ms)
         .int(new.not_before_ms);
     // What most requests do not have is left out of their digests, which are stored.
+    let digest = match &new.resources {
+        Some(resources) => digest.text("resources").text(&resources.to_json()),
+        None => digest,
+    };
     if new.is_plain() && new.success_if.is_empty() {
         return digest.finish();
     }

@@ -21,6 +21,7 @@ pub mod operation;
 pub mod order;
 pub mod page;
 pub mod reason;
+pub mod resources;
 pub mod retry;
 pub mod rfc3339;
 pub mod schedule;

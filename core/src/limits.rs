@@ -56,6 +56,14 @@ pub const CALLBACKS_MAX: usize = 16;
 pub const CALLBACK_LEVELS_MAX: usize = 4;
 /// How the tasks that a task makes in one call are named.
 pub const CHILDREN_KEY_BYTES_MAX: usize = 40;
+/// GPUs that a task may have for itself.
+pub const TASK_GPUS_MAX: i64 = 64;
+pub const TASK_CPUS_MAX: f64 = 10_000.0;
+/// Memory that a task may need, of a GPU or of the host: 1 PiB.
+pub const TASK_MEMORY_BYTES_MAX: i64 = 1 << 50;
+pub const GPU_MODEL_BYTES_MAX: usize = 64;
+/// The shortest time after which a task is stopped whose GPUs are idle.
+pub const GPU_IDLE_MS_MIN: i64 = 1_000;
 pub const BATCH_TASKS_MAX: usize = 1_000;
 pub const PAGE_SIZE_DEFAULT: i32 = 50;
 pub const PAGE_SIZE_MAX: i32 = 1_000;

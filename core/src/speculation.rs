@@ -117,6 +117,7 @@ pub fn twin_of(original: &FullTask, id: TaskId, now_ms: i64) -> FullTask {
         member: None,
         ties: Ties { twin: true, ..Ties::default() },
         success_if: task.success_if.clone(),
+        resources: task.resources.clone(),
     };
     let body = TaskBody {
         payload: body.payload.clone(),

@@ -3,7 +3,7 @@
 //! Every transition reads and rewrites a [`Task`]; the blobs of a [`TaskBody`] are only read when a
 //! client or a worker asks for them and only written when an event replaces them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{TaskId, WorkflowId},
     reason::FailureReason,
+    resources::Resources,
     retry::RetryPolicy,
     state::TaskState,
 };
@@ -111,6 +112,8 @@ pub struct Task {
     /// An expression over `result` that must hold, else the attempt has failed; empty for most.
     /// Never changes.
     pub success_if: String,
+    /// What it needs on its host; `None` for most: a slot.
+    pub resources: Option<Arc<Resources>>,
 }
 
 /// What others have to do with a task, kept in its row so that most tasks need not ask.
@@ -195,6 +198,11 @@ pub struct FullTask {
 }
 
 impl Task {
+    /// Whether it needs more than a slot, so that it has to be looked where it goes.
+    pub fn is_needy(&self) -> bool {
+        self.resources.as_deref().is_some_and(Resources::is_needy)
+    }
+
     /// Whether it waits for others or a condition, also while it is paused.
     pub fn is_blocked(&self) -> bool {
         let paused_from = self.paused_from.map(|(state, _)| state);

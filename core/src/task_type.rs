@@ -1,6 +1,10 @@
 //! What is configured per task type; changed at run time, read from a short cache.
 
-use crate::{id::TypeName, limits, retry::RetryPolicy, speculation::Speculation};
+use std::sync::Arc;
+
+use crate::{
+    id::TypeName, limits, resources::Resources, retry::RetryPolicy, speculation::Speculation,
+};
 
 /// A registered task type: the defaults of its tasks and the limits of its tables.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +36,8 @@ pub struct TaskType {
     pub archive: bool,
     /// Its tasks are idempotent, and stragglers get twins.
     pub speculation: Option<Speculation>,
+    /// What its tasks need, unless they say something else; `None` = a slot.
+    pub resources: Option<Arc<Resources>>,
     /// No task of it is claimed while this is set.
     pub paused: bool,
     /// +1 at every change; the etag.
@@ -58,6 +64,7 @@ impl TaskType {
             result_retention_ms: 0,
             archive: false,
             speculation: None,
+            resources: None,
             paused: false,
             revision: 1,
             create_time_ms: now_ms,

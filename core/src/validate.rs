@@ -13,6 +13,7 @@ pub mod new_task;
 pub mod number;
 pub mod operation;
 pub mod patch;
+pub mod resources;
 pub mod schedule;
 pub mod shard;
 pub mod task_type;

@@ -324,6 +324,8 @@ CREATE TABLE IF NOT EXISTS twins (
   KEY twins_outcome (outcome, original, run)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
+ALTER TABLE task_types ADD COLUMN resources TEXT;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (
@@ -365,6 +367,7 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   workflow_place BIGINT NOT NULL DEFAULT 0,
   ties SMALLINT NOT NULL DEFAULT 0,
   success_if TEXT,
+  resources TEXT,
   payload LONGBLOB NOT NULL,
   payload_type VARCHAR(128) NOT NULL,
   context LONGBLOB NOT NULL,

@@ -350,6 +350,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS twins_twin ON twins (twin);
 
 CREATE INDEX IF NOT EXISTS twins_outcome ON twins (outcome, original, run);
 
+ALTER TABLE task_types ADD COLUMN resources TEXT;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (
@@ -391,6 +393,7 @@ CREATE TABLE IF NOT EXISTS t_example_1 (
   workflow_place BIGINT NOT NULL DEFAULT 0,
   ties SMALLINT NOT NULL DEFAULT 0,
   success_if TEXT,
+  resources TEXT,
   payload BYTEA NOT NULL,
   payload_type VARCHAR(128) NOT NULL,
   context BYTEA NOT NULL,

@@ -12,6 +12,7 @@ mod m0004_workflows;
 mod m0005_schedules;
 mod m0006_operations;
 mod m0007_speculation;
+mod m0008_resources;
 pub mod shard;
 
 use std::time::Duration;
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_schedules::Migration),
             Box::new(m0006_operations::Migration),
             Box::new(m0007_speculation::Migration),
+            Box::new(m0008_resources::Migration),
         ]
     }
 }
@@ -66,5 +68,6 @@ pub fn schema(backend: ddl::Backend) -> Vec<String> {
     let tables = tables.chain(m0004_workflows::statements(backend));
     let tables = tables.chain(m0005_schedules::statements(backend));
     let tables = tables.chain(m0006_operations::statements(backend));
-    tables.chain(m0007_speculation::statements(backend)).collect()
+    let tables = tables.chain(m0007_speculation::statements(backend));
+    tables.chain(m0008_resources::statements(backend)).collect()
 }

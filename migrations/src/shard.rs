@@ -8,7 +8,7 @@ use crate::ddl::{
     Kind::{Big, Blob, Chars, Int, Room, Small, Text},
     Table, not_null, null, with_default,
 };
-use crate::m0004_workflows::SHARD_COLUMNS;
+use crate::{m0004_workflows::SHARD_COLUMNS, m0008_resources::COLUMN as RESOURCES};
 
 /// The stored number of PENDING, which the partial indexes name.
 pub const PENDING: i16 = 9;
@@ -73,7 +73,7 @@ fn tasks(name: &str) -> Table {
 /// What a claim and an end set has its room in the row from the start, times as 0 and the worker as
 /// blanks: on MySQL a row that grows makes its page be written anew, which took most of the time of
 /// a claim (`docs/adr/0014-rows-that-do-not-grow.md`).
-const TASK_COLUMNS: [Column; 45] = [
+const TASK_COLUMNS: [Column; 46] = [
     not_null("id", Big),
     not_null("user_name", Chars(64)),
     not_null("name", Chars(128)),
@@ -112,6 +112,7 @@ const TASK_COLUMNS: [Column; 45] = [
     SHARD_COLUMNS[1],
     SHARD_COLUMNS[2],
     SHARD_COLUMNS[3],
+    RESOURCES,
     not_null("payload", Blob),
     not_null("payload_type", Chars(128)),
     not_null("context", Blob),

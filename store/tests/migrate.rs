@@ -47,6 +47,10 @@ async fn tasks_of_before_are_parts_of_no_workflow(url: &str) {
     for statement in [
         "ALTER TABLE t_work_1 DROP COLUMN workflow_key",
         "ALTER TABLE t_work_1 DROP COLUMN workflow_place",
+        // Of the step `m0008`, which tells tasks and types what they need.
+        "ALTER TABLE t_work_1 DROP COLUMN resources",
+        "ALTER TABLE task_types DROP COLUMN resources",
+        "DELETE FROM seaql_migrations WHERE version = 'm0008_resources'",
         "DROP TABLE workflows",
         "DELETE FROM seaql_migrations WHERE version = 'm0004_workflows'",
     ] {
@@ -57,7 +61,7 @@ async fn tasks_of_before_are_parts_of_no_workflow(url: &str) {
     store.close().await;
     let store = Store::connect(&StoreOptions::new(url)).await.unwrap();
     let task = store.get(&created.task.id, Parts::NONE).await.unwrap().task;
-    assert_eq!((task.name.as_str(), task.member), ("old", None));
+    assert_eq!((task.name.as_str(), task.member, task.resources), ("old", None, None));
     assert!(store.list_workflows(None, None, 10).await.unwrap().is_empty());
     store.close().await;
 }

@@ -13,7 +13,7 @@ use asyncflow_core::{
 };
 use asyncflow_proto::v1;
 
-use super::{command, task, time};
+use super::{command, resources, task, time};
 
 /// Turns a CreateTaskRequest, which stands at `at`, into what the domain checks. `caller` is the
 /// user when the request names none, `trace_id` that of the call.
@@ -60,10 +60,12 @@ fn task_input(
     let call = Of { user: &user, ..of };
     let max_running = at.field("max_running_time");
     let not_before = at.field("not_before");
+    let needs = at.field("resources");
     NewTaskInput {
         retry: retry(spec.retry.as_ref(), at.field("retry"), violations),
         max_running_ms: time::duration_ms(spec.max_running_time.as_ref(), max_running, violations),
         not_before_ms: time::timestamp_ms(spec.not_before.as_ref(), not_before, violations),
+        resources: spec.resources.map(|asked| resources::input(asked, needs, violations)),
         task_type: spec.task_type,
         name: spec.name,
         priority: spec.priority,

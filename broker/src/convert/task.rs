@@ -13,7 +13,7 @@ use asyncflow_proto::{
     v1,
 };
 
-use super::command;
+use super::{command, resources};
 
 /// A row without labels and large values.
 pub fn basic(task: Task) -> v1::Task {
@@ -52,6 +52,7 @@ pub fn basic(task: Task) -> v1::Task {
         success_if: task.success_if,
         workflow_id: task.member.map(|member| member.workflow.to_string()).unwrap_or_default(),
         twin: task.ties.twin.then(|| v1::Twin { is_twin: true, ..v1::Twin::default() }),
+        resources: task.resources.as_deref().map(resources::to_proto),
         ..v1::Task::default()
     }
 }

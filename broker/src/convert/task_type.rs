@@ -7,6 +7,7 @@ use asyncflow_core::{
     validate::{
         at::At,
         patch::{self, TASK_TYPE_PATHS},
+        resources::ResourcesInput,
         task_type::{SpeculationInput, TaskTypeInput},
     },
     violation::Violations,
@@ -16,7 +17,7 @@ use asyncflow_proto::{
     v1,
 };
 
-use super::{new_task, time};
+use super::{new_task, resources, time};
 
 pub fn to_proto(task_type: TaskType) -> v1::TaskType {
     v1::TaskType {
@@ -50,7 +51,7 @@ pub fn to_proto(task_type: TaskType) -> v1::TaskType {
             max_percent: given.max_percent,
             min_running_time: Some(duration(given.min_running_ms)),
         }),
-        resources: None,
+        resources: task_type.resources.as_deref().map(resources::to_proto),
     }
 }
 
@@ -73,6 +74,7 @@ pub fn created(task_type: v1::TaskType, violations: &mut Violations) -> TaskType
         archive: Some(task_type.archive),
         speculation: given.speculation.map(Some),
         paused: Some(task_type.paused),
+        resources: given.resources.map(Some),
     }
 }
 
@@ -114,6 +116,7 @@ pub fn updated(
             "retention" => input.retention_ms = Some(given.retention_ms),
             "result_retention" => input.result_retention_ms = Some(given.result_retention_ms),
             "archive" => input.archive = Some(new.archive),
+            "resources" => input.resources = Some(given.resources.clone()),
             "speculation" => input.speculation = Some(given.speculation),
             "paused" => input.paused = Some(new.paused),
             _ => {}
@@ -130,6 +133,7 @@ struct Values {
     retention_ms: Option<i64>,
     result_retention_ms: Option<i64>,
     speculation: Option<SpeculationInput>,
+    resources: Option<ResourcesInput>,
 }
 
 fn values(new: &v1::TaskType, violations: &mut Violations) -> Values {
@@ -143,6 +147,8 @@ fn values(new: &v1::TaskType, violations: &mut Violations) -> Values {
         result_retention_ms: ms(&new.result_retention, "result_retention"),
         retry: new_task::retry(new.retry.as_ref(), at.field("retry"), violations),
         speculation: new.speculation.as_ref().map(|new| speculation(new, violations)),
+        resources: (new.resources.clone())
+            .map(|asked| resources::input(asked, at.field("resources"), violations)),
     }
 }
 

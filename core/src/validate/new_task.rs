@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{at::At, command, content, label, number, text, time};
+use super::{at::At, command, content, label, number, resources::ResourcesInput, text, time};
 use crate::{
     command::Command,
     create::{Callbacks, NewTask, Predecessor},
@@ -33,6 +33,7 @@ pub struct NewTaskInput {
     pub max_running_ms: Option<i64>,
     pub not_before_ms: Option<i64>,
     pub success_if: String,
+    pub resources: Option<ResourcesInput>,
     pub after: Vec<PredecessorInput>,
     pub signals: Vec<String>,
     pub on_success: Vec<NewTaskInput>,
@@ -92,6 +93,9 @@ fn task(
     content::content(&input.context, context_bytes_max, at.field("context"), violations);
     let payload = payload(input.payload, input.command.as_ref(), at, violations);
     success_if(&input.success_if, at.field("success_if"), violations);
+    if let Some(resources) = &input.resources {
+        resources.check(at.field("resources"), violations);
+    }
     let after = predecessors(input.after, at.field("after"), violations);
     signal_names(&input.signals, at.field("signals"), violations);
     let of = Caller { user: &input.user, now_ms, level };
@@ -112,6 +116,7 @@ fn task(
         max_running_ms: input.max_running_ms,
         not_before_ms: input.not_before_ms,
         success_if: input.success_if,
+        resources: input.resources.map(ResourcesInput::into_resources),
         after,
         signals: input.signals,
         callbacks,

@@ -24,7 +24,7 @@ pub const TASK_PATHS: [&str; 8] = [
 ];
 
 /// The paths that the update mask of a task type may hold.
-pub const TASK_TYPE_PATHS: [&str; 16] = [
+pub const TASK_TYPE_PATHS: [&str; 17] = [
     "description",
     "schedule_limit",
     "priority",
@@ -41,6 +41,7 @@ pub const TASK_TYPE_PATHS: [&str; 16] = [
     "archive",
     "paused",
     "speculation",
+    "resources",
 ];
 
 /// A change of a task as it came in, already reduced to the fields in its mask.

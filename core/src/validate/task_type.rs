@@ -1,12 +1,15 @@
 //! CreateTaskType and UpdateTaskType.
 
-use super::{at::At, new_task, number, text, time};
+use std::sync::Arc;
+
+use super::{at::At, new_task, number, resources::ResourcesInput, text, time};
 use crate::{
     id::TypeName,
     limits::{
         CONTEXT_BYTES_MAX, CRASHES_MAX, DESCRIPTION_BYTES_MAX, SCHEDULE_LIMIT_MAX, SHARD_ROWS_MAX,
         SHARD_ROWS_MIN, SPECULATION_FACTOR_MAX, SPECULATION_FACTOR_MIN, SPECULATION_SAMPLE_MAX,
     },
+    resources::Resources,
     retry::RetryPatch,
     speculation::Speculation,
     task_type::TaskType,
@@ -36,6 +39,8 @@ pub struct TaskTypeInput {
     /// `Some(None)` = no task gets a twin.
     pub speculation: Option<Option<SpeculationInput>>,
     pub paused: Option<bool>,
+    /// `Some(None)` = a slot.
+    pub resources: Option<Option<ResourcesInput>>,
 }
 
 /// When tasks get twins, as it came in; `None` = the default.
@@ -121,6 +126,9 @@ pub fn task_type(input: &TaskTypeInput) -> Result<TypeName, Violations> {
     if let Some(Some(speculation)) = &input.speculation {
         speculation.check(at.field("speculation"), &mut violations);
     }
+    if let Some(Some(resources)) = &input.resources {
+        resources.check(at.field("resources"), &mut violations);
+    }
     violations.ok_or(name)
 }
 
@@ -142,6 +150,11 @@ impl TaskTypeInput {
         set(&mut task_type.archive, &self.archive);
         let speculation = self.speculation.map(|given| given.map(SpeculationInput::or_default));
         set(&mut task_type.speculation, &speculation);
+        let resources = self.resources.clone().map(|given| {
+            let given = given.map(ResourcesInput::into_resources);
+            given.filter(|given| *given != Resources::default()).map(Arc::new)
+        });
+        set(&mut task_type.resources, &resources);
         let or_zero = |value_ms: Option<Option<i64>>| value_ms.map(Option::unwrap_or_default);
         set(&mut task_type.max_running_ms, &or_zero(self.max_running_ms));
         set(&mut task_type.shard_max_age_ms, &or_zero(self.shard_max_age_ms));

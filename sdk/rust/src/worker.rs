@@ -20,6 +20,7 @@ mod executor;
 mod handler;
 mod heartbeat;
 mod held;
+mod host;
 mod journal;
 mod link;
 mod logs;
@@ -37,9 +38,10 @@ use tokio_util::sync::CancellationToken;
 pub use attempt::AttemptHandle;
 pub use executor::{Executor, Handlers};
 pub use handler::{Handler, HandlerError};
+pub use host::HostSide;
 pub use journal::{MemoryJournal, ResultJournal, SettleCall};
 pub use outcome::{Outcome, RESULT_BYTES_MAX};
-pub use stop::{StopReason, StopSignal};
+pub use stop::{StopNote, StopReason, StopSignal};
 
 use crate::{ChannelOptions, Error};
 
@@ -96,13 +98,14 @@ pub struct WorkerBuilder {
     options: WorkerOptions,
     handlers: Handlers,
     journal: Arc<dyn ResultJournal>,
+    host: Option<Arc<dyn HostSide>>,
 }
 
 impl WorkerBuilder {
     /// A worker that can run nothing yet and keeps its outcomes in memory.
     pub fn new(options: WorkerOptions) -> Self {
         let journal = Arc::new(MemoryJournal::default());
-        Self { options, handlers: Handlers::new(), journal }
+        Self { options, handlers: Handlers::new(), journal, host: None }
     }
 
     /// Runs tasks of this type by `handler`.
@@ -126,8 +129,16 @@ impl WorkerBuilder {
         self
     }
 
+    /// Offers what this machine has, reports how it is, and follows what is wanted of it.
+    #[must_use]
+    pub fn host(mut self, host: Arc<dyn HostSide>) -> Self {
+        self.host = Some(host);
+        self
+    }
+
     /// Works until `drain` is cancelled: takes nothing new, lets tasks end for `drain_timeout`,
-    /// asks the others to end, deregisters. When `abort` is cancelled they get no more time.
+    /// asks the others to end, deregisters. When `abort` is cancelled they get no more time. It also
+    /// ends by order of a broker: drained, when what runs has ended; detached, at once.
     ///
     /// Errors: bad options; the broker refuses this worker. An unreachable broker is no error: the
     /// worker tries until there is one. Not cancel safe: running tasks would be dropped.
@@ -139,6 +150,7 @@ impl WorkerBuilder {
         if self.options.task_types.is_empty() {
             self.options.task_types = self.handlers.task_types();
         }
-        runtime::Runtime::new(self.options, self.handlers, self.journal)?.run(drain, abort).await
+        let Self { options, handlers, journal, host } = self;
+        runtime::Runtime::new(options, handlers, journal, host)?.run(drain, abort).await
     }
 }

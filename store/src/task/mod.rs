@@ -43,5 +43,7 @@ pub use list::Page;
 pub use release::Departure;
 pub(crate) use requests::{Requests, known as known_requests, note as note_requests};
 pub use row::Parts;
-pub(crate) use row::{columns, decode_labels, encode_labels, read_task, state, time_ms};
+pub(crate) use row::{
+    columns, decode_labels, decode_resources, encode_labels, read_task, state, time_ms,
+};
 pub(crate) use write::{Batch, insert_tasks};

@@ -1,10 +1,11 @@
 //! The columns of a task's row, and the way between them and the domain's types.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use asyncflow_core::{
     id::{ShardId, TaskId},
     reason::FailureReason,
+    resources::Resources,
     retry::RetryPolicy,
     state::TaskState,
     task::{Content, Failure, FullTask, Holder, Labels, Member, Progress, Task, TaskBody, Ties},
@@ -18,7 +19,7 @@ use crate::error::StoreError;
 macro_rules! head {
     ($($name:literal: $task:ident => $value:expr,)*) => {
         /// The columns of a [`Task`], in the order of [`head_values`] and [`read_head`].
-        pub(crate) const HEAD: [&str; 38] = [$($name),*];
+        pub(crate) const HEAD: [&str; 39] = [$($name),*];
 
         pub(crate) fn head_values(task: &Task) -> Vec<Value> {
             vec![$({ let $task = task; $value.into() }),*]
@@ -79,6 +80,7 @@ head! {
     "workflow_place": task => task.member.map_or(0, |member| member.place()),
     "ties": task => task.ties.code(),
     "success_if": task => (!task.success_if.is_empty()).then_some(task.success_if.as_str()),
+    "resources": task => task.resources.as_ref().map(|resources| resources.to_json()),
 }
 
 /// The columns of a [`TaskBody`], in the order of [`body_values`].
@@ -230,6 +232,7 @@ fn read_head(reader: &mut Reader<'_>, shard: &ShardId) -> Result<Task, StoreErro
         member: Member::at(reader.next()?, reader.next()?),
         ties: Ties::from_code(reader.next()?),
         success_if: reader.next::<Option<String>>()?.unwrap_or_default(),
+        resources: decode_resources(reader.next()?)?,
     })
 }
 
@@ -282,6 +285,13 @@ pub(crate) fn read_failure(
 
 pub(crate) fn decode_labels(text: &str) -> Result<Labels, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// What a task, or a type, needs; NULL for a slot alone.
+pub(crate) fn decode_resources(text: Option<String>) -> Result<Option<Arc<Resources>>, StoreError> {
+    let decode = |text: String| serde_json::from_str(&text).map(Arc::new);
+    let resources = text.map(decode).transpose();
+    resources.map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// How progress is stored.

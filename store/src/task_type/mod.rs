@@ -18,6 +18,7 @@ use sea_orm::{QueryResult, Value};
 use crate::{
     clock::monotonic,
     error::StoreError,
+    task::decode_resources,
     wake::{Wake, WakeReceiver},
 };
 
@@ -29,7 +30,7 @@ const COLUMNS: &str = "name, description, schedule_limit, priority, max_retries,
      retry_interval_ms, retry_max_interval_ms, max_running_ms, max_crashes, max_context_bytes, \
      shard_max_rows, retention_ms, paused, revision, create_time_ms, update_time_ms, \
      shard_max_age_ms, result_retention_ms, archive, speculation_permille, speculation_min_sample, \
-     speculation_max_percent, speculation_min_running_ms";
+     speculation_max_percent, speculation_min_running_ms, resources";
 
 fn values(task_type: &TaskType) -> Vec<Value> {
     let twins = task_type.speculation;
@@ -57,6 +58,7 @@ fn values(task_type: &TaskType) -> Vec<Value> {
         twins.map_or(0, |twins| twins.min_sample).into(),
         twins.map_or(0, |twins| twins.max_percent).into(),
         twins.map_or(0, |twins| twins.min_running_ms).into(),
+        task_type.resources.as_ref().map(|resources| resources.to_json()).into(),
     ]
 }
 
@@ -84,6 +86,7 @@ fn read(row: &QueryResult) -> Result<TaskType, StoreError> {
         result_retention_ms: row.try_get_by_index(17)?,
         archive: row.try_get_by_index::<i16>(18)? != 0,
         speculation: read_speculation(row, 19)?,
+        resources: decode_resources(row.try_get_by_index(23)?)?,
     })
 }
 

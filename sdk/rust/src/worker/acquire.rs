@@ -6,8 +6,8 @@ use asyncflow_proto::time::duration;
 use uuid::Uuid;
 
 use super::{
-    WorkerOptions,
-    link::{Link, Pause, is_worth_repeating},
+    host,
+    link::{Pause, is_worth_repeating},
     runtime::Runtime,
     stop::StopReason,
 };
@@ -30,10 +30,15 @@ const START_TIMEOUT: Duration = Duration::from_secs(5);
 /// and not started goes back to the queue.
 pub(super) async fn run(runtime: &Arc<Runtime>) {
     loop {
+        runtime.until_it_takes(true).await;
         runtime.journal_works().await;
         let free = runtime.held.free_slots(runtime.options.slots).await;
         let asked_at = clock::now();
-        match acquire(&runtime.link, free.min(TASKS_MAX), &runtime.options).await {
+        let acquired = tokio::select! {
+            acquired = acquire(runtime, free.min(TASKS_MAX)) => acquired,
+            () = runtime.until_it_takes(false) => continue,
+        };
+        match acquired {
             Ok(tasks) if tasks.is_empty() && asked_at.elapsed() < EMPTY_ANSWER_MIN => {
                 // A broker that shuts down answers empty at once; it must not be asked in a circle.
                 tokio::time::sleep(clock::jittered(EMPTY_ANSWER_MIN)).await;
@@ -47,32 +52,33 @@ pub(super) async fn run(runtime: &Arc<Runtime>) {
     }
 }
 
-/// One acquire, repeated under the same id until it is answered: a lost answer loses no task.
-async fn acquire(
-    link: &Link,
-    tasks_max: usize,
-    options: &WorkerOptions,
-) -> Result<Vec<LeasedTask>, Error> {
+/// One acquire, repeated under the same id until it is answered: a lost answer loses no task. So
+/// it may also be repeated because there is something else to offer.
+async fn acquire(runtime: &Runtime, tasks_max: usize) -> Result<Vec<LeasedTask>, Error> {
+    let options = &runtime.options;
     let wait = options.acquire_wait;
     let acquire_id = Uuid::now_v7().to_string();
     let mut pause = Pause::default();
     loop {
-        let answer = link
-            .calls()
-            .call(
-                wait + CALL_SLACK,
-                |session_id| AcquireTasksRequest {
-                    session_id,
-                    acquire_id: acquire_id.clone(),
-                    max_tasks: i32::try_from(tasks_max).unwrap_or(i32::MAX),
-                    task_types: Vec::new(),
-                    offer: None,
-                    wait: Some(duration(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))),
-                    start: !options.starts_later,
-                },
-                |mut broker, request| async move { broker.acquire_tasks(request).await },
-            )
-            .await;
+        let offer = runtime.host.as_ref().and_then(|host| host.offer());
+        let calling = runtime.link.calls().call(
+            wait + CALL_SLACK,
+            |session_id| AcquireTasksRequest {
+                session_id,
+                acquire_id: acquire_id.clone(),
+                max_tasks: i32::try_from(tasks_max).unwrap_or(i32::MAX),
+                task_types: Vec::new(),
+                offer: offer.clone(),
+                wait: Some(duration(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))),
+                start: !options.starts_later,
+            },
+            |mut broker, request| async move { broker.acquire_tasks(request).await },
+        );
+        let answer = tokio::select! {
+            biased;
+            answer = calling => answer,
+            () = host::other_offer(runtime.host.as_ref(), offer.as_ref()) => continue,
+        };
         match answer {
             Ok(answer) => return Ok(answer.tasks),
             Err(error) if is_worth_repeating(&error) => pause.after(&error).await,
@@ -88,6 +94,9 @@ fn take(runtime: &Arc<Runtime>, tasks: Vec<LeasedTask>) {
     for task in tasks {
         let Some(lease) = task.lease.clone() else { continue };
         let Some(stop) = runtime.held.add(&lease, true) else { continue };
+        if let Some(host) = &runtime.host {
+            host.taken(&task);
+        }
         if task.task.as_ref().is_some_and(|task| task.state() == TaskState::Cancelling) {
             stop.raise(StopReason::Cancelled);
         }
@@ -110,7 +119,7 @@ fn take(runtime: &Arc<Runtime>, tasks: Vec<LeasedTask>) {
                 LeaseVerdict::Ok => {}
                 LeaseVerdict::Cancel => stop.raise(StopReason::Cancelled),
                 LeaseVerdict::Lost | LeaseVerdict::Unspecified => {
-                    starter.held.remove(&lease);
+                    starter.forget(&lease);
                     continue;
                 }
             }

@@ -10,7 +10,7 @@ use super::{
     link::Link,
     logs::{CHUNK_BYTES_MAX, Piece},
     progress::ProgressBoard,
-    stop::{StopReason, StopSignal},
+    stop::{StopNote, StopReason, StopSignal},
 };
 use crate::{
     Error, clock,
@@ -120,6 +120,12 @@ impl AttemptHandle {
     /// The signal behind [`Self::should_stop`].
     pub fn stop_signal(&self) -> &StopSignal {
         &self.stop
+    }
+
+    /// Makes the attempt stop; a weaker reason than the present one is ignored. For those who watch
+    /// over what it does to the machine.
+    pub fn demand_stop(&self, reason: StopReason, note: StopNote) {
+        self.stop.raise_noted(reason, Some(note));
     }
 
     /// Adds a line to the task's log.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -67,7 +68,7 @@ pub(super) async fn beat(link: &Link, held: &Held, draining: &CancellationToken)
 }
 
 /// Follows pushed commands until it is dropped; the heartbeat is the safety net.
-pub(super) async fn follow_commands(link: &Link, held: &Held) {
+pub(super) async fn follow_commands(link: &Link, held: &Held, report_now: &Notify) {
     let mut pause = Pause::default();
     loop {
         let session = link.session().await;
@@ -79,7 +80,8 @@ pub(super) async fn follow_commands(link: &Link, held: &Held) {
                 pause = Pause::default();
                 match message.command {
                     Some(Command::Cancel(lease)) => held.raise(&lease, StopReason::Cancelled),
-                    Some(Command::OrdersChanged(_)) | None => {}
+                    Some(Command::OrdersChanged(_)) => report_now.notify_one(),
+                    None => {}
                 }
             }
             Ok::<_, Error>(())

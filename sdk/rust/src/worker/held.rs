@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::stop::{StopReason, StopSignal};
+use super::stop::{StopNote, StopReason, StopSignal};
 use crate::v1::{Lease, LeaseStatus, LeaseVerdict};
 
 type Key = (String, i32);
@@ -79,6 +79,24 @@ impl Held {
     pub fn raise(&self, lease: &Lease, reason: StopReason) {
         if let Some(stop) = self.with(|entries| entries.get(&key(lease)).map(|e| e.stop.clone())) {
             stop.raise(reason);
+        }
+    }
+
+    /// The same with what is said with it.
+    pub fn raise_with(&self, lease: &Lease, reason: StopReason, note: StopNote) {
+        if let Some(stop) = self.with(|entries| entries.get(&key(lease)).map(|e| e.stop.clone())) {
+            stop.raise_noted(reason, Some(note));
+        }
+    }
+
+    /// Waits until nothing is held. Cancel safe.
+    pub async fn empty(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.with(|entries| entries.is_empty()) {
+                return;
+            }
+            changed.await;
         }
     }
 

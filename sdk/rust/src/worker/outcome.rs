@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stop::StopReason;
+use super::stop::{StopNote, StopReason};
 use crate::v1::{Content, FailureReason, WaitFor};
 
 /// Largest result that a broker takes.
@@ -91,6 +91,12 @@ impl Outcome {
             StopReason::Cancelled => Self::failed(FailureReason::Cancelled, text),
             StopReason::TimedOut => Self::failed(FailureReason::TimedOut, text),
             StopReason::LeaseLost => Self::Abandoned,
+            StopReason::GpuIdle => Self::failed(FailureReason::TimedOut, text),
+            // Whoever runs it again as it is harms others again.
+            StopReason::Trespassed => Self::failed_for_good(FailureReason::Trespassed, text),
+            StopReason::Preempted => Self::released(FailureReason::Preempted, text),
+            StopReason::HandedOver => Self::released(FailureReason::HandedOver, text),
+            StopReason::GpuFault => Self::released(FailureReason::GpuFault, text),
             StopReason::Drained | StopReason::Aborted => {
                 Self::released(FailureReason::Drained, text)
             }
@@ -100,6 +106,19 @@ impl Outcome {
     /// Gives the task back at once, without a failure.
     pub fn released(reason: FailureReason, message: impl Into<String>) -> Self {
         Self::Released { reason, message: cut(message.into()), delay: None, exit_code: None }
+    }
+
+    /// What was said when it was told to stop goes into the outcome of that.
+    #[must_use]
+    pub(super) fn with_note(mut self, reason: Option<StopReason>, note: Option<&StopNote>) -> Self {
+        let (Some(reason), Some(note)) = (reason, note) else { return self };
+        if let Self::Released { message, .. } | Self::Failed { message, .. } = &mut self
+            && message == reason.text()
+            && !note.message.is_empty()
+        {
+            *message = cut(format!("{}: {}", reason.text(), note.message));
+        }
+        self
     }
 
     /// The same with the exit code of the process.

@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use asyncflow_proto::time::duration_ms;
 use futures::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -18,6 +18,7 @@ use super::{
     handler::panic_text,
     heartbeat,
     held::Held,
+    host::{self, HostSide, Standing},
     journal::{ResultJournal, SettleCall},
     link::Link,
     logs,
@@ -52,6 +53,13 @@ pub(super) struct Runtime {
     progress: Arc<ProgressBoard>,
     settler: Settler,
     pub abort: CancellationToken,
+    pub host: Option<Arc<dyn HostSide>>,
+    /// What was ordered of the whole worker.
+    pub standing: watch::Sender<Standing>,
+    /// Orders have changed.
+    pub report_now: Notify,
+    /// Ends the worker, and nothing that it runs.
+    pub detach: CancellationToken,
 }
 
 impl Runtime {
@@ -59,6 +67,7 @@ impl Runtime {
         options: WorkerOptions,
         handlers: Handlers,
         journal: Arc<dyn ResultJournal>,
+        host: Option<Arc<dyn HostSide>>,
     ) -> Result<Arc<Self>, Error> {
         Ok(Arc::new(Self {
             link: Arc::new(Link::open(&options)?),
@@ -71,10 +80,15 @@ impl Runtime {
             progress: Arc::default(),
             settler: Settler::new(),
             abort: CancellationToken::new(),
+            host,
+            standing: watch::Sender::default(),
+            report_now: Notify::new(),
+            detach: CancellationToken::new(),
         }))
     }
 
-    /// Runs until `drain` is cancelled and what runs has ended, or `abort` is cancelled.
+    /// Runs until `drain` is cancelled, or ordered, and what runs has ended; or `abort` is
+    /// cancelled; or to be detached is ordered.
     pub async fn run(
         self: Arc<Self>,
         drain: CancellationToken,
@@ -86,7 +100,8 @@ impl Runtime {
         let background = async {
             tokio::join!(
                 heartbeat::beat(&self.link, &self.held, &drain),
-                heartbeat::follow_commands(&self.link, &self.held),
+                heartbeat::follow_commands(&self.link, &self.held, &self.report_now),
+                host::report(&self),
                 self.progress.run(&self.link, &self.held, self.options.progress_interval),
                 self.settler.run(&self.link),
             )
@@ -94,6 +109,8 @@ impl Runtime {
         let foreground = async {
             tokio::select! {
                 () = acquire::run(&self) => {}
+                () = self.drained_by_order() => tracing::info!("drained"),
+                () = self.detach.cancelled() => return,
                 () = drain.cancelled() => {}
                 () = abort.cancelled() => {}
             }
@@ -126,10 +143,37 @@ impl Runtime {
             let delivering = async move {
                 tracing::info!("delivering again");
                 runtime.deliver_or_keep(&lease, &trace::traceparent("").into(), &call).await;
-                runtime.held.remove(&lease);
+                runtime.forget(&lease);
             };
             self.attempts.spawn(delivering.instrument(span));
         }
+    }
+
+    /// Resolves when the worker is to drain and has nothing left.
+    async fn drained_by_order(&self) {
+        let mut watching = self.standing.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        while watching.wait_for(|standing| standing.draining).await.is_ok() {
+            tokio::select! {
+                () = self.held.empty() => return,
+                _ = watching.wait_for(|standing| !standing.draining) => {}
+            }
+        }
+    }
+
+    /// Waits until the worker may take tasks, or may not.
+    pub async fn until_it_takes(&self, takes: bool) {
+        let mut watching = self.standing.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = watching.wait_for(|standing| standing.takes_tasks() == takes).await;
+    }
+
+    /// Nothing is to be done about the lease any more.
+    pub fn forget(&self, lease: &Lease) {
+        if let Some(host) = &self.host {
+            host.ended(lease);
+        }
+        self.held.remove(lease);
     }
 
     async fn wind_down(&self, abort: &CancellationToken) {
@@ -234,7 +278,10 @@ impl Runtime {
         }
         let outcome = match lost {
             true => Outcome::Abandoned,
-            false => attempt.advance.demanded_of(outcome.within_limits(), attempt.task()),
+            false => {
+                let outcome = outcome.with_note(stop.reason(), stop.note().as_deref());
+                attempt.advance.demanded_of(outcome.within_limits(), attempt.task())
+            }
         };
         metrics::counter!("asyncflow_worker_attempts_total", "outcome" => outcome.label())
             .increment(1);
@@ -245,7 +292,7 @@ impl Runtime {
         {
             executor.finished(&attempt, &outcome, state).await;
         }
-        self.held.remove(&lease);
+        self.forget(&lease);
     }
 
     /// Journal first, then the broker.

@@ -1,12 +1,26 @@
 //! Why a running attempt should stop, and the signal that tells it.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
+
+use crate::v1::Content;
 
 /// Why an attempt should stop; later reasons overrule earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StopReason {
     /// The worker drains: save what is needed and end, the task is run again elsewhere.
     Drained,
+    /// Its GPUs were idle for as long as it may leave them so.
+    GpuIdle,
+    /// It has to make room for others.
+    Preempted,
+    /// Another worker is to go on with it.
+    HandedOver,
+    /// A GPU that it uses broke.
+    GpuFault,
+    /// It uses a GPU that it was not given.
+    Trespassed,
     /// Somebody cancelled the task.
     Cancelled,
     /// It ran longer than `max_running_time`.
@@ -22,6 +36,11 @@ impl StopReason {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Drained => "the worker shuts down",
+            Self::GpuIdle => "its GPUs were idle for too long",
+            Self::Preempted => "it has to make room for others",
+            Self::HandedOver => "another worker goes on with it",
+            Self::GpuFault => "a GPU that it used broke",
+            Self::Trespassed => "it used a GPU that it was not given",
             Self::Cancelled => "the task was cancelled",
             Self::TimedOut => "max_running_time is over",
             Self::LeaseLost => "another attempt is in force",
@@ -30,9 +49,22 @@ impl StopReason {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// What is said with a reason.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StopNote {
+    /// For people; empty = the reason's own text.
+    pub message: String,
+    /// The next attempt goes to another host.
+    pub elsewhere: bool,
+    /// The task's context after that, unless it says otherwise itself.
+    pub context: Option<Content>,
+}
+
+#[derive(Clone, Debug, Default)]
 struct State {
     reason: Option<StopReason>,
+    /// Belongs to `reason`.
+    note: Option<Arc<StopNote>>,
     cut_off: bool,
 }
 
@@ -47,13 +79,35 @@ impl StopSignal {
 
     /// Raises the reason; a weaker one than the present is ignored.
     pub(super) fn raise(&self, reason: StopReason) {
+        self.raise_noted(reason, None);
+    }
+
+    pub(super) fn raise_noted(&self, reason: StopReason, note: Option<StopNote>) {
         self.0.send_if_modified(|state| {
             let stronger = state.reason < Some(reason);
             if stronger {
                 state.reason = Some(reason);
+                state.note = note.map(Arc::new);
             }
             stronger
         });
+    }
+
+    /// What was said with the reason, if anything.
+    pub fn note(&self) -> Option<Arc<StopNote>> {
+        self.0.borrow().note.clone()
+    }
+
+    /// Why the attempt should stop, for people.
+    pub fn text(&self) -> String {
+        let state = self.0.borrow();
+        let own = state.reason.map_or("", StopReason::text);
+        match &state.note {
+            Some(note) if !note.message.is_empty() => {
+                format!("{own}: {}", note.message)
+            }
+            _ => own.to_owned(),
+        }
     }
 
     pub(super) fn set_cut_off(&self, cut_off: bool) {
@@ -82,13 +136,17 @@ impl StopSignal {
 
 #[cfg(test)]
 mod tests {
-    use super::{StopReason, StopSignal};
+    use super::{StopNote, StopReason, StopSignal};
 
     #[tokio::test]
     async fn a_stronger_reason_overrules_and_a_weaker_one_does_not() {
         let stop = StopSignal::new();
-        stop.raise(StopReason::Cancelled);
+        let note = StopNote { message: "for bob".to_owned(), ..StopNote::default() };
+        stop.raise_noted(StopReason::Preempted, Some(note));
         stop.raise(StopReason::Drained);
+        assert_eq!(stop.text(), "it has to make room for others: for bob");
+        stop.raise(StopReason::Cancelled);
+        assert_eq!(stop.text(), "the task was cancelled");
         assert_eq!(stop.reason(), Some(StopReason::Cancelled));
         stop.raise(StopReason::LeaseLost);
         assert_eq!(stop.raised(StopReason::Drained).await, StopReason::LeaseLost);

@@ -2,6 +2,7 @@
 //! can be told to fail. It has none of a broker's rules but the fence.
 
 mod children;
+mod placing;
 mod state;
 
 use std::{
@@ -25,6 +26,7 @@ pub use state::State;
 
 pub const LEASE_TTL_MS: i64 = 1_500;
 const HEARTBEAT_MS: i64 = 100;
+const REPORT_MS: i64 = 1_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
@@ -425,9 +427,16 @@ impl WorkerService for FakeBroker {
 
     async fn report_host(
         &self,
-        _: Request<ReportHostRequest>,
+        request: Request<ReportHostRequest>,
     ) -> Result<Response<ReportHostResponse>, Status> {
-        Ok(Response::new(ReportHostResponse::default()))
+        let request = request.into_inner();
+        self.check(&request.session_id)?;
+        let orders = self.change(|state| {
+            state.reports.extend(request.report);
+            Some(state.orders.clone())
+        });
+        let report_interval = Some(duration(REPORT_MS));
+        Ok(Response::new(ReportHostResponse { orders, report_interval }))
     }
 
     async fn push_task_logs(
@@ -453,35 +462,5 @@ impl WorkerService for FakeBroker {
         self.check(&request.into_inner().session_id)?;
         self.change(|state| state.deregistered = true);
         Ok(Response::new(DeregisterWorkerResponse {}))
-    }
-}
-
-impl FakeBroker {
-    fn take(&self, request: &AcquireTasksRequest) -> Vec<LeasedTask> {
-        let mut state = self.state();
-        if let Some(answered) = state.answered.get(&request.acquire_id) {
-            return answered.clone();
-        }
-        let count = state.queue.len().min(request.max_tasks as usize);
-        let starts_on_acquire = state.starts_on_acquire;
-        let tasks: Vec<_> = state
-            .queue
-            .drain(..count)
-            .map(|mut task| {
-                task.attempt += 1;
-                let starts = request.start && starts_on_acquire;
-                task.start_time = starts.then(|| asyncflow_proto::time::timestamp(1));
-                let lease = Lease { task_id: task.id.clone(), attempt: task.attempt };
-                LeasedTask { lease: Some(lease), task: Some(task), placement: None }
-            })
-            .collect();
-        for task in &tasks {
-            let lease = task.lease.clone().unwrap();
-            state.leases.insert(lease.task_id, lease.attempt);
-        }
-        if !tasks.is_empty() {
-            state.answered.insert(request.acquire_id.clone(), tasks.clone());
-        }
-        tasks
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use asyncflow_sdk::v1::{
-    AcquireTasksRequest, CreateChildTasksRequest, LeasedTask, Progress, RegisterWorkerRequest,
-    SaveContextRequest, StreamCommandsResponse, Task,
+    AcquireTasksRequest, CreateChildTasksRequest, HostOrders, HostReport, LeasedTask, Placement,
+    Progress, RegisterWorkerRequest, SaveContextRequest, StreamCommandsResponse, Task,
 };
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -37,6 +37,11 @@ pub struct State {
     /// It heeds `start` of AcquireTasks.
     pub starts_on_acquire: bool,
     pub deregistered: bool,
+    /// Tasks that go there, whatever is offered.
+    pub placements: BTreeMap<String, Placement>,
+    /// What is wanted of the host.
+    pub orders: HostOrders,
+    pub reports: Vec<HostReport>,
     /// The trace ids of calls about one task.
     pub traces: BTreeSet<(&'static str, String)>,
     pub heartbeats: usize,
