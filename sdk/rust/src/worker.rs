@@ -39,6 +39,7 @@ pub use attempt::AttemptHandle;
 pub use executor::{Executor, Handlers};
 pub use handler::{Handler, HandlerError};
 pub use host::HostSide;
+pub use logs::LogKeeper;
 pub use journal::{MemoryJournal, ResultJournal, SettleCall};
 pub use outcome::{Outcome, RESULT_BYTES_MAX};
 pub use stop::{StopNote, StopReason, StopSignal};
@@ -99,13 +100,15 @@ pub struct WorkerBuilder {
     handlers: Handlers,
     journal: Arc<dyn ResultJournal>,
     host: Option<Arc<dyn HostSide>>,
+    detach: CancellationToken,
 }
 
 impl WorkerBuilder {
     /// A worker that can run nothing yet and keeps its outcomes in memory.
     pub fn new(options: WorkerOptions) -> Self {
         let journal = Arc::new(MemoryJournal::default());
-        Self { options, handlers: Handlers::new(), journal, host: None }
+        let detach = CancellationToken::new();
+        Self { options, handlers: Handlers::new(), journal, host: None, detach }
     }
 
     /// Runs tasks of this type by `handler`.
@@ -136,6 +139,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// When it is cancelled the worker ends at once, without a word to tasks or brokers: for
+    /// executors whose attempts go on and are adopted by the next process.
+    #[must_use]
+    pub fn detach(mut self, detach: CancellationToken) -> Self {
+        self.detach = detach;
+        self
+    }
+
     /// Works until `drain` is cancelled: takes nothing new, lets tasks end for `drain_timeout`,
     /// asks the others to end, deregisters. When `abort` is cancelled they get no more time. It also
     /// ends by order of a broker: drained, when what runs has ended; detached, at once.
@@ -150,7 +161,7 @@ impl WorkerBuilder {
         if self.options.task_types.is_empty() {
             self.options.task_types = self.handlers.task_types();
         }
-        let Self { options, handlers, journal, host } = self;
-        runtime::Runtime::new(options, handlers, journal, host)?.run(drain, abort).await
+        let Self { options, handlers, journal, host, detach } = self;
+        runtime::Runtime::new(options, handlers, journal, host, detach)?.run(drain, abort).await
     }
 }
