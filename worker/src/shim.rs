@@ -26,10 +26,12 @@ mod watch;
 
 use std::{ffi::OsStr, path::PathBuf, process::ExitCode};
 
-pub use handle::Shim;
+pub use handle::{Shim, ShimProgram};
 pub use launch::ShimLaunch;
+#[cfg(test)]
+pub use log_writer::LogWriter;
 pub use order::Order;
-pub use record::{ExitRecord, Told, read_leftover};
+pub use record::{ExitRecord, Told, put, read_leftover};
 
 /// The hidden first argument.
 const VERB: &str = "attempt-shim";

@@ -39,8 +39,8 @@ pub use attempt::AttemptHandle;
 pub use executor::{Executor, Handlers};
 pub use handler::{Handler, HandlerError};
 pub use host::HostSide;
-pub use logs::LogKeeper;
 pub use journal::{MemoryJournal, ResultJournal, SettleCall};
+pub use logs::LogKeeper;
 pub use outcome::{Outcome, RESULT_BYTES_MAX};
 pub use stop::{StopNote, StopReason, StopSignal};
 

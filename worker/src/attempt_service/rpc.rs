@@ -17,7 +17,7 @@ use asyncflow_sdk::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{AttemptDesk, Entry};
+use super::{AttemptDesk, Entry, RESULT_FILE, WAIT_FILE};
 use crate::status;
 
 impl AttemptDesk {
@@ -71,6 +71,7 @@ impl AttemptService for AttemptDesk {
         if result.data.len() > RESULT_BYTES_MAX {
             return Err(status::result_too_large(result.data.len()));
         }
+        entry.keep(RESULT_FILE, &result);
         entry.set_result(result);
         Ok(Response::new(SetAttemptResultResponse {}))
     }
@@ -108,6 +109,7 @@ impl AttemptService for AttemptDesk {
     ) -> Result<Response<SetAttemptWaitResponse>, Status> {
         let entry = self.entry_of(&request)?;
         let wait_for = request.into_inner().wait_for.ok_or_else(|| status::missing("wait_for"))?;
+        entry.keep(WAIT_FILE, &wait_for);
         entry.set_wait_for(Ok(wait_for));
         Ok(Response::new(SetAttemptWaitResponse {}))
     }

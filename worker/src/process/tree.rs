@@ -70,8 +70,7 @@ fn find(family: &Family) -> Vec<i32> {
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
         entry.file_name().to_str()?.parse::<i32>().ok().filter(|pid| *pid != own)
     });
-    let stats: HashMap<i32, Stat> =
-        pids.filter_map(|pid| Some((pid, Stat::read(pid)?))).collect();
+    let stats: HashMap<i32, Stat> = pids.filter_map(|pid| Some((pid, Stat::read(pid)?))).collect();
     let descends = |mut pid: i32| {
         let Some(ancestor) = family.ancestor else { return false };
         for _ in 0..DEPTH_MAX {

@@ -33,6 +33,15 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const HELLO_MAX: Duration = Duration::from_secs(30);
 const HELLO_BYTES_MAX: u64 = 4_096;
 
+/// How shims are started.
+#[derive(Clone, Debug)]
+pub struct ShimProgram {
+    /// A program that calls [`super::enter`].
+    pub path: PathBuf,
+    /// A variable that all shims of this worker carry.
+    pub mark: (&'static str, String),
+}
+
 /// A shim that runs, or ran, in an attempt's directory.
 pub struct Shim {
     dir: PathBuf,
@@ -47,22 +56,15 @@ impl Shim {
     ///
     /// # Errors
     /// It does not come up. That the task's program cannot be started is told by its exit record.
-    pub async fn start(
-        program: &Path,
-        dir: &Path,
-        launch: &ShimLaunch,
-        mark: (&str, &str),
-        variable: EnvVariable,
-    ) -> io::Result<Self> {
+    pub async fn start(program: &ShimProgram, dir: &Path, launch: &ShimLaunch) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let stderr = options.create(true).append(true).mode(0o600).open(dir.join("shim.log"))?;
-        let token = launch.launch.environment.get(&launch.token_variable);
-        let environment = BTreeMap::from([
-            mark,
-            (&launch.token_variable, token.map_or("", String::as_str)),
-        ]);
+        let name = launch.token_variable.as_str();
+        let token = launch.launch.environment.get(name).map_or("", String::as_str);
+        let variable = EnvVariable::new(name, token);
+        let environment = BTreeMap::from([(program.mark.0, &*program.mark.1), (name, token)]);
         let args = [OsStr::new(VERB), dir.as_os_str()];
-        let mut child = start_detached(program, args, environment, stderr)?;
+        let mut child = start_detached(&program.path, args, environment, stderr)?;
         let text = serde_json::to_vec(launch)?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let talking = async {

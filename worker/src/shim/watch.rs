@@ -42,10 +42,8 @@ impl Watch {
     /// The time limit begins now.
     pub fn new(dir: &Path, launch: &ShimLaunch, leader: i32) -> Self {
         let limit = launch.time_limit_ms.map(Duration::from_millis);
-        let told = Told {
-            reason: "timed_out".to_owned(),
-            text: "max_running_time is over".to_owned(),
-        };
+        let told =
+            Told { reason: "timed_out".to_owned(), text: "max_running_time is over".to_owned() };
         let (grace_ms, signal) = (launch.grace_ms, launch.stop_signal);
         Self {
             dir: dir.to_owned(),
@@ -92,7 +90,9 @@ impl Watch {
             match events.recv_timeout(next.saturating_sub(now)) {
                 Ok(Event::Ended(exit)) => return Some(exit),
                 Ok(Event::Childless) | Err(RecvTimeoutError::Disconnected) => return None,
-                Ok(Event::Logged(bytes)) => self.logged = (self.logged.0 + 1, self.logged.1 + bytes),
+                Ok(Event::Logged(bytes)) => {
+                    self.logged = (self.logged.0 + 1, self.logged.1 + bytes)
+                }
                 Ok(Event::Terminated) => self.stop_for_shutdown(),
                 Ok(Event::Woken) | Err(RecvTimeoutError::Timeout) => {}
             }

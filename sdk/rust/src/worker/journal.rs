@@ -9,7 +9,8 @@ use async_trait::async_trait;
 
 use super::outcome::Outcome;
 use crate::v1::{
-    AttemptUsage, CompleteTaskRequest, FailTaskRequest, Failure, FailureReason, Lease, ReleaseTaskRequest,
+    AttemptUsage, CompleteTaskRequest, FailTaskRequest, Failure, FailureReason, Lease,
+    ReleaseTaskRequest,
 };
 
 /// The call that ends an attempt; its `session_id` is filled in when it is sent.
