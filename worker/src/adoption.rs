@@ -5,7 +5,7 @@
 //! | `lease.pb` | the task with its lease, as it was handed out | the outcome is in the journal |
 //! | `token` | what its programs call with | |
 //! | `sent` | how far its log is sent, and the chunks of the last call | |
-//! | `result.pb`, `wait.pb` | what was set by the socket | |
+//! | `result.pb`, `wait.pb`, `hand_over.pb` | what was set by the socket | |
 //!
 //! How far the events are read is kept by `events`; who runs, and how it ended, by `shim`.
 

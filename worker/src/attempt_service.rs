@@ -11,26 +11,29 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use crate::adoption;
 use asyncflow_sdk::{
-    v1::{Content, WaitFor, attempt_service_server::AttemptServiceServer},
-    worker::AttemptHandle,
+    v1::{Content, HandOverAttemptRequest, WaitFor, attempt_service_server::AttemptServiceServer},
+    worker::{AttemptHandle, HandOver},
 };
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::adoption;
+
 struct Entry {
     attempt: AttemptHandle,
     result: Mutex<Option<Content>>,
     wait_for: Mutex<Option<Result<WaitFor, String>>>,
+    hand_over: Mutex<Option<HandOver>>,
     /// Where what is set by the socket is kept for a later worker.
     dir: OnceLock<PathBuf>,
 }
 
 const RESULT_FILE: &str = "result.pb";
 const WAIT_FILE: &str = "wait.pb";
+const HAND_OVER_FILE: &str = "hand_over.pb";
 
 /// The longest path of a Unix socket on Linux, in bytes: `sun_path` without its final NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -86,8 +89,8 @@ impl AttemptDesk {
 
     /// The same under the token that its programs have already.
     pub fn register_as(self: &Arc<Self>, attempt: AttemptHandle, token: String) -> Registered {
-        let (result, wait_for, dir) = Default::default();
-        let entry = Arc::new(Entry { attempt, result, wait_for, dir });
+        let (result, wait_for, hand_over, dir) = Default::default();
+        let entry = Arc::new(Entry { attempt, result, wait_for, hand_over, dir });
         self.with(|entries| entries.insert(token.clone(), entry.clone()));
         Registered { desk: self.clone(), socket: self.socket.clone(), token, entry }
     }
@@ -157,6 +160,9 @@ impl Registered {
         if let Some(wait_for) = adoption::kept_message(dir, WAIT_FILE) {
             self.set_wait_for(wait_for);
         }
+        if let Some(said) = adoption::kept_message::<HandOverAttemptRequest>(dir, HAND_OVER_FILE) {
+            self.set_hand_over(HandOver { context: said.context, message: said.message });
+        }
     }
 
     /// Sets the result that counts if the program exits with 0; the last one wins.
@@ -179,6 +185,16 @@ impl Registered {
         self.entry.wait_for.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// It gives itself away when the program exits; the last one wins.
+    pub fn set_hand_over(&self, hand_over: HandOver) {
+        self.entry.set_hand_over(hand_over);
+    }
+
+    /// Takes what it said last about giving itself away.
+    pub fn take_hand_over(&self) -> Option<HandOver> {
+        self.entry.hand_over.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Takes the result that was set last.
     pub fn take_result(&self) -> Option<Content> {
         self.entry.result.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -194,6 +210,10 @@ impl Entry {
 
     fn set_wait_for(&self, wait_for: Result<WaitFor, String>) {
         *self.wait_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(wait_for);
+    }
+
+    fn set_hand_over(&self, hand_over: HandOver) {
+        *self.hand_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(hand_over);
     }
 
     fn set_result(&self, result: Content) {

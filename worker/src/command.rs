@@ -222,7 +222,12 @@ impl CommandExecutor {
         let (mut end, (), ()) = tokio::join!(supervising, logs, reading);
         running.decrement(1.0);
         self.take_stock(attempt, dir.path(), &mut end).await;
-        exit::outcome(end, registered.take_result(), registered.take_wait_for())
+        let told = end.told;
+        let outcome = exit::outcome(end, registered.take_result(), registered.take_wait_for());
+        match registered.take_hand_over() {
+            Some(hand_over) => attempt.handed_over(hand_over, outcome, told),
+            None => outcome,
+        }
     }
 
     /// What the attempt used, and why it failed, as far as that is not in its exit code.

@@ -13,11 +13,11 @@ use asyncflow_sdk::{
         SetAttemptWaitResponse, ShouldStopRequest, ShouldStopResponse,
         attempt_service_server::AttemptService,
     },
-    worker::RESULT_BYTES_MAX,
+    worker::{CONTEXT_BYTES_MAX, HandOver, RESULT_BYTES_MAX},
 };
 use tonic::{Request, Response, Status};
 
-use super::{AttemptDesk, Entry, RESULT_FILE, WAIT_FILE};
+use super::{AttemptDesk, Entry, HAND_OVER_FILE, RESULT_FILE, WAIT_FILE};
 use crate::status;
 
 impl AttemptDesk {
@@ -118,8 +118,16 @@ impl AttemptService for AttemptDesk {
         &self,
         request: Request<HandOverAttemptRequest>,
     ) -> Result<Response<HandOverAttemptResponse>, Status> {
-        let _entry = self.entry_of(&request)?;
-        Err(Status::unimplemented("HandOverAttempt"))
+        let entry = self.entry_of(&request)?;
+        let request = request.into_inner();
+        let size = request.context.as_ref().map_or(0, |context| context.data.len());
+        if size > CONTEXT_BYTES_MAX {
+            return Err(status::context_too_large(size));
+        }
+        entry.keep(HAND_OVER_FILE, &request);
+        let HandOverAttemptRequest { context, message } = request;
+        entry.set_hand_over(HandOver { context, message });
+        Ok(Response::new(HandOverAttemptResponse {}))
     }
 
     async fn should_stop(

@@ -60,7 +60,7 @@ impl SettleCall {
                     usage,
                 })
             }
-            Outcome::Released { reason, message, delay, exit_code } => {
+            Outcome::Released { reason, message, delay, exit_code, context, elsewhere } => {
                 Self::Release(ReleaseTaskRequest {
                     session_id,
                     lease,
@@ -68,6 +68,8 @@ impl SettleCall {
                     delay: span(delay),
                     exit_code: *exit_code,
                     usage,
+                    context: context.clone(),
+                    elsewhere: *elsewhere,
                     ..Default::default()
                 })
             }
