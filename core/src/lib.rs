@@ -20,6 +20,7 @@ pub mod limits;
 pub mod operation;
 pub mod order;
 pub mod page;
+pub mod placement;
 pub mod reason;
 pub mod resources;
 pub mod retry;
