@@ -10,6 +10,7 @@ pub mod list_child_tasks;
 pub mod push_task_logs;
 pub mod register_worker;
 pub mod release_task;
+pub mod report_host;
 pub mod report_progress;
 pub mod save_context;
 pub mod settle_tasks;
