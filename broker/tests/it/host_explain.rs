@@ -4,7 +4,7 @@ use asyncflow_proto::v1::{self, ExplanationKind, GpuState};
 use tonic::Code;
 
 use crate::{
-    harness::{TestBroker, refusal},
+    harness::{TestBroker, acquire, refusal},
     host::{gpu, report},
 };
 
@@ -59,8 +59,12 @@ async fn who_waits_is_told_what_for_and_who_runs_where() {
 
     let small = t.create("small").await;
     let session_id = t.register("w2", "a").await;
-    let leased = t.start_one(&session_id, "1").await;
-    assert_eq!(leased.task.unwrap().id, small.id);
+    let task_types = vec!["small".to_owned()];
+    let request = v1::AcquireTasksRequest { task_types, ..acquire(&session_id, "1", 1) };
+    let lease = t.acquire(request).await.remove(0).lease.unwrap();
+    let answer = t.explain(&small.id).await;
+    assert_eq!(kinds(&answer), [ExplanationKind::HandedOut]);
+    t.start_lease(&session_id, lease).await;
     let answer = t.explain(&small.id).await;
     assert_eq!(kinds(&answer), [ExplanationKind::Running]);
     assert!(answer.summary.starts_with("it runs on host (worker w2) since "), "{answer:?}");
