@@ -51,7 +51,8 @@ fn busy(id: &str, go: &Path) -> Task {
         r#"echo "pid $$"; i=0
         while [ ! -e {} ]; do
             echo "line $i"; echo "oops $i" >&2
-            [ $((i % 20)) = 0 ] && echo "{{\"event\":\"stage\",\"stage\":\"s$i\"}}" >> "$ASYNCFLOW_EVENTS"
+            [ $((i % 20)) = 0 ] &&
+                echo "{{\"event\":\"stage\",\"stage\":\"s$i\"}}" >> "$ASYNCFLOW_EVENTS"
             i=$((i + 1)); sleep 0.004
         done
         echo "end $i $$"; exit 3"#,
@@ -118,12 +119,8 @@ async fn what_ended_while_no_worker_was_there_is_told_by_the_next_one() {
     let go = dir.path().join("go");
     let worker = Program::start(&broker, dir.path(), &[]);
     let wait = format!("echo begun; until [ -e {} ]; do sleep 0.01; done", go.display());
-    broker.add(script(
-        "command-1-alone",
-        &format!(
-            r#"{wait}; echo alone; echo '{{"event":"result","data":"done"}}' >> "$ASYNCFLOW_EVENTS""#
-        ),
-    ));
+    let result = r#"echo '{"event":"result","data":"done"}' >> "$ASYNCFLOW_EVENTS""#;
+    broker.add(script("command-1-alone", &format!("{wait}; echo alone; {result}")));
     said(&broker, "command-1-alone", "begun").await;
     worker.kill().await;
     std::fs::write(&go, "").unwrap();
