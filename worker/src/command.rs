@@ -24,6 +24,7 @@ use crate::{
     attempt_service::{AttemptDesk, Registered},
     events,
     file_watch::FileWatch,
+    host::{Allotment, Host},
     log_tail,
     process::{EnvVariable, Launch, Process, ProcessRecord},
 };
@@ -46,6 +47,8 @@ pub struct CommandExecutor {
     pub log_backlog_max_bytes: u64,
     /// Serves AttemptService.
     pub desk: Arc<AttemptDesk>,
+    /// Gives GPUs.
+    pub host: Arc<Host>,
     /// Wakes readers of files.
     pub watch: FileWatch,
 }
@@ -54,6 +57,10 @@ pub struct CommandExecutor {
 impl Executor for CommandExecutor {
     async fn execute(&self, attempt: AttemptHandle) -> Outcome {
         let registered = self.desk.register(attempt.clone());
+        let allotment = match self.host.admit(&attempt).await {
+            Ok(allotment) => allotment,
+            Err(outcome) => return outcome,
+        };
         let dir = match AttemptDir::make(&self.attempts, &attempt, &self.mark) {
             Ok(dir) => dir,
             Err(error) => {
@@ -61,7 +68,7 @@ impl Executor for CommandExecutor {
                 return Outcome::failed(FailureReason::Error, message);
             }
         };
-        let process = match self.launch(&attempt, &registered, &dir) {
+        let process = match self.launch(&attempt, &registered, &dir, &allotment) {
             Ok(process) => process,
             Err(outcome) => {
                 if let Outcome::Failed { message, .. } = &outcome {
@@ -73,7 +80,7 @@ impl Executor for CommandExecutor {
         metrics::gauge!("asyncflow_worker_processes").increment(1.0);
         let outcome = self.follow(&attempt, &registered, &dir, process).await;
         metrics::gauge!("asyncflow_worker_processes").decrement(1.0);
-        outcome
+        allotment.conclude(outcome)
     }
 }
 
@@ -83,6 +90,7 @@ impl CommandExecutor {
         attempt: &AttemptHandle,
         registered: &Registered,
         dir: &AttemptDir,
+        allotment: &Allotment,
     ) -> Result<Process, Outcome> {
         let command = attempt.task().command.clone().unwrap_or_default();
         let broken = |error: std::io::Error| {
@@ -92,8 +100,9 @@ impl CommandExecutor {
             "" => dir.work_dir(),
             path => path.into(),
         };
-        let environment =
+        let mut environment =
             dir.environment(attempt, &self.environment_allowed, &command.environment, registered);
+        environment.extend(allotment.environment());
         let launch = Launch {
             program: command.program,
             args: command.args,

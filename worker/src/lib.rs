@@ -6,6 +6,8 @@
 //! | [`run`](mod@run) | what lives from start to end of the program, and in which order it ends |
 //! | `command` | how a task with a command runs |
 //! | `process` | how processes start and how whole trees of them end; the only unsafe code |
+//! | `gpu` | which GPUs there are, how they are, who is on them |
+//! | `host` | who has what of the machine, what may be given away, what goes wrong |
 //! | `events`, `log_tail`, `growing_file`, `file_watch` | how what a task writes gets out |
 //! | `attempt_service` | how a task calls its worker |
 //! | `journal`, `data_dir`, `clean` | what is on disk |
@@ -21,7 +23,9 @@ mod data_dir;
 mod events;
 mod execute;
 mod file_watch;
+mod gpu;
 mod growing_file;
+mod host;
 mod journal;
 mod log_tail;
 mod process;
@@ -32,4 +36,5 @@ pub use asyncflow_sdk::worker::Handlers;
 pub use config::{Args, WorkerConfig};
 pub use data_dir::DataDirError;
 pub use execute::execute;
+pub use gpu::{GpuConfig, ProviderChoice, VisibleAs};
 pub use run::{WorkerError, run, run_until};

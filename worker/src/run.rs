@@ -13,6 +13,8 @@ use crate::{
     command::{CommandExecutor, MARK_VARIABLE},
     data_dir::{DataDir, DataDirError},
     file_watch::FileWatch,
+    gpu::Environ,
+    host::Host,
     journal::FileJournal,
     process::{EnvVariable, kill_leftovers},
 };
@@ -65,6 +67,9 @@ pub async fn run_until(
     end_leftovers(&data_dir).await;
     let desk = Arc::new(AttemptDesk::open(data_dir.socket()).map_err(WorkerError::Socket)?);
     let watch = FileWatch::open();
+    let name = if config.host.is_empty() { identity::hostname() } else { config.host.clone() };
+    let owners = Arc::new(Environ::new(data_dir.mark()));
+    let host = Host::open(&config, name.clone(), data_dir.root(), owners).await;
     let executor = CommandExecutor {
         attempts: data_dir.attempts(),
         mark: data_dir.mark().to_owned(),
@@ -72,10 +77,11 @@ pub async fn run_until(
         stop_grace: config.stop_grace(),
         log_backlog_max_bytes: config.command.log_backlog_max_bytes,
         desk: desk.clone(),
+        host: host.clone(),
         watch: watch.clone(),
     };
     let worker = WorkerBuilder::new(WorkerOptions {
-        host: if config.host.is_empty() { identity::hostname() } else { config.host.clone() },
+        host: name,
         labels: config.labels.clone(),
         task_types: config.task_types.clone(),
         slots: config.slots(),
@@ -85,6 +91,7 @@ pub async fn run_until(
         ..WorkerOptions::new(brokers, data_dir.worker_id())
     })
     .handlers(handlers.command(Arc::new(executor)))
+    .host(host.clone())
     .journal(Arc::new(FileJournal::new(data_dir.journal(), data_dir.rejected())));
     // The socket outlives the tasks that call it.
     let desk_end = CancellationToken::new();
@@ -93,6 +100,7 @@ pub async fn run_until(
         ended = worker.run(shutdown, abort) => Ok(ended?),
         served = desk.serve(desk_end) => served.map_err(WorkerError::Socket),
         () = watch.run() => Ok(()),
+        () = host.run() => Ok(()),
         () = clean::run(data_dir.attempts(), config.keep.clone()) => Ok(()),
     }
 }

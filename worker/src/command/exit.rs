@@ -2,7 +2,7 @@
 
 use asyncflow_sdk::{
     v1::{Content, FailureReason, WaitFor},
-    worker::Outcome,
+    worker::{Outcome, StopReason},
 };
 
 use super::supervise::End;
@@ -21,7 +21,10 @@ pub fn outcome(
     wait_for: Option<Result<WaitFor, String>>,
 ) -> Outcome {
     let code = end.exit.map(Exit::code);
-    if let Some(told) = end.told {
+    if let Some(told) = end.told
+        // Who holds GPUs for work by hand is done when nobody works.
+        && !(told == StopReason::GpuIdle && end.exit == Some(Exit::Code(0)))
+    {
         return Outcome::stopped(told).with_exit_code(code);
     }
     let outcome = match end.exit {
@@ -70,8 +73,6 @@ pub fn not_runnable(error: &SpawnError) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use asyncflow_sdk::worker::StopReason;
-
     use super::*;
 
     fn reason_of(outcome: &Outcome) -> Option<(FailureReason, bool)> {
@@ -127,5 +128,6 @@ mod tests {
         assert_eq!(told(StopReason::TimedOut), Some((FailureReason::TimedOut, false)));
         assert_eq!(told(StopReason::Drained), Some((FailureReason::Drained, false)));
         assert_eq!(told(StopReason::LeaseLost), None);
+        assert_eq!(told(StopReason::GpuIdle), None, "it has succeeded");
     }
 }
