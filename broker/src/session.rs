@@ -27,6 +27,8 @@ pub struct Session {
     /// Where it runs.
     pub host: String,
     pub types: Types,
+    /// An order says that it gets no more tasks.
+    pub is_closed: bool,
 }
 
 impl Session {
@@ -39,7 +41,13 @@ impl Session {
             Types::These(checked.collect::<HashSet<_>>())
         };
         let host = row.host().to_owned();
-        Self { id: row.session_id, worker_id: row.registration.worker_id, host, types }
+        Self {
+            id: row.session_id,
+            is_closed: row.is_closed,
+            worker_id: row.registration.worker_id,
+            host,
+            types,
+        }
     }
 
     /// What its writes about an attempt carry.
