@@ -34,7 +34,7 @@ use std::{
 };
 
 use asyncflow_sdk::{
-    v1::{AttemptUsage, HostOffer, HostOrders, HostReport, Lease, LeasedTask, Placement},
+    v1::{HostOffer, HostOrders, HostReport, Lease, LeasedTask, Placement},
     worker::HostSide,
 };
 use tokio::sync::{Notify, watch};
@@ -139,9 +139,8 @@ impl Host {
     /// Looks again and again, until it is dropped.
     pub async fn run(&self) {
         loop {
-            let is_bare = |state: &mut State| {
-                state.vendor == Vendor::None && state.monitor.blind.is_none()
-            };
+            let is_bare =
+                |state: &mut State| state.vendor == Vendor::None && state.monitor.blind.is_none();
             let is_bare = self.with(is_bare);
             let pause = if is_bare { IDLE_INTERVAL.max(self.interval) } else { self.interval };
             tokio::select! {
@@ -203,14 +202,6 @@ impl Host {
             Ok(Err(error)) => tracing::warn!(%error, "faults of GPUs are not kept, trying again"),
             Err(error) => tracing::warn!(%error, "faults of GPUs are not kept, trying again"),
         }
-    }
-
-    /// What an attempt has used so far; `None` if it has nothing of this machine.
-    pub fn usage(&self, lease: &Lease) -> Option<AttemptUsage> {
-        self.with(|state| {
-            let holding = state.ledger.get(&lease.into())?;
-            Some(state.usage(holding, clock::steady_ms()))
-        })
     }
 
     fn free(&self, key: &Attempt) {

@@ -53,6 +53,7 @@ impl Host {
     }
 
     /// Takes over what an attempt has that runs already: whatever was seen since, it is there.
+    #[allow(dead_code, reason = "the adoption of running attempts calls it")]
     pub fn readopt(self: &Arc<Self>, attempt: &AttemptHandle) -> Allotment {
         let key = Attempt::from(&attempt.lease());
         self.with(|state| {
@@ -87,6 +88,7 @@ impl super::State {
         }
     }
 
+    #[allow(dead_code, reason = "the adoption of running attempts calls it")]
     fn readopt(&mut self, key: &Attempt, task: &LeasedTask) {
         let placement = task.placement.clone().unwrap_or_default();
         self.ledger.readopt(key.clone(), task, &placement, clock::steady_ms());
@@ -100,6 +102,7 @@ impl Allotment {
     }
 
     /// What it has used so far.
+    #[allow(dead_code, reason = "the adoption of running attempts calls it")]
     pub fn usage(&self) -> AttemptUsage {
         self.host.with(|state| {
             let holding = state.ledger.get(&self.key);

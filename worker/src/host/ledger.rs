@@ -97,6 +97,7 @@ impl Ledger {
     }
 
     /// Gives what an attempt has that runs already, whatever others have.
+    #[allow(dead_code, reason = "the adoption of running attempts calls it")]
     pub fn readopt(&mut self, key: Attempt, task: &LeasedTask, placement: &Placement, now_ms: i64) {
         let mut holding = Holding::of(task, placement, now_ms);
         let since = task.task.as_ref().and_then(|task| task.start_time.as_ref());
