@@ -77,6 +77,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // First of all: a shim has to be small.
+    asyncflow_worker::enter().unwrap_or_else(command)
+}
+
+fn command() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Run(args) => client(run::execute(*args)),

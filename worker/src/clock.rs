@@ -32,3 +32,11 @@ pub fn steady_ms() -> i64 {
 fn whole_ms(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// How long the machine is up, sleep included, to a hundredth of a second: the same for all
+/// processes, so that a limit holds across them. Zero where the system does not say.
+pub fn since_boot() -> Duration {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = text.split(' ').next().and_then(|text| text.parse::<f64>().ok());
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default()
+}

@@ -1,5 +1,5 @@
-//! GPUs out of a file that is read at every look, for tests and demonstrations. `docs/guide/gpus.md`
-//! tells what stands in it.
+//! GPUs out of a file that is read at every look, for tests and demonstrations. What stands in it:
+//! `docs/guide/gpus.md`.
 
 use std::{
     fs,

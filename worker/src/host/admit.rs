@@ -4,11 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use asyncflow_sdk::{
-    v1::{AttemptUsage, FailureReason, GpuOffer, GpuUse, LeasedTask, Placement, Resources},
+    v1::{FailureReason, GpuOffer, GpuUse, LeasedTask, Placement, Resources},
     worker::{AttemptHandle, Outcome},
 };
 
-use super::{Host, environment, usage::Meter};
+use super::{Host, environment, ledger::Holding, usage::Meter};
 use crate::{clock, gpu::Attempt};
 
 /// A task that found its place taken does not come back at once: it would ask in a circle.
@@ -52,15 +52,26 @@ impl Host {
         }
     }
 
-    /// Takes over what an attempt has that runs already: whatever was seen since, it is there.
-    #[allow(dead_code, reason = "the adoption of running attempts calls it")]
+    /// Keeps what attempts have that run already, before anything is offered.
+    pub fn recall<'a>(&self, tasks: impl IntoIterator<Item = &'a LeasedTask>) {
+        self.with(|state| {
+            for task in tasks {
+                let Some(lease) = &task.lease else { continue };
+                state.ledger.readopt(lease.into(), task, clock::steady_ms());
+            }
+        });
+        self.tell_changes();
+    }
+
+    /// Goes on with an attempt that runs already: whatever was seen since, it is there.
     pub fn readopt(self: &Arc<Self>, attempt: &AttemptHandle) -> Allotment {
         let key = Attempt::from(&attempt.lease());
         self.with(|state| {
-            state.readopt(&key, attempt.leased());
+            if state.ledger.get(&key).is_none() {
+                state.ledger.readopt(key.clone(), attempt.leased(), clock::steady_ms());
+            }
             state.begin(&key, attempt, false);
         });
-        self.tell_changes();
         self.allotment(key)
     }
 
@@ -87,12 +98,6 @@ impl super::State {
             holding.meter = Meter::begun(now_ms);
         }
     }
-
-    #[allow(dead_code, reason = "the adoption of running attempts calls it")]
-    fn readopt(&mut self, key: &Attempt, task: &LeasedTask) {
-        let placement = task.placement.clone().unwrap_or_default();
-        self.ledger.readopt(key.clone(), task, &placement, clock::steady_ms());
-    }
 }
 
 impl Allotment {
@@ -101,21 +106,21 @@ impl Allotment {
         self.environment.iter().cloned()
     }
 
-    /// What it has used so far.
-    #[allow(dead_code, reason = "the adoption of running attempts calls it")]
-    pub fn usage(&self) -> AttemptUsage {
-        self.host.with(|state| {
+    /// Tells what the attempt has used, and a failure with the faults of its GPUs before it.
+    pub fn conclude(&self, attempt: &AttemptHandle, mut outcome: Outcome) -> Outcome {
+        let (used, faults) = self.host.with(|state| {
             let holding = state.ledger.get(&self.key);
-            let usage = |holding| state.usage(holding, clock::steady_ms());
-            holding.map(usage).unwrap_or_default()
-        })
-    }
-
-    /// A failure after a fault of its GPU is told with it.
-    pub fn conclude(&self, mut outcome: Outcome) -> Outcome {
-        let faults = self.host.with(|state| {
-            let holding = state.ledger.get(&self.key);
-            holding.map(|holding| holding.faults.clone()).unwrap_or_default()
+            let told = |holding: &Holding| {
+                (state.usage(holding, clock::steady_ms()), holding.faults.clone())
+            };
+            holding.map(told).unwrap_or_default()
+        });
+        attempt.measure(|usage| {
+            usage.host = used.host;
+            usage.gpus = used.gpus;
+            usage.gpu_seconds = used.gpu_seconds;
+            usage.gpu_utilization_percent = used.gpu_utilization_percent;
+            usage.gpu_memory_peak_bytes = used.gpu_memory_peak_bytes;
         });
         if let Outcome::Failed { message, .. } = &mut outcome
             && !faults.is_empty()

@@ -97,9 +97,9 @@ impl Ledger {
     }
 
     /// Gives what an attempt has that runs already, whatever others have.
-    #[allow(dead_code, reason = "the adoption of running attempts calls it")]
-    pub fn readopt(&mut self, key: Attempt, task: &LeasedTask, placement: &Placement, now_ms: i64) {
-        let mut holding = Holding::of(task, placement, now_ms);
+    pub fn readopt(&mut self, key: Attempt, task: &LeasedTask, now_ms: i64) {
+        let placement = task.placement.clone().unwrap_or_default();
+        let mut holding = Holding::of(task, &placement, now_ms);
         let since = task.task.as_ref().and_then(|task| task.start_time.as_ref());
         if let Some(since) = since.and_then(asyncflow_proto::time::timestamp_ms) {
             holding.meter = Meter::begun(since.min(now_ms));
@@ -214,7 +214,8 @@ mod tests {
         take(&mut ledger, "a", &["gpu0"], 0);
         let key = Attempt { task_id: "b".to_owned(), attempt: 2 };
         let placement = Placement { gpus: vec!["gpu0".to_owned()], gpu_memory_bytes: 0 };
-        ledger.readopt(key.clone(), &LeasedTask::default(), &placement, 0);
+        let task = LeasedTask { placement: Some(placement), ..LeasedTask::default() };
+        ledger.readopt(key.clone(), &task, 0);
         assert!(ledger.get(&key).is_some_and(|holding| holding.has_alone("gpu0")));
         assert_eq!(ledger.holders("gpu0").count(), 2);
     }

@@ -121,12 +121,12 @@ async fn an_operator_has_a_process_ignored_or_adopted() {
 }
 
 /// Starts a task without GPU, and shows its process on one. Gives the time until it was reported.
-async fn trespass(broker: &FakeBroker, gpus: &mut Gpus, stops: bool) {
+async fn trespass(broker: &FakeBroker, gpus: &mut Gpus, id: &str, stops: bool) {
     let go = gpus.dir.path().join("go");
     let needs = Resources { stop_on_trespass: stops, ..Resources::default() };
-    broker.add(with("command-1-t", &format!("echo $$; {}", until_file(&go)), needs));
-    ready(broker, "command-1-t").await;
-    let pid: i32 = broker.log("command-1-t", 1).lines().next().unwrap().parse().unwrap();
+    broker.add(with(id, &format!("echo $$; {}", until_file(&go)), needs));
+    ready(broker, id).await;
+    let pid: i32 = broker.log(id, 1).lines().next().unwrap().parse().unwrap();
     gpus.processes(1, serde_json::json!([{ "pid": pid, "memory_bytes": 2 * GIB }]));
 }
 
@@ -138,7 +138,7 @@ async fn a_task_on_a_gpu_that_it_was_not_given_is_reported_within_10_seconds() {
         gpus.settings()(config);
         config.gpu.sample_interval_ms = 2_000;
     });
-    trespass(&broker, &mut gpus, false).await;
+    trespass(&broker, &mut gpus, "command-1-t", false).await;
     let since = tokio::time::Instant::now();
     let found = |report: &HostReport| {
         let task = report.running.iter().find(|task| task.task_id == "command-1-t")?;
@@ -165,8 +165,8 @@ async fn a_trespasser_is_stopped_if_its_type_says_so() {
     let broker = FakeBroker::start().await;
     let mut gpus = Gpus::new(2);
     let _worker = Worker::start(&broker, gpus.settings());
-    trespass(&broker, &mut gpus, true).await;
-    let (reason, permanent, _, message) = failure(broker.settled("command-1-t").await);
+    trespass(&broker, &mut gpus, "command-1-stops", true).await;
+    let (reason, permanent, _, message) = failure(broker.settled("command-1-stops").await);
     assert_eq!((reason, permanent), (FailureReason::Trespassed, true));
     assert_eq!(message, "it used a GPU that it was not given: GPU 1 (GPU-1)");
 }
