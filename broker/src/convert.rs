@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod command;
 pub mod log;
 pub mod new_task;
+pub mod offer;
 pub mod operation;
 pub mod patch;
 pub mod resources;

@@ -1,7 +1,7 @@
 //! Sessions of workers: a short cache of what they registered.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -26,6 +26,7 @@ pub struct Session {
     pub worker_id: String,
     /// Where it runs.
     pub host: String,
+    pub labels: BTreeMap<String, String>,
     pub types: Types,
 }
 
@@ -39,7 +40,8 @@ impl Session {
             Types::These(checked.collect::<HashSet<_>>())
         };
         let host = row.host().to_owned();
-        Self { id: row.session_id, worker_id: row.registration.worker_id, host, types }
+        let (worker_id, labels) = (row.registration.worker_id, row.registration.labels);
+        Self { id: row.session_id, worker_id, host, labels, types }
     }
 
     /// What its writes about an attempt carry.
