@@ -2,6 +2,8 @@
 
 pub mod attempt;
 pub mod command;
+pub mod host;
+pub mod host_order;
 pub mod log;
 pub mod new_task;
 pub mod offer;
@@ -12,5 +14,6 @@ pub mod schedule;
 pub mod task;
 pub mod task_type;
 pub mod time;
+pub mod usage;
 pub mod work;
 pub mod workflow;

@@ -43,6 +43,7 @@ use crate::{
 use lane::Lane;
 use parking::Parking;
 pub use parking::{Types, Wish};
+#[allow(unused_imports, reason = "ExplainTask, which is being written, answers it")]
 pub use placer::Explained;
 use placer::Placer;
 
@@ -261,8 +262,7 @@ impl Dispatch {
 /// A task that was claimed goes back.
 fn release(task: Task, message: &str, delay_ms: i64) -> (TaskId, Event) {
     let fence = Fence { attempt: task.attempt, session_id: task.holder.session_id };
-    let (reason, message) = (FailureReason::NotStarted, message.to_owned());
-    let settle = Settle::Release { reason, message, delay_ms };
+    let settle = Settle::release(FailureReason::NotStarted, message, delay_ms);
     let digest = asyncflow_core::digest::settle(&settle, None);
     (task.id, Event::Settle { fence, settle, digest, exit_code: None })
 }

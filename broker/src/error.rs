@@ -54,6 +54,15 @@ pub enum RpcError {
     ScheduleNotFound(ScheduleId),
     #[error("the request id was used for another request, which created {0}")]
     ScheduleRequestIdReused(ScheduleId),
+    #[error("there is no host {0}")]
+    HostNotFound(String),
+    #[error("{0} has not reported a GPU {1}")]
+    GpuNotFound(String, String),
+    #[error("the GPU {1} of {0} has no process {2}")]
+    GpuProcessNotFound(String, String, i32),
+    /// A task that cannot be asked to go, and why.
+    #[error("{0}")]
+    NotHandedOver(String),
     #[error("a workflow in state {} cannot be cancelled", .0.name())]
     WorkflowIsOver(WorkflowState),
     #[error("{0} cannot be retried: {1}")]

@@ -24,6 +24,7 @@ mod feed;
 mod ingest;
 mod lookups;
 mod operations;
+mod orders;
 mod principal;
 mod rpc;
 mod run;

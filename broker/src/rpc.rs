@@ -1,6 +1,8 @@
 //! The services. One folder per noun, one file per verb.
 
 pub mod broker_service;
+pub mod host;
+pub mod host_service;
 pub mod operation;
 pub mod operation_service;
 pub mod schedule;

@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use asyncflow_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
-        broker_service_server::BrokerServiceServer,
+        broker_service_server::BrokerServiceServer, host_service_server::HostServiceServer,
         operation_service_server::OperationServiceServer,
         schedule_service_server::ScheduleServiceServer, worker_service_server::WorkerServiceServer,
     },
@@ -26,14 +26,15 @@ use crate::{
     broker::Broker,
     config::{self, Args, BrokerConfig},
     rpc::{
-        broker_service::BrokerApi, operation_service::OperationApi, schedule_service::ScheduleApi,
-        worker_service::WorkerApi,
+        broker_service::BrokerApi, host_service::HostApi, operation_service::OperationApi,
+        schedule_service::ScheduleApi, worker_service::WorkerApi,
     },
 };
 
 /// What health is told of.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "asyncflow.v1.BrokerService",
+    "asyncflow.v1.HostService",
     "asyncflow.v1.OperationService",
     "asyncflow.v1.ScheduleService",
     "asyncflow.v1.WorkerService",
@@ -176,6 +177,11 @@ async fn serve(
     )
     .add_service(
         OperationServiceServer::new(OperationApi(Arc::clone(&broker)))
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(message_bytes_max),
+    )
+    .add_service(
+        HostServiceServer::new(HostApi(Arc::clone(&broker)))
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(message_bytes_max),
     )

@@ -28,6 +28,8 @@ pub struct Session {
     pub host: String,
     pub labels: BTreeMap<String, String>,
     pub types: Types,
+    /// An order says that it gets no more tasks.
+    pub is_closed: bool,
 }
 
 impl Session {
@@ -40,8 +42,14 @@ impl Session {
             Types::These(checked.collect::<HashSet<_>>())
         };
         let host = row.host().to_owned();
-        let (worker_id, labels) = (row.registration.worker_id, row.registration.labels);
-        Self { id: row.session_id, worker_id, host, labels, types }
+        Self {
+            id: row.session_id,
+            is_closed: row.is_closed,
+            worker_id: row.registration.worker_id,
+            host,
+            labels: row.registration.labels,
+            types,
+        }
     }
 
     /// What its writes about an attempt carry.

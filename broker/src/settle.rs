@@ -116,6 +116,9 @@ fn weigh(event: &Event) -> usize {
     let content = match event {
         Event::SaveContext { context, .. } => context.as_ref(),
         Event::Settle { settle: Ending::Complete { result, .. }, .. } => result.as_ref(),
+        Event::Settle { settle: Ending::Release { hand_over, .. }, .. } => {
+            hand_over.context.as_ref()
+        }
         _ => None,
     };
     EVENT_BYTES + content.map_or(0, |content| content.data.len())

@@ -77,7 +77,14 @@ impl From<RpcError> for Status {
                 with_metadata(ErrorReason::RequestIdReused, message, metadata)
             }
             RpcError::InVain(_) => plain(ErrorReason::PredecessorUnmet, message),
+            RpcError::HostNotFound(id) => {
+                not_found(ErrorReason::HostNotFound, "host", &id, message, HashMap::new())
+            }
+            RpcError::GpuNotFound(_, uuid) | RpcError::GpuProcessNotFound(_, uuid, _) => {
+                not_found(ErrorReason::GpuNotFound, "gpu", &uuid, message, HashMap::new())
+            }
             RpcError::NotSignalled(_)
+            | RpcError::NotHandedOver(_)
             | RpcError::WorkflowRefused(..)
             | RpcError::WorkflowIsOver(_) => plain(ErrorReason::IllegalState, message),
             RpcError::OperationNotFound(id) => {

@@ -32,20 +32,23 @@ pub enum Verb {
     ActForOthers,
     ReadTaskTypes,
     ChangeTaskTypes,
-    /// See workers and the governor's status.
+    /// See workers, hosts and the governor's status.
     ReadOperations,
+    /// Say what is wanted of hosts: cordon, drain, evict.
+    ChangeHosts,
     /// The whole WorkerService.
     Work,
 }
 
 impl Verb {
-    pub const ALL: [Verb; 7] = [
+    pub const ALL: [Verb; 8] = [
         Self::ReadTasks,
         Self::ChangeTasks,
         Self::ActForOthers,
         Self::ReadTaskTypes,
         Self::ChangeTaskTypes,
         Self::ReadOperations,
+        Self::ChangeHosts,
         Self::Work,
     ];
 
@@ -57,6 +60,7 @@ impl Verb {
             Self::ReadTaskTypes => "read task types",
             Self::ChangeTaskTypes => "create or change task types",
             Self::ReadOperations => "see workers and the governor",
+            Self::ChangeHosts => "change hosts",
             Self::Work => "work as a worker",
         }
     }
@@ -99,9 +103,10 @@ mod tests {
         };
         assert_eq!(verbs(PrincipalKind::Anonymous), Verb::ALL);
         assert_eq!(verbs(PrincipalKind::Worker), [Verb::Work]);
-        assert_eq!(verbs(PrincipalKind::Admin), Verb::ALL[..6]);
+        assert_eq!(verbs(PrincipalKind::Admin), Verb::ALL[..7]);
         assert!(!verbs(PrincipalKind::Client).contains(&Verb::ActForOthers));
         assert!(!verbs(PrincipalKind::Client).contains(&Verb::ChangeTaskTypes));
+        assert!(!verbs(PrincipalKind::Client).contains(&Verb::ChangeHosts));
         assert!(!verbs(PrincipalKind::Client).contains(&Verb::Work));
     }
 }

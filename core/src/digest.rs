@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     create::NewTask,
-    event::{RetryHint, Settle},
+    event::{HandOver, RetryHint, Settle},
     filter::Filter,
     operation::NewOperation,
     task::{Content, Labels},
@@ -32,9 +32,17 @@ pub fn settle(settle: &Settle, exit_code: Option<i32>) -> i64 {
             let digest = digest.text("fail").int(Some(reason.code().into())).text(message);
             digest.text(kind).int(wait_ms)
         }
-        Settle::Release { reason, message, delay_ms } => {
+        Settle::Release { reason, message, delay_ms, hand_over } => {
             let digest = digest.text("release").int(Some(reason.code().into())).text(message);
-            digest.int(Some(*delay_ms))
+            let digest = digest.int(Some(*delay_ms));
+            // Which host it is depends on who asks, and what most calls do not have is left out.
+            match hand_over {
+                HandOver { context: None, avoid_host: None } => digest,
+                HandOver { context, avoid_host } => {
+                    let digest = digest.int(Some(avoid_host.is_some().into()));
+                    context.iter().fold(digest, Fields::content)
+                }
+            }
         }
         Settle::Wait { until, message, or_fail, .. } => {
             let digest = digest.text("wait").text(message);
@@ -195,7 +203,20 @@ mod tests {
             message: message.into(),
             hint,
         };
+        let release = |hand_over| Settle::Release {
+            reason: FailureReason::HandedOver,
+            message: String::new(),
+            delay_ms: 0,
+            hand_over,
+        };
+        let context = Some(Content::default());
+        let avoid_host = Some("a".to_owned());
         let digests = [
+            settle(&Settle::release(FailureReason::Drained, "", 0), None),
+            settle(&release(HandOver::default()), None),
+            settle(&release(HandOver { context: context.clone(), avoid_host: None }), None),
+            settle(&release(HandOver { context: None, avoid_host: avoid_host.clone() }), None),
+            settle(&release(HandOver { context, avoid_host }), None),
             settle(&complete, None),
             settle(&complete, Some(0)),
             settle(&empty, None),
@@ -206,7 +227,8 @@ mod tests {
         ];
         let distinct: std::collections::HashSet<_> = digests.into_iter().collect();
         assert_eq!(distinct.len(), digests.len());
-        assert_eq!(digests[0], STABLE_COMPLETE);
+        assert_eq!(digests[5], STABLE_COMPLETE);
+        assert_eq!(digests[0], STABLE_RELEASE);
     }
 
     #[test]
@@ -234,5 +256,6 @@ mod tests {
         assert_ne!(read(""), other);
     }
 
+    const STABLE_RELEASE: i64 = 7_200_705_698_149_952_102;
     const STABLE_COMPLETE: i64 = -61_595_967_560_578_535;
 }

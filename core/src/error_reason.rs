@@ -103,6 +103,10 @@ reasons! {
     OperationNotFound "OPERATION_NOT_FOUND" NotFound Pointless,
     /// There is no such schedule, or the caller may not see it.
     ScheduleNotFound "SCHEDULE_NOT_FOUND" NotFound Pointless,
+    /// No worker of this id is registered.
+    HostNotFound "HOST_NOT_FOUND" NotFound Pointless,
+    /// The host has not reported such a GPU, or such a process on it.
+    GpuNotFound "GPU_NOT_FOUND" NotFound Pointless,
     /// The table that held the task was dropped when its retention was over.
     Expired "EXPIRED" NotFound Pointless,
     /// A task type of this name is already registered.

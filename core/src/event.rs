@@ -39,7 +39,7 @@ pub enum Settle {
     /// It failed. In CANCELLING this confirms the cancel.
     Fail { reason: FailureReason, message: String, hint: RetryHint },
     /// It gives the task back without a failure: drain, checkpoint (exit code 85), not adopted.
-    Release { reason: FailureReason, message: String, delay_ms: i64 },
+    Release { reason: FailureReason, message: String, delay_ms: i64, hand_over: HandOver },
     /// It gives its slot back and goes on when what it waits for is there.
     Wait {
         until: Until,
@@ -56,6 +56,21 @@ impl Settle {
     pub fn complete(result: Option<Content>) -> Self {
         Self::Complete { result, verdict: None }
     }
+
+    /// It gives the task back as it is.
+    pub fn release(reason: FailureReason, message: impl Into<String>, delay_ms: i64) -> Self {
+        let hand_over = HandOver::default();
+        Self::Release { reason, message: message.into(), delay_ms, hand_over }
+    }
+}
+
+/// What a task that is given back takes along.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HandOver {
+    /// Its context from now on; `None` leaves it as it is.
+    pub context: Option<Content>,
+    /// The host that its next attempt keeps away from, unless there is no other one for it.
+    pub avoid_host: Option<String>,
 }
 
 /// What a task waits for between two attempts.

@@ -85,6 +85,18 @@ pub const METRIC_NAME_BYTES_MAX: usize = 64;
 pub const INCARNATION_BYTES_MAX: usize = 128;
 pub const ACQUIRE_ID_BYTES_MAX: usize = 64;
 pub const HOST_BYTES_MAX: usize = 255;
+/// GPUs of a host.
+pub const GPUS_MAX: usize = 64;
+/// The UUID of a GPU, or of a part of one.
+pub const GPU_UUID_BYTES_MAX: usize = 96;
+/// Processes on a GPU that are told.
+pub const GPU_PROCESSES_MAX: usize = 256;
+/// Tasks that a host tells of.
+pub const HOST_RUNNING_MAX: usize = 1_000;
+/// What an operator should know of a host.
+pub const HOST_ALARMS_MAX: usize = 16;
+/// Users whose usage is told.
+pub const USAGE_USERS_MAX: usize = 1_000;
 pub const VERSION_BYTES_MAX: usize = 64;
 /// Lost workers after which a task is POISON.
 pub const CRASHES_MAX: i32 = 1_000;

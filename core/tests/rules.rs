@@ -3,12 +3,12 @@
 
 use asyncflow_core::{
     create::NewTask,
-    event::{Event, Fence, RetryHint, Settle, TaskPatch, Until},
+    event::{Event, Fence, HandOver, RetryHint, Settle, TaskPatch, Until},
     id::{EPOCH_MS, TypeName},
     reason::FailureReason,
     retry::RetryPolicy,
     state::TaskState,
-    task::{Content, Progress, Task},
+    task::{AttemptOutcome, Content, Progress, Task},
     task_type::TaskType,
     transition::{Refusal, transition},
 };
@@ -132,15 +132,34 @@ fn the_budget_is_spent_by_failures_and_not_by_releases_or_crashes() {
     for attempt in 1..=4 {
         let fence = Fence { attempt, session_id: 5 };
         task = apply(&task, claim(), T0);
-        let settle = Settle::Release {
-            reason: FailureReason::Checkpointed,
-            message: String::new(),
-            delay_ms: 0,
-        };
+        let settle = Settle::release(FailureReason::Checkpointed, "", 0);
         task = apply(&task, Event::Settle { fence, settle, digest: 9, exit_code: None }, T0);
     }
     assert_eq!((task.state, task.failures, task.crashes), (TaskState::Pending, 0, 0));
     assert_eq!(task.order_time_ms, T0 - 10_000, "released tasks keep their seniority");
+}
+
+#[test]
+fn who_is_handed_over_takes_its_context_along_and_keeps_away() {
+    let context = Content { data: "{\"offset\":100000}".into(), ..Content::default() };
+    let hand_over =
+        HandOver { context: Some(context.clone()), avoid_host: Some("host-a".to_owned()) };
+    let (reason, message) = (FailureReason::HandedOver, "full".to_owned());
+    let settle = Settle::Release { reason, message, delay_ms: 0, hand_over };
+    let after = transition(&running(), &end(settle.clone()), T0 + 2_000).unwrap();
+    let task = &after.task;
+    assert_eq!((task.state, task.failures, task.crashes), (TaskState::Pending, 0, 0));
+    assert_eq!((task.context_version, after.context), (1, Some(context)));
+    let needs = task.resources.as_deref().unwrap();
+    assert_eq!((needs.avoid_host.as_str(), needs.avoid_since_ms), ("host-a", T0 + 2_000));
+    let ended = after.ended.unwrap();
+    assert_eq!(ended.failure.unwrap().reason, FailureReason::HandedOver);
+    assert_eq!(ended.outcome, AttemptOutcome::Released);
+    // Nothing of it counts any more for one that is cancelled.
+    let cancelling = apply(&running(), Event::Cancel { message: String::new() }, T0 + 2_000);
+    let cancelled = transition(&cancelling, &end(settle), T0 + 2_001).unwrap();
+    assert_eq!((cancelled.task.state, cancelled.context), (TaskState::Cancelled, None));
+    assert_eq!(cancelled.task.resources, None);
 }
 
 #[test]
@@ -200,8 +219,7 @@ fn not_before_holds_on_every_way_back_into_the_queue() {
     let patch = TaskPatch { not_before_ms: Some(Some(later)), ..TaskPatch::default() };
     let task = apply(&running(), Event::Update(patch), T0 + 2_000);
     assert_eq!(task.state, TaskState::Running);
-    let release =
-        Settle::Release { reason: FailureReason::Drained, message: String::new(), delay_ms: 0 };
+    let release = Settle::release(FailureReason::Drained, "", 0);
     let cancelled = apply(&task, Event::Cancel { message: String::new() }, T0 + 3_000);
     let stopped = apply(&cancelled, fail(RetryHint::ByPolicy), T0 + 3_001);
     for back in [

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use asyncflow_core::{
     create::NewTask,
     edge::EDGES,
-    event::{Event, Fence, RetryHint, Settle, TaskPatch, Tie, Until},
+    event::{Event, Fence, HandOver, RetryHint, Settle, TaskPatch, Tie, Until},
     id::{EPOCH_MS, ShardId, TaskId, TypeName},
     invariant::{check_step, check_task},
     order::pending_order_ms,
@@ -80,7 +80,10 @@ fn settle(kind: u8, pick: u64) -> Settle {
         }
         _ => {
             let delay_ms = 1_000 * (pick as i64 % 3 - 1);
-            Settle::Release { reason: FailureReason::Drained, message, delay_ms }
+            let context = pick.is_multiple_of(5).then(Content::default);
+            let avoid_host = pick.is_multiple_of(2).then(|| "host".to_owned());
+            let hand_over = HandOver { context, avoid_host };
+            Settle::Release { reason: FailureReason::HandedOver, message, delay_ms, hand_over }
         }
     }
 }

@@ -326,6 +326,28 @@ CREATE TABLE IF NOT EXISTS twins (
 
 ALTER TABLE task_types ADD COLUMN resources TEXT;
 
+ALTER TABLE workers ADD COLUMN report LONGBLOB;
+
+ALTER TABLE workers ADD COLUMN report_time_ms BIGINT NOT NULL DEFAULT 0;
+
+CREATE TABLE IF NOT EXISTS host_orders (
+  worker_id VARCHAR(64) NOT NULL,
+  name VARCHAR(160) NOT NULL,
+  body LONGBLOB NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (worker_id, name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
+CREATE TABLE IF NOT EXISTS user_usage (
+  day_number INT NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  slot SMALLINT NOT NULL,
+  gpu_ms BIGINT NOT NULL,
+  cpu_ms BIGINT NOT NULL,
+  attempts BIGINT NOT NULL,
+  PRIMARY KEY (day_number, user_name, slot)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (
@@ -394,6 +416,7 @@ CREATE TABLE IF NOT EXISTS a_example_1 (
   failure_reason SMALLINT,
   failure_message TEXT,
   exit_code INT,
+  usage_info TEXT,
   PRIMARY KEY (task_key, attempt)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 

@@ -352,6 +352,28 @@ CREATE INDEX IF NOT EXISTS twins_outcome ON twins (outcome, original, run);
 
 ALTER TABLE task_types ADD COLUMN resources TEXT;
 
+ALTER TABLE workers ADD COLUMN report BYTEA;
+
+ALTER TABLE workers ADD COLUMN report_time_ms BIGINT NOT NULL DEFAULT 0;
+
+CREATE TABLE IF NOT EXISTS host_orders (
+  worker_id VARCHAR(64) NOT NULL,
+  name VARCHAR(160) NOT NULL,
+  body BYTEA NOT NULL,
+  create_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (worker_id, name)
+);
+
+CREATE TABLE IF NOT EXISTS user_usage (
+  day_number INTEGER NOT NULL,
+  user_name VARCHAR(64) NOT NULL,
+  slot SMALLINT NOT NULL,
+  gpu_ms BIGINT NOT NULL,
+  cpu_ms BIGINT NOT NULL,
+  attempts BIGINT NOT NULL,
+  PRIMARY KEY (day_number, user_name, slot)
+);
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (
@@ -424,6 +446,7 @@ CREATE TABLE IF NOT EXISTS a_example_1 (
   failure_reason SMALLINT,
   failure_message TEXT,
   exit_code INTEGER,
+  usage_info TEXT,
   PRIMARY KEY (task_key, attempt)
 );
 

@@ -352,6 +352,28 @@ CREATE INDEX IF NOT EXISTS twins_outcome ON twins (outcome, original, run);
 
 ALTER TABLE task_types ADD COLUMN resources TEXT;
 
+ALTER TABLE workers ADD COLUMN report BLOB;
+
+ALTER TABLE workers ADD COLUMN report_time_ms INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE IF NOT EXISTS host_orders (
+  worker_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  body BLOB NOT NULL,
+  create_time_ms INTEGER NOT NULL,
+  PRIMARY KEY (worker_id, name)
+);
+
+CREATE TABLE IF NOT EXISTS user_usage (
+  day_number INTEGER NOT NULL,
+  user_name TEXT NOT NULL,
+  slot INTEGER NOT NULL,
+  gpu_ms INTEGER NOT NULL,
+  cpu_ms INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  PRIMARY KEY (day_number, user_name, slot)
+) WITHOUT ROWID;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (
@@ -422,6 +444,7 @@ CREATE TABLE IF NOT EXISTS a_example_1 (
   failure_reason INTEGER,
   failure_message TEXT,
   exit_code INTEGER,
+  usage_info TEXT,
   PRIMARY KEY (task_key, attempt)
 ) WITHOUT ROWID;
 

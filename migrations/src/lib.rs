@@ -13,6 +13,7 @@ mod m0005_schedules;
 mod m0006_operations;
 mod m0007_speculation;
 mod m0008_resources;
+mod m0009_hosts;
 pub mod shard;
 
 use std::time::Duration;
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_operations::Migration),
             Box::new(m0007_speculation::Migration),
             Box::new(m0008_resources::Migration),
+            Box::new(m0009_hosts::Migration),
         ]
     }
 }
@@ -69,5 +71,6 @@ pub fn schema(backend: ddl::Backend) -> Vec<String> {
     let tables = tables.chain(m0005_schedules::statements(backend));
     let tables = tables.chain(m0006_operations::statements(backend));
     let tables = tables.chain(m0007_speculation::statements(backend));
-    tables.chain(m0008_resources::statements(backend)).collect()
+    let tables = tables.chain(m0008_resources::statements(backend));
+    tables.chain(m0009_hosts::statements(backend)).collect()
 }

@@ -8,7 +8,10 @@ use crate::ddl::{
     Kind::{Big, Blob, Chars, Int, Room, Small, Text},
     Table, not_null, null, with_default,
 };
-use crate::{m0004_workflows::SHARD_COLUMNS, m0008_resources::COLUMN as RESOURCES};
+use crate::{
+    m0004_workflows::SHARD_COLUMNS, m0008_resources::COLUMN as RESOURCES,
+    m0009_hosts::ATTEMPT_COLUMN,
+};
 
 /// The stored number of PENDING, which the partial indexes name.
 pub const PENDING: i16 = 9;
@@ -140,6 +143,7 @@ fn attempts(name: &str) -> Table {
             null("failure_reason", Small),
             null("failure_message", Text),
             null("exit_code", Int),
+            ATTEMPT_COLUMN,
         ],
         primary_key: "task_key, attempt",
         indexes: vec![],

@@ -35,16 +35,42 @@ pub(crate) fn or_ignore(backend: Backend, key: &str, column: &str) -> String {
     }
 }
 
-/// Adds the new row's `column` to that of an existing row.
-pub(crate) fn or_add(backend: Backend, table: &str, key: &str, column: &str) -> String {
+/// Makes an INSERT replace columns of an existing row.
+pub(crate) fn or_replace(backend: Backend, key: &str, columns: &[&str]) -> String {
     match backend {
         Backend::Mysql => {
-            format!(" ON DUPLICATE KEY UPDATE {column} = {column} + VALUES({column})")
+            let each = columns.iter().map(|column| format!("{column} = VALUES({column})"));
+            format!(" ON DUPLICATE KEY UPDATE {}", each.collect::<Vec<_>>().join(", "))
         }
-        Backend::Sqlite | Backend::Postgres => format!(
-            " ON CONFLICT ({key}) DO UPDATE SET {column} = {table}.{column} + excluded.{column}"
-        ),
+        Backend::Sqlite | Backend::Postgres => {
+            let each = columns.iter().map(|column| format!("{column} = excluded.{column}"));
+            let each = each.collect::<Vec<_>>().join(", ");
+            format!(" ON CONFLICT ({key}) DO UPDATE SET {each}")
+        }
     }
+}
+
+/// Adds the new row's `columns` to those of an existing row.
+pub(crate) fn or_add_each(backend: Backend, table: &str, key: &str, columns: &[&str]) -> String {
+    match backend {
+        Backend::Mysql => {
+            let each =
+                columns.iter().map(|column| format!("{column} = {column} + VALUES({column})"));
+            format!(" ON DUPLICATE KEY UPDATE {}", each.collect::<Vec<_>>().join(", "))
+        }
+        Backend::Sqlite | Backend::Postgres => {
+            let each = columns
+                .iter()
+                .map(|column| format!("{column} = {table}.{column} + excluded.{column}"));
+            let each = each.collect::<Vec<_>>().join(", ");
+            format!(" ON CONFLICT ({key}) DO UPDATE SET {each}")
+        }
+    }
+}
+
+/// Adds the new row's `column` to that of an existing row.
+pub(crate) fn or_add(backend: Backend, table: &str, key: &str, column: &str) -> String {
+    or_add_each(backend, table, key, &[column])
 }
 
 /// A sum of integers as a 64-bit integer; MySQL and PostgreSQL sum to decimals.

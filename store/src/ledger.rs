@@ -1,5 +1,5 @@
-//! What a transaction did, in two forms: counts that are kept up incrementally, and one row of the
-//! change log. Written last, in the order of the counts' key, so that hot rows are locked briefly
+//! What a transaction did: counts that are kept up incrementally, what users have used, and one row
+//! of the change log. Written last, in the order of the counts' key, so that hot rows are locked briefly
 //! and in the same order by everybody. The change log comes after the counts, which may wait for
 //! others or lose a deadlock: its number is given out at once, and whoever reads the log waits at
 //! the hole that a number without a COMMIT leaves.
@@ -10,6 +10,7 @@ use asyncflow_core::{
     id::{ShardId, WorkflowId},
     state::TaskState,
     task::Task,
+    usage::{AttemptUsage, UserUsage},
     workflow::progress::WorkflowState,
 };
 use sea_orm::DatabaseTransaction;
@@ -20,6 +21,7 @@ use crate::{
     change::{self, Change, WorkflowChange},
     error::StoreError,
     sql::{InsertInto, insert_rows},
+    usage::{self, UsageByUser},
 };
 
 /// Counts are spread over so many rows, so that two transactions seldom want the same one.
@@ -34,6 +36,7 @@ pub(crate) struct Ledger {
     counts: BTreeMap<CountKey, i64>,
     changes: Vec<Change>,
     workflows: BTreeMap<WorkflowId, WorkflowState>,
+    used: UsageByUser,
 }
 
 impl Ledger {
@@ -63,6 +66,11 @@ impl Ledger {
         self.workflows.insert(id, state);
     }
 
+    /// An attempt of this task ended, and its worker said what it used.
+    pub fn used(&mut self, task: &Task, used: &AttemptUsage) {
+        self.used.entry(task.user.clone()).or_default().add(UserUsage::of(used));
+    }
+
     /// Adds what another part of the transaction did.
     pub fn absorb(&mut self, other: Self) {
         for (key, by) in other.counts {
@@ -70,6 +78,9 @@ impl Ledger {
         }
         self.changes.extend(other.changes);
         self.workflows.extend(other.workflows);
+        for (user, used) in other.used {
+            self.used.entry(user).or_default().add(used);
+        }
     }
 
     /// Counts `by` more tasks like this one in a state, without a word in the change log.
@@ -78,7 +89,7 @@ impl Ledger {
         *self.counts.entry(key).or_default() += by;
     }
 
-    /// Writes both; the last statements of the transaction.
+    /// Writes all of it; the last statements of the transaction.
     pub async fn write(
         self,
         store: &Store,
@@ -86,6 +97,7 @@ impl Ledger {
         now_ms: i64,
     ) -> Result<(), StoreError> {
         add_counts(store, tx, self.counts).await?;
+        usage::add(store, tx, self.used, now_ms).await?;
         if !self.changes.is_empty() || !self.workflows.is_empty() {
             let workflows = self.workflows.into_iter();
             let workflows = workflows.map(|(id, state)| WorkflowChange { id, state });

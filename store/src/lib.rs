@@ -21,6 +21,7 @@ mod durability;
 mod duty;
 mod error;
 pub mod fault;
+mod host;
 mod leader;
 mod ledger;
 pub mod lock;
@@ -37,6 +38,7 @@ mod task_type;
 pub mod testing;
 mod twin;
 mod txn;
+mod usage;
 pub mod wake;
 mod worker;
 mod workflow;
@@ -47,6 +49,7 @@ pub use condition::{CreateWaitingError, SignalError};
 pub use connect::Store;
 pub use duty::DutyRuns;
 pub use error::{Cause, StoreError};
+pub use host::{HostOrder, HostRow};
 pub use leader::{Leader, LeaderFence};
 pub use log::{LogChunk, LogPage, LogStream};
 pub use operation::{
@@ -68,6 +71,7 @@ pub use task::{
     SetAside, Taker,
 };
 pub use twin::{RunningTask, Straggler, Twin};
+pub use usage::UsageByUser;
 pub use worker::{Registered, Registration, Touch, WorkerRow};
 pub use workflow::{
     CreateChildrenError, CreateWorkflowError, CreatedWorkflow, ItemIs, LeftOvers, NeglectedNode,

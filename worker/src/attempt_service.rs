@@ -13,7 +13,7 @@ use std::{
 
 use asyncflow_sdk::{
     v1::{Content, WaitFor, attempt_service_server::AttemptServiceServer},
-    worker::AttemptHandle,
+    worker::{AttemptHandle, HandOver},
 };
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
@@ -24,6 +24,7 @@ struct Entry {
     attempt: AttemptHandle,
     result: Mutex<Option<Content>>,
     wait_for: Mutex<Option<Result<WaitFor, String>>>,
+    hand_over: Mutex<Option<HandOver>>,
 }
 
 /// The longest path of a Unix socket on Linux, in bytes: `sun_path` without its final NUL.
@@ -74,8 +75,8 @@ impl AttemptDesk {
     /// Lets the attempt's programs call until the answer is dropped.
     pub fn register(self: &Arc<Self>, attempt: AttemptHandle) -> Registered {
         let token = Uuid::new_v4().simple().to_string();
-        let (result, wait_for) = Default::default();
-        let entry = Arc::new(Entry { attempt, result, wait_for });
+        let (result, wait_for, hand_over) = Default::default();
+        let entry = Arc::new(Entry { attempt, result, wait_for, hand_over });
         self.with(|entries| entries.insert(token.clone(), entry.clone()));
         Registered { desk: self.clone(), socket: self.socket.clone(), token, entry }
     }
@@ -137,6 +138,16 @@ impl Registered {
         self.entry.wait_for.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// It gives itself away when the program exits; the last one wins.
+    pub fn set_hand_over(&self, hand_over: HandOver) {
+        self.entry.set_hand_over(hand_over);
+    }
+
+    /// Takes what it said last about giving itself away.
+    pub fn take_hand_over(&self) -> Option<HandOver> {
+        self.entry.hand_over.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Takes the result that was set last.
     pub fn take_result(&self) -> Option<Content> {
         self.entry.result.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -146,6 +157,10 @@ impl Registered {
 impl Entry {
     fn set_wait_for(&self, wait_for: Result<WaitFor, String>) {
         *self.wait_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(wait_for);
+    }
+
+    fn set_hand_over(&self, hand_over: HandOver) {
+        *self.hand_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(hand_over);
     }
 
     fn set_result(&self, result: Content) {

@@ -153,6 +153,11 @@ impl CommandExecutor {
             events::follow(dir.events(), changes.receiver(), ended.clone(), attempt, registered);
         let (end, (), ()) = tokio::join!(supervising, logs, reading);
         let _ = std::fs::remove_file(dir.record());
-        exit::outcome(end, registered.take_result(), registered.take_wait_for())
+        let told = end.told;
+        let outcome = exit::outcome(end, registered.take_result(), registered.take_wait_for());
+        match registered.take_hand_over() {
+            Some(hand_over) => attempt.handed_over(hand_over, outcome, told),
+            None => outcome,
+        }
     }
 }

@@ -128,6 +128,7 @@ impl Reader<'_> {
             Event::Metrics(values) => self.attempt.metrics(values),
             Event::Result(content) => self.registered.set_result(content),
             Event::Wait(wait_for) => self.registered.set_wait_for(wait_for),
+            Event::HandOver(hand_over) => self.registered.set_hand_over(hand_over),
             Event::Save { stage, context } => {
                 let saved = self.attempt.save_context(stage.as_deref(), context).await;
                 if let Err(error) = saved

@@ -1,6 +1,9 @@
 //! The statuses that the worker answers its tasks with.
 
-use asyncflow_sdk::{Error, worker::RESULT_BYTES_MAX};
+use asyncflow_sdk::{
+    Error,
+    worker::{CONTEXT_BYTES_MAX, RESULT_BYTES_MAX},
+};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -23,6 +26,13 @@ pub fn missing(field: &str) -> Status {
 pub fn result_too_large(size: usize) -> Status {
     let description = format!("has {size} bytes, at most {RESULT_BYTES_MAX} are allowed");
     let details = ErrorDetails::with_bad_request_violation("result", description);
+    Status::with_error_details(Code::InvalidArgument, "the request is not valid", details)
+}
+
+/// A context that no task type allows.
+pub fn context_too_large(size: usize) -> Status {
+    let description = format!("has {size} bytes, at most {CONTEXT_BYTES_MAX} are allowed");
+    let details = ErrorDetails::with_bad_request_violation("context", description);
     Status::with_error_details(Code::InvalidArgument, "the request is not valid", details)
 }
 

@@ -9,11 +9,11 @@ mod support;
 
 use asyncflow_proto::ATTEMPT_TOKEN_METADATA;
 use asyncflow_sdk::v1::{
-    Content, FailureReason, GetAttemptRequest, SaveAttemptContextRequest, SetAttemptResultRequest,
-    ShouldStopRequest, Task, attempt_service_client::AttemptServiceClient,
+    Content, FailureReason, GetAttemptRequest, HandOverAttemptRequest, SaveAttemptContextRequest,
+    SetAttemptResultRequest, ShouldStopRequest, Task, attempt_service_client::AttemptServiceClient,
 };
 use fake::{FakeBroker, Settled, command_task};
-use support::{Worker, failure};
+use support::Worker;
 use tonic::{Code, Request};
 
 fn script(id: &str, text: &str) -> Task {
@@ -111,6 +111,33 @@ async fn a_result_over_the_length_of_a_line_is_a_bad_line() {
     assert!(broker.log("command-1-large", 3).contains("line 1: longer"));
 }
 
+/// By the file or by the socket, whatever the exit code; the last word counts.
+#[tokio::test]
+async fn who_gives_itself_away_is_released_with_its_context() {
+    let broker = FakeBroker::start().await;
+    let _worker = Worker::start(&broker, |_| {});
+    for code in [0, 7, 85] {
+        let id = format!("command-1-give{code}");
+        broker.add(script(
+            &id,
+            &format!(
+                r#"say() {{ printf '%s\n' "$1" >> "$ASYNCFLOW_EVENTS"; }}
+                say '{{"event":"hand_over","data":1}}'
+                say '{{"event":"hand_over","data":{{"offset":100000}},"message":"full"}}'
+                exit {code}"#
+            ),
+        ));
+        let settled = broker.settled(&id).await;
+        let Settled::Released(call) = settled else { panic!("not released: {settled:?}") };
+        assert_eq!(call.context.unwrap().data, r#"{"offset":100000}"#);
+        assert!(call.elsewhere);
+        assert_eq!((call.exit_code, call.delay), (Some(code), None));
+        let failure = call.failure.unwrap();
+        assert_eq!(failure.reason(), FailureReason::HandedOver);
+        assert_eq!(failure.message, "full");
+    }
+}
+
 #[tokio::test]
 async fn a_task_calls_its_worker_by_the_socket_with_its_own_token_only() {
     let broker = FakeBroker::start().await;
@@ -160,9 +187,17 @@ async fn a_task_calls_its_worker_by_the_socket_with_its_own_token_only() {
     let stop = client.should_stop(with(ShouldStopRequest {}, token)).await.unwrap().into_inner();
     assert!(!stop.should_stop);
 
+    let large = Content { data: vec![0; 1_048_577].into(), ..Content::default() };
+    let large = HandOverAttemptRequest { context: Some(large), message: String::new() };
+    let refused = client.hand_over_attempt(with(large, token)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let hand_over = HandOverAttemptRequest { context: None, message: "full".to_owned() };
+    client.hand_over_attempt(with(hand_over, token)).await.unwrap();
+
     std::fs::write(go, "").unwrap();
-    let (reason, ..) = failure(broker.settled("command-1-call").await);
-    assert_eq!(reason, FailureReason::Error);
+    let settled = broker.settled("command-1-call").await;
+    let Settled::Released(call) = settled else { panic!("not released: {settled:?}") };
+    assert_eq!((call.context, call.elsewhere, call.exit_code), (None, true, Some(3)));
     let refused = client.should_stop(with(ShouldStopRequest {}, token)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "the attempt is over");
 }

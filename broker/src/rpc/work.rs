@@ -10,6 +10,7 @@ pub mod list_child_tasks;
 pub mod push_task_logs;
 pub mod register_worker;
 pub mod release_task;
+pub mod report_host;
 pub mod report_progress;
 pub mod save_context;
 pub mod settle_tasks;
@@ -18,7 +19,7 @@ pub mod stream_commands;
 
 use asyncflow_core::{
     digest,
-    event::{Event, Fence, Settle},
+    event::{Event, Fence, HandOver, RetryHint, Settle},
     id::TaskId,
     limits::MESSAGE_BYTES_MAX,
     reason::FailureReason,
@@ -44,11 +45,43 @@ pub struct Ending {
     lease: Lease,
     settle: Settle,
     exit_code: Option<i32>,
+    /// The next attempt keeps away from the worker's host.
+    elsewhere: bool,
 }
 
 impl Ending {
+    fn new(lease: Lease, settle: Settle, exit_code: Option<i32>) -> Self {
+        Self { lease, settle, exit_code, elsewhere: false }
+    }
+
+    /// A context that is too large for the task's type fails the attempt: to refuse the call would
+    /// leave the task with a worker that has ended it.
+    async fn within_limits(mut self, broker: &Broker) -> Result<Self, RpcError> {
+        let Settle::Release { hand_over: HandOver { context: Some(context), .. }, .. } =
+            &self.settle
+        else {
+            return Ok(self);
+        };
+        let task_type = broker.store.get_type(self.lease.id.task_type()).await?;
+        let most = task_type.map_or(0, |task_type| task_type.max_context_bytes);
+        let bytes = context.data.len();
+        if i64::try_from(bytes).is_ok_and(|bytes| bytes > i64::from(most)) {
+            self.settle = Settle::Fail {
+                reason: FailureReason::BadContext,
+                message: format!(
+                    "it was given away with a context of {bytes} bytes; at most {most}"
+                ),
+                hint: RetryHint::Never,
+            };
+        }
+        Ok(self)
+    }
+
     fn event(self, session: &Session) -> (TaskId, Event) {
-        let Self { lease, settle, exit_code } = self;
+        let Self { lease, mut settle, exit_code, elsewhere } = self;
+        if let Settle::Release { hand_over, .. } = &mut settle {
+            hand_over.avoid_host = elsewhere.then(|| session.host.clone());
+        }
         let fence = session.fence(lease.attempt);
         let digest = digest::settle(&settle, exit_code);
         (lease.id, Event::Settle { fence, settle, digest, exit_code })

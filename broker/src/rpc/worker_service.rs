@@ -122,8 +122,7 @@ impl WorkerService for WorkerApi {
         &self,
         request: Request<v1::ReportHostRequest>,
     ) -> Answer<v1::ReportHostResponse> {
-        worker(request)?;
-        Err(Status::unimplemented("ReportHost"))
+        answer(work::report_host::report_host(&self.0, worker(request)?).await)
     }
 
     async fn push_task_logs(

@@ -6,6 +6,7 @@ mod bad_inputs;
 mod condition;
 mod dispatch;
 mod expired;
+mod hand_over;
 mod harness;
 mod life;
 mod operation;

@@ -1,8 +1,10 @@
 //! How an attempt ends: by its worker, or because its worker was lost.
 
+use std::sync::Arc;
+
 use super::{Refusal, Step};
 use crate::{
-    event::{Fence, RetryHint, Settle},
+    event::{Fence, HandOver, RetryHint, Settle},
     lease::is_out_of_force,
     limits::MESSAGE_BYTES_MAX,
     reason::FailureReason,
@@ -58,9 +60,10 @@ impl Step {
                 self.end_attempt(AttemptOutcome::Failed, Some(failure.clone()), exit_code);
                 self.fail(failure, *hint);
             }
-            Settle::Release { reason, message, delay_ms } => {
+            Settle::Release { reason, message, delay_ms, hand_over } => {
                 let failure = Failure { reason: *reason, message: message.clone() };
                 self.end_attempt(AttemptOutcome::Released, Some(failure), exit_code);
+                self.hand_over(hand_over);
                 self.requeue(*delay_ms);
             }
             Settle::Wait { is_pending: false, or_fail: Some(failure), .. } => {
@@ -81,6 +84,19 @@ impl Step {
         }
         self.out.task.holder.settle_digest = digest;
         Ok(())
+    }
+
+    fn hand_over(&mut self, hand_over: &HandOver) {
+        let task = &mut self.out.task;
+        if let Some(context) = &hand_over.context {
+            task.context_version += 1;
+            self.out.context = Some(context.clone());
+        }
+        if let Some(host) = &hand_over.avoid_host {
+            let needs = Arc::make_mut(task.resources.get_or_insert_default());
+            needs.avoid_host.clone_from(host);
+            needs.avoid_since_ms = self.now_ms;
+        }
     }
 
     /// Why the task may not end with this result, for people, if it may not.

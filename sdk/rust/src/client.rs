@@ -4,6 +4,7 @@
 //! it or cannot be reached. Creates always carry a `request_id`, so repeating them is safe.
 
 mod bulk;
+mod hosts;
 mod logs;
 mod operations;
 mod schedules;
@@ -79,6 +80,7 @@ pub struct Client {
     broker: Broker,
     operations: Operations,
     schedules: schedules::Schedules,
+    hosts: hosts::Hosts,
     call_timeout: Duration,
     retries_max: usize,
 }
@@ -99,6 +101,7 @@ impl Client {
         let operations = Operations::new(channel.clone());
         Ok(Self {
             schedules: schedules::open(channel.clone()),
+            hosts: hosts::open(channel.clone()),
             broker: BrokerServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
             operations: operations.max_decoding_message_size(MESSAGE_BYTES_MAX),
             call_timeout: options.call_timeout,

@@ -17,6 +17,7 @@ mod advance;
 mod attempt;
 mod children;
 mod executor;
+mod hand_over;
 mod handler;
 mod heartbeat;
 mod held;
@@ -37,10 +38,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use attempt::AttemptHandle;
 pub use executor::{Executor, Handlers};
+pub use hand_over::HandOver;
 pub use handler::{Handler, HandlerError};
 pub use host::HostSide;
 pub use journal::{MemoryJournal, ResultJournal, SettleCall};
-pub use outcome::{Outcome, RESULT_BYTES_MAX};
+pub use outcome::{CONTEXT_BYTES_MAX, Outcome, RESULT_BYTES_MAX};
 pub use stop::{StopNote, StopReason, StopSignal};
 
 use crate::{ChannelOptions, Error};

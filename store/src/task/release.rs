@@ -25,11 +25,7 @@ impl Departure {
         if self == Self::Restarted || state == TaskState::Cancelling {
             return Event::WorkerRestarted;
         }
-        let settle = Settle::Release {
-            reason: FailureReason::Drained,
-            message: "its worker left".to_owned(),
-            delay_ms: 0,
-        };
+        let settle = Settle::release(FailureReason::Drained, "its worker left", 0);
         let digest = digest::settle(&settle, None);
         Event::Settle { fence, settle, digest, exit_code: None }
     }

@@ -33,6 +33,11 @@ pub fn commands_topic(session_id: i64) -> String {
     format!("commands:{session_id}")
 }
 
+/// Rung by the store when something else is wanted of a worker's host.
+pub fn host_topic(worker_id: &str) -> String {
+    format!("host:{worker_id}")
+}
+
 /// Rings topics and hears them. Cheap to clone.
 #[derive(Clone)]
 pub struct Wake {

@@ -1,6 +1,6 @@
 //! Reads workers.
 
-use super::{COLUMNS, WorkerRow, read};
+use super::{READ_COLUMNS, WorkerRow, read};
 use crate::{Store, error::StoreError};
 
 impl Store {
@@ -9,7 +9,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn get_session(&self, session_id: i64) -> Result<Option<WorkerRow>, StoreError> {
-        let mut sql = self.sql(&format!("SELECT {COLUMNS} FROM workers WHERE session_id = "));
+        let mut sql = self.sql(&format!("SELECT {READ_COLUMNS} FROM workers WHERE session_id = "));
         sql.bind(session_id);
         sql.one(self.reader()).await?.as_ref().map(read).transpose()
     }
@@ -23,7 +23,7 @@ impl Store {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<WorkerRow>, StoreError> {
-        let mut sql = self.sql(&format!("SELECT {COLUMNS} FROM workers WHERE worker_id > "));
+        let mut sql = self.sql(&format!("SELECT {READ_COLUMNS} FROM workers WHERE worker_id > "));
         sql.bind(after.unwrap_or_default());
         sql.push(" ORDER BY worker_id LIMIT ").bind(i64::from(limit));
         sql.all(self.reader()).await?.iter().map(read).collect()

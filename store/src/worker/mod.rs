@@ -18,6 +18,13 @@ use crate::error::StoreError;
 const COLUMNS: &str =
     "worker_id, session_id, incarnation, info, register_time_ms, seen_time_ms, draining, running";
 
+/// What [`read`] reads, of the table `workers`.
+pub(crate) const READ_COLUMNS: &str = "worker_id, session_id, incarnation, info, register_time_ms, seen_time_ms, draining, running, \
+     (SELECT COUNT(*) FROM host_orders WHERE host_orders.worker_id = workers.worker_id \
+     AND host_orders.name IN ('cordon', 'drain'))";
+/// How many columns that are.
+pub(crate) const READ_COUNT: usize = 9;
+
 /// What a worker says of itself when it registers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Registration {
@@ -47,6 +54,8 @@ pub struct WorkerRow {
     pub draining: bool,
     /// Tasks that it said it runs, at its last heartbeat.
     pub running: i32,
+    /// An order says that it gets no more tasks.
+    pub is_closed: bool,
 }
 
 impl WorkerRow {
@@ -96,7 +105,7 @@ fn encode_info(
     serde_json::to_vec(&info).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-fn read(row: &QueryResult) -> Result<WorkerRow, StoreError> {
+pub(crate) fn read(row: &QueryResult) -> Result<WorkerRow, StoreError> {
     let info: Vec<u8> = row.try_get_by_index(3)?;
     let Info { host, version, user, slots, task_types, labels, former_session_id } =
         serde_json::from_slice(&info).map_err(|error| StoreError::Corrupt(error.to_string()))?;
@@ -118,5 +127,6 @@ fn read(row: &QueryResult) -> Result<WorkerRow, StoreError> {
         seen_time_ms: row.try_get_by_index(5)?,
         draining: row.try_get_by_index::<i16>(6)? != 0,
         running: row.try_get_by_index(7)?,
+        is_closed: row.try_get_by_index::<i64>(8)? > 0,
     })
 }

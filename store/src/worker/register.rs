@@ -1,12 +1,14 @@
 //! Registers a worker: a new session for a new incarnation.
 
+use asyncflow_core::host::OrderName;
 use sea_orm::DatabaseTransaction;
 
-use super::{COLUMNS, Registered, Registration, encode_info, read};
+use super::{COLUMNS, READ_COLUMNS, Registered, Registration, encode_info, read};
 use crate::{
     Store,
     backend::{for_update, now_sql},
     error::StoreError,
+    host::forget,
 };
 
 impl Store {
@@ -32,7 +34,7 @@ async fn register_once(
     tx: &DatabaseTransaction,
     registration: &Registration,
 ) -> Result<Registered, StoreError> {
-    let mut sql = store.sql(&format!("SELECT {COLUMNS} FROM workers WHERE worker_id = "));
+    let mut sql = store.sql(&format!("SELECT {READ_COLUMNS} FROM workers WHERE worker_id = "));
     sql.bind(registration.worker_id.as_str()).push(for_update(store.backend()));
     let former = sql.one(tx).await?.as_ref().map(read).transpose()?;
     let (session_id, former_session_id) = match &former {
@@ -60,5 +62,8 @@ async fn register_once(
         sql
     };
     sql.push("").run(tx).await?;
+    if former.is_none_or(|row| row.session_id != session_id) {
+        forget(store, tx, &registration.worker_id, &OrderName::Detach).await?;
+    }
     Ok(Registered { session_id, former_session_id })
 }

@@ -183,11 +183,7 @@ pub async fn marks_of_several_shards_hide_and_show(store: Store) {
     request.after = marks;
     let released = Event::Settle {
         fence: fence(&stale),
-        settle: Settle::Release {
-            reason: FailureReason::Drained,
-            message: String::new(),
-            delay_ms: 0,
-        },
+        settle: Settle::release(FailureReason::Drained, "", 0),
         digest: 1,
         exit_code: None,
     };

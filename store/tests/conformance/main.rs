@@ -182,6 +182,7 @@ conformance! {
     schedules::a_run_by_hand_is_made_once_for_a_request,
     schedules::the_past_is_filled_exactly_once,
     schedules::schedules_are_created_changed_paused_and_deleted,
+    settle::who_is_given_away_takes_its_context_along,
     settle::a_life_is_written_as_the_state_machine_says,
     settle::what_another_process_did_to_a_leased_task_is_seen,
     settle::stale_writes_are_refused_and_replays_known,

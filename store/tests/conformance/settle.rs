@@ -1,7 +1,7 @@
 //! Applying events.
 
 use asyncflow_core::{
-    event::{Event, TaskPatch},
+    event::{Event, HandOver, Settle, TaskPatch},
     reason::FailureReason,
     state::TaskState,
     task::{AttemptOutcome, Labels, Progress, Task},
@@ -219,4 +219,27 @@ pub async fn a_big_batch_of_different_changes(store: Store) {
         let task = answer.unwrap().task;
         assert_eq!(get(&store, &task.id).await.task, task);
     }
+}
+
+/// Context and host to avoid are written with the release, or not at all.
+pub async fn who_is_given_away_takes_its_context_along(store: Store) {
+    let full = running(&store, 5).await;
+    let (id, fence) = (full.task.id.clone(), fence(&full.task));
+    let hand_over =
+        HandOver { context: Some(content("100000")), avoid_host: Some("host-a".to_owned()) };
+    let (reason, message) = (FailureReason::HandedOver, "full".to_owned());
+    let settle = Settle::Release { reason, message, delay_ms: 0, hand_over };
+    let digest = asyncflow_core::digest::settle(&settle, Some(3));
+    let event = Event::Settle { fence, settle, digest, exit_code: Some(3) };
+    apply(&store, &id, event.clone()).await.unwrap();
+    let given = get(&store, &id).await;
+    assert_eq!((given.task.state, given.task.failures), (TaskState::Pending, 0));
+    assert_eq!((given.task.context_version, &given.body.context), (1, &content("100000")));
+    assert_eq!(given.task.resources.as_ref().unwrap().avoid_host, "host-a");
+    let replayed = apply(&store, &id, event).await.unwrap_err();
+    assert!(matches!(replayed, ApplyError::Refused(Refusal::AlreadyDone, _)), "{replayed:?}");
+    assert_eq!(get(&store, &id).await, given);
+    let attempts = store.list_attempts(&id, 0, 10).await.unwrap();
+    assert_eq!((attempts[0].outcome, attempts[0].exit_code), (AttemptOutcome::Released, Some(3)));
+    assert_eq!(attempts[0].failure.as_ref().unwrap().reason, FailureReason::HandedOver);
 }

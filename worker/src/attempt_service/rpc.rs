@@ -13,7 +13,7 @@ use asyncflow_sdk::{
         SetAttemptWaitResponse, ShouldStopRequest, ShouldStopResponse,
         attempt_service_server::AttemptService,
     },
-    worker::RESULT_BYTES_MAX,
+    worker::{CONTEXT_BYTES_MAX, HandOver, RESULT_BYTES_MAX},
 };
 use tonic::{Request, Response, Status};
 
@@ -116,8 +116,14 @@ impl AttemptService for AttemptDesk {
         &self,
         request: Request<HandOverAttemptRequest>,
     ) -> Result<Response<HandOverAttemptResponse>, Status> {
-        let _entry = self.entry_of(&request)?;
-        Err(Status::unimplemented("HandOverAttempt"))
+        let entry = self.entry_of(&request)?;
+        let HandOverAttemptRequest { context, message } = request.into_inner();
+        let size = context.as_ref().map_or(0, |context| context.data.len());
+        if size > CONTEXT_BYTES_MAX {
+            return Err(status::context_too_large(size));
+        }
+        entry.set_hand_over(HandOver { context, message });
+        Ok(Response::new(HandOverAttemptResponse {}))
     }
 
     async fn should_stop(

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use asyncflow_sdk::v1::{Content, WaitFor};
+use asyncflow_sdk::{
+    v1::{Content, WaitFor},
+    worker::HandOver,
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -29,6 +32,8 @@ pub enum Event {
     Result(Content),
     /// What it waits for if the program exits with 85.
     Wait(WaitFor),
+    /// It gives itself away when the program exits.
+    HandOver(HandOver),
 }
 
 #[derive(Deserialize)]
@@ -52,6 +57,16 @@ enum Wire {
         #[serde(default)]
         signals: Vec<String>,
     },
+    #[serde(rename = "hand_over")]
+    HandOver(WireHandOver),
+}
+
+#[derive(Deserialize)]
+struct WireHandOver {
+    #[serde(flatten)]
+    content: WireContent,
+    #[serde(default)]
+    message: String,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +120,11 @@ pub fn parse(line: &[u8]) -> Result<Option<Event>, String> {
         Wire::Wait { children, signals } if !children && signals.is_empty() => {
             return Err("it needs signals or children to wait for".to_owned());
         }
+        Wire::HandOver(WireHandOver { content, message }) => {
+            let given = content.data.is_some() || content.base64.is_some();
+            let context = given.then(|| content_of(content)).transpose()?;
+            Event::HandOver(HandOver { context, message })
+        }
         Wire::Wait { children, signals } => Event::Wait(WaitFor { children, signals }),
     };
     Ok(Some(event))
@@ -138,7 +158,7 @@ fn content_of(wire: WireContent) -> Result<Content, String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-    use super::{Content, Event, parse};
+    use super::{Content, Event, HandOver, parse};
 
     fn content(data: &'static str, content_type: &str) -> Content {
         Content { data: data.into(), content_type: content_type.to_owned() }
@@ -178,6 +198,19 @@ mod tests {
             assert_eq!(parse(line.as_bytes()).unwrap(), Some(expected), "{line}");
         }
         assert_eq!(parse(b"  \r").unwrap(), None);
+        let given = |context, message: &str| {
+            Some(Event::HandOver(HandOver { context, message: message.to_owned() }))
+        };
+        for (line, expected) in [
+            (r#"{"event":"hand_over"}"#, given(None, "")),
+            (
+                r#"{"event":"hand_over","data":{"offset":100000},"message":"full"}"#,
+                given(Some(content(r#"{"offset":100000}"#, "application/json")), "full"),
+            ),
+            (r#"{"event":"hand_over","base64":"aGk="}"#, given(Some(content("hi", "")), "")),
+        ] {
+            assert_eq!(parse(line.as_bytes()).unwrap(), expected, "{line}");
+        }
     }
 
     #[test]
@@ -194,6 +227,7 @@ mod tests {
             b"{\"event\":\"stage\",\"stage\":\"a\\nb\"}",
             b"{\"event\":\"result\",\"data\":1,\"content_type\":\"a\\nb\"}",
             b"{\"event\":\"result\"}",
+            b"{\"event\":\"hand_over\",\"data\":1,\"base64\":\"aGk=\"}",
             b"{\"event\":\"result\",\"data\":1,\"base64\":\"aGk=\"}",
             b"{\"event\":\"result\",\"base64\":\"???\"}",
             b"[]",

@@ -46,5 +46,5 @@ pub fn ending(
     } else {
         Settle::complete(result)
     };
-    Some(Ending { lease: lease?, settle, exit_code: call.exit_code })
+    Some(Ending::new(lease?, settle, call.exit_code))
 }

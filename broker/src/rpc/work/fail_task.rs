@@ -44,5 +44,5 @@ pub fn ending(
         None => RetryHint::ByPolicy,
     };
     let settle = Settle::Fail { reason, message, hint };
-    Some(Ending { lease: lease?, settle, exit_code: call.exit_code })
+    Some(Ending::new(lease?, settle, call.exit_code))
 }

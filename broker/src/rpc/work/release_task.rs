@@ -1,8 +1,8 @@
 //! ReleaseTask: gives a task back without a failure.
 
 use asyncflow_core::{
-    event::{Settle, Until},
-    limits::MESSAGE_BYTES_MAX,
+    event::{HandOver, Settle, Until},
+    limits::{CONTENT_TYPE_BYTES_MAX, MESSAGE_BYTES_MAX},
     reason::FailureReason,
     task::Failure,
     validate::{at::At, new_task::signal_names, text, work},
@@ -24,7 +24,8 @@ pub async fn release_task(
     let session_id = std::mem::take(&mut request.session_id);
     let mut violations = Violations::new();
     let ending = ending(request, At::REQUEST, &mut violations);
-    let state = settle(broker, &session_id, violations.ok_or(ending)?).await?;
+    let ending = violations.ok_or(ending)?.within_limits(broker).await?;
+    let state = settle(broker, &session_id, ending).await?;
     Ok(v1::ReleaseTaskResponse { state })
 }
 
@@ -44,17 +45,28 @@ pub fn ending(
         if call.delay.is_some() {
             violations.add(at, "must not be given together with delay");
         }
+        if call.context.is_some() || call.elsewhere {
+            violations.add(at, "must not be given together with context or elsewhere");
+        }
         let or_fail = call.failure.is_some().then(|| {
             let (reason, message) =
                 failure(call.failure, FailureReason::Error, failure_at, violations);
             Failure { reason, message }
         });
         let settle = wait(wait_for, or_fail, at, violations);
-        return Some(Ending { lease: lease?, settle, exit_code: call.exit_code });
+        return Some(Ending::new(lease?, settle, call.exit_code));
     }
     let (reason, message) = failure(call.failure, FailureReason::Drained, failure_at, violations);
-    let settle = Settle::Release { reason, message, delay_ms: delay_ms.unwrap_or(0) };
-    Some(Ending { lease: lease?, settle, exit_code: call.exit_code })
+    let context = call.context.map(convert::task::content_from_proto);
+    if let Some(context) = &context {
+        let at = at.field("context");
+        let media_type = at.field("content_type");
+        text::line(&context.content_type, CONTENT_TYPE_BYTES_MAX, media_type, violations);
+    }
+    let hand_over = HandOver { context, avoid_host: None };
+    let delay_ms = delay_ms.unwrap_or(0);
+    let settle = Settle::Release { reason, message, delay_ms, hand_over };
+    Some(Ending { elsewhere: call.elsewhere, ..Ending::new(lease?, settle, call.exit_code) })
 }
 
 fn wait(

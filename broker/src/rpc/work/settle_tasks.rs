@@ -32,11 +32,14 @@ pub async fn settle_tasks(
     for (index, outcome) in request.outcomes.into_iter().enumerate() {
         let mut violations = Violations::new();
         let ending = ending(outcome, list.item(index), &mut violations);
-        results.push(violations.ok_or(ending).map(|ending| {
-            let id = ending.lease.id.clone();
-            events.push(ending.event(&session));
-            id
-        }));
+        results.push(match violations.ok_or(ending) {
+            Ok(ending) => {
+                let id = ending.lease.id.clone();
+                events.push(ending.within_limits(broker).await?.event(&session));
+                Ok(id)
+            }
+            Err(violations) => Err(violations),
+        });
     }
     let mut answers = broker.settle.apply(events).await?.into_iter();
     let mut broken = || ApplyResult::Err(ApplyError::NotFound);

@@ -1,13 +1,16 @@
-//! StreamCommands: pushes cancels to the worker at once.
+//! StreamCommands: pushes cancels to the worker at once, and that its host has other orders.
 //!
 //! The wake-up says only that there is something; what it is stands in the tasks. A worker that
-//! misses it hears the same by its next heartbeat.
+//! misses it hears the same by its next heartbeat, or its next report.
 
 use std::{collections::HashSet, sync::Arc};
 
 use asyncflow_core::{filter::Filter, id::TaskId, state::TaskState};
 use asyncflow_proto::v1::{self, stream_commands_response::Command};
-use asyncflow_store::{Parts, Store, StoreError, wake::commands_topic};
+use asyncflow_store::{
+    Parts, Store, StoreError,
+    wake::{commands_topic, host_topic},
+};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,6 +31,7 @@ pub async fn stream_commands(
     let session = broker.sessions.get(&request.session_id).await?;
     let (sender, receiver) = mpsc::channel(BUFFER);
     let mut rung = broker.store.wake().subscribe(&commands_topic(session.id));
+    let mut orders = broker.store.wake().subscribe(&host_topic(&session.worker_id));
     let (store, draining) = (broker.store.clone(), broker.draining.clone());
     let lookups = broker.lookups.clone();
     broker.spawn(async move {
@@ -58,6 +62,13 @@ pub async fn stream_commands(
             }
             tokio::select! {
                 () = rung.rung() => {}
+                () = orders.rung() => {
+                    let changed = Command::OrdersChanged(v1::HostOrdersChanged {});
+                    let command = v1::StreamCommandsResponse { command: Some(changed) };
+                    if sender.send(Ok(command)).await.is_err() {
+                        return;
+                    }
+                }
                 () = sender.closed() => return,
                 () = draining.cancelled() => return,
             }

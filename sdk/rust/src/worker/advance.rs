@@ -32,7 +32,7 @@ impl Advance {
         self.children.store(true, Relaxed);
     }
 
-    fn is_none(&self) -> bool {
+    pub(super) fn is_none(&self) -> bool {
         ![&self.stage, &self.context, &self.children].iter().any(|changed| changed.load(Relaxed))
     }
 

@@ -7,8 +7,10 @@ use tokio::sync::mpsc;
 
 use super::{
     advance::Advance,
+    hand_over::HandOver,
     link::Link,
     logs::{CHUNK_BYTES_MAX, Piece},
+    outcome::Outcome,
     progress::ProgressBoard,
     stop::{StopNote, StopReason, StopSignal},
 };
@@ -126,6 +128,20 @@ impl AttemptHandle {
     /// over what it does to the machine.
     pub fn demand_stop(&self, reason: StopReason, note: StopNote) {
         self.stop.raise_noted(reason, Some(note));
+    }
+
+    /// What becomes of an attempt that ended with `outcome` after the task had given itself away,
+    /// `told` to stop or not: another host goes on with it. Who is cancelled, late or lost gives
+    /// nothing away.
+    #[must_use]
+    pub fn handed_over(
+        &self,
+        hand_over: HandOver,
+        outcome: Outcome,
+        told: Option<StopReason>,
+    ) -> Outcome {
+        let is_new = hand_over.context.is_some() && hand_over.context != self.task().context;
+        hand_over.instead_of(outcome, told, is_new || !self.advance.is_none())
     }
 
     /// Adds a line to the task's log.

@@ -5,7 +5,10 @@ use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 use async_trait::async_trait;
 use futures::FutureExt;
 
-use super::{attempt::AttemptHandle, executor::Executor, outcome::Outcome, stop::StopReason};
+use super::{
+    attempt::AttemptHandle, executor::Executor, hand_over::HandOver, outcome::Outcome,
+    stop::StopReason,
+};
 use crate::{
     Error,
     v1::{Content, FailureReason, LeasedTask, TaskState, WaitFor},
@@ -53,6 +56,7 @@ enum Kind {
     BadContext,
     Stopped,
     Waiting(WaitFor),
+    HandOver(HandOver),
 }
 
 impl HandlerError {
@@ -91,6 +95,13 @@ impl HandlerError {
     /// The same until all of this is there.
     pub fn wait_for(wait_for: WaitFor) -> Self {
         Self { message: "waits".to_owned(), kind: Kind::Waiting(wait_for) }
+    }
+
+    /// Not a failure: another host goes on with the task, from this context; `None` = from what was
+    /// saved last. `message` says why, for people.
+    pub fn hand_over(context: Option<Content>, message: impl Into<String>) -> Self {
+        let hand_over = HandOver { context, message: message.into() };
+        Self { message: "hands over".to_owned(), kind: Kind::HandOver(hand_over) }
     }
 
     /// The handler ended because the attempt was told to stop.
@@ -142,6 +153,11 @@ impl<H: Handler> Executor for HandlerExecutor<H> {
         };
         match ended {
             Ok(Ok(result)) => Outcome::Succeeded { result, exit_code: None },
+            Ok(Err(HandlerError { kind: Kind::HandOver(hand_over), .. })) => {
+                let told = attempt.should_stop();
+                let none = Outcome::released(FailureReason::HandedOver, "");
+                attempt.handed_over(hand_over, told.map_or(none, Outcome::stopped), told)
+            }
             Ok(Err(error)) => outcome_of(error, attempt.should_stop()),
             Err(panic) => {
                 let message = format!("the handler panicked: {}", panic_text(&*panic));
@@ -176,6 +192,8 @@ fn outcome_of(error: HandlerError, told: Option<StopReason>) -> Outcome {
         Kind::Permanent => Outcome::failed_for_good(FailureReason::Permanent, error.message),
         Kind::BadContext => Outcome::failed_for_good(FailureReason::BadContext, error.message),
         Kind::Waiting(wait_for) => Outcome::Waiting { wait_for, or_fail: None, exit_code: None },
+        // Not seen here.
+        Kind::HandOver(_) => Outcome::released(FailureReason::HandedOver, error.message),
         Kind::Stopped => {
             Outcome::failed(FailureReason::Error, "the handler stopped without being told to")
         }

@@ -55,13 +55,15 @@ impl SettleCall {
                     usage: None,
                 })
             }
-            Outcome::Released { reason, message, delay, exit_code } => {
+            Outcome::Released { reason, message, delay, exit_code, context, elsewhere } => {
                 Self::Release(ReleaseTaskRequest {
                     session_id,
                     lease,
                     failure: failure(reason, message),
                     delay: span(delay),
                     exit_code: *exit_code,
+                    context: context.clone(),
+                    elsewhere: *elsewhere,
                     ..Default::default()
                 })
             }

@@ -7,6 +7,8 @@ use crate::v1::{Content, FailureReason, WaitFor};
 
 /// Largest result that a broker takes.
 pub const RESULT_BYTES_MAX: usize = 64 * 1024;
+/// Largest context that any task type allows.
+pub const CONTEXT_BYTES_MAX: usize = 1_024 * 1_024;
 const CONTENT_TYPE_BYTES_MAX: usize = 128;
 const MESSAGE_BYTES_MAX: usize = 1_024;
 /// Signals that a broker lets a task wait for.
@@ -38,7 +40,7 @@ pub enum Outcome {
     },
     /// It gives the task back without a failure.
     Released {
-        /// DRAINED, CHECKPOINTED or NOT_STARTED.
+        /// DRAINED, CHECKPOINTED, NOT_STARTED, HANDED_OVER …
         reason: FailureReason,
         /// For people.
         message: String,
@@ -46,6 +48,10 @@ pub enum Outcome {
         delay: Option<Duration>,
         /// Of the process, if there was one.
         exit_code: Option<i32>,
+        /// Its context from now on; `None` = as it was saved last.
+        context: Option<Content>,
+        /// The next attempt goes to another host, unless there is none for it.
+        elsewhere: bool,
     },
     /// It gives its slot back, and goes on in another attempt when all of this is there.
     Waiting {
@@ -105,7 +111,14 @@ impl Outcome {
 
     /// Gives the task back at once, without a failure.
     pub fn released(reason: FailureReason, message: impl Into<String>) -> Self {
-        Self::Released { reason, message: cut(message.into()), delay: None, exit_code: None }
+        Self::Released {
+            reason,
+            message: cut(message.into()),
+            delay: None,
+            exit_code: None,
+            context: None,
+            elsewhere: false,
+        }
     }
 
     /// What was said when it was told to stop goes into the outcome of that.
@@ -118,7 +131,23 @@ impl Outcome {
         {
             *message = cut(format!("{}: {}", reason.text(), note.message));
         }
+        if let Self::Released { context, elsewhere, .. } = &mut self {
+            // What it says itself counts before what was ordered.
+            *context = context.take().or_else(|| note.context.clone());
+            *elsewhere |= note.elsewhere;
+        }
         self
+    }
+
+    /// Of the process, if there was one.
+    pub(super) fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Succeeded { exit_code, .. }
+            | Self::Failed { exit_code, .. }
+            | Self::Released { exit_code, .. }
+            | Self::Waiting { exit_code, .. } => *exit_code,
+            Self::Abandoned => None,
+        }
     }
 
     /// The same with the exit code of the process.
@@ -152,6 +181,27 @@ impl Outcome {
                     result.content_type.clear();
                 }
                 Self::Succeeded { result: Some(result), exit_code }
+            }
+            Self::Released { context: Some(content), exit_code, .. }
+                if content.data.len() > CONTEXT_BYTES_MAX =>
+            {
+                let size = content.data.len();
+                let message = format!("the context has {size} bytes, at most {CONTEXT_BYTES_MAX}");
+                Self::failed_for_good(FailureReason::BadContext, message).with_exit_code(exit_code)
+            }
+            Self::Released {
+                context: Some(mut content),
+                reason,
+                message,
+                delay,
+                exit_code,
+                elsewhere,
+            } => {
+                if !is_content_type(&content.content_type) {
+                    content.content_type.clear();
+                }
+                let context = Some(content);
+                Self::Released { reason, message, delay, exit_code, context, elsewhere }
             }
             Self::Waiting { wait_for, exit_code, .. } if !is_something(&wait_for) => {
                 let message = format!(

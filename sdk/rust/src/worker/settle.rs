@@ -65,7 +65,8 @@ impl Waiting {
     fn weight(&self) -> usize {
         let result = match &self.call {
             SettleCall::Complete(call) => call.result.as_ref(),
-            SettleCall::Fail(_) | SettleCall::Release(_) => None,
+            SettleCall::Release(call) => call.context.as_ref(),
+            SettleCall::Fail(_) => None,
         };
         OUTCOME_BYTES + result.map_or(0, |result| result.data.len())
     }
