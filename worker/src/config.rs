@@ -11,6 +11,7 @@ use asyncflow_service::{
     config::{self, ConfigErrors, LogConfig, MetricsConfig, Rules, Sources, Validate},
     secret_file,
 };
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 /// The commented defaults, for `asyncflow config`.
@@ -21,6 +22,8 @@ pub const ENV_PREFIX: &str = "ASYNCFLOW_WORKER";
 const LABELS_MAX: usize = 32;
 const HOST_BYTES_MAX: usize = 255;
 const SLOTS_MAX: usize = 10_000;
+/// This program, also when its file was replaced.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// What the worker is told on its command line.
@@ -104,6 +107,25 @@ pub struct CommandConfig {
     pub environment_allowed: Vec<String>,
     /// Unsent log of one stream that is still sent.
     pub log_backlog_max_bytes: u64,
+    /// What of one stream is kept on disk.
+    pub log_bytes_max: u64,
+    /// Asks a program to stop, e.g. `SIGTERM`.
+    pub stop_signal: String,
+    /// Use control groups where there are any.
+    pub cgroups: bool,
+    /// Give a task no more memory and cores than it asked for.
+    pub limit_resources: bool,
+    /// What a program says when a GPU has no memory for it.
+    pub gpu_out_of_memory: Vec<String>,
+    /// The program that becomes the shim of an attempt. Empty: this one.
+    pub shim: PathBuf,
+}
+
+impl CommandConfig {
+    /// The program that becomes a shim.
+    pub fn shim_program(&self) -> PathBuf {
+        given(&self.shim).map_or_else(|| PathBuf::from(OWN_PROGRAM), Path::to_owned)
+    }
 }
 
 /// `[keep]`: what is kept of ended attempts.
@@ -229,6 +251,24 @@ impl Validate for CommandConfig {
             "log_backlog_max_bytes",
             "it must be 64 KiB to 1 GiB",
         );
+        rules.require(
+            (1 << 20..=1 << 40).contains(&self.log_bytes_max),
+            "log_bytes_max",
+            "it must be 1 MiB to 1 TiB",
+        );
+        rules.require(
+            self.stop_signal.parse::<Signal>().is_ok(),
+            "stop_signal",
+            "it must be the name of a signal, e.g. SIGTERM or SIGUSR1",
+        );
+        rules.require(
+            self.gpu_out_of_memory.iter().all(|text| !text.trim().is_empty()),
+            "gpu_out_of_memory",
+            "texts must not be empty",
+        );
+        if let Some(Err(error)) = given(&self.shim).map(std::fs::metadata) {
+            rules.refuse("shim", format!("cannot be read: {error}"));
+        }
     }
 }
 

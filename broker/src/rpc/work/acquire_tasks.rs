@@ -14,6 +14,7 @@ use asyncflow_store::Assigned;
 use crate::{
     broker::Broker,
     clock,
+    closed::acquire_unless_closed,
     convert::{self, time},
     dispatch::{Types, Wish},
     error::RpcError,
@@ -48,7 +49,9 @@ pub async fn acquire_tasks(
         host: Arc::new(host),
         offers,
     };
-    let tasks = broker.dispatch.acquire(wish, clock::in_ms(wait_ms)).await?;
+    let listens = request.offer.is_some();
+    let deadline = clock::in_ms(wait_ms);
+    let tasks = acquire_unless_closed(broker, &session, wish, deadline, listens).await?;
     response(broker, &session, tasks).await
 }
 
