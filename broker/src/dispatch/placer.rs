@@ -146,6 +146,11 @@ impl Placer {
 }
 
 impl Dispatch {
+    /// A worker gets no more tasks: nothing is kept for others on its host.
+    pub fn forget_host(&self, worker_id: &str) {
+        self.shared.placer.lock().hosts.forget(worker_id);
+    }
+
     /// Plans when it is called, and now and then while tasks wait to be placed.
     pub(super) async fn run_placer(self) {
         let shared = &self.shared;

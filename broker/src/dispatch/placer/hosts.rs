@@ -31,6 +31,11 @@ impl Hosts {
         self.0.insert(wish.worker_id.clone(), Known { host, types, heard: now });
     }
 
+    /// A worker is to get nothing.
+    pub fn forget(&mut self, worker_id: &str) {
+        self.0.remove(worker_id);
+    }
+
     /// A worker got something, and this is left.
     pub fn took(&mut self, left: &Host) {
         if let Some(known) = self.0.get_mut(&left.worker_id) {

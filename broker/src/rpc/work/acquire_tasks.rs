@@ -49,9 +49,8 @@ pub async fn acquire_tasks(
         host: Arc::new(host),
         offers,
     };
-    let listens = request.offer.is_some();
     let deadline = clock::in_ms(wait_ms);
-    let tasks = acquire_unless_closed(broker, &session, wish, deadline, listens).await?;
+    let tasks = acquire_unless_closed(broker, &session, wish, deadline, offers).await?;
     response(broker, &session, tasks).await
 }
 
