@@ -28,7 +28,7 @@ mod verify;
 mod write;
 
 pub use error::ArchiveError;
-pub use line::{Attempt, Content, Failure, Line, Progress, Retry};
+pub use line::{Attempt, Content, Failure, Line, Progress, Retry, Usage};
 pub use manifest::{FORMAT_VERSION, Manifest, PartFile};
 pub use open::{Archive, Options};
 pub use read::Lines;

@@ -88,7 +88,7 @@ pub struct Failure {
 }
 
 /// One ended attempt.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Attempt {
     pub attempt: i32,
@@ -103,6 +103,25 @@ pub struct Attempt {
     pub outcome: String,
     pub failure: Option<Failure>,
     pub exit_code: Option<i32>,
+    /// What it used, if its worker said so.
+    pub usage: Option<Usage>,
+}
+
+/// What an attempt used.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    pub host: String,
+    /// UUIDs of its GPUs.
+    pub gpus: Vec<String>,
+    pub gpu_seconds: f64,
+    pub gpu_utilization_percent: f64,
+    pub gpu_memory_peak_bytes: i64,
+    pub cpu_seconds: f64,
+    pub memory_peak_bytes: i64,
+    pub code_commit: String,
+    pub code_changed: bool,
+    pub log_dropped_bytes: i64,
 }
 
 fn to_base64<S: Serializer>(data: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {

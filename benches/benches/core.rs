@@ -34,8 +34,13 @@ fn transitions(criterion: &mut Criterion) {
     let running = transition(&pending, &claim, NOW_MS).unwrap().task;
     let fence = Fence { attempt: 1, session_id: 7 };
     let beat = Event::Heartbeat { fence, lease_ttl_ms: 30_000 };
-    let settle =
-        Event::Settle { fence, settle: Settle::complete(None), digest: 1, exit_code: None };
+    let settle = Event::Settle {
+        fence,
+        settle: Settle::complete(None),
+        digest: 1,
+        exit_code: None,
+        usage: None,
+    };
     for (name, task, event) in
         [("claim", &pending, &claim), ("heartbeat", &running, &beat), ("settle", &running, &settle)]
     {

@@ -112,7 +112,7 @@ async fn complete(store: &Store, claimed: Claimed) -> Result<(), BenchError> {
         let task = leased.task.task;
         let fence = Fence { attempt: task.attempt, session_id: 1 };
         let settle = Settle::complete(None);
-        (task.id, Event::Settle { fence, settle, digest: 1, exit_code: None })
+        (task.id, Event::Settle { fence, settle, digest: 1, exit_code: None, usage: None })
     });
     for settled in store.apply(events.collect()).await {
         settled.map_err(other)?;

@@ -150,7 +150,13 @@ async fn live(store: &Store, of: &Arc<TaskType>, session_id: i64) -> Result<(), 
         |fence| Event::Heartbeat { fence, lease_ttl_ms: LEASE_TTL_MS },
         report,
         save,
-        |fence| Event::Settle { fence, settle: Settle::complete(None), digest: 1, exit_code: None },
+        |fence| Event::Settle {
+            fence,
+            settle: Settle::complete(None),
+            digest: 1,
+            exit_code: None,
+            usage: None,
+        },
     ];
     for step in steps {
         let event = |task: &Task| {

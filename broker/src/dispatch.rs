@@ -248,7 +248,7 @@ fn release(task: Task, message: &str, delay_ms: i64) -> (TaskId, Event) {
     let fence = Fence { attempt: task.attempt, session_id: task.holder.session_id };
     let settle = Settle::release(FailureReason::NotStarted, message, delay_ms);
     let digest = asyncflow_core::digest::settle(&settle, None);
-    (task.id, Event::Settle { fence, settle, digest, exit_code: None })
+    (task.id, Event::Settle { fence, settle, digest, exit_code: None, usage: None })
 }
 
 /// Somebody who waits, also when the call that waited is dropped.

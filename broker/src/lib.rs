@@ -15,6 +15,7 @@
 mod batch;
 mod broker;
 mod clock;
+mod closed;
 pub mod config;
 mod convert;
 mod dependent;

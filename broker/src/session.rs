@@ -74,7 +74,14 @@ impl Sessions {
     /// # Errors
     /// `UnknownSession` when it is malformed or not in force (any more).
     pub async fn get(&self, text: &str) -> Result<Arc<Session>, RpcError> {
-        let id = parse(text).ok_or(RpcError::UnknownSession)?;
+        self.by_id(parse(text).ok_or(RpcError::UnknownSession)?).await
+    }
+
+    /// The session with this number.
+    ///
+    /// # Errors
+    /// `UnknownSession` when it is not in force (any more).
+    pub async fn by_id(&self, id: i64) -> Result<Arc<Session>, RpcError> {
         if let Some(session) = self.cached(id) {
             return Ok(session);
         }

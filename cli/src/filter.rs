@@ -90,7 +90,8 @@ pub fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\""))
 }
 
-fn parse_back(text: &str) -> Result<Timestamp, String> {
+/// Reads an RFC 3339 time, or a span back from now.
+pub fn parse_back(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = time::parse_time(text) {
         return Ok(time);
     }

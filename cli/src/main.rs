@@ -2,7 +2,7 @@
 //!
 //! | half | commands | may import |
 //! |---|---|---|
-//! | client | `run`, `task`, `workflow`, `schedule`, `type`, `shard` … | sdk, proto |
+//! | client | `run`, `task`, `workflow`, `gpu`, `top`, `hold`, `shard` … | sdk, proto |
 //! | archive | `archive`, which asks no server | archive |
 //! | programs | `dev`, `broker`, `worker`, `governor`, `config` | the programs' crates |
 //!
@@ -16,9 +16,13 @@ mod connection;
 mod dev;
 mod ending;
 mod error;
+mod explain;
 mod filter;
+mod fleet;
 mod follow;
 mod governor;
+mod gpu;
+mod hold;
 mod operation;
 mod output;
 mod refusal;
@@ -29,11 +33,14 @@ mod screen;
 mod serve;
 mod session;
 mod shard;
+mod size;
 mod source_file;
 mod style;
 mod task;
 mod task_type;
 mod time;
+mod top;
+mod usage;
 mod view;
 mod waiting;
 mod worker;
@@ -65,6 +72,11 @@ enum Command {
     Type(Box<task_type::Args>),
     Workflow(workflow::Args),
     Operation(operation::Args),
+    Explain(explain::Args),
+    Hold(Box<hold::Args>),
+    Gpu(gpu::Args),
+    Top(top::Args),
+    Usage(usage::Args),
     Schedule(Box<schedule::Args>),
     Shard(shard::Args),
     Archive(archive::Args),
@@ -77,6 +89,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // First of all: a shim has to be small.
+    asyncflow_worker::enter().unwrap_or_else(command)
+}
+
+fn command() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Run(args) => client(run::execute(*args)),
@@ -84,6 +101,11 @@ fn main() -> ExitCode {
         Command::Type(args) => client(task_type::execute(*args)),
         Command::Workflow(args) => client(workflow::execute(args)),
         Command::Operation(args) => client(operation::execute(args)),
+        Command::Explain(args) => client(explain::execute(args)),
+        Command::Hold(args) => client(hold::execute(*args)),
+        Command::Gpu(args) => client(gpu::execute(args)),
+        Command::Top(args) => client(top::execute(args)),
+        Command::Usage(args) => client(usage::execute(args)),
         Command::Schedule(args) => client(schedule::execute(*args)),
         Command::Shard(args) => client(shard::execute(args)),
         Command::Archive(args) => client(archive::execute(args)),

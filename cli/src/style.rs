@@ -20,6 +20,11 @@ impl Palette {
         Self::decide(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref())
     }
 
+    /// For cells that something else colours.
+    pub fn plain() -> Self {
+        Self { on: false }
+    }
+
     /// For what is compared.
     #[cfg(test)]
     pub fn off() -> Self {
@@ -51,9 +56,10 @@ impl Palette {
     pub fn state(self, name: &str) -> String {
         let style = match name {
             "SUCCEEDED" | "OPEN" => AnsiColor::Green.on_default(),
-            "FAILED" | "LOST" => AnsiColor::Red.on_default(),
+            "FAILED" | "LOST" | "QUARANTINED" | "BROKEN" => AnsiColor::Red.on_default(),
             "RUNNING" => AnsiColor::Cyan.on_default(),
-            "CANCELLED" | "CANCELLING" | "PAUSED" | "FAILING" | "STOPPING" => {
+            "CANCELLED" | "CANCELLING" | "PAUSED" | "FAILING" | "STOPPING" | "CORDONED"
+            | "DRAINING" | "DETACHING" | "FOREIGN" | "COOLING_DOWN" => {
                 AnsiColor::Yellow.on_default()
             }
             "SKIPPED" | "WAITING" => Style::new().dimmed(),

@@ -5,6 +5,7 @@ use crate::{
     reason::FailureReason,
     retry::RetryPatch,
     task::{Content, Failure, Labels, Progress},
+    usage::AttemptUsage,
     verdict::Verdict,
 };
 
@@ -155,6 +156,8 @@ pub enum Event {
         settle: Settle,
         digest: i64,
         exit_code: Option<i32>,
+        /// What its worker says that it used; no part of the digest.
+        usage: Option<Box<AttemptUsage>>,
     },
     /// The worker was not heard of: its lease ran out and two looks saw no heartbeat.
     LeaseExpired,

@@ -14,6 +14,7 @@ use crate::{
     resources::Resources,
     retry::RetryPolicy,
     state::TaskState,
+    usage::AttemptUsage,
 };
 
 /// Labels of a task: at most `limits::LABELS_MAX`, ordered so that equal sets encode equally.
@@ -226,6 +227,7 @@ impl Task {
             outcome: AttemptOutcome::Succeeded,
             failure: None,
             exit_code: None,
+            usage: None,
         })
     }
 }
@@ -238,7 +240,7 @@ impl FullTask {
 }
 
 /// One ended attempt, as kept in the history table of its shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
     pub attempt: i32,
     pub run: i32,
@@ -255,6 +257,8 @@ pub struct Attempt {
     pub failure: Option<Failure>,
     /// Of the process, when there was one; −signal when a signal ended it.
     pub exit_code: Option<i32>,
+    /// What it used; `None` if its worker did not say.
+    pub usage: Option<Box<AttemptUsage>>,
 }
 
 /// How an attempt ended. The numbers are stored.

@@ -100,8 +100,11 @@ pub fn transition(task: &Task, event: &Event, now_ms: i64) -> Result<Transition,
         Event::SaveContext { fence, stage, context, expected_version } => {
             step.save_context(*fence, stage.as_deref(), context.as_ref(), *expected_version)?;
         }
-        Event::Settle { fence, settle, digest, exit_code } => {
+        Event::Settle { fence, settle, digest, exit_code, usage } => {
             step.settle(*fence, settle, *digest, *exit_code)?;
+            if let Some(ended) = &mut step.out.ended {
+                ended.usage.clone_from(usage);
+            }
         }
         Event::MakeChildren { fence } => step.make_children(*fence)?,
         Event::Bind(tie) => step.bind(*tie)?,

@@ -38,7 +38,7 @@ fn running() -> Task {
 
 fn end(settle: Settle) -> Event {
     let digest = asyncflow_core::digest::settle(&settle, None);
-    Event::Settle { fence: FENCE, settle, digest, exit_code: None }
+    Event::Settle { fence: FENCE, settle, digest, exit_code: None, usage: None }
 }
 
 fn fail(hint: RetryHint) -> Event {
@@ -63,6 +63,7 @@ fn a_settle_that_a_restarted_worker_repeats_is_known() {
         digest: asyncflow_core::digest::settle(&settle, None),
         settle,
         exit_code: None,
+        usage: None,
     };
     let replay = by_new_session(complete.clone(), 1);
     assert_eq!(transition(&done, &replay, T0 + 3_000), Err(Refusal::AlreadyDone));
@@ -94,8 +95,13 @@ fn a_replay_is_ok_after_a_failure_too_until_the_next_claim() {
 #[test]
 fn a_digest_of_zero_is_nobodys_replay() {
     let reaped = apply(&running(), Event::LeaseExpired, T0 + 40_000);
-    let forged =
-        Event::Settle { fence: FENCE, settle: Settle::complete(None), digest: 0, exit_code: None };
+    let forged = Event::Settle {
+        fence: FENCE,
+        settle: Settle::complete(None),
+        digest: 0,
+        exit_code: None,
+        usage: None,
+    };
     let refused = transition(&reaped, &forged, T0 + 40_001);
     assert_eq!(refused, Err(Refusal::LeaseLost { given: 1, in_force: 1 }));
 }
@@ -133,7 +139,11 @@ fn the_budget_is_spent_by_failures_and_not_by_releases_or_crashes() {
         let fence = Fence { attempt, session_id: 5 };
         task = apply(&task, claim(), T0);
         let settle = Settle::release(FailureReason::Checkpointed, "", 0);
-        task = apply(&task, Event::Settle { fence, settle, digest: 9, exit_code: None }, T0);
+        task = apply(
+            &task,
+            Event::Settle { fence, settle, digest: 9, exit_code: None, usage: None },
+            T0,
+        );
     }
     assert_eq!((task.state, task.failures, task.crashes), (TaskState::Pending, 0, 0));
     assert_eq!(task.order_time_ms, T0 - 10_000, "released tasks keep their seniority");

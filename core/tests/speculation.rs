@@ -136,7 +136,7 @@ fn an_overtaken_task_has_its_result_and_its_attempt_the_reason() {
     let settle = Settle::complete(None);
     for event in [
         Event::Heartbeat { fence, lease_ttl_ms: 9 },
-        Event::Settle { fence, settle, digest: 1, exit_code: None },
+        Event::Settle { fence, settle, digest: 1, exit_code: None, usage: None },
     ] {
         let lost = Refusal::LeaseLost { given: 1, in_force: 1 };
         assert_eq!(step(&after.task, &event), Err(lost));

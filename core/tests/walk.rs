@@ -114,7 +114,7 @@ fn event(kind: u8, pick: u64, task: &Task, now_ms: i64) -> Event {
         6..=8 | 23 => {
             let settle = settle(kind, pick);
             let digest = asyncflow_core::digest::settle(&settle, None);
-            Event::Settle { fence, settle, digest, exit_code: None }
+            Event::Settle { fence, settle, digest, exit_code: None, usage: None }
         }
         9 => Event::LeaseExpired,
         10 => Event::WorkerRestarted,

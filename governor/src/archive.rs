@@ -215,7 +215,13 @@ mod tests {
                 bed.apply(&id, save).await;
                 let (reason, message) = (FailureReason::TimedOut, "slow".to_owned());
                 let settle = Settle::Fail { reason, message, hint: RetryHint::Never };
-                let end = Event::Settle { fence: lease, settle, digest: 1, exit_code: Some(-9) };
+                let end = Event::Settle {
+                    fence: lease,
+                    settle,
+                    digest: 1,
+                    exit_code: Some(-9),
+                    usage: None,
+                };
                 bed.apply(&id, end).await;
             } else {
                 bed.complete_with(&id, Some("42")).await;

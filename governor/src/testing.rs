@@ -148,7 +148,8 @@ impl Bed {
         let result =
             result.map(|text| Content { data: text.into(), content_type: "text/plain".to_owned() });
         let settle = Settle::complete(result);
-        self.apply(id, Event::Settle { fence, settle, digest: 1, exit_code: None }).await;
+        self.apply(id, Event::Settle { fence, settle, digest: 1, exit_code: None, usage: None })
+            .await;
     }
 
     /// Closes the open shard of a type.

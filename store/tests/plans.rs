@@ -69,7 +69,7 @@ async fn work(store: &Store, rounds: usize, limit: u32) {
             let task = leased.task.task;
             let fence = Fence { attempt: task.attempt, session_id: 1 };
             let settle = Settle::complete(None);
-            (task.id, Event::Settle { fence, settle, digest: 1, exit_code: Some(0) })
+            (task.id, Event::Settle { fence, settle, digest: 1, exit_code: Some(0), usage: None })
         });
         let answers = store.apply(events.collect()).await;
         assert!(answers.iter().all(Result::is_ok));

@@ -6,13 +6,13 @@ use std::{
     collections::HashMap,
     fs::DirBuilder,
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use asyncflow_sdk::{
-    v1::{Content, WaitFor, attempt_service_server::AttemptServiceServer},
+    v1::{Content, HandOverAttemptRequest, WaitFor, attempt_service_server::AttemptServiceServer},
     worker::{AttemptHandle, HandOver},
 };
 use tokio::net::UnixListener;
@@ -20,12 +20,20 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::adoption;
+
 struct Entry {
     attempt: AttemptHandle,
     result: Mutex<Option<Content>>,
     wait_for: Mutex<Option<Result<WaitFor, String>>>,
     hand_over: Mutex<Option<HandOver>>,
+    /// Where what is set by the socket is kept for a later worker.
+    dir: OnceLock<PathBuf>,
 }
+
+const RESULT_FILE: &str = "result.pb";
+const WAIT_FILE: &str = "wait.pb";
+const HAND_OVER_FILE: &str = "hand_over.pb";
 
 /// The longest path of a Unix socket on Linux, in bytes: `sun_path` without its final NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -40,12 +48,13 @@ pub struct AttemptDesk {
 
 impl AttemptDesk {
     /// Takes `socket`, a path in a directory that only this process uses; what a killed one left
-    /// there is removed. A path that is too long for a socket is replaced by one in a fresh
-    /// directory of the system's place for temporary files.
+    /// there is removed. A path that is too long for a socket is replaced by one in a directory of
+    /// the system's place for temporary files, which is the same for all workers of this mark: what
+    /// runs on after one of them calls the next.
     ///
     /// # Errors
-    /// The old socket cannot be removed, or the directory cannot be made.
-    pub fn open(socket: PathBuf) -> io::Result<Self> {
+    /// The old socket cannot be removed; the directory cannot be made, or is somebody else's.
+    pub fn open(socket: PathBuf, mark: &str) -> io::Result<Self> {
         let entries = Mutex::default();
         if socket.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
             return match std::fs::remove_file(&socket) {
@@ -53,10 +62,11 @@ impl AttemptDesk {
                 _ => Ok(Self { socket, own_dir: None, entries }),
             };
         }
-        let name = format!("asyncflow-{:.12}", Uuid::new_v4().simple().to_string());
-        let own_dir = std::env::temp_dir().join(name);
-        DirBuilder::new().mode(0o700).create(&own_dir)?;
-        Ok(Self { socket: own_dir.join("attempt.sock"), own_dir: Some(own_dir), entries })
+        let own_dir = std::env::temp_dir().join(format!("asyncflow-{mark:.12}"));
+        make_own_dir(&own_dir)?;
+        let socket = own_dir.join("attempt.sock");
+        let _ = std::fs::remove_file(&socket);
+        Ok(Self { socket, own_dir: Some(own_dir), entries })
     }
 
     /// Serves until `stop` is cancelled.
@@ -74,9 +84,13 @@ impl AttemptDesk {
 
     /// Lets the attempt's programs call until the answer is dropped.
     pub fn register(self: &Arc<Self>, attempt: AttemptHandle) -> Registered {
-        let token = Uuid::new_v4().simple().to_string();
-        let (result, wait_for, hand_over) = Default::default();
-        let entry = Arc::new(Entry { attempt, result, wait_for, hand_over });
+        self.register_as(attempt, Uuid::new_v4().simple().to_string())
+    }
+
+    /// The same under the token that its programs have already.
+    pub fn register_as(self: &Arc<Self>, attempt: AttemptHandle, token: String) -> Registered {
+        let (result, wait_for, hand_over, dir) = Default::default();
+        let entry = Arc::new(Entry { attempt, result, wait_for, hand_over, dir });
         self.with(|entries| entries.insert(token.clone(), entry.clone()));
         Registered { desk: self.clone(), socket: self.socket.clone(), token, entry }
     }
@@ -99,6 +113,21 @@ impl Drop for AttemptDesk {
     }
 }
 
+/// Makes it for this user alone, or takes the one that a former worker left.
+fn make_own_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    let found = std::fs::symlink_metadata(path)?;
+    let is_private = found.permissions().mode().trailing_zeros() >= 6;
+    if found.is_dir() && is_private && found.uid() == nix::unistd::getuid().as_raw() {
+        return Ok(());
+    }
+    let message = format!("{} belongs to somebody else", path.display());
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, message))
+}
+
 /// An attempt whose programs may call.
 pub struct Registered {
     desk: Arc<AttemptDesk>,
@@ -116,6 +145,24 @@ impl Registered {
     /// Where they call.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// From now on keeps what is set by the socket in the attempt's directory.
+    pub fn keep_in(&self, dir: &Path) {
+        let _ = self.entry.dir.set(dir.to_owned());
+    }
+
+    /// Sets again what a former worker kept there.
+    pub fn recall(&self, dir: &Path) {
+        if let Some(result) = adoption::kept_message(dir, RESULT_FILE) {
+            self.set_result(result);
+        }
+        if let Some(wait_for) = adoption::kept_message(dir, WAIT_FILE) {
+            self.set_wait_for(wait_for);
+        }
+        if let Some(said) = adoption::kept_message::<HandOverAttemptRequest>(dir, HAND_OVER_FILE) {
+            self.set_hand_over(HandOver { context: said.context, message: said.message });
+        }
     }
 
     /// Sets the result that counts if the program exits with 0; the last one wins.
@@ -155,6 +202,12 @@ impl Registered {
 }
 
 impl Entry {
+    fn keep(&self, name: &str, message: &impl prost::Message) {
+        if let Some(dir) = self.dir.get() {
+            adoption::keep_message(dir, name, message);
+        }
+    }
+
     fn set_wait_for(&self, wait_for: Result<WaitFor, String>) {
         *self.wait_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(wait_for);
     }
@@ -178,6 +231,8 @@ impl Drop for Registered {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+    use std::os::unix::fs::PermissionsExt;
+
     use super::{AttemptDesk, SOCKET_PATH_BYTES_MAX};
 
     #[test]
@@ -186,7 +241,7 @@ mod tests {
         let socket = dir.path().join("attempt.sock");
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
         assert!(socket.exists());
-        let desk = AttemptDesk::open(socket.clone()).unwrap();
+        let desk = AttemptDesk::open(socket.clone(), "0123").unwrap();
         assert!(!socket.exists());
         drop(std::os::unix::net::UnixListener::bind(&desk.socket).unwrap());
         drop(desk);
@@ -196,7 +251,19 @@ mod tests {
     #[test]
     fn a_path_that_is_too_long_is_replaced_by_a_directory_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
-        let desk = AttemptDesk::open(dir.path().join("x".repeat(SOCKET_PATH_BYTES_MAX))).unwrap();
+        let mark = uuid::Uuid::new_v4().simple().to_string();
+        let long = dir.path().join("x".repeat(SOCKET_PATH_BYTES_MAX));
+        let open = || AttemptDesk::open(long.clone(), &mark);
+        let desk = open().unwrap();
+        // What a killed worker left is taken over, unless others may write there.
+        std::mem::forget(desk);
+        let desk = open().unwrap();
+        let place = desk.own_dir.clone().unwrap();
+        std::mem::forget(desk);
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(open().is_err());
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let desk = open().unwrap();
         let own_dir = desk.own_dir.clone().unwrap();
         assert!(desk.socket.starts_with(&own_dir) && own_dir.is_dir());
         drop(std::os::unix::net::UnixListener::bind(&desk.socket).unwrap());

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{clock, config::KeepConfig};
+use crate::{adoption, clock, config::KeepConfig};
 
 const INTERVAL: Duration = Duration::from_secs(600);
 
@@ -31,12 +31,12 @@ pub async fn run(attempts: PathBuf, keep: KeepConfig) {
 }
 
 /// Deletes what is too old, then the oldest until the rest is small enough. A directory whose
-/// process is recorded still runs and is left alone. Returns how many were deleted.
+/// attempt runs or is not settled is left alone. Returns how many were deleted.
 fn clean(attempts: &Path, keep: &KeepConfig) -> io::Result<usize> {
     let mut found = Vec::new();
     for entry in fs::read_dir(attempts)? {
         let path = entry?.path();
-        if path.join("process.json").exists() {
+        if adoption::is_kept(&path) {
             continue;
         }
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
@@ -89,7 +89,7 @@ mod tests {
         for (name, age_s) in [("a", 30), ("b", 20), ("running", 40), ("c", 10)] {
             attempt(dir.path(), name, 1_000, Duration::from_secs(age_s));
         }
-        fs::write(dir.path().join("running/process.json"), "{}").unwrap();
+        fs::write(dir.path().join("running/lease.pb"), "").unwrap();
         let keep = KeepConfig { attempt_age_max_ms: u64::MAX, attempts_max_bytes: 2_500 };
         assert_eq!(clean(dir.path(), &keep).unwrap(), 1);
         assert!(!dir.path().join("a").exists() && dir.path().join("b").exists());

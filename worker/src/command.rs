@@ -1,36 +1,48 @@
-//! Tasks that carry a command: one directory, one process tree and one set of watchers per attempt.
+//! Tasks that carry a command: one directory, one shim and one set of watchers per attempt.
 //!
 //! ```text
-//!  prepare dir ─▶ start process ─┬─ supervise: stop file, TERM, grace, KILL, sweep ─▶ exit
-//!                                ├─ stdout.log, stderr.log ─▶ task log
-//!                                └─ events.jsonl ─▶ stage, context, progress, metrics, result
-//!                                            (all read to the end before the attempt is settled)
+//!  prepare dir ─▶ start shim ─┬─ supervise: orders to the shim ─▶ record of the end
+//!          adopt ────────────▶├─ stdout.log…, stderr.log… ─▶ task log
+//!                             └─ events.jsonl ─▶ stage, context, progress, metrics, result
+//!                                         (all read to the end before the attempt is settled)
 //! ```
 
 mod directory;
 mod exit;
 mod supervise;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use asyncflow_proto::time::duration_ms;
 use asyncflow_sdk::{
-    v1::{FailureReason, LogStream},
-    worker::{AttemptHandle, Executor, Outcome},
+    v1::{FailureReason, Lease, LeasedTask, LogStream},
+    worker::{AttemptHandle, Executor, LogKeeper, Outcome},
 };
+use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    adoption::{self, Adoptable, Sent, SentLog},
     attempt_service::{AttemptDesk, Registered},
-    events,
+    events::{self, EventsMark},
     file_watch::FileWatch,
-    log_tail,
-    process::{EnvVariable, Launch, Process, ProcessRecord},
+    host::{Allotment, Host},
+    log_files, log_tail,
+    process::{EnvVariable, Launch, Limits},
+    shim::{ExitRecord, Shim, ShimLaunch, ShimProgram},
 };
 pub use directory::{AttemptDir, MARK_VARIABLE, TOKEN_VARIABLE};
+use supervise::{End, Stopping};
 
 /// When the process has ended, the rest of its log may take this long to be taken over.
 const LOG_REST_MAX: Duration = Duration::from_secs(5);
+/// Where a program that fails for lack of a GPU's memory says so.
+const LAST_WORDS_BYTES: u64 = 64 * 1024;
 
 /// What all attempts of a worker share.
 pub struct CommandExecutor {
@@ -38,106 +50,175 @@ pub struct CommandExecutor {
     pub attempts: std::path::PathBuf,
     /// Marks all processes of this worker.
     pub mark: String,
-    /// Variables of the worker that tasks see.
-    pub environment_allowed: Vec<String>,
-    /// From SIGTERM to SIGKILL.
+    /// How shims are started.
+    pub shim: ShimProgram,
+    /// Where control groups are made, if they can be.
+    pub cgroups: Option<std::path::PathBuf>,
+    /// `[command]`.
+    pub config: crate::config::CommandConfig,
+    /// From the stop signal to SIGKILL.
     pub stop_grace: Duration,
-    /// Unsent log of one stream that is still sent.
-    pub log_backlog_max_bytes: u64,
     /// Serves AttemptService.
     pub desk: Arc<AttemptDesk>,
+    /// Gives GPUs.
+    pub host: Arc<Host>,
     /// Wakes readers of files.
     pub watch: FileWatch,
+    /// What a former process left.
+    pub adoptable: Mutex<Vec<Adoptable>>,
 }
 
 #[async_trait]
 impl Executor for CommandExecutor {
     async fn execute(&self, attempt: AttemptHandle) -> Outcome {
         let registered = self.desk.register(attempt.clone());
-        let dir = match AttemptDir::make(&self.attempts, &attempt, &self.mark) {
+        let allotment = match self.host.admit(&attempt).await {
+            Ok(allotment) => allotment,
+            Err(outcome) => return outcome,
+        };
+        let made = AttemptDir::make(&self.attempts, &attempt, &self.mark).and_then(|dir| {
+            adoption::keep(dir.path(), attempt.leased(), registered.token()).map(|()| dir)
+        });
+        let dir = match made {
             Ok(dir) => dir,
             Err(error) => {
                 let message = format!("the attempt's directory cannot be made: {error}");
                 return Outcome::failed(FailureReason::Error, message);
             }
         };
-        let process = match self.launch(&attempt, &registered, &dir) {
-            Ok(process) => process,
-            Err(outcome) => {
-                if let Outcome::Failed { message, .. } = &outcome {
-                    attempt.log_system(message).await;
-                }
-                return outcome;
+        registered.keep_in(dir.path());
+        match self.start(&attempt, &registered, &dir, &allotment).await {
+            Ok(shim) => {
+                let outcome = self.follow(&attempt, &registered, &dir, shim).await;
+                allotment.conclude(&attempt, outcome)
             }
+            Err(error) => {
+                let message = format!("its shim cannot be started: {error}");
+                Outcome::failed(FailureReason::Error, message)
+            }
+        }
+    }
+
+    fn adoptable(&self) -> Vec<LeasedTask> {
+        let found = self.adoptable.lock().unwrap_or_else(PoisonError::into_inner);
+        found.iter().map(|found| found.leased.clone()).collect()
+    }
+
+    async fn adopt(&self, attempt: AttemptHandle) -> Outcome {
+        let lease = attempt.lease();
+        let found = {
+            let mut all = self.adoptable.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = all.iter().position(|one| one.leased.lease.as_ref() == Some(&lease));
+            place.map(|place| all.swap_remove(place))
         };
-        metrics::gauge!("asyncflow_worker_processes").increment(1.0);
-        let outcome = self.follow(&attempt, &registered, &dir, process).await;
-        metrics::gauge!("asyncflow_worker_processes").decrement(1.0);
-        outcome
+        let Some(Adoptable { token, .. }) = found else { return self.execute(attempt).await };
+        tracing::info!("adopted from a former process of this worker");
+        let allotment = self.host.readopt(&attempt);
+        let dir = AttemptDir::of(&self.attempts, &lease, &self.mark);
+        let shim = Shim::adopt(dir.path(), EnvVariable::new(TOKEN_VARIABLE, &token));
+        let registered = self.desk.register_as(attempt.clone(), token);
+        registered.recall(dir.path());
+        registered.keep_in(dir.path());
+        let outcome = self.follow(&attempt, &registered, &dir, shim).await;
+        allotment.conclude(&attempt, outcome)
+    }
+
+    fn log_keeper(&self, lease: &Lease, _is_adopted: bool) -> Option<Box<dyn LogKeeper>> {
+        Some(Box::new(SentLog::new(self.dir_of(lease))))
+    }
+
+    fn recorded(&self, lease: &Lease) {
+        adoption::forget(&self.dir_of(lease));
     }
 }
 
 impl CommandExecutor {
-    fn launch(
+    fn dir_of(&self, lease: &Lease) -> std::path::PathBuf {
+        AttemptDir::of(&self.attempts, lease, &self.mark).path().to_owned()
+    }
+
+    async fn start(
         &self,
         attempt: &AttemptHandle,
         registered: &Registered,
         dir: &AttemptDir,
-    ) -> Result<Process, Outcome> {
-        let command = attempt.task().command.clone().unwrap_or_default();
-        let broken = |error: std::io::Error| {
-            Outcome::failed(FailureReason::Error, format!("log files cannot be made: {error}"))
-        };
+        allotment: &Allotment,
+    ) -> std::io::Result<Shim> {
+        let task = attempt.task();
+        let command = task.command.clone().unwrap_or_default();
         let working_directory = match command.working_directory.as_str() {
             "" => dir.work_dir(),
             path => path.into(),
         };
-        let environment =
-            dir.environment(attempt, &self.environment_allowed, &command.environment, registered);
-        let launch = Launch {
-            program: command.program,
-            args: command.args,
-            working_directory,
-            environment,
-            stdout: dir.open_log("stdout.log").map_err(broken)?,
-            stderr: dir.open_log("stderr.log").map_err(broken)?,
+        let allowed = &self.config.environment_allowed;
+        let mut environment = dir.environment(attempt, allowed, &command.environment, registered);
+        environment.extend(allotment.environment());
+        let launch =
+            Launch { program: command.program, args: command.args, working_directory, environment };
+        let time_limit_ms = task.max_running_time.as_ref().and_then(duration_ms);
+        let launch = ShimLaunch {
+            launch,
+            token_variable: TOKEN_VARIABLE.to_owned(),
+            time_limit_ms: time_limit_ms.and_then(|ms| u64::try_from(ms).ok()),
+            grace_ms: u64::try_from(self.stop_grace.as_millis()).unwrap_or(u64::MAX),
+            stop_signal: self.stopping().signal as i32,
+            log_bytes_max: self.config.log_bytes_max,
+            cgroups: self.cgroups.clone(),
+            limits: self.limits(attempt),
         };
-        let process = Process::start(launch).map_err(|error| exit::not_runnable(&error))?;
-        let record = ProcessRecord::of(process.pid()).map(|record| record.write(&dir.record()));
-        if let Some(Err(error)) = record {
-            tracing::warn!(%error, "process record not written, the environment mark remains");
-        }
-        Ok(process)
+        Shim::start(&self.shim, dir.path(), &launch).await
     }
 
-    /// Watches the process to its end, and takes over all that it has written.
+    fn limits(&self, attempt: &AttemptHandle) -> Limits {
+        let resources = attempt.task().resources.as_ref();
+        match resources.filter(|_| self.config.limit_resources) {
+            Some(wanted) => Limits {
+                memory_bytes: u64::try_from(wanted.memory_bytes).ok().filter(|bytes| *bytes > 0),
+                cpus: Some(wanted.cpus).filter(|cpus| *cpus > 0.0),
+            },
+            None => Limits::default(),
+        }
+    }
+
+    fn stopping(&self) -> Stopping {
+        // It was checked when the settings were read.
+        let signal = self.config.stop_signal.parse().unwrap_or(Signal::SIGTERM);
+        Stopping { signal, grace: self.stop_grace }
+    }
+
+    /// Watches the attempt to its end, and takes over all that it has written.
     async fn follow(
         &self,
         attempt: &AttemptHandle,
         registered: &Registered,
         dir: &AttemptDir,
-        process: Process,
+        shim: Shim,
     ) -> Outcome {
+        let running = metrics::gauge!("asyncflow_worker_processes");
+        running.increment(1.0);
         let ended = CancellationToken::new();
         let changes = self.watch.watch(dir.path());
-        let variable = EnvVariable::new(TOKEN_VARIABLE, registered.token());
         let supervising = async {
-            let end = supervise::to_the_end(process, attempt, dir, self.stop_grace, variable).await;
+            let receiver = changes.receiver();
+            let end = supervise::to_the_end(shim, attempt, self.stopping(), receiver).await;
             ended.cancel();
             end
         };
-        let tail = |name: &str, stream: LogStream| log_tail::Tail {
-            path: dir.path().join(name),
+        let sent = Sent::read(dir.path());
+        let tail = |name, stream, position| log_tail::Tail {
+            dir: dir.path().to_owned(),
+            name,
             stream,
-            backlog_max_bytes: self.log_backlog_max_bytes,
+            position,
+            backlog_max_bytes: self.config.log_backlog_max_bytes,
             changes: changes.receiver(),
             ended: ended.clone(),
         };
         let logs = async {
             let both = async {
                 tokio::join!(
-                    tail("stdout.log", LogStream::Stdout).run(attempt),
-                    tail("stderr.log", LogStream::Stderr).run(attempt),
+                    tail("stdout.log", LogStream::Stdout, sent.stdout).run(attempt),
+                    tail("stderr.log", LogStream::Stderr, sent.stderr).run(attempt),
                 )
             };
             let too_late = async {
@@ -149,15 +230,39 @@ impl CommandExecutor {
                 () = too_late => tracing::warn!("the rest of a log was not sent"),
             }
         };
-        let reading =
-            events::follow(dir.events(), changes.receiver(), ended.clone(), attempt, registered);
-        let (end, (), ()) = tokio::join!(supervising, logs, reading);
-        let _ = std::fs::remove_file(dir.record());
+        let (events, mark) = (dir.events(), EventsMark::read(dir.path()));
+        let receiver = changes.receiver();
+        let reading = events::follow(events, receiver, ended.clone(), attempt, registered, mark);
+        let (mut end, (), ()) = tokio::join!(supervising, logs, reading);
+        running.decrement(1.0);
+        self.take_stock(attempt, dir.path(), &mut end).await;
         let told = end.told;
         let outcome = exit::outcome(end, registered.take_result(), registered.take_wait_for());
         match registered.take_hand_over() {
             Some(hand_over) => attempt.handed_over(hand_over, outcome, told),
             None => outcome,
+        }
+    }
+
+    /// What the attempt used, and why it failed, as far as that is not in its exit code.
+    async fn take_stock(&self, attempt: &AttemptHandle, dir: &Path, end: &mut End) {
+        let Some(record) = &end.record else { return };
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        attempt.measure(|usage| {
+            usage.cpu_seconds = record.cpu_seconds;
+            usage.memory_peak_bytes = number(record.memory_peak_bytes);
+            usage.log_dropped_bytes = number(record.log_dropped_bytes);
+        });
+        if let ExitRecord { not_started: Some(error), .. } = record {
+            attempt.log_system(&error.message).await;
+        }
+        let has_failed = record.exit.is_some_and(|exit| exit.code() != 0);
+        if has_failed && end.told.is_none() {
+            let patterns = &self.config.gpu_out_of_memory;
+            end.gpu_out_of_memory = ["stderr.log", "stdout.log"].iter().any(|name| {
+                let words = log_files::last_bytes(dir, name, LAST_WORDS_BYTES);
+                exit::tells_of_gpu_memory(&words, patterns)
+            });
         }
     }
 }

@@ -11,7 +11,10 @@ use asyncflow_service::{
     config::{self, ConfigErrors, LogConfig, MetricsConfig, Rules, Sources, Validate},
     secret_file,
 };
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
+
+use crate::gpu::GpuConfig;
 
 /// The commented defaults, for `asyncflow config`.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -21,6 +24,8 @@ pub const ENV_PREFIX: &str = "ASYNCFLOW_WORKER";
 const LABELS_MAX: usize = 32;
 const HOST_BYTES_MAX: usize = 255;
 const SLOTS_MAX: usize = 10_000;
+/// This program, also when its file was replaced.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// What the worker is told on its command line.
@@ -68,6 +73,10 @@ pub struct WorkerConfig {
     pub task_types: Vec<String>,
     /// 0 = number of cores.
     pub slots: usize,
+    /// Cores that tasks are given; 0 = all.
+    pub cpus: f64,
+    /// Main memory that tasks are given; 0 = all.
+    pub memory_bytes: u64,
     /// How long tasks may go on after SIGTERM.
     pub drain_time_ms: u64,
     /// From SIGTERM to SIGKILL of a task.
@@ -78,6 +87,8 @@ pub struct WorkerConfig {
     pub broker: BrokerConfig,
     /// `[command]`.
     pub command: CommandConfig,
+    /// `[gpu]`.
+    pub gpu: GpuConfig,
     /// `[keep]`.
     pub keep: KeepConfig,
     /// `[log]`.
@@ -104,6 +115,25 @@ pub struct CommandConfig {
     pub environment_allowed: Vec<String>,
     /// Unsent log of one stream that is still sent.
     pub log_backlog_max_bytes: u64,
+    /// What of one stream is kept on disk.
+    pub log_bytes_max: u64,
+    /// Asks a program to stop, e.g. `SIGTERM`.
+    pub stop_signal: String,
+    /// Use control groups where there are any.
+    pub cgroups: bool,
+    /// Give a task no more memory and cores than it asked for.
+    pub limit_resources: bool,
+    /// What a program says when a GPU has no memory for it.
+    pub gpu_out_of_memory: Vec<String>,
+    /// The program that becomes the shim of an attempt. Empty: this one.
+    pub shim: PathBuf,
+}
+
+impl CommandConfig {
+    /// The program that becomes a shim.
+    pub fn shim_program(&self) -> PathBuf {
+        given(&self.shim).map_or_else(|| PathBuf::from(OWN_PROGRAM), Path::to_owned)
+    }
 }
 
 /// `[keep]`: what is kept of ended attempts.
@@ -190,7 +220,9 @@ impl Validate for WorkerConfig {
         rules.require(self.stop_grace_ms <= DAY_MS, "stop_grace_ms", "it must be at most a day");
         rules.require(self.labels.len() <= LABELS_MAX, "labels", "they must be at most 32");
         rules.section("broker", &self.broker);
+        rules.require((0.0..=10_000.0).contains(&self.cpus), "cpus", "it must be 0 to 10,000");
         rules.section("command", &self.command);
+        rules.section("gpu", &self.gpu);
         rules.section("log", &self.log);
         rules.section("metrics", &self.metrics);
     }
@@ -229,6 +261,24 @@ impl Validate for CommandConfig {
             "log_backlog_max_bytes",
             "it must be 64 KiB to 1 GiB",
         );
+        rules.require(
+            (1 << 20..=1 << 40).contains(&self.log_bytes_max),
+            "log_bytes_max",
+            "it must be 1 MiB to 1 TiB",
+        );
+        rules.require(
+            self.stop_signal.parse::<Signal>().is_ok(),
+            "stop_signal",
+            "it must be the name of a signal, e.g. SIGTERM or SIGUSR1",
+        );
+        rules.require(
+            self.gpu_out_of_memory.iter().all(|text| !text.trim().is_empty()),
+            "gpu_out_of_memory",
+            "texts must not be empty",
+        );
+        if let Some(Err(error)) = given(&self.shim).map(std::fs::metadata) {
+            rules.refuse("shim", format!("cannot be read: {error}"));
+        }
     }
 }
 
@@ -253,6 +303,9 @@ mod tests {
             .flag("task_types", "[\"Train!\"]")
             .flag("broker.addresses", "[\"localhost:7070\"]")
             .flag("broker.token_file", "/nonexistent")
+            .flag("cpus", "-1.0")
+            .flag("gpu.provider", "fake")
+            .flag("gpu.application_xids", "[13, 79]")
             .flag("no_such_key", "1");
         let errors = load(&sources).unwrap_err();
         let keys: Vec<_> = errors.violations().iter().map(|v| v.key.as_str()).collect();
@@ -262,6 +315,9 @@ mod tests {
             "task_types",
             "broker.addresses",
             "broker.token_file",
+            "cpus",
+            "gpu.fake_file",
+            "gpu.application_xids",
             "no_such_key",
         ] {
             assert!(keys.contains(&key), "{key} is missing in {keys:?}");

@@ -5,6 +5,7 @@
 
 mod event;
 mod lines;
+mod mark;
 
 use std::{os::unix::fs::MetadataExt, path::PathBuf};
 
@@ -21,6 +22,7 @@ use crate::{
 };
 use event::Event;
 use lines::{Line, LineSplitter};
+pub use mark::EventsMark;
 
 /// Bad lines that are reported one by one.
 const REPORTS_MAX: u32 = 20;
@@ -32,21 +34,25 @@ pub async fn follow(
     ended: CancellationToken,
     attempt: &AttemptHandle,
     registered: &Registered,
+    mark: EventsMark,
 ) {
-    let opened = GrowingFile::open(path.clone(), changes, ended, u64::MAX).await;
-    let mut reader =
-        Reader { attempt, registered, lines: LineSplitter::default(), reports: 0, replaced: false };
+    let opened = GrowingFile::open(path.clone(), changes, ended).await;
+    let (lines, reports, replaced) = Default::default();
+    let mut reader = Reader { attempt, registered, mark, lines, reports, replaced };
     let read = async {
         let mut file = opened?;
+        reader.mark.check(file.metadata().await?.len());
         loop {
             match file.next().await? {
-                Read::Data(data, _) => {
+                Read::Data(data) => {
                     for line in reader.lines.push(&data) {
                         reader.take(line).await;
                     }
+                    reader.mark.write();
                 }
                 Read::Truncated => {
                     reader.lines = LineSplitter::default();
+                    reader.mark.restart();
                     reader.report("the events file was cut off; it has to be appended to").await;
                 }
                 Read::End => break,
@@ -67,6 +73,7 @@ pub async fn follow(
 struct Reader<'a> {
     attempt: &'a AttemptHandle,
     registered: &'a Registered,
+    mark: EventsMark,
     lines: LineSplitter,
     reports: u32,
     replaced: bool,
@@ -102,12 +109,14 @@ impl Reader<'_> {
 
     async fn take(&mut self, line: Line) {
         let number = line.number;
+        let was_done = self.mark.pass(line.end);
         let parsed = match &line.bytes {
             Some(bytes) => event::parse(bytes),
             None => Err(format!("longer than {} bytes", lines::LINE_BYTES_MAX)),
         };
         let problem = match parsed {
             Ok(None) => None,
+            Ok(Some(event)) if was_done && !event.is_only_remembered() => None,
             Ok(Some(event)) => self.apply(event).await.err(),
             Err(problem) => Some(problem),
         };
@@ -115,7 +124,9 @@ impl Reader<'_> {
             if line.bytes.as_deref().is_some_and(event::is_about_waiting) {
                 self.registered.set_bad_wait(format!("events line {number}: {problem}"));
             }
-            self.report(&format!("events line {number}: {problem}; it is skipped")).await;
+            if !was_done {
+                self.report(&format!("events line {number}: {problem}; it is skipped")).await;
+            }
         }
     }
 

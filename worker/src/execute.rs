@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Args, WorkerConfig, config, run_until};
+use crate::{Args, Ends, WorkerConfig, config, run_with};
 
 const EXIT_CONFIG: u8 = 2;
 
@@ -35,7 +35,7 @@ pub async fn execute(args: Args) -> ExitCode {
 }
 
 async fn serve(config: WorkerConfig) -> Result<(), Box<dyn std::error::Error>> {
-    let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
+    let ends = Ends::default();
     let health = Health::new(&[]).await;
     let http_end = CancellationToken::new();
     let http = async {
@@ -44,32 +44,36 @@ async fn serve(config: WorkerConfig) -> Result<(), Box<dyn std::error::Error>> {
     };
     health.set_serving().await;
     tokio::select! {
-        ended = run_until(config.clone(), Handlers::new(), drain.clone(), abort.clone()) => {
+        ended = run_with(config.clone(), Handlers::new(), ends.clone()) => {
             Ok(ended?)
         }
         served = http => Ok(served?),
-        signals = follow_signals(&drain, &abort) => Ok(signals?),
+        signals = follow_signals(&ends) => Ok(signals?),
     }
 }
 
-/// The first signal drains, the second kills what runs and ends. Returns only on failure.
-async fn follow_signals(
-    drain: &CancellationToken,
-    abort: &CancellationToken,
-) -> std::io::Result<()> {
+/// The first signal drains, the second kills what runs and ends. SIGUSR1 ends at once and leaves
+/// running what runs, for the next process. Returns only on failure.
+async fn follow_signals(ends: &Ends) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut detach = signal(SignalKind::user_defined1())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = detach.recv() => {
+                tracing::info!("detaching, tasks go on");
+                ends.detach.cancel();
+                continue;
+            }
         }
-        if drain.is_cancelled() {
+        if ends.drain.is_cancelled() {
             tracing::warn!("second signal, killing what runs");
-            abort.cancel();
+            ends.abort.cancel();
         } else {
             tracing::info!("draining");
-            drain.cancel();
+            ends.drain.cancel();
         }
     }
 }

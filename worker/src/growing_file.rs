@@ -17,8 +17,8 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// What a read found.
 pub enum Read {
-    /// New bytes, after `skipped` ones that were left out.
-    Data(Vec<u8>, u64),
+    /// New bytes.
+    Data(Vec<u8>),
     /// The file has become shorter; reading goes on from its beginning.
     Truncated,
     /// The writer has ended, and everything was read.
@@ -32,12 +32,10 @@ pub struct GrowingFile {
     changes: watch::Receiver<()>,
     ended: CancellationToken,
     ended_seen: bool,
-    backlog_max_bytes: u64,
 }
 
 impl GrowingFile {
-    /// Reads until `ended` is cancelled and the end is reached. When more than `backlog_max_bytes`
-    /// are unread, the oldest of them are skipped.
+    /// Reads until `ended` is cancelled and the end is reached.
     ///
     /// # Errors
     /// It cannot be opened.
@@ -45,11 +43,10 @@ impl GrowingFile {
         path: PathBuf,
         changes: watch::Receiver<()>,
         ended: CancellationToken,
-        backlog_max_bytes: u64,
     ) -> io::Result<Self> {
         let file = File::open(path).await?;
         let (position, ended_seen) = (0, false);
-        Ok(Self { file, position, changes, ended, ended_seen, backlog_max_bytes })
+        Ok(Self { file, position, changes, ended, ended_seen })
     }
 
     /// What its inode is, to be compared with what the name points to.
@@ -73,18 +70,12 @@ impl GrowingFile {
                 self.file.rewind().await?;
                 return Ok(Read::Truncated);
             }
-            let mut skipped = 0;
-            if length - self.position > self.backlog_max_bytes {
-                skipped = length - self.position - self.backlog_max_bytes;
-                self.position += skipped;
-                self.file.seek(io::SeekFrom::Start(self.position)).await?;
-            }
             let mut data = Vec::with_capacity(READ_BYTES_MAX.min(4_096));
             let limit = u64::try_from(READ_BYTES_MAX).unwrap_or(u64::MAX);
             let count = (&mut self.file).take(limit).read_to_end(&mut data).await?;
             if count > 0 {
                 self.position += u64::try_from(count).unwrap_or_default();
-                return Ok(Read::Data(data, skipped));
+                return Ok(Read::Data(data));
             }
             if self.ended_seen {
                 return Ok(Read::End);

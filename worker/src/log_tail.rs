@@ -1,48 +1,74 @@
-//! From a log file to the task's log at the broker.
+//! From a log's files to the task's log at the broker.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use asyncflow_sdk::{v1::LogStream, worker::AttemptHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::growing_file::{GrowingFile, Read};
+use crate::log_files::LogReader;
 
-/// One log file of an attempt.
+/// Looks without a wake-up, where inotify does not reach (network file systems).
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Lets a burst of small writes become one read.
+const GATHER_TIME: Duration = Duration::from_millis(20);
+
+/// One log of an attempt.
 pub struct Tail {
-    /// The file.
-    pub path: PathBuf,
+    /// Where its files are.
+    pub dir: PathBuf,
+    /// What the first of them is called.
+    pub name: &'static str,
     /// What it holds.
     pub stream: LogStream,
-    /// Unsent bytes that are still sent; the file keeps all.
+    /// What of it is sent already.
+    pub position: u64,
+    /// Unsent bytes that are still sent; the files keep all that they may.
     pub backlog_max_bytes: u64,
-    /// Changes when the file does.
+    /// Changes when the files do.
     pub changes: watch::Receiver<()>,
     /// The writer has ended.
     pub ended: CancellationToken,
 }
 
 impl Tail {
-    /// Sends on what the file gets, to its end. Waits while the broker takes nothing.
-    pub async fn run(self, attempt: &AttemptHandle) {
-        let path = self.path.clone();
-        let opened =
-            GrowingFile::open(self.path, self.changes, self.ended, self.backlog_max_bytes).await;
-        let read = async {
-            let mut file = opened?;
-            loop {
-                match file.next().await? {
-                    Read::Data(data, skipped) => {
-                        let skipped = i64::try_from(skipped).unwrap_or(i64::MAX);
-                        attempt.write_log(self.stream, data.into(), skipped).await;
-                    }
-                    Read::Truncated => {}
-                    Read::End => return Ok::<_, std::io::Error>(()),
+    /// Sends on what the log gets, to its end. Waits while the broker takes nothing.
+    pub async fn run(mut self, attempt: &AttemptHandle) {
+        let (position, backlog) = (self.position, self.backlog_max_bytes);
+        let mut reader = LogReader::new(&self.dir, self.name, position, backlog);
+        let mut is_last_look = false;
+        loop {
+            self.changes.borrow_and_update();
+            let reading = tokio::task::spawn_blocking(move || {
+                let read = reader.next();
+                (reader, read)
+            });
+            let Ok((same, read)) = reading.await else { return };
+            reader = same;
+            match read {
+                Ok(Some((data, skipped))) => {
+                    let skipped = i64::try_from(skipped).unwrap_or(i64::MAX);
+                    attempt.write_log(self.stream, data.into(), skipped).await;
+                }
+                Ok(None) if is_last_look => return,
+                Ok(None) => is_last_look = self.wait().await,
+                Err(error) => {
+                    let dir = self.dir.display();
+                    return tracing::warn!(%dir, self.name, %error, "log cannot be read");
                 }
             }
-        };
-        if let Err(error) = read.await {
-            tracing::warn!(path = %path.display(), %error, "log cannot be read");
+        }
+    }
+
+    /// Waits for more; whether there will be none after the next look.
+    async fn wait(&mut self) -> bool {
+        tokio::select! {
+            _ = self.changes.changed() => tokio::select! {
+                () = tokio::time::sleep(GATHER_TIME) => false,
+                () = self.ended.cancelled() => true,
+            },
+            () = self.ended.cancelled() => true,
+            () = tokio::time::sleep(LOOK_INTERVAL) => false,
         }
     }
 }

@@ -12,7 +12,12 @@ struct Program {
     args: asyncflow_worker::Args,
 }
 
+fn main() -> ExitCode {
+    // A shim needs no runtime.
+    asyncflow_worker::enter().unwrap_or_else(work)
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn work() -> ExitCode {
     asyncflow_worker::execute(Program::parse().args).await
 }

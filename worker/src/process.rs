@@ -1,14 +1,19 @@
 //! Operating-system processes: starting one as leader of its own session, and ending it with all
-//! its descendants. Knows nothing of tasks or brokers, so that it can move behind a shim.
+//! its descendants. Knows nothing of tasks or brokers.
 //!
-//! A descendant is found by either of two signs: it is in the leader's session, or its
-//! environment carries the attempt's variable (a daemon that called setsid still has that). Nothing
-//! is killed by PDEATHSIG: that would fire when the thread that spawned the child ends.
+//! A descendant is found by any of four signs: it is in the attempt's control group, it descends
+//! from the shim (which orphans are given to), it is in the leader's session, or its environment
+//! carries the attempt's variable. Nothing is killed by PDEATHSIG: that would fire when the thread
+//! that spawned the child ends.
 
+mod cgroup;
 mod leftovers;
+mod record;
 mod spawn;
 mod tree;
 
-pub use leftovers::{ProcessRecord, kill_leftovers};
-pub use spawn::{Exit, Launch, Process, SpawnError};
-pub use tree::{EnvVariable, kill_tree};
+pub use cgroup::{Base, Leaf, Limits};
+pub use leftovers::{Leftover, kill_leftovers};
+pub use record::ProcessRecord;
+pub use spawn::{Exit, Launch, SpawnError, Started, start, start_detached};
+pub use tree::{EnvVariable, Family, children_of, kill_family};

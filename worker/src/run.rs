@@ -1,6 +1,10 @@
 //! The worker from start to end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use asyncflow_sdk::worker::{Handlers, WorkerBuilder, WorkerOptions};
 use asyncflow_service::{identity, secret_file::SecretFileError};
@@ -8,13 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     WorkerConfig,
+    adoption::{self, Adoptable, Found},
     attempt_service::AttemptDesk,
     clean,
-    command::{CommandExecutor, MARK_VARIABLE},
+    command::{CommandExecutor, MARK_VARIABLE, TOKEN_VARIABLE},
     data_dir::{DataDir, DataDirError},
     file_watch::FileWatch,
+    gpu::Environ,
+    host::Host,
     journal::FileJournal,
-    process::{EnvVariable, kill_leftovers},
+    process::{Base, EnvVariable, kill_leftovers},
+    shim::ShimProgram,
 };
 
 const LOCK_TRIES: u32 = 20;
@@ -47,7 +55,7 @@ pub async fn run(
     handlers: Handlers,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    run_until(config, handlers, shutdown, CancellationToken::new()).await
+    run_with(config, handlers, Ends { drain: shutdown, ..Ends::default() }).await
 }
 
 /// As [`run`]; when `abort` is cancelled everything that runs is killed at once.
@@ -60,22 +68,56 @@ pub async fn run_until(
     shutdown: CancellationToken,
     abort: CancellationToken,
 ) -> Result<(), WorkerError> {
+    run_with(config, handlers, Ends { drain: shutdown, abort, ..Ends::default() }).await
+}
+
+/// The ways in which a worker can be told to end.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// Takes nothing new, lets tasks end for the configured time, asks the others to stop.
+    pub drain: CancellationToken,
+    /// Kills everything that runs.
+    pub abort: CancellationToken,
+    /// Ends at once and leaves running what runs: the next worker process goes on with it.
+    pub detach: CancellationToken,
+}
+
+/// As [`run`], with all the ways to end.
+///
+/// # Errors
+/// [`WorkerError`].
+pub async fn run_with(
+    config: WorkerConfig,
+    handlers: Handlers,
+    ends: Ends,
+) -> Result<(), WorkerError> {
     let data_dir = open_data_dir(&config).await?;
     let brokers = config.channels()?;
-    end_leftovers(&data_dir).await;
-    let desk = Arc::new(AttemptDesk::open(data_dir.socket()).map_err(WorkerError::Socket)?);
+    let adoptable = take_over(&data_dir).await;
+    let desk = AttemptDesk::open(data_dir.socket(), data_dir.mark());
+    let desk = Arc::new(desk.map_err(WorkerError::Socket)?);
     let watch = FileWatch::open();
+    let name = if config.host.is_empty() { identity::hostname() } else { config.host.clone() };
+    let owners = Arc::new(Environ::new(data_dir.mark()));
+    let host = Host::open(&config, name.clone(), data_dir.root(), owners).await;
+    host.recall(adoptable.iter().map(|one| &one.leased));
     let executor = CommandExecutor {
         attempts: data_dir.attempts(),
         mark: data_dir.mark().to_owned(),
-        environment_allowed: config.command.environment_allowed.clone(),
+        shim: ShimProgram {
+            path: config.command.shim_program(),
+            mark: (MARK_VARIABLE, data_dir.mark().to_owned()),
+        },
+        cgroups: cgroups(config.command.cgroups),
+        config: config.command.clone(),
         stop_grace: config.stop_grace(),
-        log_backlog_max_bytes: config.command.log_backlog_max_bytes,
+        adoptable: Mutex::new(adoptable),
         desk: desk.clone(),
+        host: host.clone(),
         watch: watch.clone(),
     };
     let worker = WorkerBuilder::new(WorkerOptions {
-        host: if config.host.is_empty() { identity::hostname() } else { config.host.clone() },
+        host: name,
         labels: config.labels.clone(),
         task_types: config.task_types.clone(),
         slots: config.slots(),
@@ -85,14 +127,17 @@ pub async fn run_until(
         ..WorkerOptions::new(brokers, data_dir.worker_id())
     })
     .handlers(handlers.command(Arc::new(executor)))
+    .host(host.clone())
+    .detach(ends.detach)
     .journal(Arc::new(FileJournal::new(data_dir.journal(), data_dir.rejected())));
     // The socket outlives the tasks that call it.
     let desk_end = CancellationToken::new();
     let _desk_ends_too = desk_end.clone().drop_guard();
     tokio::select! {
-        ended = worker.run(shutdown, abort) => Ok(ended?),
+        ended = worker.run(ends.drain, ends.abort) => Ok(ended?),
         served = desk.serve(desk_end) => served.map_err(WorkerError::Socket),
         () = watch.run() => Ok(()),
+        () = host.run() => Ok(()),
         () = clean::run(data_dir.attempts(), config.keep.clone()) => Ok(()),
     }
 }
@@ -109,14 +154,32 @@ async fn open_data_dir(config: &WorkerConfig) -> Result<DataDir, DataDirError> {
     }
 }
 
-/// Nothing of a former worker may run when the first task is taken: its leases are given up.
-async fn end_leftovers(data_dir: &DataDir) {
-    let entries = std::fs::read_dir(data_dir.attempts()).into_iter().flatten().flatten();
-    let records = entries.map(|entry| entry.path().join("process.json"));
-    let records = records.filter(|path| path.exists()).collect();
+/// Looks for what a former worker left running. What this one cannot go on with is ended before the
+/// first task is taken: its leases are given up.
+async fn take_over(data_dir: &DataDir) -> Vec<Adoptable> {
     let variable = EnvVariable::new(MARK_VARIABLE, data_dir.mark());
-    let killed = kill_leftovers(records, variable).await;
+    let attempts = data_dir.attempts();
+    let looking = tokio::task::spawn_blocking(move || {
+        let Found { adoptable, leftovers } = adoption::find(&attempts);
+        let spared = adoptable.iter().map(|one| EnvVariable::new(TOKEN_VARIABLE, &one.token));
+        let killed = kill_leftovers(leftovers, variable, spared.collect());
+        (adoptable, killed)
+    });
+    let (adoptable, killed) = looking.await.unwrap_or_default();
     if killed > 0 {
         tracing::warn!(killed, "processes that a former worker left were killed");
     }
+    if !adoptable.is_empty() {
+        tracing::info!(count = adoptable.len(), "going on with attempts of a former process");
+    }
+    adoptable
+}
+
+fn cgroups(wanted: bool) -> Option<PathBuf> {
+    if !wanted {
+        return None;
+    }
+    let base = Base::open();
+    let base = base.inspect_err(|why| tracing::info!(why, "attempts get no control groups"));
+    base.ok().map(|base| base.path().to_owned())
 }

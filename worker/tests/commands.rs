@@ -240,6 +240,7 @@ async fn a_drain_waits_then_asks_then_gives_back() {
     worker.end().await;
     assert!(matches!(broker.settled("command-1-quick").await, Settled::Completed(_)));
     let Settled::Released(call) = broker.settled("command-1-polite").await else { panic!() };
-    assert_eq!(call.failure.unwrap().reason(), FailureReason::Drained);
+    // It was told to stop, saved, and said so by its exit code 85.
+    assert_eq!(call.failure.unwrap().reason(), FailureReason::Checkpointed);
     assert!(broker.state().deregistered);
 }

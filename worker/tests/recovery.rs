@@ -53,12 +53,20 @@ impl Drop for Program {
     }
 }
 
+/// The process that watches over an attempt.
+fn shim_of(dir: &Path, name: &str) -> i32 {
+    let text = std::fs::read(dir.join("attempts").join(name).join("shim.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    record["shim"]["pid"].as_i64().unwrap() as i32
+}
+
 async fn ready(broker: &FakeBroker, task_id: &str) {
     let key = (task_id.to_owned(), 1);
     broker.until("output", |state| state.logs.get(&key).map(drop)).await;
 }
 
-/// A killed worker leaves its task running; the next one ends it before it takes anything.
+/// A worker and its shim are killed and leave the task running; nobody could tell how it ends, so
+/// the next worker ends it before it takes anything.
 #[tokio::test]
 async fn leftovers_of_a_killed_worker_are_ended_before_the_first_acquire() {
     let broker = FakeBroker::start().await;
@@ -73,6 +81,7 @@ async fn leftovers_of_a_killed_worker_are_ended_before_the_first_acquire() {
     ready(&broker, "command-1-left").await;
     first.signal(Signal::SIGKILL);
     first.ended().await;
+    kill(Pid::from_raw(shim_of(dir.path(), "command-1-left.1")), Signal::SIGKILL).unwrap();
     assert!(!alive_with(&marker).is_empty(), "a child on files outlives its worker");
 
     let acquires = broker.state().acquires.len();

@@ -6,7 +6,7 @@ use asyncflow_core::{
 };
 use asyncflow_proto::{time::timestamp, v1};
 
-use super::task;
+use super::{task, usage};
 
 pub fn to_proto(id: &TaskId, attempt: Attempt) -> v1::Attempt {
     v1::Attempt {
@@ -21,7 +21,7 @@ pub fn to_proto(id: &TaskId, attempt: Attempt) -> v1::Attempt {
         claim_time: Some(timestamp(attempt.claim_time_ms)),
         start_time: attempt.start_time_ms.map(timestamp),
         end_time: Some(timestamp(attempt.end_time_ms)),
-        usage: None,
+        usage: attempt.usage.map(|used| usage::to_proto(*used)),
     }
 }
 

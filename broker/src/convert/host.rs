@@ -93,7 +93,7 @@ fn running(task: &mut v1::RunningTask, at: At<'_>, violations: &mut Violations) 
 }
 
 /// A figure that is none would be told as one.
-pub fn finite(value: f64, at: At<'_>, violations: &mut Violations) {
+fn finite(value: f64, at: At<'_>, violations: &mut Violations) {
     if !value.is_finite() || value < 0.0 {
         violations.add(at, format!("{value} is not a number from 0 up"));
     }

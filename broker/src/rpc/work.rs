@@ -26,6 +26,7 @@ use asyncflow_core::{
     state::TaskState,
     task::Task,
     transition::Refusal,
+    usage::AttemptUsage,
     validate::{at::At, text, work},
     violation::Violations,
 };
@@ -45,13 +46,19 @@ pub struct Ending {
     lease: Lease,
     settle: Settle,
     exit_code: Option<i32>,
+    usage: Option<Box<AttemptUsage>>,
     /// The next attempt keeps away from the worker's host.
     elsewhere: bool,
 }
 
 impl Ending {
-    fn new(lease: Lease, settle: Settle, exit_code: Option<i32>) -> Self {
-        Self { lease, settle, exit_code, elsewhere: false }
+    fn new(
+        lease: Lease,
+        settle: Settle,
+        exit_code: Option<i32>,
+        usage: Option<Box<AttemptUsage>>,
+    ) -> Self {
+        Self { lease, settle, exit_code, usage, elsewhere: false }
     }
 
     /// A context that is too large for the task's type fails the attempt: to refuse the call would
@@ -78,13 +85,13 @@ impl Ending {
     }
 
     fn event(self, session: &Session) -> (TaskId, Event) {
-        let Self { lease, mut settle, exit_code, elsewhere } = self;
+        let Self { lease, mut settle, exit_code, usage, elsewhere } = self;
         if let Settle::Release { hand_over, .. } = &mut settle {
             hand_over.avoid_host = elsewhere.then(|| session.host.clone());
         }
         let fence = session.fence(lease.attempt);
         let digest = digest::settle(&settle, exit_code);
-        (lease.id, Event::Settle { fence, settle, digest, exit_code })
+        (lease.id, Event::Settle { fence, settle, digest, exit_code, usage })
     }
 }
 

@@ -8,7 +8,7 @@ pub mod config;
 use crate::{client, governor, worker};
 use std::process::ExitCode;
 
-/// Run a worker, or look at the workers that registered
+/// Run a worker, or look at those that registered and say what is wanted of them
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct WorkerArgs {
@@ -23,6 +23,11 @@ enum WorkerVerb {
     /// Run a worker on this host (the default)
     Run(asyncflow_worker::Args),
     List(worker::list::Args),
+    Show(worker::show::Args),
+    Cordon(worker::cordon::Args),
+    Uncordon(worker::uncordon::Args),
+    Drain(worker::drain::Args),
+    Detach(worker::detach::Args),
 }
 
 /// Run a governor, or ask one that runs
@@ -54,6 +59,11 @@ pub fn worker(args: WorkerArgs) -> ExitCode {
         None => program(asyncflow_worker::execute(args.program)),
         Some(WorkerVerb::Run(args)) => program(asyncflow_worker::execute(args)),
         Some(WorkerVerb::List(args)) => client(worker::list::execute(args)),
+        Some(WorkerVerb::Show(args)) => client(worker::show::execute(args)),
+        Some(WorkerVerb::Cordon(args)) => client(worker::cordon::execute(args)),
+        Some(WorkerVerb::Uncordon(args)) => client(worker::uncordon::execute(args)),
+        Some(WorkerVerb::Drain(args)) => client(worker::drain::execute(args)),
+        Some(WorkerVerb::Detach(args)) => client(worker::detach::execute(args)),
     }
 }
 

@@ -10,6 +10,7 @@ mod delete;
 pub mod each;
 pub mod file;
 mod get;
+mod hand_over;
 mod list;
 mod logs;
 mod pause;
@@ -48,6 +49,7 @@ enum Verb {
     Count(count::Args),
     Update(update::Args),
     Cancel(cancel::Args),
+    HandOver(hand_over::Args),
     Retry(retry::Args),
     Signal(signal::Args),
     Pause(pause::Args),
@@ -71,6 +73,7 @@ pub async fn execute(args: Args) -> Outcome {
         Verb::Count(args) => count::execute(args, &session).await,
         Verb::Update(args) => update::execute(args, &session).await,
         Verb::Cancel(args) => cancel::execute(args, &session).await,
+        Verb::HandOver(args) => hand_over::execute(args, &session).await,
         Verb::Retry(args) => retry::execute(args, &session).await,
         Verb::Signal(args) => signal::execute(args, &session).await,
         Verb::Pause(args) => pause::execute(args, &session).await,

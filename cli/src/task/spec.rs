@@ -141,6 +141,23 @@ pub struct ContentArgs {
     content_type: Option<String>,
 }
 
+/// What another host goes on from.
+#[derive(Debug, Clone, clap::Args)]
+pub struct HandOverArgs {
+    /// Go on from this context instead of what was saved last
+    #[arg(long, value_name = "TEXT", conflicts_with = "context_file")]
+    context: Option<String>,
+    /// The same from a file; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    context_file: Option<PathBuf>,
+}
+
+impl HandOverArgs {
+    pub fn content(&self) -> Result<Option<Content>, CliError> {
+        content(self.context.as_deref(), self.context_file.as_deref(), None)
+    }
+}
+
 /// What a signal carries.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DataArgs {

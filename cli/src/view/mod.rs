@@ -9,13 +9,18 @@ pub mod attempt;
 pub mod command;
 pub mod content;
 pub mod count;
+pub mod explanation;
 pub mod governor;
+pub mod gpu;
+pub mod hold;
+pub mod host;
 pub mod log;
 pub mod operation;
 pub mod schedule;
 pub mod shard;
 pub mod task;
 pub mod task_type;
+pub mod usage;
 pub mod worker;
 pub mod workflow;
 pub mod workflow_drawing;
@@ -44,7 +49,7 @@ fn unless_zero(number: impl Into<i64>) -> String {
 }
 
 /// `1.5 MiB`, for people; empty where nothing is known.
-fn bytes_for_people(bytes: i64) -> String {
+pub fn bytes_for_people(bytes: i64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let (mut size, mut unit) = (bytes as f64, 0);
     while size >= 1024.0 && unit + 1 < UNITS.len() {

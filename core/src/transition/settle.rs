@@ -136,6 +136,7 @@ impl Step {
             outcome,
             failure,
             exit_code,
+            usage: None,
         });
     }
 

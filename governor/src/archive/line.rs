@@ -1,7 +1,7 @@
 //! Rows as lines of the archive.
 
-use asyncflow_archive::{Attempt, Content, Failure, Line, Progress, Retry};
-use asyncflow_core::task;
+use asyncflow_archive::{Attempt, Content, Failure, Line, Progress, Retry, Usage};
+use asyncflow_core::{task, usage::AttemptUsage};
 use asyncflow_proto::v1;
 use asyncflow_store::ShardRow;
 
@@ -81,5 +81,21 @@ fn attempt(attempt: task::Attempt) -> Attempt {
         outcome: outcome.trim_start_matches("ATTEMPT_OUTCOME_").to_owned(),
         failure: attempt.failure.map(failure),
         exit_code: attempt.exit_code,
+        usage: attempt.usage.map(|used| usage(*used)),
+    }
+}
+
+fn usage(used: AttemptUsage) -> Usage {
+    Usage {
+        host: used.host,
+        gpus: used.gpus,
+        gpu_seconds: used.gpu_seconds,
+        gpu_utilization_percent: used.gpu_utilization_percent,
+        gpu_memory_peak_bytes: used.gpu_memory_peak_bytes,
+        cpu_seconds: used.cpu_seconds,
+        memory_peak_bytes: used.memory_peak_bytes,
+        code_commit: used.code_commit,
+        code_changed: used.code_changed,
+        log_dropped_bytes: used.log_dropped_bytes,
     }
 }

@@ -92,7 +92,8 @@ mod tests {
         let fence = bed.start(&id, LONG_MS).await;
         let (reason, hint) = (FailureReason::Error, RetryHint::ByPolicy);
         let settle = Settle::Fail { reason, message: "no".to_owned(), hint };
-        bed.apply(&id, Event::Settle { fence, settle, digest: 1, exit_code: None }).await;
+        bed.apply(&id, Event::Settle { fence, settle, digest: 1, exit_code: None, usage: None })
+            .await;
         id
     }
 

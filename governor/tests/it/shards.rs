@@ -34,7 +34,8 @@ async fn complete(store: &Store, id: &TaskId) {
     let fence = Fence { attempt: apply(store, id, claim).await.attempt, session_id: 1 };
     apply(store, id, Event::Start { fence, lease_ttl_ms: 600_000 }).await;
     let settle = Settle::complete(None);
-    apply(store, id, Event::Settle { fence, settle, digest: 1, exit_code: None }).await;
+    apply(store, id, Event::Settle { fence, settle, digest: 1, exit_code: None, usage: None })
+        .await;
 }
 
 async fn roll(client: &mut Client) -> Result<Shard, Status> {

@@ -42,6 +42,7 @@ pub use hand_over::HandOver;
 pub use handler::{Handler, HandlerError};
 pub use host::HostSide;
 pub use journal::{MemoryJournal, ResultJournal, SettleCall};
+pub use logs::LogKeeper;
 pub use outcome::{CONTEXT_BYTES_MAX, Outcome, RESULT_BYTES_MAX};
 pub use stop::{StopNote, StopReason, StopSignal};
 
@@ -101,13 +102,15 @@ pub struct WorkerBuilder {
     handlers: Handlers,
     journal: Arc<dyn ResultJournal>,
     host: Option<Arc<dyn HostSide>>,
+    detach: CancellationToken,
 }
 
 impl WorkerBuilder {
     /// A worker that can run nothing yet and keeps its outcomes in memory.
     pub fn new(options: WorkerOptions) -> Self {
         let journal = Arc::new(MemoryJournal::default());
-        Self { options, handlers: Handlers::new(), journal, host: None }
+        let detach = CancellationToken::new();
+        Self { options, handlers: Handlers::new(), journal, host: None, detach }
     }
 
     /// Runs tasks of this type by `handler`.
@@ -138,6 +141,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// When it is cancelled the worker ends at once, without a word to tasks or brokers: for
+    /// executors whose attempts go on and are adopted by the next process.
+    #[must_use]
+    pub fn detach(mut self, detach: CancellationToken) -> Self {
+        self.detach = detach;
+        self
+    }
+
     /// Works until `drain` is cancelled: takes nothing new, lets tasks end for `drain_timeout`,
     /// asks the others to end, deregisters. When `abort` is cancelled they get no more time. It also
     /// ends by order of a broker: drained, when what runs has ended; detached, at once.
@@ -152,7 +163,7 @@ impl WorkerBuilder {
         if self.options.task_types.is_empty() {
             self.options.task_types = self.handlers.task_types();
         }
-        let Self { options, handlers, journal, host } = self;
-        runtime::Runtime::new(options, handlers, journal, host)?.run(drain, abort).await
+        let Self { options, handlers, journal, host, detach } = self;
+        runtime::Runtime::new(options, handlers, journal, host, detach)?.run(drain, abort).await
     }
 }

@@ -1,12 +1,13 @@
 //! A task's ended attempts.
 //!
 //! Each has a row of its own in the history, but for the one that completed the task, unless it had
-//! an exit code: the task's own row tells that one until the task leaves SUCCEEDED, which writes
+//! an exit code, or said what it used: the task's own row tells that one until the task leaves SUCCEEDED, which writes
 //! it. Most tasks succeed at once and so have no other row (`docs/adr/0016-history.md`).
 
 use asyncflow_core::{
     id::{ShardId, TaskId},
     task::{Attempt, AttemptOutcome, Task},
+    usage::AttemptUsage,
 };
 use sea_orm::{DatabaseTransaction, QueryResult, Value};
 
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// The columns of an ended attempt, the key of its task first.
-pub(crate) const COLUMNS: [&str; 13] = [
+pub(crate) const COLUMNS: [&str; 14] = [
     "task_key",
     "attempt",
     "run",
@@ -34,6 +35,7 @@ pub(crate) const COLUMNS: [&str; 13] = [
     "failure_reason",
     "failure_message",
     "exit_code",
+    "usage_info",
 ];
 
 impl Store {
@@ -129,7 +131,18 @@ fn values(key: i64, ended: &Attempt) -> Vec<Value> {
         ended.failure.as_ref().map(|failure| failure.reason.code()).into(),
         ended.failure.as_ref().map(|failure| failure.message.clone()).into(),
         ended.exit_code.into(),
+        ended.usage.as_deref().and_then(encode_usage).into(),
     ]
+}
+
+/// Numbers that are none would not be read again; they are refused where they come in.
+fn encode_usage(usage: &AttemptUsage) -> Option<String> {
+    serde_json::to_string(usage).ok()
+}
+
+fn decode_usage(text: Option<String>) -> Result<Option<Box<AttemptUsage>>, StoreError> {
+    let Some(text) = text else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// An attempt from [`COLUMNS`]; `at` is where the second of them stands.
@@ -148,5 +161,6 @@ pub(crate) fn read(row: &QueryResult, at: usize) -> Result<Attempt, StoreError> 
             .ok_or_else(|| StoreError::Corrupt(format!("the attempt outcome {code}")))?,
         failure: read_failure(row.try_get_by_index(at + 9)?, row.try_get_by_index(at + 10)?)?,
         exit_code: row.try_get_by_index(at + 11)?,
+        usage: decode_usage(row.try_get_by_index(at + 12)?)?,
     })
 }

@@ -27,7 +27,7 @@ impl Departure {
         }
         let settle = Settle::release(FailureReason::Drained, "its worker left", 0);
         let digest = digest::settle(&settle, None);
-        Event::Settle { fence, settle, digest, exit_code: None }
+        Event::Settle { fence, settle, digest, exit_code: None, usage: None }
     }
 }
 

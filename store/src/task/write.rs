@@ -125,6 +125,9 @@ impl Batch {
         let step = transition(&row.after, event, now_ms)?;
         debug_assert_eq!(check_step(&row.after, event, &step), Ok(()), "{event:?}");
         ledger.changed(&row.after, &step.task);
+        if let Some(usage) = step.ended.as_ref().and_then(|ended| ended.usage.as_deref()) {
+            ledger.used(&step.task, usage);
+        }
         row.after = step.task;
         row.context = step.context.or(row.context.take());
         row.result = step.result.or(row.result.take());

@@ -95,7 +95,7 @@ fn finished(
             handout_ttl_ms: LEASE_TTL_MS,
         },
         Event::Start { fence, lease_ttl_ms: LEASE_TTL_MS },
-        Event::Settle { fence, settle, digest: 1, exit_code: None },
+        Event::Settle { fence, settle, digest: 1, exit_code: None, usage: None },
     ];
     for event in life {
         let step = transition(&full.task, &event, now_ms)

@@ -185,6 +185,7 @@ pub async fn marks_of_several_shards_hide_and_show(store: Store) {
         settle: Settle::release(FailureReason::Drained, "", 0),
         digest: 1,
         exit_code: None,
+        usage: None,
     };
     apply(&store, &first, released).await.unwrap();
     assert_eq!(next(&request).await.0, "", "behind its mark");

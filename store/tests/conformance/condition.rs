@@ -61,7 +61,7 @@ pub fn wait_or_fail(
     let signals = signals.iter().map(|name| (*name).to_owned()).collect();
     let until = Until { children, signals };
     let settle = Settle::Wait { until, message: String::new(), is_pending: false, or_fail };
-    Event::Settle { fence: fence(task), settle, digest: 5, exit_code: None }
+    Event::Settle { fence: fence(task), settle, digest: 5, exit_code: None, usage: None }
 }
 
 pub async fn a_task_waits_for_others(store: Store) {
@@ -87,6 +87,7 @@ pub async fn a_task_waits_for_others(store: Store) {
         },
         digest: 1,
         exit_code: None,
+        usage: None,
     };
     let applied = apply(&store, &bad.id, failed).await.unwrap();
     let ready: Vec<_> = applied.made.iter().map(|task| (&task.id, task.state)).collect();
@@ -284,6 +285,7 @@ pub async fn a_wait_that_is_cancelled_at_once_is_forgotten(store: Store) {
         },
         digest: 77,
         exit_code: None,
+        usage: None,
     };
     let both = vec![(id.clone(), wait(&full.task, false, &["go"])), (id.clone(), stale)];
     let answers = store.apply(both).await;
@@ -326,7 +328,7 @@ pub async fn a_result_must_hold(store: Store) {
     let ran = run(&store, 2).await;
     let end = |task: &Task, text: &str| {
         let settle = Settle::complete(Some(content(text)));
-        Event::Settle { fence: fence(task), settle, digest: 1, exit_code: None }
+        Event::Settle { fence: fence(task), settle, digest: 1, exit_code: None, usage: None }
     };
     let (good, bad) = (&ran[0].task, &ran[1].task);
     apply(&store, &good.id, end(good, "good")).await.unwrap();
@@ -347,7 +349,13 @@ pub async fn a_result_is_looked_at_without_locks(store: Store) {
         let id = insert_all(&store, [with]).await.remove(0).id;
         let full = run(if is_known { &slow } else { &store }, 1).await.remove(0);
         let settle = Settle::complete(Some(content("good")));
-        let event = Event::Settle { fence: fence(&full.task), settle, digest: 1, exit_code: None };
+        let event = Event::Settle {
+            fence: fence(&full.task),
+            settle,
+            digest: 1,
+            exit_code: None,
+            usage: None,
+        };
         let stop = Stop::at(dir.path(), "result.judged");
         let ending = tokio::spawn({
             let (slow, id) = (slow.clone(), id.clone());

@@ -96,14 +96,14 @@ pub fn start(task: &Task) -> Event {
 
 pub fn complete(task: &Task, digest: i64) -> Event {
     let settle = Settle::complete(Some(content("result")));
-    Event::Settle { fence: fence(task), settle, digest, exit_code: Some(0) }
+    Event::Settle { fence: fence(task), settle, digest, exit_code: Some(0), usage: None }
 }
 
 pub fn fail(task: &Task, digest: i64) -> Event {
     let message = "it broke".to_owned();
     let reason = FailureReason::Error;
     let settle = Settle::Fail { reason, message, hint: RetryHint::ByPolicy };
-    Event::Settle { fence: fence(task), settle, digest, exit_code: Some(1) }
+    Event::Settle { fence: fence(task), settle, digest, exit_code: Some(1), usage: None }
 }
 
 pub async fn apply(store: &Store, id: &TaskId, event: Event) -> Result<Applied, ApplyError> {

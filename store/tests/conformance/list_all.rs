@@ -158,7 +158,7 @@ pub async fn what_is_dense_is_walked_in_parts(store: Store) {
                 hint: RetryHint::Never,
             };
             let fence = fence(&task);
-            (task.id, Event::Settle { fence, settle, digest: 1, exit_code: None })
+            (task.id, Event::Settle { fence, settle, digest: 1, exit_code: None, usage: None })
         });
         let answers = store.apply(failed.collect()).await;
         assert!(answers.iter().all(Result::is_ok));

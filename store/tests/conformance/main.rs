@@ -9,6 +9,7 @@ mod condition;
 mod fault;
 mod fixture;
 mod handover;
+mod host;
 mod insert;
 mod leader;
 mod life;
@@ -95,6 +96,11 @@ conformance! {
     handover::what_was_used_before_is_handed_nothing,
     handover::who_begins_at_once_need_not_say_so,
     handover::what_nobody_takes_leaves_room_for_the_rest,
+    host::the_last_report_of_the_session_in_force_is_kept,
+    host::orders_replace_each_other_and_are_taken_back,
+    host::an_order_for_a_process_ends_with_it,
+    host::what_attempts_use_is_kept_and_added_up,
+    host::usage_of_one_user_is_added_up_by_many,
     insert::a_batch_is_created_in_order,
     insert::a_request_id_makes_one_task,
     insert::a_request_raced_by_many_makes_one_task,

@@ -99,7 +99,9 @@ pub async fn the_history_is_whole_whatever_row_tells_it(store: Store) {
     let codes = [None, Some(0), None];
     for (round, exit_code) in (0..).zip(codes) {
         let Event::Settle { fence, settle, digest, .. } = complete(&task, round) else { panic!() };
-        apply(&store, &id, Event::Settle { fence, settle, digest, exit_code }).await.unwrap();
+        apply(&store, &id, Event::Settle { fence, settle, digest, exit_code, usage: None })
+            .await
+            .unwrap();
         let attempts = store.list_attempts(&id, 0, 10).await.unwrap();
         let told: Vec<_> = attempts.iter().map(|one| (one.attempt, one.exit_code)).collect();
         let wanted: Vec<_> = (1..).zip(codes).take(round as usize + 1).collect();
@@ -230,7 +232,7 @@ pub async fn who_is_given_away_takes_its_context_along(store: Store) {
     let (reason, message) = (FailureReason::HandedOver, "full".to_owned());
     let settle = Settle::Release { reason, message, delay_ms: 0, hand_over };
     let digest = asyncflow_core::digest::settle(&settle, Some(3));
-    let event = Event::Settle { fence, settle, digest, exit_code: Some(3) };
+    let event = Event::Settle { fence, settle, digest, exit_code: Some(3), usage: None };
     apply(&store, &id, event.clone()).await.unwrap();
     let given = get(&store, &id).await;
     assert_eq!((given.task.state, given.task.failures), (TaskState::Pending, 0));

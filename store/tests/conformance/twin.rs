@@ -51,7 +51,7 @@ pub async fn run_twin(store: &Store) -> FullTask {
 /// It succeeds with this result.
 pub fn returns(task: &Task, result: &str) -> Event {
     let settle = Settle::complete(Some(content(result)));
-    Event::Settle { fence: fence(task), settle, digest: 4, exit_code: None }
+    Event::Settle { fence: fence(task), settle, digest: 4, exit_code: None, usage: None }
 }
 
 pub async fn state(store: &Store, id: &TaskId) -> TaskState {

@@ -116,7 +116,7 @@ pub async fn a_failure_stops_the_rest_and_starts_what_deals_with_it(store: Store
     let message = "stopped".to_owned();
     let settle = Settle::Fail { reason: FailureReason::Cancelled, message, hint: RetryHint::Never };
     let fence = fence(&by_name["echo"].task);
-    let stopped = Event::Settle { fence, settle, digest: 3, exit_code: None };
+    let stopped = Event::Settle { fence, settle, digest: 3, exit_code: None, usage: None };
     apply(&store, good, stopped).await.unwrap();
     assert_eq!(work(&store).await.len(), 2);
     let view = view(&store, id).await;

@@ -104,7 +104,13 @@ fn result(full: &FullTask) -> Settle {
 }
 
 pub fn end(full: &FullTask) -> Event {
-    Event::Settle { fence: fence(&full.task), settle: result(full), digest: 1, exit_code: None }
+    Event::Settle {
+        fence: fence(&full.task),
+        settle: result(full),
+        digest: 1,
+        exit_code: None,
+        usage: None,
+    }
 }
 
 /// Runs the one task that comes next; tells which that was.

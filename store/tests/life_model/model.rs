@@ -442,7 +442,7 @@ async fn claim(store: &Store, want: u32) -> Result<(), String> {
 async fn complete(store: &Store, task: &Task) -> Result<Task, ApplyError> {
     let fence = Fence { attempt: task.attempt, session_id: SESSION };
     let settle = Settle::complete(None);
-    let event = Event::Settle { fence, settle, digest: 1, exit_code: None };
+    let event = Event::Settle { fence, settle, digest: 1, exit_code: None, usage: None };
     Ok(store.apply(vec![(task.id.clone(), event)]).await.remove(0)?.task)
 }
 

@@ -1,5 +1,6 @@
-//! kill -9 of a worker in mid-task: a second attempt goes on from the saved context, nothing counts
-//! as a failure of the task, and what the dead worker left behind is gone once it is back.
+//! kill -9 of a worker in mid-task. It comes back soon: its tasks have gone on. It does not: a second
+//! attempt goes on from the saved context, nothing counts as a failure of the task, and what the
+//! dead worker left behind is gone once it is back.
 
 use asyncflow_proto::v1::{AttemptOutcome, TaskState};
 use asyncflow_tests::{Backend, Cluster, Shape, is_alive, sh, until};
@@ -43,22 +44,61 @@ async fn second_attempt_goes_on_from_the_context(backend: Backend) {
 }
 on_each_database!(second_attempt_goes_on_from_the_context);
 
-/// The worker comes back before its lease runs out: nobody waits for that.
-async fn a_restarted_worker_gives_back_what_it_held(backend: Backend) {
+/// The worker comes back before its lease runs out: the task has never noticed.
+async fn a_restarted_worker_goes_on_with_what_it_held(backend: Backend) {
+    let mut cluster = Cluster::start(backend, Shape::default()).await;
+    let client = cluster.client(0);
+    let go = cluster.scratch().join("go");
+    let script = format!(
+        r#"echo '{{"event":"stage","stage":"begun"}}' >> "$ASYNCFLOW_EVENTS"
+        while [ ! -e {} ]; do sleep 0.05; done
+        printf '{{"event":"result","data":%s}}\n' $$ >> "$ASYNCFLOW_EVENTS"; exit 0"#,
+        go.display()
+    );
+    let created = client.create(sh(&script)).await.unwrap();
+    let begun = until("it runs", || async {
+        let task = client.get(&created.id).await.unwrap();
+        (task.stage == "begun").then_some(task)
+    });
+    begun.await;
+    cluster.workers[0].kill();
+    cluster.workers[0].restart();
+    // Longer than its lease: it is held by the new process.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    std::fs::write(&go, "").unwrap();
+    let task = client.wait(&created.id, None).await.unwrap();
+    let counts = (task.state(), task.attempt, task.crashes);
+    assert_eq!(counts, (TaskState::Succeeded, 1, 0), "{}", cluster.logs());
+    assert_eq!(client.attempts(&created.id).await.unwrap().len(), 1);
+}
+on_each_database!(a_restarted_worker_goes_on_with_what_it_held);
+
+/// Worker and shim are killed, and the worker comes back before its lease runs out: nobody waits for
+/// that.
+async fn a_restarted_worker_gives_back_what_it_cannot_go_on_with(backend: Backend) {
     let mut cluster = Cluster::start(backend, Shape { governors: 0, ..Shape::default() }).await;
     let client = cluster.client(0);
-    let script = r#"[ "$ASYNCFLOW_ATTEMPT" = 2 ] || exec sleep 300"#;
-    let created = client.create(sh(script)).await.unwrap();
-    until("it runs", || async {
-        client.get(&created.id).await.unwrap().start_time.is_some().then_some(())
+    let shim = cluster.scratch().join("shim");
+    let script = format!(
+        r#"[ "$ASYNCFLOW_ATTEMPT" = 2 ] && exit 0
+        echo $PPID > {}
+        exec sleep 300"#,
+        shim.display()
+    );
+    let created = client.create(sh(&script)).await.unwrap();
+    let shim = until("it runs", || async {
+        let text = std::fs::read_to_string(&shim).ok()?;
+        text.ends_with('\n').then_some(text)
     })
     .await;
     cluster.workers[0].kill();
+    let killed = std::process::Command::new("kill").args(["-KILL", shim.trim()]).status();
+    assert!(killed.unwrap().success());
     cluster.workers[0].restart();
     let task = client.wait(&created.id, None).await.unwrap();
     assert_eq!((task.state(), task.attempt), (TaskState::Succeeded, 2), "{}", cluster.logs());
 }
-on_each_database!(a_restarted_worker_gives_back_what_it_held);
+on_each_database!(a_restarted_worker_gives_back_what_it_cannot_go_on_with);
 
 /// The task ends while no broker is there to be told, and then its worker is killed too: what is in
 /// the worker's journal is delivered by the next process, and nothing is run again.

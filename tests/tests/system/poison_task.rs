@@ -1,4 +1,5 @@
-//! A task that kills its worker again and again ends as poison; the others are unharmed.
+//! A task that kills its worker again and again, and the shim that would outlive it, ends as poison;
+//! the others are unharmed.
 
 use asyncflow_proto::v1::{AttemptOutcome, FailureReason, TaskState};
 use asyncflow_tests::{Backend, Cluster, Shape, command, sh, until};
@@ -8,7 +9,11 @@ async fn ends_after_the_cap_and_harms_no_other() {
     let mut cluster =
         Cluster::start(Backend::MariaDb, Shape { workers: 2, ..Shape::default() }).await;
     let client = cluster.client(0);
-    let poison = client.create(sh("sleep 0.2; kill -KILL $PPID; sleep 300")).await.unwrap();
+    let script = r#"sleep 0.2
+        read -r _ _ _ worker _ < "/proc/$PPID/stat"
+        kill -KILL "$worker" "$PPID"
+        sleep 300"#;
+    let poison = client.create(sh(script)).await.unwrap();
     let mut bystanders = Vec::new();
     // Whoever looks after workers starts them again.
     let failed = loop {

@@ -17,7 +17,7 @@ use asyncflow_sdk::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{AttemptDesk, Entry};
+use super::{AttemptDesk, Entry, HAND_OVER_FILE, RESULT_FILE, WAIT_FILE};
 use crate::status;
 
 impl AttemptDesk {
@@ -71,6 +71,7 @@ impl AttemptService for AttemptDesk {
         if result.data.len() > RESULT_BYTES_MAX {
             return Err(status::result_too_large(result.data.len()));
         }
+        entry.keep(RESULT_FILE, &result);
         entry.set_result(result);
         Ok(Response::new(SetAttemptResultResponse {}))
     }
@@ -108,6 +109,7 @@ impl AttemptService for AttemptDesk {
     ) -> Result<Response<SetAttemptWaitResponse>, Status> {
         let entry = self.entry_of(&request)?;
         let wait_for = request.into_inner().wait_for.ok_or_else(|| status::missing("wait_for"))?;
+        entry.keep(WAIT_FILE, &wait_for);
         entry.set_wait_for(Ok(wait_for));
         Ok(Response::new(SetAttemptWaitResponse {}))
     }
@@ -117,11 +119,13 @@ impl AttemptService for AttemptDesk {
         request: Request<HandOverAttemptRequest>,
     ) -> Result<Response<HandOverAttemptResponse>, Status> {
         let entry = self.entry_of(&request)?;
-        let HandOverAttemptRequest { context, message } = request.into_inner();
-        let size = context.as_ref().map_or(0, |context| context.data.len());
+        let request = request.into_inner();
+        let size = request.context.as_ref().map_or(0, |context| context.data.len());
         if size > CONTEXT_BYTES_MAX {
             return Err(status::context_too_large(size));
         }
+        entry.keep(HAND_OVER_FILE, &request);
+        let HandOverAttemptRequest { context, message } = request;
         entry.set_hand_over(HandOver { context, message });
         Ok(Response::new(HandOverAttemptResponse {}))
     }

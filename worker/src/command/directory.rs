@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use asyncflow_sdk::{v1::Task, worker::AttemptHandle};
+use asyncflow_sdk::{
+    v1::{Lease, Task},
+    worker::AttemptHandle,
+};
 use serde_json::Value;
 
 use crate::attempt_service::Registered;
@@ -32,8 +35,7 @@ impl AttemptDir {
     /// The disk refuses.
     pub fn make(attempts: &Path, attempt: &AttemptHandle, mark: &str) -> io::Result<Self> {
         let task = attempt.task();
-        let name = format!("{}.{}", plain(&task.id), attempt.lease().attempt);
-        let dir = Self { path: attempts.join(name), mark: mark.to_owned() };
+        let dir = Self::of(attempts, &attempt.lease(), mark);
         if let Err(error) = fs::remove_dir_all(&dir.path)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -47,6 +49,12 @@ impl AttemptDir {
         dir.put("signals", &signals(task))?;
         dir.put("events.jsonl", b"")?;
         Ok(dir)
+    }
+
+    /// The one of this attempt, which may not be there.
+    pub fn of(attempts: &Path, lease: &Lease, mark: &str) -> Self {
+        let name = format!("{}.{}", plain(&lease.task_id), lease.attempt);
+        Self { path: attempts.join(name), mark: mark.to_owned() }
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -68,27 +76,6 @@ impl AttemptDir {
     /// The file to which the program appends events.
     pub fn events(&self) -> PathBuf {
         self.path.join("events.jsonl")
-    }
-
-    /// Where the process is recorded while it runs.
-    pub fn record(&self) -> PathBuf {
-        self.path.join("process.json")
-    }
-
-    /// Makes the file appear that asks the program to stop.
-    pub fn ask_to_stop(&self, why: &str) {
-        if let Err(error) = fs::write(self.path.join("stop"), why) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot write the stop file");
-        }
-    }
-
-    /// A log file that the program appends to.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub fn open_log(&self, name: &str) -> io::Result<File> {
-        let path = self.path.join(name);
-        OpenOptions::new().create(true).append(true).mode(0o600).open(path)
     }
 
     /// The program's whole environment: what is allowed of the worker's, the task's, ours.

@@ -2,7 +2,7 @@
 
 use asyncflow_sdk::{
     v1::{Content, FailureReason, WaitFor},
-    worker::Outcome,
+    worker::{Outcome, StopReason},
 };
 
 use super::supervise::End;
@@ -20,11 +20,14 @@ pub fn outcome(
     result: Option<Content>,
     wait_for: Option<Result<WaitFor, String>>,
 ) -> Outcome {
-    let code = end.exit.map(Exit::code);
-    if let Some(told) = end.told {
-        return Outcome::stopped(told).with_exit_code(code);
+    if let Some(error) = end.record.as_ref().and_then(|record| record.not_started.as_ref()) {
+        return not_runnable(error);
     }
-    let outcome = match end.exit {
+    let code = end.exit().map(Exit::code);
+    if let Some(told) = end.told {
+        return stopped(told, code).with_exit_code(code);
+    }
+    let outcome = match end.exit() {
         Some(Exit::Code(0)) => Outcome::Succeeded { result, exit_code: None },
         Some(Exit::Code(CHECKPOINTED)) => match wait_for {
             Some(Ok(wait_for)) => Outcome::Waiting { wait_for, or_fail: None, exit_code: None },
@@ -41,21 +44,55 @@ pub fn outcome(
             FailureReason::RetryLater,
             "it asked to be retried later (exit code 75)",
         ),
+        Some(exit) if end.record.as_ref().is_some_and(|record| record.out_of_memory) => {
+            let message = format!("{}: the host had no memory for it", words(exit));
+            Outcome::failed(FailureReason::OutOfMemory, message)
+        }
+        Some(exit) if end.gpu_out_of_memory => {
+            let message = format!("{}: a GPU had no memory for it", words(exit));
+            Outcome::failed(FailureReason::GpuOutOfMemory, message)
+        }
         Some(Exit::Code(code @ (64 | 65 | 78))) => {
             Outcome::failed_for_good(FailureReason::Permanent, format!("exit code {code}"))
         }
         Some(Exit::Code(code @ (126 | 127))) => {
             Outcome::failed_for_good(FailureReason::CommandNotRunnable, format!("exit code {code}"))
         }
-        Some(Exit::Code(code)) => {
-            Outcome::failed(FailureReason::Error, format!("exit code {code}"))
-        }
-        Some(Exit::Signal(signal)) => {
-            Outcome::failed(FailureReason::Killed, format!("killed by signal {signal}"))
+        Some(exit @ Exit::Code(_)) => Outcome::failed(FailureReason::Error, words(exit)),
+        Some(exit @ Exit::Signal(_)) => Outcome::failed(FailureReason::Killed, words(exit)),
+        None if end.record.is_none() => {
+            Outcome::failed(FailureReason::Killed, "the process that watched over it was killed")
         }
         None => Outcome::failed(FailureReason::Error, "the system did not say how it ended"),
     };
     outcome.with_exit_code(code)
+}
+
+/// Who was told to stop, saved what it had and says so goes on from there.
+fn stopped(told: StopReason, code: Option<i32>) -> Outcome {
+    // Who holds GPUs for work by hand is done when nobody works.
+    if told == StopReason::GpuIdle && code == Some(0) {
+        return Outcome::Succeeded { result: None, exit_code: None };
+    }
+    match Outcome::stopped(told) {
+        Outcome::Released { message, .. } if code == Some(CHECKPOINTED) => {
+            Outcome::released(FailureReason::Checkpointed, message)
+        }
+        other => other,
+    }
+}
+
+fn words(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Signal(signal) => format!("killed by signal {signal}"),
+    }
+}
+
+/// Whether the last words of a program tell that a GPU had no memory for it.
+pub fn tells_of_gpu_memory(log: &[u8], patterns: &[String]) -> bool {
+    let text = String::from_utf8_lossy(log);
+    patterns.iter().any(|pattern| text.contains(pattern.as_str()))
 }
 
 /// The outcome of a process that could not be started.
@@ -70,9 +107,13 @@ pub fn not_runnable(error: &SpawnError) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use asyncflow_sdk::worker::StopReason;
-
     use super::*;
+    use crate::shim::ExitRecord;
+
+    fn ended(exit: Exit) -> End {
+        let record = Some(ExitRecord { exit: Some(exit), ..ExitRecord::default() });
+        End { record, ..End::default() }
+    }
 
     fn reason_of(outcome: &Outcome) -> Option<(FailureReason, bool)> {
         match outcome {
@@ -99,7 +140,7 @@ mod tests {
             (Exit::Signal(9), Some((FailureReason::Killed, false))),
         ];
         for (exit, expected) in table {
-            let outcome = outcome(End { exit: Some(exit), told: None }, None, None);
+            let outcome = outcome(ended(exit), None, None);
             assert_eq!(reason_of(&outcome), expected, "{exit:?}");
         }
     }
@@ -107,7 +148,7 @@ mod tests {
     #[test]
     fn who_asks_to_be_run_again_may_wait_for_something() {
         let wait_for = || Some(Ok(WaitFor { children: true, ..WaitFor::default() }));
-        let end = |code| End { exit: Some(Exit::Code(code)), told: None };
+        let end = |code| ended(Exit::Code(code));
         let waiting = reason_of(&outcome(end(85), None, wait_for()));
         assert_eq!(waiting, Some((FailureReason::Waiting, false)));
         assert_eq!(reason_of(&outcome(end(0), None, wait_for())), None, "it is done");
@@ -120,12 +161,48 @@ mod tests {
     #[test]
     fn who_was_told_to_stop_has_stopped_whatever_its_code() {
         let told = |reason| {
-            let end = End { exit: Some(Exit::Code(0)), told: Some(reason) };
+            let end = End { told: Some(reason), ..ended(Exit::Code(0)) };
             reason_of(&outcome(end, None, None))
         };
         assert_eq!(told(StopReason::Cancelled), Some((FailureReason::Cancelled, false)));
         assert_eq!(told(StopReason::TimedOut), Some((FailureReason::TimedOut, false)));
         assert_eq!(told(StopReason::Drained), Some((FailureReason::Drained, false)));
         assert_eq!(told(StopReason::LeaseLost), None);
+        assert_eq!(told(StopReason::GpuIdle), None, "it has succeeded");
+    }
+
+    #[test]
+    fn who_saved_when_told_to_stop_goes_on_from_there() {
+        let told = |reason| {
+            let end = End { told: Some(reason), ..ended(Exit::Code(85)) };
+            reason_of(&outcome(end, None, None))
+        };
+        for reason in [StopReason::Drained, StopReason::Preempted, StopReason::HandedOver] {
+            assert_eq!(told(reason), Some((FailureReason::Checkpointed, false)), "{reason:?}");
+        }
+        assert_eq!(told(StopReason::Cancelled), Some((FailureReason::Cancelled, false)));
+        assert_eq!(told(StopReason::TimedOut), Some((FailureReason::TimedOut, false)));
+    }
+
+    #[test]
+    fn no_memory_is_told_apart_from_other_failures() {
+        let of = |exit, out_of_memory, gpu_out_of_memory| {
+            let record = ExitRecord { exit: Some(exit), out_of_memory, ..ExitRecord::default() };
+            let end = End { record: Some(record), gpu_out_of_memory, ..End::default() };
+            reason_of(&outcome(end, None, None)).map(|(reason, _)| reason)
+        };
+        assert_eq!(of(Exit::Signal(9), true, false), Some(FailureReason::OutOfMemory));
+        assert_eq!(of(Exit::Code(1), true, true), Some(FailureReason::OutOfMemory));
+        assert_eq!(of(Exit::Code(1), false, true), Some(FailureReason::GpuOutOfMemory));
+        assert_eq!(of(Exit::Code(0), true, true), None, "it has got over it");
+        let patterns = ["CUDA out of memory".to_owned()];
+        assert!(tells_of_gpu_memory(b"\xfftorch: CUDA out of memory. Tried", &patterns));
+        assert!(!tells_of_gpu_memory(b"out of memory", &patterns));
+    }
+
+    #[test]
+    fn a_shim_that_was_killed_is_told_as_such() {
+        let outcome = outcome(End::default(), None, None);
+        assert_eq!(reason_of(&outcome), Some((FailureReason::Killed, false)));
     }
 }

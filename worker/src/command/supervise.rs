@@ -1,77 +1,109 @@
-//! One process from its start to the end of its last descendant.
+//! One attempt from the start of its shim to the record of its end.
 
 use std::time::Duration;
 
-use asyncflow_sdk::worker::{AttemptHandle, StopReason};
+use asyncflow_sdk::worker::{AttemptHandle, StopNote, StopReason};
 use nix::sys::signal::Signal;
+use tokio::sync::watch;
 
-use super::directory::AttemptDir;
-use crate::process::{EnvVariable, Exit, Process, kill_tree};
+use crate::{
+    process::Exit,
+    shim::{ExitRecord, Order, Shim, Told},
+};
 
 const LOG_WAIT_MAX: Duration = Duration::from_millis(100);
+/// A shim that was told to kill and does not end is ended with all that it has.
+const KILL_MAX: Duration = Duration::from_secs(15);
+
+/// How it is told to stop.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopping {
+    /// Asks the program to stop.
+    pub signal: Signal,
+    /// From the signal to the end.
+    pub grace: Duration,
+}
 
 /// How it ended, and whether it was told to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct End {
-    /// `None` when the system would not say.
-    pub exit: Option<Exit>,
+    /// What its shim has written; `None` when it ended without.
+    pub record: Option<ExitRecord>,
     /// Why it was told to stop, if that came before its end.
     pub told: Option<StopReason>,
+    /// A GPU had no memory for it.
+    pub gpu_out_of_memory: bool,
 }
 
-/// Waits for the end of the process; if the attempt is told to stop: stop file and TERM to the
-/// group, after the grace KILL. At last kills whatever has descended from it and is still there.
-pub async fn to_the_end(
-    mut process: Process,
-    attempt: &AttemptHandle,
-    dir: &AttemptDir,
-    grace: Duration,
-    variable: EnvVariable,
-) -> End {
-    let leader = process.pid();
-    let end = tokio::select! {
-        biased;
-        exit = process.wait() => End { exit: known(exit), told: None },
-        told = attempt.cancelled() => {
-            let exit = stop(&mut process, attempt, dir, grace, told, &variable).await;
-            End { exit, told: attempt.should_stop().or(Some(told)) }
-        }
-    };
-    if let Err(pids) = kill_tree(Some(leader), variable).await {
-        tracing::error!(?pids, "processes of an ended attempt cannot be killed");
-        let line = format!("processes {pids:?} could not be killed");
-        let _ = tokio::time::timeout(LOG_WAIT_MAX, attempt.log_system(&line)).await;
+impl End {
+    /// Of the program.
+    pub fn exit(&self) -> Option<Exit> {
+        self.record.as_ref()?.exit
     }
-    end
 }
 
-async fn stop(
-    process: &mut Process,
+/// Waits for the record of its end. If the attempt is told to stop its shim is told: stop file and
+/// signal, after the grace KILL; at once, when nothing of it counts any more.
+pub async fn to_the_end(
+    mut shim: Shim,
     attempt: &AttemptHandle,
-    dir: &AttemptDir,
-    grace: Duration,
-    told: StopReason,
-    variable: &EnvVariable,
-) -> Option<Exit> {
-    dir.ask_to_stop(told.text());
-    if told < StopReason::LeaseLost {
-        process.signal_group(Signal::SIGTERM);
-        let line = format!("told to stop: {}", told.text());
-        // The queue is full while no broker can be reached; the stop must not wait for it.
-        let _ = tokio::time::timeout(LOG_WAIT_MAX, attempt.log_system(&line)).await;
+    stopping: Stopping,
+    mut changes: watch::Receiver<()>,
+) -> End {
+    let mut told = None;
+    let record = loop {
+        let kills = told >= Some(StopReason::LeaseLost);
+        let too_slow = async {
+            match kills {
+                true => tokio::time::sleep(KILL_MAX).await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            exit = process.wait() => return known(exit),
-            () = tokio::time::sleep(grace) => {}
-            _ = attempt.stop_signal().raised(StopReason::LeaseLost) => {}
+            record = shim.ended(&mut changes) => break record,
+            reason = attempt.stop_signal().raised_over(told) => {
+                shim.order(&order(reason, stopping));
+                if told.is_none() {
+                    say(attempt, &format!("told to stop: {}", reason.text())).await;
+                }
+                told = Some(reason);
+            }
+            () = too_slow => break None,
         }
+    };
+    if record.is_none() {
+        shim.kill().await;
     }
-    process.signal_group(Signal::SIGKILL);
-    let killing = kill_tree(Some(process.pid()), variable.clone());
-    let (exit, _) = tokio::join!(process.wait(), killing);
-    known(exit)
+    let stopped = record.as_ref().and_then(|record| record.told.as_ref());
+    let stopped = stopped.and_then(|told| StopReason::named(&told.reason));
+    if let Some(reason) = stopped
+        && attempt.should_stop().is_none()
+    {
+        // Its shim has told it, for its time or for a worker before this one.
+        attempt.demand_stop(reason, StopNote::default());
+    }
+    if let Some(record) = record.as_ref().filter(|record| !record.unkillable.is_empty()) {
+        tracing::error!(pids = ?record.unkillable, "processes of an ended attempt are left");
+        say(attempt, &format!("processes {:?} could not be killed", record.unkillable)).await;
+    }
+    // A shim that was killed with the program had no time to write why.
+    let told = if record.is_some() { stopped } else { told };
+    let told = told.map(|told| attempt.should_stop().unwrap_or(told));
+    End { record, told, gpu_out_of_memory: false }
 }
 
-fn known(exit: std::io::Result<Exit>) -> Option<Exit> {
-    exit.inspect_err(|error| tracing::error!(%error, "cannot wait for a process")).ok()
+fn order(reason: StopReason, stopping: Stopping) -> Order {
+    let told = Told { reason: reason.name().to_owned(), text: reason.text().to_owned() };
+    Order {
+        told,
+        at_once: reason >= StopReason::LeaseLost,
+        grace_ms: u64::try_from(stopping.grace.as_millis()).unwrap_or(u64::MAX),
+        signal: stopping.signal as i32,
+    }
+}
+
+/// The queue is full while no broker can be reached; nothing must wait for it.
+async fn say(attempt: &AttemptHandle, line: &str) {
+    let _ = tokio::time::timeout(LOG_WAIT_MAX, attempt.log_system(line)).await;
 }

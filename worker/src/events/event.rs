@@ -36,6 +36,13 @@ pub enum Event {
     HandOver(HandOver),
 }
 
+impl Event {
+    /// Whether it changes only what this process knows, which the next one has to be told again.
+    pub fn is_only_remembered(&self) -> bool {
+        !matches!(self, Self::Save { .. } | Self::Progress(..) | Self::Metrics(_))
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Wire {

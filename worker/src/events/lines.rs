@@ -10,6 +10,8 @@ pub struct Line {
     pub number: u64,
     /// `None` when it is too long.
     pub bytes: Option<Vec<u8>>,
+    /// Where the next one begins.
+    pub end: u64,
 }
 
 /// Puts lines together.
@@ -18,6 +20,7 @@ pub struct LineSplitter {
     begun: Vec<u8>,
     is_too_long: bool,
     number: u64,
+    position: u64,
 }
 
 impl LineSplitter {
@@ -28,6 +31,7 @@ impl LineSplitter {
         while let Some(part) = parts.next() {
             self.begin(part);
             if parts.peek().is_some() {
+                self.position += 1;
                 lines.push(self.end());
             }
         }
@@ -40,6 +44,7 @@ impl LineSplitter {
     }
 
     fn begin(&mut self, part: &[u8]) {
+        self.position += u64::try_from(part.len()).unwrap_or_default();
         if self.begun.len() + part.len() > LINE_BYTES_MAX {
             self.is_too_long = true;
             self.begun.clear();
@@ -53,7 +58,8 @@ impl LineSplitter {
         self.number += 1;
         let bytes = std::mem::take(&mut self.begun);
         let is_too_long = std::mem::take(&mut self.is_too_long);
-        Line { number: self.number, bytes: (!is_too_long).then_some(bytes) }
+        let bytes = (!is_too_long).then_some(bytes);
+        Line { number: self.number, bytes, end: self.position }
     }
 }
 
@@ -61,8 +67,8 @@ impl LineSplitter {
 mod tests {
     use super::{LINE_BYTES_MAX, Line, LineSplitter};
 
-    fn line(number: u64, text: &str) -> Line {
-        Line { number, bytes: Some(text.as_bytes().to_vec()) }
+    fn line(number: u64, text: &str, end: u64) -> Line {
+        Line { number, bytes: Some(text.as_bytes().to_vec()), end }
     }
 
     #[test]
@@ -74,7 +80,9 @@ mod tests {
                 lines.extend(splitter.push(part));
             }
             lines.extend(splitter.finish());
-            assert_eq!(lines, [line(1, "one"), line(2, "two"), line(3, ""), line(4, "half")]);
+            let expected =
+                [line(1, "one", 4), line(2, "two", 8), line(3, "", 9), line(4, "half", 13)];
+            assert_eq!(lines, expected);
             assert_eq!(splitter.finish(), None);
         }
     }
@@ -83,10 +91,12 @@ mod tests {
     fn a_line_over_the_limit_is_dropped_and_the_next_one_counts() {
         let mut splitter = LineSplitter::default();
         let longest = "x".repeat(LINE_BYTES_MAX);
-        assert_eq!(splitter.push(format!("{longest}\n").as_bytes()), [line(1, &longest)]);
+        let first = splitter.push(format!("{longest}\n").as_bytes());
+        assert_eq!(first, [line(1, &longest, 65_537)]);
         let mut lines = splitter.push(longest.as_bytes());
         lines.extend(splitter.push(b"x\ngood\n"));
-        assert_eq!(lines, [Line { number: 2, bytes: None }, line(3, "good")]);
+        let expected = [Line { number: 2, bytes: None, end: 131_075 }, line(3, "good", 131_080)];
+        assert_eq!(lines, expected);
         splitter.push(&vec![b'y'; 10 * LINE_BYTES_MAX]);
         assert!(splitter.begun.capacity() <= 2 * LINE_BYTES_MAX);
     }

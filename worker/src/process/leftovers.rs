@@ -1,66 +1,47 @@
-//! Processes of a former worker, which was killed without the time to end them.
+//! Processes of a former worker which this one does not go on with.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
+use super::{
+    cgroup::Leaf,
+    record::ProcessRecord,
+    tree::{EnvVariable, Family, kill_family},
 };
 
-use serde::{Deserialize, Serialize};
-
-use super::tree::{EnvVariable, Stat, kill_tree};
-
-/// Names a process for good: a pid alone may be given out again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessRecord {
-    pid: i32,
-    start_ticks: u64,
-    boot_id: String,
+/// What was recorded of an attempt that is not gone on with.
+#[derive(Debug, Default)]
+pub struct Leftover {
+    /// Its shim.
+    pub shim: Option<ProcessRecord>,
+    /// The leader of its session.
+    pub leader: Option<ProcessRecord>,
+    /// Its control group.
+    pub leaf: Option<Leaf>,
 }
 
-impl ProcessRecord {
-    /// The process that has this id now; `None` if there is none.
-    pub fn of(pid: i32) -> Option<Self> {
-        Some(Self { pid, start_ticks: Stat::read(pid)?.start_ticks, boot_id: boot_id() })
-    }
-
-    /// Keeps it in a file.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
-        fs::write(path, serde_json::to_vec(self)?)
-    }
-
-    fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
-    }
-
-    fn is_alive(&self) -> bool {
-        self.boot_id == boot_id()
-            && Stat::read(self.pid).is_some_and(|stat| stat.start_ticks == self.start_ticks)
-    }
-}
-
-fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
-
-/// Kills what former processes of this worker left running: the sessions of the recorded leaders
-/// that are alive, and everything that carries the worker's variable. Returns how many.
-pub async fn kill_leftovers(records: Vec<PathBuf>, variable: EnvVariable) -> usize {
+/// Kills these, and everything that carries the worker's variable without carrying one of `spared`.
+/// Returns how many were killed. Blocks for seconds if some would not die.
+pub fn kill_leftovers(
+    leftovers: Vec<Leftover>,
+    variable: EnvVariable,
+    spared: Vec<EnvVariable>,
+) -> usize {
     let mut killed = 0;
-    let mut note = |result: Result<usize, Vec<i32>>| match result {
+    let mut end = |family: &Family| match kill_family(family) {
         Ok(count) => killed += count,
         Err(pids) => tracing::error!(?pids, "leftover processes cannot be killed"),
     };
-    for path in records {
-        if let Some(record) = ProcessRecord::read(&path)
-            && record.is_alive()
-        {
-            note(kill_tree(Some(record.pid), variable.clone()).await);
+    for leftover in leftovers {
+        let alive = |record: Option<ProcessRecord>| {
+            record.filter(ProcessRecord::is_alive).map(|record| record.pid)
+        };
+        let shim = alive(leftover.shim);
+        // The shim goes last: while it is there its descendants can be told by it.
+        end(&Family { ancestor: shim, session: alive(leftover.leader), ..Family::default() });
+        end(&Family { pid: shim, ..Family::default() });
+        if let Some(leaf) = leftover.leaf {
+            leaf.kill();
+            leaf.remove();
         }
-        let _ = fs::remove_file(&path);
     }
-    note(kill_tree(None, variable).await);
+    end(&Family { variable: Some(variable), spared, ..Family::default() });
     killed
 }

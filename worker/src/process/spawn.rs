@@ -1,23 +1,22 @@
-//! Starting a program and waiting for it.
+//! Starting programs.
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::File,
     io,
-    os::unix::process::ExitStatusExt,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ChildStderr, ChildStdout, Command, Stdio},
 };
 
-use nix::{
-    errno::Errno,
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
-use tokio::process::{Child, Command};
+use nix::{errno::Errno, sys::signal::SigSet};
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::Leaf;
 
 /// What is to be started.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Launch {
     /// A path, or a name to be found on the PATH in `environment`.
     pub program: String,
@@ -27,14 +26,10 @@ pub struct Launch {
     pub working_directory: PathBuf,
     /// Its whole environment.
     pub environment: BTreeMap<String, String>,
-    /// A file, not a pipe: the end of the worker must not end the program by SIGPIPE.
-    pub stdout: File,
-    /// As `stdout`.
-    pub stderr: File,
 }
 
 /// Why a program could not be started, with the exit code that a shell would give.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct SpawnError {
     /// 126: not executable, or its directory is missing; 127: not found.
@@ -46,7 +41,8 @@ pub struct SpawnError {
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Exit {
     /// By itself.
     Code(i32),
@@ -64,71 +60,80 @@ impl Exit {
     }
 }
 
-/// A process that leads its own session and process group.
+/// A process that leads its own session and process group; whoever started it has to wait for it.
 #[derive(Debug)]
-pub struct Process {
-    child: Child,
-    pid: i32,
-    reaped: bool,
+pub struct Started {
+    /// Its process id, which is also that of its group and session.
+    pub pid: i32,
+    /// What it writes.
+    pub stdout: ChildStdout,
+    /// As `stdout`.
+    pub stderr: ChildStderr,
 }
 
-impl Process {
-    /// Starts it. Must be called inside of a tokio runtime.
-    ///
-    /// # Errors
-    /// [`SpawnError`]; nothing runs then.
-    pub fn start(launch: Launch) -> Result<Self, SpawnError> {
-        check_directory(&launch.working_directory)?;
-        let program = launch.program.clone();
-        let mut command = Command::new(launch.program);
-        command
-            .args(launch.args)
-            .env_clear()
-            .envs(launch.environment)
-            .current_dir(launch.working_directory)
-            .stdin(Stdio::null())
-            .stdout(launch.stdout)
-            .stderr(launch.stderr)
-            .kill_on_drop(false);
-        lead_session(&mut command);
-        let child = command.spawn().map_err(|error| not_started(&program, &error))?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
-        Ok(Self { child, pid, reaped: false })
+/// Starts a program, in the control group if one is given. Not to be called while another thread
+/// waits for all children.
+///
+/// # Errors
+/// [`SpawnError`]; nothing runs then.
+pub fn start(launch: &Launch, leaf: Option<&Leaf>) -> Result<Started, SpawnError> {
+    check_directory(&launch.working_directory)?;
+    let mut command = Command::new(&launch.program);
+    command
+        .args(&launch.args)
+        .env_clear()
+        .envs(&launch.environment)
+        .current_dir(&launch.working_directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    lead_session(&mut command, leaf.and_then(Leaf::door));
+    let mut child = command.spawn().map_err(|error| not_started(&launch.program, &error))?;
+    let pid = i32::try_from(child.id()).unwrap_or_default();
+    match (child.stdout.take(), child.stderr.take()) {
+        (Some(stdout), Some(stderr)) => Ok(Started { pid, stdout, stderr }),
+        _ => Err(not_started(&launch.program, &io::Error::other("it has no pipes"))),
     }
+}
 
-    /// Its process id, which is also that of its group and session.
-    pub fn pid(&self) -> i32 {
-        self.pid
-    }
-
-    /// Waits for its end. Cancel safe.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub async fn wait(&mut self) -> io::Result<Exit> {
-        let status = self.child.wait().await?;
-        self.reaped = true;
-        let by_signal = || Exit::Signal(status.signal().unwrap_or_default());
-        Ok(status.code().map_or_else(by_signal, Exit::Code))
-    }
-
-    /// Sends a signal to its process group, unless it was waited for already: then the number may
-    /// belong to somebody else.
-    pub fn signal_group(&self, signal: Signal) {
-        if self.reaped || self.pid <= 0 {
-            return;
-        }
-        match killpg(Pid::from_raw(self.pid), signal) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(error) => tracing::warn!(pid = self.pid, %error, "cannot signal"),
-        }
-    }
+/// Starts a program that outlives this one: in a session of its own, with nothing of this process
+/// but its pipes. Must be called inside of a tokio runtime, which reaps it.
+///
+/// # Errors
+/// What the system says.
+pub fn start_detached(
+    program: &Path,
+    args: [&OsStr; 2],
+    environment: BTreeMap<&str, &str>,
+    stderr: File,
+) -> io::Result<tokio::process::Child> {
+    let mut command = Command::new(program);
+    command
+        .arg0("asyncflow-shim")
+        .args(args)
+        .env_clear()
+        .envs(environment)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(stderr);
+    lead_session(&mut command, None);
+    tokio::process::Command::from(command).kill_on_drop(false).spawn()
 }
 
 #[expect(unsafe_code, reason = "pre_exec is unsafe: the closure runs between fork and exec")]
-fn lead_session(command: &mut Command) {
-    let become_leader = || nix::unistd::setsid().map(drop).map_err(io::Error::from);
-    // SAFETY: setsid is async-signal-safe; the closure allocates nothing and takes no lock.
+fn lead_session(command: &mut Command, door: Option<File>) {
+    let become_leader = move || {
+        if let Some(door) = &door {
+            // Who stays outside is found by the other signs.
+            let _ = nix::unistd::write(door, b"0");
+        }
+        // The parent may have blocked signals.
+        SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
+        nix::unistd::setsid().map(drop).map_err(io::Error::from)
+    };
+    // SAFETY: write, sigprocmask and setsid are async-signal-safe; the closure allocates nothing
+    // and takes no lock.
     unsafe { command.pre_exec(become_leader) };
 }
 

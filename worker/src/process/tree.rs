@@ -1,6 +1,10 @@
-//! Finding and killing all that descends from a process.
+//! Finding and killing all that belongs together.
 
-use std::{fs, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    time::Duration,
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -10,6 +14,7 @@ use nix::{
 /// Rounds of look-and-kill: a process that forks faster than it is found loses in the end.
 const ROUNDS_MAX: u32 = 300;
 const ROUND_PAUSE: Duration = Duration::from_millis(10);
+const DEPTH_MAX: usize = 4_096;
 
 /// An environment variable that marks descendants, as it stands in /proc/<pid>/environ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,59 +27,101 @@ impl EnvVariable {
     }
 }
 
-/// Kills every process that is in the session of `leader` (if given) or carries `variable`, until
-/// none is left. Returns how many were killed; an error holds those that would not die.
+/// Who belongs to it: whoever has one of these signs. Never the process that looks.
+#[derive(Clone, Debug, Default)]
+pub struct Family {
+    /// This one.
+    pub pid: Option<i32>,
+    /// Whoever descends from this one, which does not count itself.
+    pub ancestor: Option<i32>,
+    /// Whoever is in this one's session.
+    pub session: Option<i32>,
+    /// Whoever carries this,
+    pub variable: Option<EnvVariable>,
+    /// but none of these.
+    pub spared: Vec<EnvVariable>,
+}
+
+/// Kills every process of the family until none is left. Returns how many were killed; an error
+/// holds those that would not die. Blocks.
 ///
 /// # Errors
 /// Process ids that are still there after three seconds (in uninterruptible sleep).
-pub async fn kill_tree(leader: Option<i32>, variable: EnvVariable) -> Result<usize, Vec<i32>> {
-    let mut killed = std::collections::BTreeSet::new();
+pub fn kill_family(family: &Family) -> Result<usize, Vec<i32>> {
+    let mut killed = BTreeSet::new();
     let mut found = Vec::new();
     for _ in 0..ROUNDS_MAX {
-        let variable = variable.clone();
-        let looking = tokio::task::spawn_blocking(move || find_and_kill(leader, &variable));
-        found = looking.await.unwrap_or_default();
+        found = find(family);
         if found.is_empty() {
             return Ok(killed.len());
         }
+        for pid in &found {
+            // It may have ended since; a number is not given out again that soon.
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
         killed.extend(found.iter().copied());
-        tokio::time::sleep(ROUND_PAUSE).await;
+        std::thread::sleep(ROUND_PAUSE);
     }
     Err(found)
 }
 
-fn find_and_kill(leader: Option<i32>, variable: &EnvVariable) -> Vec<i32> {
-    let own = std::process::id();
+fn find(family: &Family) -> Vec<i32> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        (pid != own).then_some(pid)
+        entry.file_name().to_str()?.parse::<i32>().ok().filter(|pid| *pid != own)
     });
-    let matching: Vec<i32> = pids
-        .filter_map(|pid| i32::try_from(pid).ok())
-        .filter(|pid| belongs(*pid, leader, variable))
-        .collect();
-    for pid in &matching {
-        // It may have ended since; a number is not given out again that soon.
-        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-    }
-    matching
+    let stats: HashMap<i32, Stat> = pids.filter_map(|pid| Some((pid, Stat::read(pid)?))).collect();
+    let descends = |mut pid: i32| {
+        let Some(ancestor) = family.ancestor else { return false };
+        for _ in 0..DEPTH_MAX {
+            match stats.get(&pid) {
+                Some(stat) if stat.parent == ancestor => return true,
+                Some(stat) => pid = stat.parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    let belongs = |pid: i32, stat: &Stat| {
+        family.pid == Some(pid)
+            || family.session == Some(stat.session)
+            || descends(pid)
+            || family.variable.as_ref().is_some_and(|variable| {
+                let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                let has = |sought: &EnvVariable| {
+                    environment.split(|byte| *byte == 0).any(|entry| entry == sought.0)
+                };
+                has(variable) && !family.spared.iter().any(has)
+            })
+    };
+    let living = stats.iter().filter(|(_, stat)| !stat.is_dead());
+    living.filter(|(pid, stat)| belongs(**pid, stat)).map(|(pid, _)| *pid).collect()
 }
 
-fn belongs(pid: i32, leader: Option<i32>, variable: &EnvVariable) -> bool {
-    let Some(stat) = Stat::read(pid) else { return false };
-    if matches!(stat.state, 'Z' | 'X') {
-        return false;
+/// All that descend from a process, by what the kernel lists of its children; empty where it does
+/// not. Costs only what the tree is large.
+pub fn children_of(pid: i32) -> Vec<i32> {
+    let mut found = Vec::new();
+    let mut open = vec![pid];
+    while let Some(pid) = open.pop() {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for thread in threads {
+            let text = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            let children = text.split_whitespace().filter_map(|text| text.parse::<i32>().ok());
+            open.extend(children.clone());
+            found.extend(children);
+        }
+        if found.len() > DEPTH_MAX {
+            break;
+        }
     }
-    if leader.is_some_and(|leader| leader == stat.session) {
-        return true;
-    }
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|entry| entry == variable.0)
+    found
 }
 
 /// What is needed of /proc/<pid>/stat.
 pub(super) struct Stat {
     pub state: char,
+    pub parent: i32,
     pub session: i32,
     /// Since boot; with the pid it names a process for good.
     pub start_ticks: u64,
@@ -85,11 +132,17 @@ impl Stat {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
+    /// It runs no more, and only waits to be asked how it ended.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+
     fn parse(text: &str) -> Option<Self> {
         // The name may hold spaces and brackets; the last bracket ends it.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         Some(Self {
             state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
             session: fields.get(3)?.parse().ok()?,
             start_ticks: fields.get(19)?.parse().ok()?,
         })
@@ -106,6 +159,7 @@ mod tests {
         let line = "42 (a) b) S 1 42 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 1 2";
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.state, stat.session, stat.start_ticks), ('S', 7, 9_876));
+        assert_eq!(stat.parent, 1);
         assert!(Stat::read(i32::try_from(std::process::id()).unwrap()).is_some());
     }
 }

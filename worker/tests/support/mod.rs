@@ -22,6 +22,8 @@ impl Worker {
         config.broker.addresses = vec![broker.url()];
         config.slots = 16;
         config.metrics.address = None;
+        // This test program is no shim.
+        config.command.shim = env!("CARGO_BIN_EXE_asyncflow-worker").into();
         adjust(&mut config);
         let drain = CancellationToken::new();
         let abort = CancellationToken::new();

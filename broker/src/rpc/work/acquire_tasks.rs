@@ -14,6 +14,7 @@ use asyncflow_proto::v1;
 use crate::{
     broker::Broker,
     clock,
+    closed::acquire_unless_closed,
     convert::{self, time},
     dispatch::{Types, Wish},
     error::RpcError,
@@ -42,7 +43,9 @@ pub async fn acquire_tasks(
         starts: request.start,
         types,
     };
-    let tasks = broker.dispatch.acquire(wish, clock::in_ms(wait_ms)).await?;
+    let listens = request.offer.is_some();
+    let deadline = clock::in_ms(wait_ms);
+    let tasks = acquire_unless_closed(broker, &session, wish, deadline, listens).await?;
     response(broker, &session, tasks).await
 }
 

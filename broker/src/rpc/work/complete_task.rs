@@ -30,6 +30,7 @@ pub fn ending(
     violations: &mut Violations,
 ) -> Option<Ending> {
     let lease = convert::work::lease(call.lease.as_ref(), at.field("lease"), violations);
+    let usage = convert::usage::of_attempt(call.usage);
     let result = call.result.map(convert::task::content_from_proto);
     if let Some(result) = &result {
         let at = at.field("result");
@@ -46,5 +47,5 @@ pub fn ending(
     } else {
         Settle::complete(result)
     };
-    Some(Ending::new(lease?, settle, call.exit_code))
+    Some(Ending::new(lease?, settle, call.exit_code, usage))
 }

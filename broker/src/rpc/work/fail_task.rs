@@ -33,6 +33,7 @@ pub fn ending(
     violations: &mut Violations,
 ) -> Option<Ending> {
     let lease = convert::work::lease(call.lease.as_ref(), at.field("lease"), violations);
+    let usage = convert::usage::of_attempt(call.usage);
     let after_at = at.field("retry_after");
     let after_ms = time::duration_ms(call.retry_after.as_ref(), after_at, violations);
     work::delay(after_ms, after_at, violations);
@@ -44,5 +45,5 @@ pub fn ending(
         None => RetryHint::ByPolicy,
     };
     let settle = Settle::Fail { reason, message, hint };
-    Some(Ending::new(lease?, settle, call.exit_code))
+    Some(Ending::new(lease?, settle, call.exit_code, usage))
 }

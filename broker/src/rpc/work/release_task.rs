@@ -36,6 +36,7 @@ pub fn ending(
     violations: &mut Violations,
 ) -> Option<Ending> {
     let lease = convert::work::lease(call.lease.as_ref(), at.field("lease"), violations);
+    let usage = convert::usage::of_attempt(call.usage);
     let delay_at = at.field("delay");
     let delay_ms = time::duration_ms(call.delay.as_ref(), delay_at, violations);
     work::delay(delay_ms, delay_at, violations);
@@ -54,7 +55,7 @@ pub fn ending(
             Failure { reason, message }
         });
         let settle = wait(wait_for, or_fail, at, violations);
-        return Some(Ending::new(lease?, settle, call.exit_code));
+        return Some(Ending::new(lease?, settle, call.exit_code, usage));
     }
     let (reason, message) = failure(call.failure, FailureReason::Drained, failure_at, violations);
     let context = call.context.map(convert::task::content_from_proto);
@@ -66,7 +67,7 @@ pub fn ending(
     let hand_over = HandOver { context, avoid_host: None };
     let delay_ms = delay_ms.unwrap_or(0);
     let settle = Settle::Release { reason, message, delay_ms, hand_over };
-    Some(Ending { elsewhere: call.elsewhere, ..Ending::new(lease?, settle, call.exit_code) })
+    Some(Ending { elsewhere: call.elsewhere, ..Ending::new(lease?, settle, call.exit_code, usage) })
 }
 
 fn wait(

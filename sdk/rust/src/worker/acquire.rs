@@ -101,8 +101,7 @@ fn take(runtime: &Arc<Runtime>, tasks: Vec<LeasedTask>) {
             stop.raise(StopReason::Cancelled);
         }
         if task.task.as_ref().is_some_and(|task| task.start_time.is_some()) {
-            let runner = runtime.clone();
-            runtime.attempts.spawn(async move { runner.run_attempt(lease, task, stop).await });
+            runtime.spawn_attempt(lease, task, stop, false);
         } else {
             taken.push((lease, task, stop));
         }
@@ -123,8 +122,7 @@ fn take(runtime: &Arc<Runtime>, tasks: Vec<LeasedTask>) {
                     continue;
                 }
             }
-            let runner = starter.clone();
-            starter.attempts.spawn(async move { runner.run_attempt(lease, task, stop).await });
+            starter.spawn_attempt(lease, task, stop, false);
         }
     });
 }

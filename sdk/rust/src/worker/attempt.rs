@@ -1,6 +1,10 @@
 //! What a handler or executor has in hand while it works on a task.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use prost::bytes::Bytes;
 use tokio::sync::mpsc;
@@ -16,7 +20,7 @@ use super::{
 };
 use crate::{
     Error, clock,
-    v1::{Content, Lease, LeasedTask, LogStream, Progress, SaveContextRequest, Task},
+    v1::{AttemptUsage, Content, Lease, LeasedTask, LogStream, Progress, SaveContextRequest, Task},
 };
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -32,6 +36,7 @@ pub struct AttemptHandle {
     pub(super) advance: Arc<Advance>,
     pub(super) progress: Arc<ProgressBoard>,
     pub(super) logs: mpsc::Sender<Piece>,
+    pub(super) usage: Arc<Mutex<AttemptUsage>>,
 }
 
 impl AttemptHandle {
@@ -128,6 +133,18 @@ impl AttemptHandle {
     /// over what it does to the machine.
     pub fn demand_stop(&self, reason: StopReason, note: StopNote) {
         self.stop.raise_noted(reason, Some(note));
+    }
+
+    /// Changes what is told at the end of what the attempt used: whoever measured a part of it sets
+    /// that part.
+    pub fn measure(&self, change: impl FnOnce(&mut AttemptUsage)) {
+        change(&mut self.usage.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What was measured so far; `None` = nothing.
+    pub fn usage(&self) -> Option<AttemptUsage> {
+        let usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (usage != AttemptUsage::default()).then_some(usage)
     }
 
     /// What becomes of an attempt that ended with `outcome` after the task had given itself away,

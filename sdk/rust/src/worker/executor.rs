@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use super::{
     attempt::AttemptHandle,
     handler::{Handler, HandlerExecutor},
+    logs::LogKeeper,
     outcome::Outcome,
 };
-use crate::v1::{FailureReason, Task, TaskState};
+use crate::v1::{FailureReason, Lease, LeasedTask, Task, TaskState};
 
 /// Runs attempts of any kind; handlers are wrapped into one.
 #[async_trait]
@@ -17,6 +18,28 @@ pub trait Executor: Send + Sync + 'static {
     /// Runs the attempt to its end. It has to follow [`AttemptHandle::should_stop`] in bounded
     /// time.
     async fn execute(&self, attempt: AttemptHandle) -> Outcome;
+
+    /// Attempts that a former process of this worker left running, or ended and not settled: they
+    /// are offered to the broker, and given to [`Self::adopt`]. Called once, at the start.
+    fn adoptable(&self) -> Vec<LeasedTask> {
+        Vec::new()
+    }
+
+    /// Goes on with one of [`Self::adoptable`], as [`Self::execute`] would have. If its lease is
+    /// lost by then, it only has to be ended.
+    async fn adopt(&self, attempt: AttemptHandle) -> Outcome {
+        self.execute(attempt).await
+    }
+
+    /// Remembers what of an attempt's log was sent; `None`: nobody goes on with it after this
+    /// process.
+    fn log_keeper(&self, _lease: &Lease, _is_adopted: bool) -> Option<Box<dyn LogKeeper>> {
+        None
+    }
+
+    /// How the attempt ended is in the journal, or nobody wants to know: it must not be adopted any
+    /// more.
+    fn recorded(&self, _lease: &Lease) {}
 
     /// The task has reached a terminal state with this attempt, and the broker has confirmed it.
     async fn finished(&self, _attempt: &AttemptHandle, _outcome: &Outcome, _state: TaskState) {}
@@ -60,6 +83,11 @@ impl Handlers {
         let mut types: Vec<_> = self.by_type.keys().cloned().collect();
         types.sort();
         types
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<dyn Executor>> {
+        self.by_type.values().chain(&self.command)
     }
 
     /// Who runs this task.

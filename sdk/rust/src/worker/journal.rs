@@ -9,7 +9,8 @@ use async_trait::async_trait;
 
 use super::outcome::Outcome;
 use crate::v1::{
-    CompleteTaskRequest, FailTaskRequest, Failure, FailureReason, Lease, ReleaseTaskRequest,
+    AttemptUsage, CompleteTaskRequest, FailTaskRequest, Failure, FailureReason, Lease,
+    ReleaseTaskRequest,
 };
 
 /// The call that ends an attempt; its `session_id` is filled in when it is sent.
@@ -25,7 +26,11 @@ pub enum SettleCall {
 
 impl SettleCall {
     /// The call for this outcome; `None` when nothing is to be said.
-    pub(super) fn of(lease: &Lease, outcome: &Outcome) -> Option<Self> {
+    pub(super) fn of(
+        lease: &Lease,
+        outcome: &Outcome,
+        usage: Option<AttemptUsage>,
+    ) -> Option<Self> {
         let lease = Some(lease.clone());
         let session_id = String::new();
         let failure = |reason: &FailureReason, message: &String| {
@@ -42,7 +47,7 @@ impl SettleCall {
                 lease,
                 result: result.clone(),
                 exit_code: *exit_code,
-                usage: None,
+                usage,
             }),
             Outcome::Failed { reason, message, permanent, retry_after, exit_code } => {
                 Self::Fail(FailTaskRequest {
@@ -52,7 +57,7 @@ impl SettleCall {
                     permanent: *permanent,
                     retry_after: span(retry_after),
                     exit_code: *exit_code,
-                    usage: None,
+                    usage,
                 })
             }
             Outcome::Released { reason, message, delay, exit_code, context, elsewhere } => {
@@ -62,6 +67,7 @@ impl SettleCall {
                     failure: failure(reason, message),
                     delay: span(delay),
                     exit_code: *exit_code,
+                    usage,
                     context: context.clone(),
                     elsewhere: *elsewhere,
                     ..Default::default()
@@ -73,6 +79,7 @@ impl SettleCall {
                     lease,
                     failure: or_fail.as_ref().and_then(|why| failure(&FailureReason::Error, why)),
                     exit_code: *exit_code,
+                    usage,
                     wait_for: Some(wait_for.clone()),
                     ..Default::default()
                 })

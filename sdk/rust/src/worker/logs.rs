@@ -31,6 +31,16 @@ pub(super) struct Piece {
     pub time_ms: i64,
 }
 
+/// Remembers across processes what of an attempt's log was sent. A call is written down before it
+/// is made: whoever comes after a process that died within it repeats the very same chunks, which
+/// the broker knows by their offsets.
+pub trait LogKeeper: Send + 'static {
+    /// The chunks that a former process was about to send, with nothing sent after them.
+    fn unconfirmed(&mut self) -> Vec<LogChunk>;
+    /// These are sent now.
+    fn sending(&mut self, chunks: &[LogChunk]);
+}
+
 pub(super) fn queue() -> (mpsc::Sender<Piece>, mpsc::Receiver<Piece>) {
     mpsc::channel(QUEUE_MAX)
 }
@@ -43,8 +53,17 @@ pub(super) async fn ship(
     traceparent: Arc<str>,
     mut queue: mpsc::Receiver<Piece>,
     end: CancellationToken,
+    mut keeper: Option<Box<dyn LogKeeper>>,
 ) {
     let mut offset = 0;
+    let unconfirmed = keeper.as_mut().map(|keeper| keeper.unconfirmed()).unwrap_or_default();
+    if let Some(last) = unconfirmed.last() {
+        offset = last.offset + i64::try_from(last.data.len()).unwrap_or(i64::MAX);
+        if let Err(error) = push(link.in_trace(&traceparent), &unconfirmed).await {
+            tracing::debug!(%error, "logs refused");
+            return;
+        }
+    }
     while let Some(first) = next(&mut queue, &end).await {
         tokio::select! {
             () = tokio::time::sleep(BATCH_WINDOW) => {}
@@ -57,6 +76,9 @@ pub(super) async fn ship(
         {
             bytes += piece.data.len();
             chunks.push(chunk(&lease, &mut offset, piece));
+        }
+        if let Some(keeper) = &mut keeper {
+            keeper.sending(&chunks);
         }
         if let Err(error) = push(link.in_trace(&traceparent), &chunks).await {
             tracing::debug!(%error, "logs refused");

@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use asyncflow_proto::time::duration_ms;
 use futures::FutureExt;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -21,7 +21,7 @@ use super::{
     host::{self, HostSide, Standing},
     journal::{ResultJournal, SettleCall},
     link::Link,
-    logs,
+    logs::{self, Piece},
     outcome::Outcome,
     progress::ProgressBoard,
     session,
@@ -68,6 +68,7 @@ impl Runtime {
         handlers: Handlers,
         journal: Arc<dyn ResultJournal>,
         host: Option<Arc<dyn HostSide>>,
+        detach: CancellationToken,
     ) -> Result<Arc<Self>, Error> {
         Ok(Arc::new(Self {
             link: Arc::new(Link::open(&options)?),
@@ -83,7 +84,7 @@ impl Runtime {
             host,
             standing: watch::Sender::default(),
             report_now: Notify::new(),
-            detach: CancellationToken::new(),
+            detach,
         }))
     }
 
@@ -95,6 +96,7 @@ impl Runtime {
         abort: CancellationToken,
     ) -> Result<(), Error> {
         self.redeliver().await;
+        self.adopt();
         let incarnation = format!("{}-{}", boot_id(), uuid::Uuid::new_v4().simple());
         let session = session::keep(&self.link, &self.held, &self.options, &incarnation);
         let background = async {
@@ -118,11 +120,20 @@ impl Runtime {
         };
         tokio::select! {
             refused = session => {
-                self.give_up().await;
-                return refused.map(|never| match never {});
+                let Err(error) = refused;
+                if matches!(error, Error::Config(_)) {
+                    self.give_up().await;
+                } else {
+                    // Whoever corrects what is wrong and starts it again finds them running.
+                    self.detach.cancel();
+                }
+                return Err(error);
             }
             _ = background => {}
             () = foreground => {}
+        }
+        if self.detach.is_cancelled() {
+            return Ok(());
         }
         // After the last heartbeat: one that came later would find the session unknown and make
         // the worker register again.
@@ -147,6 +158,42 @@ impl Runtime {
             };
             self.attempts.spawn(delivering.instrument(span));
         }
+    }
+
+    /// Goes on with what a former process left running. The outcome of one that the journal has is
+    /// on its way already.
+    fn adopt(self: &Arc<Self>) {
+        let mut found = Vec::new();
+        for executor in self.handlers.all() {
+            found.extend(executor.adoptable().into_iter().map(|leased| (executor, leased)));
+        }
+        for (executor, leased) in found {
+            let Some(lease) = leased.lease.clone() else { continue };
+            match self.held.add(&lease, true) {
+                Some(stop) => {
+                    if let Some(host) = &self.host {
+                        host.taken(&leased);
+                    }
+                    self.spawn_attempt(lease, leased, stop, true);
+                }
+                None => executor.recorded(&lease),
+            }
+        }
+    }
+
+    /// Runs one attempt from its start to the broker's confirmation, or until the worker detaches.
+    pub fn spawn_attempt(
+        self: &Arc<Self>,
+        lease: Lease,
+        leased: LeasedTask,
+        stop: StopSignal,
+        is_adopted: bool,
+    ) {
+        let runtime = self.clone();
+        self.attempts.spawn(async move {
+            let running = runtime.run_attempt(lease, leased, stop, is_adopted);
+            runtime.detach.run_until_cancelled(running).await;
+        });
     }
 
     /// Resolves when the worker is to drain and has nothing left.
@@ -231,40 +278,55 @@ impl Runtime {
         let _ = self.journal_ok.subscribe().wait_for(|works| *works).await;
     }
 
-    /// Runs one attempt from its start to the broker's confirmation.
-    pub async fn run_attempt(&self, lease: Lease, leased: LeasedTask, stop: StopSignal) {
+    async fn run_attempt(
+        &self,
+        lease: Lease,
+        leased: LeasedTask,
+        stop: StopSignal,
+        is_adopted: bool,
+    ) {
         let trace_id = leased.task.as_ref().map_or("", |task| &task.trace_id);
         let traceparent = trace::traceparent(trace_id).into();
-        let span = attempt_span(&lease, trace_id);
-        self.follow_attempt(lease, leased, traceparent, stop).instrument(span).await;
+        let (log_sender, log_queue) = logs::queue();
+        let attempt = AttemptHandle {
+            leased: Arc::new(leased),
+            traceparent,
+            stop,
+            link: self.link.clone(),
+            advance: Arc::default(),
+            progress: self.progress.clone(),
+            logs: log_sender,
+            usage: Arc::default(),
+        };
+        let span = attempt_span(&lease, &attempt.task().trace_id);
+        self.follow_attempt(lease, attempt, log_queue, is_adopted).instrument(span).await;
     }
 
     async fn follow_attempt(
         &self,
         lease: Lease,
-        leased: LeasedTask,
-        traceparent: Arc<str>,
-        stop: StopSignal,
+        attempt: AttemptHandle,
+        log_queue: mpsc::Receiver<Piece>,
+        is_adopted: bool,
     ) {
-        tracing::debug!("attempt started");
-        let (log_sender, log_queue) = logs::queue();
+        tracing::debug!(is_adopted, "attempt started");
+        if is_adopted {
+            // What the former process has saved is not known any more.
+            attempt.advance.made_children();
+        }
+        let (stop, traceparent) = (attempt.stop.clone(), attempt.traceparent.clone());
+        let executor = self.handlers.route(attempt.task());
+        let keeper = executor.as_ref().ok().and_then(|one| one.log_keeper(&lease, is_adopted));
         let logs_end = CancellationToken::new();
         let (link, trace, end) = (self.link.clone(), traceparent.clone(), logs_end.clone());
-        let shipping = logs::ship(link, lease.clone(), trace, log_queue, end);
+        let shipping = logs::ship(link, lease.clone(), trace, log_queue, end, keeper);
         let shipper = AbortOnDropHandle::new(tokio::spawn(shipping.in_current_span()));
-        let attempt = AttemptHandle {
-            leased: Arc::new(leased),
-            traceparent: traceparent.clone(),
-            stop: stop.clone(),
-            link: self.link.clone(),
-            advance: Arc::default(),
-            progress: self.progress.clone(),
-            logs: log_sender,
-        };
-        let executor = self.handlers.route(attempt.task());
         let outcome = match (stop.reason(), &executor) {
+            (_, Ok(executor)) if is_adopted => {
+                execute(executor.adopt(attempt.clone()), &attempt).await
+            }
             (Some(reason), _) => Outcome::stopped(reason),
-            (None, Ok(executor)) => execute(&**executor, attempt.clone()).await,
+            (None, Ok(executor)) => execute(executor.execute(attempt.clone()), &attempt).await,
             (None, Err(refused)) => refused.clone(),
         };
         logs_end.cancel();
@@ -280,14 +342,19 @@ impl Runtime {
             true => Outcome::Abandoned,
             false => {
                 let outcome = outcome.with_note(stop.reason(), stop.note().as_deref());
-                attempt.advance.demanded_of(outcome.within_limits(), attempt.task())
+                match stop.reason() {
+                    None => attempt.advance.demanded_of(outcome.within_limits(), attempt.task()),
+                    // Whoever is told to stop had no time to come further.
+                    Some(_) => outcome.within_limits(),
+                }
             }
         };
         metrics::counter!("asyncflow_worker_attempts_total", "outcome" => outcome.label())
             .increment(1);
-        let settled = self.settle(&lease, &traceparent, &outcome).await;
+        let executor = executor.ok();
+        let settled = self.settle(&lease, &attempt, &outcome, executor.as_deref()).await;
         tracing::debug!(outcome = outcome.label(), "attempt ended");
-        if let (Some(Settled::Confirmed(state)), Ok(executor)) = (settled, &executor)
+        if let (Some(Settled::Confirmed(state)), Some(executor)) = (settled, &executor)
             && is_terminal(state)
         {
             executor.finished(&attempt, &outcome, state).await;
@@ -299,16 +366,27 @@ impl Runtime {
     async fn settle(
         &self,
         lease: &Lease,
-        traceparent: &Arc<str>,
+        attempt: &AttemptHandle,
         outcome: &Outcome,
+        executor: Option<&dyn Executor>,
     ) -> Option<Settled> {
-        let call = SettleCall::of(lease, outcome)?;
+        let forget = || executor.into_iter().for_each(|executor| executor.recorded(lease));
+        let Some(call) = SettleCall::of(lease, outcome, attempt.usage()) else {
+            forget();
+            return None;
+        };
         let recorded = self.journal.record(&call).await;
-        if let Err(error) = &recorded {
-            tracing::error!(%error, "the journal cannot be written");
-            self.set_journal_ok(false);
+        match &recorded {
+            Ok(()) => forget(),
+            Err(error) => {
+                tracing::error!(%error, "the journal cannot be written");
+                self.set_journal_ok(false);
+            }
         }
-        let settled = self.deliver_or_keep(lease, traceparent, &call).await;
+        let settled = self.deliver_or_keep(lease, &attempt.traceparent, &call).await;
+        if settled.is_some() {
+            forget();
+        }
         // Once it is delivered nothing is unprotected; the next record tries the disk again.
         self.set_journal_ok(recorded.is_ok() || settled.is_some());
         settled
@@ -338,9 +416,9 @@ impl Runtime {
     }
 }
 
-/// Runs the executor under the task's `max_running_time`; a panic becomes a failure.
-async fn execute(executor: &dyn Executor, attempt: AttemptHandle) -> Outcome {
-    let stop = attempt.stop_signal().clone();
+/// Works under the task's `max_running_time`; a panic becomes a failure.
+async fn execute(work: impl Future<Output = Outcome>, attempt: &AttemptHandle) -> Outcome {
+    let stop = attempt.stop_signal();
     let limit = attempt.task().max_running_time.as_ref().and_then(duration_ms);
     let limit = limit.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
     let overtime = async {
@@ -351,7 +429,7 @@ async fn execute(executor: &dyn Executor, attempt: AttemptHandle) -> Outcome {
         stop.raise(StopReason::TimedOut);
         std::future::pending::<std::convert::Infallible>().await
     };
-    let work = AssertUnwindSafe(executor.execute(attempt)).catch_unwind();
+    let work = AssertUnwindSafe(work).catch_unwind();
     tokio::select! {
         ended = work => ended.unwrap_or_else(|panic| {
             let message = format!("the executor panicked: {}", panic_text(&*panic));

@@ -49,6 +49,42 @@ impl StopReason {
     }
 }
 
+impl StopReason {
+    const ALL: [Self; 10] = [
+        Self::Drained,
+        Self::GpuIdle,
+        Self::Preempted,
+        Self::HandedOver,
+        Self::GpuFault,
+        Self::Trespassed,
+        Self::Cancelled,
+        Self::TimedOut,
+        Self::LeaseLost,
+        Self::Aborted,
+    ];
+
+    /// For files: does not change between versions.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::GpuIdle => "gpu_idle",
+            Self::Preempted => "preempted",
+            Self::HandedOver => "handed_over",
+            Self::GpuFault => "gpu_fault",
+            Self::Trespassed => "trespassed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+            Self::LeaseLost => "lease_lost",
+            Self::Aborted => "aborted",
+        }
+    }
+
+    /// The reason of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+}
+
 /// What is said with a reason.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StopNote {
@@ -125,6 +161,14 @@ impl StopSignal {
         self.0.borrow().cut_off
     }
 
+    /// Resolves when there is a stronger reason than `known`. Cancel safe.
+    pub async fn raised_over(&self, known: Option<StopReason>) -> StopReason {
+        let mut watching = self.0.subscribe();
+        let found = watching.wait_for(|state| state.reason > known).await;
+        // The sender lives in `self`, so waiting cannot fail.
+        found.ok().and_then(|state| state.reason).unwrap_or(StopReason::Aborted)
+    }
+
     /// Resolves when the reason is at least `least`. Cancel safe.
     pub async fn raised(&self, least: StopReason) -> StopReason {
         let mut watching = self.0.subscribe();
@@ -150,7 +194,17 @@ mod tests {
         assert_eq!(stop.reason(), Some(StopReason::Cancelled));
         stop.raise(StopReason::LeaseLost);
         assert_eq!(stop.raised(StopReason::Drained).await, StopReason::LeaseLost);
+        let known = Some(StopReason::Cancelled);
+        assert_eq!(stop.raised_over(known).await, StopReason::LeaseLost);
         stop.set_cut_off(true);
         assert!(stop.is_cut_off());
+    }
+
+    #[test]
+    fn every_reason_has_a_name_of_its_own() {
+        for reason in StopReason::ALL {
+            assert_eq!(StopReason::named(reason.name()), Some(reason));
+        }
+        assert_eq!(StopReason::named("tired"), None);
     }
 }

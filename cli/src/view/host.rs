@@ -1,0 +1,264 @@
+//! A host: its worker, what that told last, and what is wanted of it.
+
+use super::{
+    bytes_for_people,
+    gpu::{self, GpuView, RunningView},
+    pairs,
+};
+use crate::{
+    fleet,
+    output::{Look, View},
+    time,
+};
+use asyncflow_proto::v1::Host;
+use prost_types::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// See the protocol's `Host`.
+#[derive(Debug, Serialize)]
+pub struct HostView {
+    worker_id: String,
+    host: String,
+    alive: bool,
+    draining: bool,
+    labels: BTreeMap<String, String>,
+    task_types: Vec<String>,
+    slots: i32,
+    running: i32,
+    version: String,
+    register_time: Option<String>,
+    heartbeat_time: Option<String>,
+    report_time: Option<String>,
+    orders: OrdersView,
+    cpus: f64,
+    cpus_free: f64,
+    memory_bytes: i64,
+    memory_free_bytes: i64,
+    load: f64,
+    gpu_provider: String,
+    alarms: Vec<String>,
+    gpus: Vec<GpuView>,
+    tasks: Vec<RunningView>,
+    #[serde(skip)]
+    name: String,
+    #[serde(skip)]
+    heard: Option<Timestamp>,
+    #[serde(skip)]
+    reported: Option<Timestamp>,
+}
+
+/// What is wanted of it.
+#[derive(Debug, Serialize)]
+struct OrdersView {
+    cordoned: bool,
+    draining: bool,
+    detach: bool,
+}
+
+impl From<Host> for HostView {
+    fn from(host: Host) -> Self {
+        let (name, gpus) = (fleet::name(&host).to_owned(), gpu::views(&host));
+        let worker = host.worker.unwrap_or_default();
+        let report = host.report.unwrap_or_default();
+        let orders = host.orders.unwrap_or_default();
+        Self {
+            worker_id: worker.worker_id,
+            host: worker.host,
+            alive: worker.alive,
+            draining: worker.draining,
+            labels: worker.labels,
+            task_types: worker.task_types,
+            slots: worker.slots,
+            running: worker.running,
+            version: worker.version,
+            register_time: time::rfc3339(worker.register_time.as_ref()),
+            heartbeat_time: time::rfc3339(worker.heartbeat_time.as_ref()),
+            report_time: time::rfc3339(host.report_time.as_ref()),
+            orders: OrdersView {
+                cordoned: orders.cordoned,
+                draining: orders.draining,
+                detach: orders.detach,
+            },
+            cpus: report.cpus,
+            cpus_free: report.cpus_free,
+            memory_bytes: report.memory_bytes,
+            memory_free_bytes: report.memory_free_bytes,
+            load: report.load,
+            gpu_provider: report.gpu_provider,
+            alarms: report.alarms,
+            gpus,
+            tasks: report.running.iter().map(Into::into).collect(),
+            name,
+            heard: worker.heartbeat_time,
+            reported: host.report_time,
+        }
+    }
+}
+
+impl HostView {
+    /// In one word how it is, as people and orders have made it.
+    pub fn condition(&self) -> &'static str {
+        match &self.orders {
+            _ if !self.alive => "LOST",
+            orders if orders.detach => "DETACHING",
+            orders if orders.draining || self.draining => "DRAINING",
+            orders if orders.cordoned => "CORDONED",
+            _ => "ALIVE",
+        }
+    }
+
+    /// What a list of GPUs alone would hide: alarms, and a host without GPUs.
+    pub fn remark(&self) -> Option<String> {
+        let mut parts = self.alarms.clone();
+        if self.reported.is_none() {
+            parts.push("it has not told of its GPUs yet".to_owned());
+        } else if self.gpus.is_empty() {
+            parts.push(format!("0 GPUs ({})", self.gpu_provider));
+        }
+        (!parts.is_empty()).then(|| format!("{}: {}", self.name, parts.join("; ")))
+    }
+
+    fn cores(&self) -> String {
+        if self.cpus <= 0.0 {
+            String::new()
+        } else {
+            format!("{:.1} of {}", self.cpus_free, self.cpus)
+        }
+    }
+
+    fn memory(&self) -> String {
+        let (free, all) =
+            (bytes_for_people(self.memory_free_bytes), bytes_for_people(self.memory_bytes));
+        match (free.is_empty(), all.is_empty()) {
+            (_, true) => String::new(),
+            (true, false) => format!("0 of {all}"),
+            (false, false) => format!("{free} of {all}"),
+        }
+    }
+
+    fn free_gpus(&self) -> String {
+        let free = |gpu: &&GpuView| gpu.is_free();
+        let count = self.gpus.iter().filter(free).count();
+        if self.gpus.is_empty() { String::new() } else { format!("{count} of {}", self.gpus.len()) }
+    }
+}
+
+impl View for HostView {
+    const COLUMNS: &'static [&'static str] = &[
+        "ID",
+        "HOST",
+        "CONDITION",
+        "RUNNING",
+        "SLOTS",
+        "FREE GPUS",
+        "FREE CORES",
+        "FREE MEMORY",
+        "LOAD",
+        "HEARD",
+    ];
+
+    fn id(&self) -> String {
+        self.worker_id.clone()
+    }
+
+    fn row(&self, look: Look) -> Vec<String> {
+        vec![
+            self.worker_id.clone(),
+            self.host.clone(),
+            look.palette.state(self.condition()),
+            self.running.to_string(),
+            self.slots.to_string(),
+            self.free_gpus(),
+            self.cores(),
+            self.memory(),
+            format!("{:.2}", self.load),
+            time::relative(self.heard.as_ref(), look.now_ms),
+        ]
+    }
+
+    fn details(&self, look: Look) -> Vec<(&'static str, String)> {
+        let names = [
+            "id",
+            "host",
+            "condition",
+            "running",
+            "slots",
+            "free GPUs",
+            "free cores",
+            "free memory",
+            "load",
+            "heard",
+        ];
+        let mut details: Vec<_> = names.into_iter().zip(self.row(look)).collect();
+        let gpus: Vec<String> = self.gpus.iter().map(|gpu| gpu.line(look)).collect();
+        let tasks: Vec<String> = self.tasks.iter().map(RunningView::told).collect();
+        details.extend([
+            ("told", time::relative(self.reported.as_ref(), look.now_ms)),
+            ("version", self.version.clone()),
+            ("types", self.task_types.join(",")),
+            ("labels", pairs(&self.labels)),
+            ("GPUs from", self.gpu_provider.clone()),
+            ("alarms", look.palette.error(&self.alarms.join("\n"))),
+            ("GPUs", gpus.join("\n")),
+            ("tasks", tasks.join("\n")),
+        ]);
+        if self.alarms.is_empty() {
+            details.retain(|(name, _)| *name != "alarms");
+        }
+        details
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{fleet::tests::host, style::Palette};
+    use asyncflow_proto::{time::timestamp, v1::HostOrders};
+
+    fn with(orders: HostOrders) -> HostView {
+        Host { orders: Some(orders), ..host("w", "anna", &["GPU-a"]) }.into()
+    }
+
+    #[test]
+    fn the_strongest_order_is_the_condition() {
+        let mut orders = HostOrders::default();
+        assert_eq!(with(orders.clone()).condition(), "ALIVE");
+        orders.cordoned = true;
+        assert_eq!(with(orders.clone()).condition(), "CORDONED");
+        orders.draining = true;
+        assert_eq!(with(orders.clone()).condition(), "DRAINING");
+        orders.detach = true;
+        assert_eq!(with(orders).condition(), "DETACHING");
+        assert_eq!(HostView::from(Host::default()).condition(), "LOST");
+    }
+
+    #[test]
+    fn what_a_list_of_gpus_would_hide_is_remarked() {
+        let mut well = host("w", "anna", &["GPU-a"]);
+        well.report_time = Some(timestamp(1));
+        assert_eq!(HostView::from(well.clone()).remark(), None);
+        well.report.as_mut().unwrap().alarms = vec!["driver and library differ".to_owned()];
+        let told = HostView::from(well).remark().unwrap();
+        assert_eq!(told, "anna: driver and library differ");
+        let mut none = host("w", "berta", &[]);
+        assert!(HostView::from(none.clone()).remark().unwrap().contains("not told"));
+        none.report_time = Some(timestamp(1));
+        none.report.as_mut().unwrap().gpu_provider = "none".to_owned();
+        assert_eq!(HostView::from(none).remark().unwrap(), "berta: 0 GPUs (none)");
+    }
+
+    #[test]
+    fn details_name_alarms_only_where_there_are_some() {
+        let look = Look { palette: Palette::off(), now_ms: 1 };
+        let mut host = host("w", "anna", &["GPU-a"]);
+        let names = |host: &Host| -> Vec<&str> {
+            HostView::from(host.clone()).details(look).into_iter().map(|(name, _)| name).collect()
+        };
+        assert!(!names(&host).contains(&"alarms"));
+        host.report.as_mut().unwrap().alarms = vec!["hot".to_owned()];
+        assert!(names(&host).contains(&"alarms"));
+    }
+}

@@ -1,0 +1,240 @@
+//! What an attempt's directory holds for the worker that goes on with it after this one.
+//!
+//! | file | what | until |
+//! |---|---|---|
+//! | `lease.pb` | the task with its lease, as it was handed out | the outcome is in the journal |
+//! | `token` | what its programs call with | |
+//! | `sent` | how far its log is sent, and the chunks of the last call | |
+//! | `result.pb`, `wait.pb`, `hand_over.pb` | what was set by the socket | |
+//!
+//! How far the events are read is kept by `events`; who runs, and how it ended, by `shim`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use asyncflow_sdk::{
+    v1::{LeasedTask, LogChunk, LogStream, PushTaskLogsRequest},
+    worker::LogKeeper,
+};
+use prost::Message;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    process::Leftover,
+    shim::{ExitRecord, put, read_leftover},
+};
+
+const LEASE: &str = "lease.pb";
+const TOKEN: &str = "token";
+const SENT: &str = "sent";
+
+/// An attempt that goes on, or has ended unsettled.
+#[derive(Clone, Debug)]
+pub struct Adoptable {
+    /// As it was handed out.
+    pub leased: LeasedTask,
+    /// What its programs call with.
+    pub token: String,
+}
+
+/// What a former worker has left.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// To be gone on with.
+    pub adoptable: Vec<Adoptable>,
+    /// To be ended.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// Writes down what is needed to go on with an attempt.
+///
+/// # Errors
+/// The disk refuses.
+pub fn keep(dir: &Path, leased: &LeasedTask, token: &str) -> io::Result<()> {
+    put(dir, TOKEN, token.as_bytes())?;
+    put(dir, LEASE, &leased.encode_to_vec())
+}
+
+/// The attempt is not to be gone on with any more.
+pub fn forget(dir: &Path) {
+    if let Err(error) = fs::remove_file(dir.join(LEASE))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(dir = %dir.display(), %error, "cannot forget an attempt");
+    }
+}
+
+/// Whether the attempt is not settled yet.
+pub fn is_kept(dir: &Path) -> bool {
+    dir.join(LEASE).exists()
+}
+
+/// Looks through the directories of attempts. One whose shim is gone without a record of its end is
+/// not gone on with: its lease goes back.
+pub fn find(attempts: &Path) -> Found {
+    let mut found = Found::default();
+    for entry in fs::read_dir(attempts).into_iter().flatten().flatten() {
+        let dir = entry.path();
+        match adoptable(&dir) {
+            Some(adoptable) => found.adoptable.push(adoptable),
+            None => {
+                forget(&dir);
+                found.leftovers.push(read_leftover(&dir));
+            }
+        }
+    }
+    found
+}
+
+fn adoptable(dir: &Path) -> Option<Adoptable> {
+    let leased = LeasedTask::decode(&fs::read(dir.join(LEASE)).ok()?[..]).ok()?;
+    let token = fs::read_to_string(dir.join(TOKEN)).ok().filter(|token| !token.is_empty())?;
+    let shim = read_leftover(dir).shim;
+    let goes_on = shim.is_some_and(|shim| shim.is_alive()) || ExitRecord::read(dir).is_some();
+    goes_on.then_some(Adoptable { leased, token })
+}
+
+/// Keeps something that was set by the socket.
+pub fn keep_message(dir: &Path, name: &str, message: &impl Message) {
+    if let Err(error) = put(dir, name, &message.encode_to_vec()) {
+        tracing::warn!(dir = %dir.display(), name, %error, "not kept for a later worker");
+    }
+}
+
+/// What was kept under this name.
+pub fn kept_message<M: Message + Default>(dir: &Path, name: &str) -> Option<M> {
+    M::decode(&fs::read(dir.join(name)).ok()?[..]).ok()
+}
+
+/// How far each log file is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Of stdout.
+    pub stdout: u64,
+    /// Of stderr.
+    pub stderr: u64,
+}
+
+impl Sent {
+    /// What was kept; zero if nothing was.
+    pub fn read(dir: &Path) -> Self {
+        read_sent(dir).map_or_else(Self::default, |(sent, _)| sent)
+    }
+}
+
+fn read_sent(dir: &Path) -> Option<(Sent, Vec<LogChunk>)> {
+    let bytes = fs::read(dir.join(SENT)).ok()?;
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (head, body) = bytes.split_at(end);
+    let chunks = PushTaskLogsRequest::decode(body.get(1..)?).ok()?.chunks;
+    Some((serde_json::from_slice(head).ok()?, chunks))
+}
+
+/// Keeps what was sent of one attempt's log.
+pub struct SentLog {
+    dir: PathBuf,
+    sent: Sent,
+    end: i64,
+    is_broken: bool,
+}
+
+impl SentLog {
+    /// Of the attempt in this directory.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir, sent: Sent::default(), end: 0, is_broken: false }
+    }
+
+    fn count(&mut self, chunks: &[LogChunk]) {
+        for chunk in chunks {
+            let bytes = i64::try_from(chunk.data.len()).unwrap_or(i64::MAX);
+            // What was left out before it belongs to the same file.
+            let moved = u64::try_from(chunk.offset - self.end + bytes).unwrap_or_default();
+            self.end = chunk.offset + bytes;
+            match chunk.stream() {
+                LogStream::Stdout => self.sent.stdout += moved,
+                LogStream::Stderr => self.sent.stderr += moved,
+                _ => {}
+            }
+        }
+    }
+}
+
+impl LogKeeper for SentLog {
+    fn unconfirmed(&mut self) -> Vec<LogChunk> {
+        let Some((sent, chunks)) = read_sent(&self.dir) else { return Vec::new() };
+        self.sent = sent;
+        let end = |last: &LogChunk| last.offset + i64::try_from(last.data.len()).unwrap_or(0);
+        self.end = chunks.last().map_or(0, end);
+        chunks
+    }
+
+    fn sending(&mut self, chunks: &[LogChunk]) {
+        self.count(chunks);
+        let write = || {
+            let mut bytes = serde_json::to_vec(&self.sent)?;
+            bytes.push(b'\n');
+            let chunks = chunks.to_vec();
+            PushTaskLogsRequest { session_id: String::new(), chunks }.encode(&mut bytes)?;
+            put(&self.dir, SENT, &bytes)
+        };
+        match write() {
+            Ok(()) => self.is_broken = false,
+            // One line for a disk that is full.
+            Err(error) if !self.is_broken => {
+                self.is_broken = true;
+                let dir = self.dir.display();
+                tracing::warn!(%dir, %error, "a later worker would send parts of the log twice");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+    use super::*;
+
+    fn chunk(stream: LogStream, offset: i64, data: &'static str) -> LogChunk {
+        let stream = stream.into();
+        LogChunk { stream, offset, data: data.into(), ..LogChunk::default() }
+    }
+
+    #[test]
+    fn the_next_worker_knows_the_last_call_and_where_each_file_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = SentLog::new(dir.path().to_owned());
+        assert!(first.unconfirmed().is_empty());
+        first.sending(&[chunk(LogStream::Stdout, 0, "one"), chunk(LogStream::System, 3, "told")]);
+        let last = [chunk(LogStream::Stderr, 17, "oops"), chunk(LogStream::Stdout, 21, "two")];
+        first.sending(&last);
+        assert_eq!(Sent::read(dir.path()), Sent { stdout: 6, stderr: 14 });
+        let mut second = SentLog::new(dir.path().to_owned());
+        assert_eq!(second.unconfirmed(), last);
+        second.sending(&[chunk(LogStream::Stdout, 24, "three")]);
+        assert_eq!(Sent::read(dir.path()), Sent { stdout: 11, stderr: 14 });
+    }
+
+    #[test]
+    fn only_what_runs_or_has_told_its_end_is_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let leased = LeasedTask { task: Some(Default::default()), ..LeasedTask::default() };
+        let make = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).unwrap();
+            keep(&path, &leased, "secret").unwrap();
+            path
+        };
+        let (ended, vanished, settled) = (make("a.1"), make("b.1"), make("c.1"));
+        ExitRecord::default().write(&ended).unwrap();
+        ExitRecord::default().write(&settled).unwrap();
+        forget(&settled);
+        let found = find(dir.path());
+        assert_eq!(found.adoptable.len(), 1);
+        assert_eq!(found.adoptable[0].token, "secret");
+        assert_eq!(found.leftovers.len(), 2);
+        assert!(is_kept(&ended) && !is_kept(&vanished));
+    }
+}
