@@ -12,6 +12,7 @@ mod host;
 mod host_explain;
 mod life;
 mod operation;
+mod placement;
 mod process;
 mod registry;
 mod schedule;
