@@ -201,7 +201,10 @@ async fn what_tasks_have_is_offered_and_reported() {
     assert!(offer.gpus[0].free_time.is_some());
     assert_eq!((offer.gpus[1].r#use(), offer.cpus.to_string().as_str()), (GpuUse::Free, "6.5"));
     std::fs::write(go, "").unwrap();
-    broker.settled("command-1-a").await;
+    let Settled::Completed(call) = broker.settled("command-1-a").await else { panic!() };
+    let usage = call.usage.unwrap();
+    assert_eq!((usage.gpus, usage.gpu_memory_peak_bytes), (vec!["GPU-0".to_owned()], 3 * GIB));
+    assert!(usage.gpu_seconds > 0.0 && usage.gpu_utilization_percent > 0.0);
 }
 
 #[tokio::test]
