@@ -44,6 +44,13 @@ pub const PREDECESSORS_MAX: usize = 100;
 /// Signals that a task waits for at once, or that are kept for it.
 pub const SIGNALS_MAX: usize = 32;
 pub const SIGNAL_NAME_BYTES_MAX: usize = 64;
+/// Volumes of a container.
+pub const VOLUMES_MAX: usize = 64;
+pub const IMAGE_BYTES_MAX: usize = 255;
+/// The name of a conda environment.
+pub const PYTHON_NAME_BYTES_MAX: usize = 128;
+/// What of a diff is kept.
+pub const DIFF_BYTES_MAX: usize = 64 * 1_024;
 /// What all signals of a task, or of a workflow, weigh together.
 pub const SIGNALS_BYTES_MAX: usize = 8 * 1_024;
 /// Tasks that wait for the end of one.
@@ -56,6 +63,10 @@ pub const CALLBACKS_MAX: usize = 16;
 pub const CALLBACK_LEVELS_MAX: usize = 4;
 /// How the tasks that a task makes in one call are named.
 pub const CHILDREN_KEY_BYTES_MAX: usize = 40;
+/// GPUs of one host.
+pub const HOST_GPUS_MAX: usize = 64;
+/// The UUID, or the model, of a GPU.
+pub const GPU_NAME_BYTES_MAX: usize = 128;
 /// GPUs that a task may have for itself.
 pub const TASK_GPUS_MAX: i64 = 64;
 pub const TASK_CPUS_MAX: f64 = 10_000.0;
