@@ -1,6 +1,6 @@
 //! What a host lacks for a task: ever, and now.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::super::{Gpu, GpuState, Host, Kind, Reason, Report, Subject, words};
 use crate::{
@@ -91,7 +91,7 @@ fn lacking(
         ready_ms: task.order_time_ms,
         priority: task.priority,
         max_running_ms: task.max_running_ms,
-        needs: needs.clone(),
+        needs: Arc::new(needs.clone()),
     }];
     let users = BTreeMap::new();
     let scene = Scene {
