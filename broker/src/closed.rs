@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use asyncflow_core::task::FullTask;
-use asyncflow_store::wake::host_topic;
+use asyncflow_store::{Assigned, wake::host_topic};
 use tokio::time::Instant;
 
 use crate::{broker::Broker, dispatch::Wish, error::RpcError, session::Session};
@@ -24,12 +23,13 @@ pub async fn acquire_unless_closed(
     wish: Wish,
     deadline: Instant,
     listens: bool,
-) -> Result<Vec<FullTask>, RpcError> {
+) -> Result<Vec<Assigned>, RpcError> {
     if !listens && !session.is_closed {
         return Ok(broker.dispatch.acquire(wish, deadline).await?);
     }
     let mut orders = broker.store.wake().subscribe(&host_topic(&session.worker_id));
     if session.is_closed {
+        broker.dispatch.forget_host(&session.worker_id);
         // Otherwise it would ask again at once, and again.
         tokio::select! {
             () = orders.rung() => {}
@@ -48,6 +48,7 @@ pub async fn acquire_unless_closed(
             () = orders.rung() => {
                 broker.sessions.forget(session.id);
                 if broker.sessions.by_id(session.id).await?.is_closed {
+                    broker.dispatch.forget_host(&session.worker_id);
                     // What was claimed for it in the last moment goes back.
                     return Ok(Vec::new());
                 }

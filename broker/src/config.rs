@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use asyncflow_core::limits::LEASE_MS_MAX;
+use asyncflow_core::limits::{DURATION_MS_MAX, LEASE_MS_MAX};
 use asyncflow_service::config::{
     self, ConfigErrors, ListenConfig, LogConfig, MetricsConfig, Rules, Sources, Validate,
 };
@@ -47,6 +47,7 @@ pub struct BrokerConfig {
     pub database: DatabaseConfig,
     pub redis: RedisConfig,
     pub dispatch: DispatchConfig,
+    pub placement: PlacementConfig,
     pub lease: LeaseConfig,
     pub limits: LimitsConfig,
     pub log: LogConfig,
@@ -77,6 +78,13 @@ pub struct DispatchConfig {
     pub lock: LockChoice,
     pub lock_ttl_ms: i64,
     pub poll_interval_ms: i64,
+}
+
+/// `[placement]`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct PlacementConfig {
+    pub hold_after_ms: i64,
+    pub preempt_after_ms: i64,
 }
 
 /// `[lease]`.
@@ -138,6 +146,7 @@ impl Validate for BrokerConfig {
         rules.section("listen", &self.listen);
         rules.section("database", &self.database);
         rules.section("dispatch", &self.dispatch);
+        rules.section("placement", &self.placement);
         rules.section("lease", &self.lease);
         rules.section("limits", &self.limits);
         rules.section("log", &self.log);
@@ -174,6 +183,17 @@ impl Validate for DispatchConfig {
         rules.require(ttl, "lock_ttl_ms", "it must be 300 to 60,000");
         let poll = (10..=60_000).contains(&self.poll_interval_ms);
         rules.require(poll, "poll_interval_ms", "it must be 10 to 60,000");
+    }
+}
+
+impl Validate for PlacementConfig {
+    fn validate(&self, rules: &mut Rules) {
+        for (key, value) in
+            [("hold_after_ms", self.hold_after_ms), ("preempt_after_ms", self.preempt_after_ms)]
+        {
+            let fits = (0..=DURATION_MS_MAX).contains(&value);
+            rules.require(fits, key, "it must be 0 to 31,536,000,000 (365 days)");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod host;
 pub mod host_order;
 pub mod log;
 pub mod new_task;
+pub mod offer;
 pub mod operation;
 pub mod patch;
 pub mod resources;

@@ -3,17 +3,20 @@
 //! ```text
 //!  AcquireTasks ─▶ parking ◀─ reserve ─ lane (one per task type) ─▶ store.claim ─▶ deal ─▶ answers
 //!                           │            ▲ wake-up, due time, slow poll             ▲
-//!                           └─ reserve ─ offer ─▶ store.insert_for ─────────────────┘
+//!                           ├─ reserve ─ offer ─▶ store.insert_for ─────────────────┤
+//!                           └─ reserve ─ placer ─▶ store.claim_placed ──────────────┘
 //! ```
 //!
 //! One lane per type claims for everybody in this broker who waits for that type: concurrent
 //! acquires become one claim for the sum of what they ask. When nobody waits a lane makes no query.
+//! Tasks that need more than a slot are set aside by the lanes, and placed (`placer.rs`).
 
 mod avoid;
 mod lane;
 mod marks;
 mod offer;
 mod parking;
+mod placer;
 mod turns;
 
 use std::{
@@ -27,9 +30,9 @@ use asyncflow_core::{
     id::{TaskId, TypeName},
     reason::FailureReason,
     state::TaskState,
-    task::{FullTask, Task},
+    task::Task,
 };
-use asyncflow_store::{Store, StoreError, Taker, wake::type_topic};
+use asyncflow_store::{Assigned, Store, StoreError, Taker, wake::type_topic};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -40,6 +43,9 @@ use crate::{
 use lane::Lane;
 use parking::Parking;
 pub use parking::{Types, Wish};
+#[allow(unused_imports, reason = "ExplainTask, which is being written, answers it")]
+pub use placer::Explained;
+use placer::Placer;
 
 /// The list of all types is read again after this long while somebody waits for every type.
 const TYPES_MAX_AGE: Duration = Duration::from_secs(1);
@@ -57,6 +63,7 @@ struct Shared {
     store: Store,
     settings: Settings,
     parking: Parking,
+    placer: Placer,
     lanes: Mutex<HashMap<TypeName, Arc<Lane>>>,
     known_types: Mutex<Option<(Instant, Arc<[TypeName]>)>>,
     tracker: TaskTracker,
@@ -68,6 +75,7 @@ struct Settings {
     handout_ttl_ms: i64,
     lease_ttl_ms: i64,
     answer_bytes_max: usize,
+    hold_after_ms: i64,
     poll_interval: Duration,
     lock_ttl: Duration,
     /// Other brokers may claim from the same database.
@@ -87,6 +95,7 @@ impl Dispatch {
             lease_ttl_ms: config.lease.ttl_ms,
             // The other half is for what a task has besides.
             answer_bytes_max: config.limits.message_bytes_max / 2,
+            hold_after_ms: config.placement.hold_after_ms,
             poll_interval: millis(config.dispatch.poll_interval_ms),
             lock_ttl: millis(config.dispatch.lock_ttl_ms),
             shared_database: config.dispatch.lock != LockChoice::Memory,
@@ -95,12 +104,15 @@ impl Dispatch {
             store,
             settings,
             parking: Parking::default(),
+            placer: Placer::default(),
             lanes: Mutex::default(),
             known_types: Mutex::default(),
             tracker,
             draining,
         };
-        Self { shared: Arc::new(shared) }
+        let dispatch = Self { shared: Arc::new(shared) };
+        dispatch.shared.tracker.spawn(dispatch.clone().run_placer());
+        dispatch
     }
 
     /// Waits until `deadline` for at least one task, takes at most `wish.want`, and answers none
@@ -114,7 +126,7 @@ impl Dispatch {
         &self,
         wish: Wish,
         deadline: Instant,
-    ) -> Result<Vec<FullTask>, StoreError> {
+    ) -> Result<Vec<Assigned>, StoreError> {
         let draining = &self.shared.draining;
         if draining.is_cancelled() {
             return Ok(Vec::new());
@@ -146,6 +158,7 @@ impl Dispatch {
     pub fn note<'a>(&self, tasks: impl Iterator<Item = &'a Task>) {
         for task in tasks {
             match task.state {
+                _ if self.shared.placer.note(task) => {}
                 TaskState::Pending => self.lane(task.id.task_type()).lower(task),
                 TaskState::Scheduled => {
                     self.lane(task.id.task_type()).expect_due(task.order_time_ms);
@@ -168,9 +181,12 @@ impl Dispatch {
     }
 
     /// Ends a claim or an offer: `brought` is what each of `reserved` gets.
-    fn deal(&self, reserved: &[parking::Reserved], brought: Vec<Option<Vec<FullTask>>>) {
+    fn deal(&self, reserved: &[parking::Reserved], brought: Vec<Option<Vec<Assigned>>>) {
         let dealt = self.shared.parking.deal(reserved, brought);
         dealt.look_again.iter().for_each(|name| self.lane(name).call());
+        if dealt.place_again {
+            self.shared.placer.call();
+        }
         self.give_back(dealt.orphans);
     }
 
@@ -228,14 +244,14 @@ impl Dispatch {
     }
 
     /// Gives back tasks whose acquirer is gone, besides the hand-out's own end.
-    fn give_back(&self, orphans: Vec<FullTask>) {
+    fn give_back(&self, orphans: Vec<Assigned>) {
         if orphans.is_empty() {
             return;
         }
         let dispatch = self.clone();
         self.shared.tracker.spawn(async move {
             let message = "its acquirer was gone when it was handed out";
-            let events = orphans.into_iter().map(|full| release(full.task, message, 0));
+            let events = orphans.into_iter().map(|one| release(one.full.task, message, 0));
             let store = &dispatch.shared.store;
             let answers = store.apply(events.collect()).await;
             dispatch.note(answers.iter().flatten().map(|applied| &applied.task));
@@ -259,16 +275,23 @@ struct Parked {
 
 impl Parked {
     fn new(dispatch: &Dispatch, wish: Wish) -> Self {
-        Self { dispatch: dispatch.clone(), ticket: dispatch.shared.parking.park(wish) }
+        let shared = &dispatch.shared;
+        // Heard of before it can be answered, or the answer would be forgotten for the offer.
+        if wish.offers {
+            shared.placer.heard(&wish);
+        }
+        let ticket = shared.parking.park(wish);
+        shared.placer.call();
+        Self { dispatch: dispatch.clone(), ticket }
     }
 
-    async fn answered(&mut self) -> Vec<FullTask> {
+    async fn answered(&mut self) -> Vec<Assigned> {
         // The sender lives in the lot until it was used or we left.
         (&mut self.ticket.tasks).await.unwrap_or_default()
     }
 
     /// Ends the waiting; what arrived in the last moment is still taken.
-    fn give_up(mut self) -> Vec<FullTask> {
+    fn give_up(mut self) -> Vec<Assigned> {
         self.dispatch.shared.parking.leave(self.ticket.number);
         self.ticket.tasks.try_recv().unwrap_or_default()
     }

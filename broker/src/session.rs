@@ -1,7 +1,7 @@
 //! Sessions of workers: a short cache of what they registered.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -26,6 +26,7 @@ pub struct Session {
     pub worker_id: String,
     /// Where it runs.
     pub host: String,
+    pub labels: BTreeMap<String, String>,
     pub types: Types,
     /// An order says that it gets no more tasks.
     pub is_closed: bool,
@@ -46,6 +47,7 @@ impl Session {
             is_closed: row.is_closed,
             worker_id: row.registration.worker_id,
             host,
+            labels: row.registration.labels,
             types,
         }
     }

@@ -17,7 +17,10 @@ mod hold;
 mod preempt;
 mod room;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +81,24 @@ pub struct Host {
     pub gpus: Vec<Gpu>,
 }
 
+impl Host {
+    /// The host of a worker that has not said what is free there: nothing but slots.
+    pub fn without_offer(worker_id: &str, name: &str, labels: &BTreeMap<String, String>) -> Self {
+        Self {
+            worker_id: worker_id.to_owned(),
+            name: name.to_owned(),
+            labels: labels.clone(),
+            types: None,
+            slots: 0,
+            cpu_millis: 0,
+            memory_bytes: 0,
+            load: 0.0,
+            running: 0,
+            gpus: Vec::new(),
+        }
+    }
+}
+
 /// A task that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
@@ -89,7 +110,7 @@ pub struct Waiting {
     pub priority: i32,
     /// Limit of its running time; 0 = none.
     pub max_running_ms: i64,
-    pub needs: Resources,
+    pub needs: Arc<Resources>,
 }
 
 /// How much somebody has.
@@ -154,7 +175,7 @@ pub fn place(scene: &Scene<'_>) -> Plan {
     while plan.hosts.iter().any(|host| host.slots > 0) {
         let Some(task) = queue.next() else { break };
         let waiting = &scene.waiting[task];
-        let shape = (waiting.id.task_type(), &waiting.needs, waiting.max_running_ms);
+        let shape = (waiting.id.task_type(), &*waiting.needs, waiting.max_running_ms);
         if failed.contains(&shape) {
             continue;
         }

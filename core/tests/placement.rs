@@ -1,7 +1,7 @@
 //! Placement never gives away what is not there, keeps what is held, and is fair.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use asyncflow_core::{
     placement::{
@@ -62,7 +62,7 @@ fn task(number: i64, user: &str, needs: Resources) -> Waiting {
         ready_ms: NOW_MS - 1_000 + number,
         priority: 0,
         max_running_ms: 0,
-        needs,
+        needs: Arc::new(needs),
     }
 }
 
@@ -237,7 +237,7 @@ fn the_fewest_tasks_that_may_be_asked_make_room() {
     let asked = |after_ms| preemptions(&scene, &plan, &running, after_ms);
     assert_eq!(asked(60_000).iter().map(|one| one.victims.clone()).collect::<Vec<_>>(), [[2]]);
     assert!(asked(60_001).is_empty() && asked(0).is_empty());
-    let three = [Waiting { needs: gpus(4), ..waiting[0].clone() }];
+    let three = [Waiting { needs: Arc::new(gpus(4)), ..waiting[0].clone() }];
     let scene = Scene { waiting: &three, ..scene };
     assert!(preemptions(&scene, &place(&scene), &running, 1).is_empty(), "one may not be asked");
 }

@@ -65,9 +65,10 @@ pub use shard::{
     DropTerms, ShardCount, ShardPage, ShardRow,
 };
 pub use task::{
-    Applied, ApplyError, Candidates, ClaimRequest, Claimed, Count, CountFilter, Create, Departure,
-    ExpiredResults, GetError, Handed, Handover, InsertError, InsertRefusal, Inserted, Leased, Mark,
-    Page, Parts, ResultMarks, Taker,
+    Applied, ApplyError, Assigned, Candidates, ClaimRequest, Claimed, ClaimedPlaced, Count,
+    CountFilter, Create, Departure, ExpiredResults, GetError, Handed, Handover, InsertError,
+    InsertRefusal, Inserted, Leased, Mark, Page, Parts, PlaceRequest, PlacedTask, ResultMarks,
+    SetAside, Taker,
 };
 pub use twin::{RunningTask, Straggler, Twin};
 pub use usage::UsageByUser;

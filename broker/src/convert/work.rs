@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use asyncflow_core::{
     id::TaskId,
-    task::{FullTask, Task},
+    task::Task,
     validate::{at::At, text, work::RegistrationInput},
     violation::Violations,
 };
 use asyncflow_proto::{time::timestamp, v1};
-use asyncflow_store::{Registration, WorkerRow};
+use asyncflow_store::{Assigned, Registration, WorkerRow};
 
-use super::task;
+use super::{offer, task};
 
 /// A lease with its id checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +51,12 @@ pub fn lease_to_proto(id: &TaskId, attempt: i32) -> v1::Lease {
 }
 
 /// A task with the lease under which it was handed out.
-pub fn leased(full: FullTask, signals: BTreeMap<String, v1::Content>) -> v1::LeasedTask {
+pub fn leased(one: Assigned, signals: BTreeMap<String, v1::Content>) -> v1::LeasedTask {
+    let Assigned { full, placed } = one;
     let Task { id, attempt, .. } = &full.task;
     let lease = lease_to_proto(id, *attempt);
     let task = Some(v1::Task { signals, ..task::full(full) });
-    v1::LeasedTask { lease: Some(lease), task, placement: None }
+    v1::LeasedTask { lease: Some(lease), task, placement: placed.map(offer::placed_to_proto) }
 }
 
 /// What the domain checks of a registration; `*` is not a type's name.

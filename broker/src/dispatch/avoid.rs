@@ -5,7 +5,7 @@
 //! so few tasks that those who claim all the others are spared any thought of it.
 
 use asyncflow_core::{id::TaskId, speculation::step_aside_ms, task::FullTask};
-use asyncflow_store::StoreError;
+use asyncflow_store::{Assigned, StoreError};
 
 use super::{Dispatch, release};
 
@@ -23,22 +23,23 @@ impl Dispatch {
     pub async fn without_twins_of(
         &self,
         host: &str,
-        tasks: Vec<FullTask>,
-    ) -> Result<Vec<FullTask>, StoreError> {
-        let twins = tasks.iter().filter(|full| full.task.ties.twin);
-        let twins: Vec<TaskId> = twins.map(|full| full.task.id.clone()).collect();
+        tasks: Vec<Assigned>,
+    ) -> Result<Vec<Assigned>, StoreError> {
+        let twins = tasks.iter().map(|one| &one.full.task).filter(|task| task.ties.twin);
+        let twins: Vec<TaskId> = twins.map(|task| task.id.clone()).collect();
         if twins.is_empty() {
             return Ok(tasks);
         }
         let hosts = self.shared.store.hosts_to_avoid(&twins).await?;
-        let avoids = |full: &FullTask| hosts.get(&full.task.id).is_some_and(|of| of == host);
+        let avoids = |one: &Assigned| hosts.get(&one.full.task.id).is_some_and(|of| of == host);
         let (back, fit): (Vec<_>, Vec<_>) = tasks.into_iter().partition(avoids);
         let dispatch = self.clone();
         self.shared.tracker.spawn(async move {
-            let events = back.into_iter().map(|FullTask { task, .. }| {
-                let delay_ms = step_aside_ms(task.attempt);
-                release(task, MESSAGE, delay_ms)
-            });
+            let events =
+                back.into_iter().map(|Assigned { full: FullTask { task, .. }, .. }| {
+                    let delay_ms = step_aside_ms(task.attempt);
+                    release(task, MESSAGE, delay_ms)
+                });
             let answers = dispatch.shared.store.apply(events.collect()).await;
             dispatch.note(answers.iter().flatten().map(|applied| &applied.task));
         });

@@ -110,6 +110,16 @@ impl Lane {
         state.is_exhausted && !state.marks.is_lowered()
     }
 
+    /// The next claim begins at the start of each shard: there may be tasks that were passed over.
+    pub fn look_from_start(&self) {
+        {
+            let mut state = self.lock();
+            state.marks.forget();
+            (state.is_exhausted, state.has_news) = (false, true);
+        }
+        self.called.notify_one();
+    }
+
     /// Whether a look would find nothing, as far as this broker was told.
     fn is_quiet(&self) -> bool {
         self.has_nothing_left() && !self.lock().has_news

@@ -69,6 +69,11 @@ impl Marks {
         self.marks.clone()
     }
 
+    /// The next claim begins at the start of each shard.
+    pub fn forget(&mut self) {
+        self.marks.clear();
+    }
+
     /// The claim took everything up to these marks.
     pub fn advance(&mut self, taken: BTreeMap<ShardId, Mark>) {
         self.marks.extend(taken);

@@ -10,8 +10,8 @@
 
 use std::collections::BTreeMap;
 
-use asyncflow_core::{id::TypeName, task::FullTask};
-use asyncflow_store::{Create, Handed, Handover};
+use asyncflow_core::{id::TypeName, resources::Resources};
+use asyncflow_store::{Assigned, Create, Handed, Handover};
 
 use super::{
     Dispatch, Settings,
@@ -31,8 +31,10 @@ impl Dispatch {
     pub fn offer(&self, rows: &[Create]) -> Offer {
         let mut wanted: BTreeMap<&TypeName, u32> = BTreeMap::new();
         for Create { new, task_type } in rows {
-            // One that is not due yet would be handed to nobody.
-            if !task_type.paused && new.not_before_ms.is_none() {
+            let needs = Resources::of_task(new.resources.as_ref(), task_type.resources.as_ref());
+            let is_needy = needs.is_some_and(|needs| needs.is_needy());
+            // One that is not due yet, or has to be placed, would be handed to nobody.
+            if !task_type.paused && new.not_before_ms.is_none() && !is_needy {
                 let most = task_type.schedule_limit.unsigned_abs();
                 let count = wanted.entry(&new.task_type).or_default();
                 *count = (*count + 1).min(most);
@@ -63,17 +65,17 @@ impl Offer {
 
     /// Deals out what was handed over; those who got nothing wait on.
     pub fn close(mut self, handed: impl Iterator<Item = Handed>) {
-        let mut brought: Vec<Option<Vec<FullTask>>> = vec![None; self.reserved.len()];
+        let mut brought: Vec<Option<Vec<Assigned>>> = vec![None; self.reserved.len()];
         let mut count = 0;
         for Handed { taker, task } in handed {
-            brought[taker].get_or_insert_default().push(task);
+            brought[taker].get_or_insert_default().push(Assigned::from(task));
             count += 1;
         }
         metrics::counter!("asyncflow_handed_over_tasks_total").increment(count);
         self.deal(brought);
     }
 
-    fn deal(&mut self, brought: Vec<Option<Vec<FullTask>>>) {
+    fn deal(&mut self, brought: Vec<Option<Vec<Assigned>>>) {
         let reserved = std::mem::take(&mut self.reserved);
         if !reserved.is_empty() {
             self.dispatch.deal(&reserved, brought);

@@ -6,10 +6,11 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use asyncflow_core::{id::TypeName, task::FullTask};
+use asyncflow_core::{id::TypeName, placement::Host};
+use asyncflow_store::Assigned;
 use tokio::sync::oneshot;
 
 /// Which types a worker waits for.
@@ -40,12 +41,16 @@ pub struct Wish {
     /// It begins at once what it gets.
     pub starts: bool,
     pub types: Types,
+    /// Its host, and what is free there; without an offer nothing is.
+    pub host: Arc<Host>,
+    /// It said what is free.
+    pub offers: bool,
 }
 
 /// A place in the lot; the tasks come out of `tasks`, at most once.
 pub struct Ticket {
     pub number: u64,
-    pub tasks: oneshot::Receiver<Vec<FullTask>>,
+    pub tasks: oneshot::Receiver<Vec<Assigned>>,
 }
 
 /// One for whom a claim is under way.
@@ -59,9 +64,11 @@ pub struct Reserved {
 #[derive(Debug, Default)]
 pub struct Dealt {
     /// Tasks of waiters who had left: to be given back.
-    pub orphans: Vec<FullTask>,
+    pub orphans: Vec<Assigned>,
     /// Types whose claimers passed over somebody who still waits.
     pub look_again: HashSet<TypeName>,
+    /// So did the placer.
+    pub place_again: bool,
 }
 
 /// Who waits for a type.
@@ -88,7 +95,9 @@ struct Waiter {
     wish: Wish,
     reserved: bool,
     passed_over: HashSet<TypeName>,
-    answer: oneshot::Sender<Vec<FullTask>>,
+    /// By the placer.
+    unplaced: bool,
+    answer: oneshot::Sender<Vec<Assigned>>,
 }
 
 impl Parking {
@@ -103,7 +112,8 @@ impl Parking {
         lot.last_number += 1;
         let number = lot.last_number;
         let passed_over = HashSet::new();
-        lot.waiters.insert(number, Waiter { wish, reserved: false, passed_over, answer });
+        let waiter = Waiter { wish, reserved: false, passed_over, unplaced: false, answer };
+        lot.waiters.insert(number, waiter);
         metrics::gauge!("asyncflow_acquirers_waiting").set(lot.waiters.len() as f64);
         Ticket { number, tasks }
     }
@@ -156,9 +166,38 @@ impl Parking {
         reserved
     }
 
+    /// All for whom no claim is under way; the others are passed over.
+    pub fn free(&self) -> Vec<Reserved> {
+        let mut free = Vec::new();
+        for (&number, waiter) in &mut self.lock().waiters {
+            if waiter.reserved {
+                waiter.unplaced = true;
+            } else {
+                free.push(Reserved { number, wish: waiter.wish.clone() });
+            }
+        }
+        free
+    }
+
+    /// Takes those of these for whom no claim is under way; the others are passed over.
+    pub fn reserve_these(&self, numbers: &[u64]) -> Vec<Reserved> {
+        let mut lot = self.lock();
+        let mut reserved = Vec::new();
+        for &number in numbers {
+            let Some(waiter) = lot.waiters.get_mut(&number) else { continue };
+            if waiter.reserved {
+                waiter.unplaced = true;
+            } else {
+                waiter.reserved = true;
+                reserved.push(Reserved { number, wish: waiter.wish.clone() });
+            }
+        }
+        reserved
+    }
+
     /// Ends a claim: `brought` has an entry for each of `reserved`, in their order. Whoever has an
     /// answer there, even an empty one, gets it; the others go on waiting.
-    pub fn deal(&self, reserved: &[Reserved], brought: Vec<Option<Vec<FullTask>>>) -> Dealt {
+    pub fn deal(&self, reserved: &[Reserved], brought: Vec<Option<Vec<Assigned>>>) -> Dealt {
         let mut dealt = Dealt::default();
         let mut lot = self.lock();
         let mut brought = brought.into_iter();
@@ -167,6 +206,7 @@ impl Parking {
                 if let Some(waiter) = lot.waiters.get_mut(number) {
                     waiter.reserved = false;
                     dealt.look_again.extend(waiter.passed_over.drain());
+                    dealt.place_again |= std::mem::take(&mut waiter.unplaced);
                 }
                 continue;
             };
@@ -202,13 +242,16 @@ mod tests {
             names => Types::These(names.iter().map(|text| name(text)).collect()),
         };
         let (worker_id, acquire_id) = ("w".to_owned(), "a".to_owned());
-        Wish { worker_id, session_id: 1, acquire_id, want, starts: false, types }
+        let host = Arc::new(Host::without_offer("w", "host", &BTreeMap::new()));
+        let (session_id, starts, offers) = (1, false, false);
+        Wish { worker_id, session_id, acquire_id, want, starts, types, host, offers }
     }
 
-    fn task() -> FullTask {
+    fn task() -> Assigned {
         let new = NewTask::new(name("train"), "ana");
         let task_type = TaskType::with_defaults(name("train"), 0);
-        new.into_task(&task_type, "train-1-0000000000001".parse().unwrap(), 0)
+        let id = "train-1-0000000000001".parse().unwrap();
+        Assigned::from(new.into_task(&task_type, id, 0))
     }
 
     #[test]
@@ -228,6 +271,21 @@ mod tests {
         assert!(dealt.look_again.is_empty() && dealt.orphans.is_empty());
         assert_eq!(ticket.tasks.try_recv().unwrap().len(), 1);
         assert_eq!(parking.waiting(&name("train")), Waiting::Nobody);
+    }
+
+    #[test]
+    fn the_placer_takes_whom_no_lane_has_and_is_told_of_the_others() {
+        let parking = Parking::default();
+        let (first, _second) = (parking.park(wish(&["train"], 1)), parking.park(wish(&["b"], 1)));
+        let by_lane = parking.reserve(&name("train"), u32::MAX);
+        assert_eq!(parking.free().len(), 1);
+        assert!(parking.reserve_these(&[first.number, 99]).is_empty());
+        assert!(parking.deal(&by_lane, vec![None]).place_again);
+        let placed = parking.reserve_these(&[first.number]);
+        assert_eq!(placed.len(), 1);
+        assert!(parking.reserve(&name("train"), u32::MAX).is_empty());
+        let dealt = parking.deal(&placed, vec![None]);
+        assert_eq!((dealt.look_again, dealt.place_again), (HashSet::from([name("train")]), false));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Starts a broker on a database file of its own and calls it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use asyncflow_broker::{Args, BrokerConfig, BrokerError, config};
 use asyncflow_proto::v1::{
@@ -24,7 +24,7 @@ pub struct TestBroker {
     pub store: Store,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), BrokerError>>,
-    _folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 /// The defaults, with short times and automatic types, and then `settings`.
@@ -47,7 +47,15 @@ impl TestBroker {
     }
 
     pub async fn with(settings: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::on(Arc::new(tempfile::tempdir().unwrap()), settings).await
+    }
+
+    /// Another broker on the same database.
+    pub async fn beside(&self, settings: &[(&str, &str)]) -> Self {
+        Self::on(Arc::clone(&self.folder), settings).await
+    }
+
+    async fn on(folder: Arc<TempDir>, settings: &[(&str, &str)]) -> Self {
         let url = format!("sqlite://{}/test.db", folder.path().display());
         let config = test_config(&url, settings);
         let store = Store::connect(&config.store_options()).await.unwrap();
@@ -67,7 +75,7 @@ impl TestBroker {
             store,
             shutdown,
             running,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -78,7 +86,7 @@ impl TestBroker {
 
     /// Drains and waits for the clean end.
     pub async fn stop(self) {
-        let Self { broker, operations, worker, schedules, store, shutdown, running, _folder } =
+        let Self { broker, operations, worker, schedules, store, shutdown, running, folder: _ } =
             self;
         shutdown.cancel();
         drop((broker, operations, worker, schedules));

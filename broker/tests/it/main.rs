@@ -10,6 +10,7 @@ mod hand_over;
 mod harness;
 mod life;
 mod operation;
+mod placement;
 mod process;
 mod registry;
 mod schedule;

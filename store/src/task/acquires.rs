@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use asyncflow_core::{
     id::TaskId,
+    placement::Placed,
     task::{FullTask, Task},
 };
 use sea_orm::{DatabaseTransaction, Value};
+use serde::{Deserialize, Serialize};
 
 use super::{Parts, Taker};
 use crate::{
@@ -15,6 +17,43 @@ use crate::{
     leader::LeaderFence,
     sql::{InsertInto, insert_rows},
 };
+
+/// A task that a session holds, and what it has of its host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assigned {
+    pub full: FullTask,
+    /// `None` for one that needs only a slot.
+    pub placed: Option<Placed>,
+}
+
+impl From<FullTask> for Assigned {
+    fn from(full: FullTask) -> Self {
+        Self { full, placed: None }
+    }
+}
+
+/// A task of an acquire, as it is stored: id, attempt, and what it has of its host.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Got {
+    Placed(String, i32, Placed),
+    Plain(String, i32),
+}
+
+impl Got {
+    fn id(&self) -> &str {
+        match self {
+            Self::Placed(id, ..) | Self::Plain(id, _) => id,
+        }
+    }
+
+    fn rest(self) -> (i32, Option<Placed>) {
+        match self {
+            Self::Placed(_, attempt, placed) => (attempt, Some(placed)),
+            Self::Plain(_, attempt) => (attempt, None),
+        }
+    }
+}
 
 impl Store {
     /// What a session got by an acquire id, as far as it still holds it: the answer to a repeated
@@ -26,22 +65,24 @@ impl Store {
         &self,
         session_id: i64,
         acquire_id: &str,
-    ) -> Result<Option<Vec<FullTask>>, StoreError> {
+    ) -> Result<Option<Vec<Assigned>>, StoreError> {
         let mut sql = self.sql("SELECT tasks FROM acquires WHERE session_id = ");
         sql.bind(session_id).push(" AND acquire_id = ").bind(acquire_id);
         let Some(row) = sql.one(self.reader()).await? else { return Ok(None) };
         let stored: Vec<u8> = row.try_get_by_index(0)?;
-        let stored: Vec<(String, i32)> = serde_json::from_slice(&stored)
+        let stored: Vec<Got> = serde_json::from_slice(&stored)
             .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let ids: Vec<TaskId> = stored.iter().filter_map(|(id, _)| id.parse().ok()).collect();
+        let ids: Vec<TaskId> = stored.iter().filter_map(|got| got.id().parse().ok()).collect();
         let held = self.get_many(&ids, Parts::CLAIM).await?.into_iter().zip(stored);
-        let held = held.filter_map(|(full, (_, attempt))| {
-            full.filter(|full| {
+        let held = held.filter_map(|(full, got)| {
+            let (attempt, placed) = got.rest();
+            let full = full.filter(|full| {
                 let task = &full.task;
                 task.attempt == attempt
                     && task.holder.session_id == session_id
                     && task.state.is_leased()
-            })
+            })?;
+            Some(Assigned { full, placed })
         });
         Ok(Some(held.collect()))
     }
@@ -65,13 +106,17 @@ impl Store {
 pub(super) async fn note<'a>(
     store: &Store,
     tx: &DatabaseTransaction,
-    got: impl Iterator<Item = (&'a Taker, &'a Task)>,
+    got: impl Iterator<Item = (&'a Taker, &'a Task, Option<&'a Placed>)>,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let mut by_acquire: BTreeMap<(i64, &str), Vec<(String, i32)>> = BTreeMap::new();
-    for (taker, task) in got.filter(|(taker, _)| !taker.acquire_id.is_empty()) {
+    let mut by_acquire: BTreeMap<(i64, &str), Vec<Got>> = BTreeMap::new();
+    for (taker, task, placed) in got.filter(|(taker, ..)| !taker.acquire_id.is_empty()) {
         let tasks = by_acquire.entry((taker.session_id, &taker.acquire_id)).or_default();
-        tasks.push((task.id.to_string(), task.attempt));
+        let (id, attempt) = (task.id.to_string(), task.attempt);
+        tasks.push(match placed {
+            Some(placed) => Got::Placed(id, attempt, placed.clone()),
+            None => Got::Plain(id, attempt),
+        });
     }
     if by_acquire.is_empty() {
         return Ok(());

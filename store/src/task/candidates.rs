@@ -6,7 +6,7 @@ use asyncflow_core::{
     id::ShardId,
     shard::{Shard, ShardState},
     state::TaskState,
-    task::FullTask,
+    task::{FullTask, Task},
 };
 use sea_orm::ConnectionTrait;
 
@@ -28,6 +28,11 @@ pub type Mark = (i64, i64);
 /// shard costs a claim nothing until its mark is lowered or forgotten.
 pub(super) const END: Mark = (i64::MAX, i64::MAX);
 
+/// Tasks read at once as soon as one was set aside.
+const ASIDE_PAGE: usize = 64;
+/// Tasks set aside at once, about.
+const ASIDE_MAX: usize = 1_000;
+
 /// PENDING tasks in the order in which they are to be claimed; not claimed yet.
 #[derive(Debug, Default)]
 pub struct Candidates {
@@ -38,9 +43,23 @@ pub struct Candidates {
     pub marks: BTreeMap<ShardId, Mark>,
     /// There was more, and too large to be claimed with the rest.
     pub is_cut: bool,
+    /// Ahead of the marks, and not to be claimed so: they need more than a slot.
+    pub aside: Vec<Task>,
 }
 
 impl Candidates {
+    /// What was read of a shard, up to a mark.
+    fn add(&mut self, shard: &ShardId, taken: Vec<FullTask>, now_ms: i64, mark: Option<Mark>) {
+        if let Some(mark) = mark {
+            self.marks.insert(shard.clone(), mark);
+        }
+        match self.found.last_mut() {
+            Some((last, tasks, _)) if last == shard => tasks.extend(taken),
+            _ if taken.is_empty() => {}
+            _ => self.found.push((shard.clone(), taken, now_ms)),
+        }
+    }
+
     pub fn count(&self) -> usize {
         self.found.iter().map(|(_, tasks, _)| tasks.len()).sum()
     }
@@ -123,7 +142,8 @@ impl Store {
     }
 }
 
-/// At most `limit` tasks of the shards, as many as fit together.
+/// At most `limit` tasks of the shards, as many as fit together. Those that need more than a slot
+/// are set aside, and do not count.
 pub(super) async fn find(
     store: &Store,
     from: &impl ConnectionTrait,
@@ -134,23 +154,35 @@ pub(super) async fn find(
     let mut candidates = Candidates::default();
     let (mut left, mut bytes) = (limit, 0);
     for shard in shards {
-        if left == 0 || candidates.is_cut {
-            break;
+        let mut after = request.after.get(shard).copied();
+        while left > 0 && !candidates.is_cut {
+            let width = if candidates.aside.is_empty() { left } else { left.max(ASIDE_PAGE) };
+            let (tasks, now_ms) = select(store, from, shard, after.as_ref(), width, locks).await?;
+            let (count, aside_before) = (tasks.len(), candidates.aside.len());
+            let mut taken = Vec::with_capacity(count.min(left));
+            for full in tasks {
+                if !full.task.is_needy() {
+                    let is_first = bytes == 0 && candidates.found.is_empty();
+                    bytes += full.bytes();
+                    candidates.is_cut = bytes > request.bytes_max && !is_first;
+                    if left == 0 || candidates.is_cut {
+                        break;
+                    }
+                    left -= 1;
+                }
+                after = Some((full.task.order_time_ms, full.task.id.key));
+                if full.task.is_needy() {
+                    candidates.aside.push(full.task);
+                } else {
+                    taken.push(full);
+                }
+            }
+            candidates.add(shard, taken, now_ms, after);
+            if count < width || candidates.aside.len() == aside_before {
+                break;
+            }
+            candidates.is_cut |= candidates.aside.len() >= ASIDE_MAX;
         }
-        let after = request.after.get(shard);
-        let (mut tasks, now_ms) = select(store, from, shard, after, left, locks).await?;
-        let fits = |full: &FullTask| {
-            let is_first = bytes == 0 && candidates.found.is_empty();
-            bytes += full.bytes();
-            bytes <= request.bytes_max || is_first
-        };
-        let fitting = tasks.iter().map(fits).take_while(|fits| *fits).count();
-        candidates.is_cut = fitting < tasks.len();
-        tasks.truncate(fitting);
-        let Some(last) = tasks.last() else { continue };
-        candidates.marks.insert(shard.clone(), (last.task.order_time_ms, last.task.id.key));
-        left -= tasks.len();
-        candidates.found.push((shard.clone(), tasks, now_ms));
     }
     Ok(candidates)
 }

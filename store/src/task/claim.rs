@@ -11,6 +11,7 @@ use std::{
 use asyncflow_core::{
     event::{Event, Fence},
     id::{ShardId, TypeName},
+    placement::Placed,
     task::{FullTask, Task},
 };
 use sea_orm::DatabaseTransaction;
@@ -84,6 +85,8 @@ pub struct Leased {
     /// Index into the request's takers.
     pub taker: usize,
     pub task: FullTask,
+    /// What it gets of its host, if it needs more than a slot.
+    pub placed: Option<Placed>,
 }
 
 /// What a claim found.
@@ -97,6 +100,8 @@ pub struct Claimed {
     pub replays: Vec<usize>,
     /// There was more, and too large to be claimed with the rest.
     pub is_cut: bool,
+    /// They need more than a slot, and were left where they are, ahead of the marks.
+    pub aside: Vec<Task>,
     /// Somebody else wrote what it had read, or the same acquire.
     pub was_contended: bool,
 }
@@ -140,8 +145,8 @@ impl Store {
         candidates: Candidates,
     ) -> Result<Claimed, StoreError> {
         if candidates.count() == 0 {
-            let Candidates { marks, is_cut, .. } = candidates;
-            return Ok(Claimed { marks, is_cut, ..Claimed::default() });
+            let Candidates { marks, is_cut, aside, .. } = candidates;
+            return Ok(Claimed { marks, is_cut, aside, ..Claimed::default() });
         }
         self.claim_shards(request, Some(candidates)).await
     }
@@ -223,6 +228,7 @@ async fn take(
         _ => find(store, tx, request, (&work.shards, queue.len()), true).await?,
     };
     (claimed.marks, claimed.is_cut) = (candidates.marks, candidates.is_cut);
+    claimed.aside = candidates.aside;
     let mut takers = queue.into_iter();
     let mut ledger = Ledger::default();
     let mut last_ms = 0;
@@ -241,13 +247,13 @@ async fn take(
                 task = started.clone();
             }
             full.task = task;
-            claimed.leased.push(Leased { taker: at, task: full });
+            claimed.leased.push(Leased { taker: at, task: full, placed: None });
         }
         batch.write(store, tx).await?;
     }
     if !claimed.leased.is_empty() {
         let got = claimed.leased.iter();
-        let got = got.map(|leased| (&request.takers[leased.taker], &leased.task.task));
+        let got = got.map(|leased| (&request.takers[leased.taker], &leased.task.task, None));
         acquires::note(store, tx, got, last_ms).await?;
         ledger.write(store, tx, last_ms).await?;
     }

@@ -50,8 +50,7 @@ impl Handover {
                 waiting.entry(name).or_default().push_back((at, taker.want));
             }
         }
-        let mut ready: Vec<&mut Made> =
-            made.filter(|made| made.full.task.state == TaskState::Pending).collect();
+        let mut ready: Vec<&mut Made> = made.filter(|made| is_ready(&made.full.task)).collect();
         ready.sort_by_key(|made| (made.full.task.order_time_ms, made.full.task.id.key));
         let mut bytes = None;
         for made in ready {
@@ -76,6 +75,11 @@ impl Handover {
             }
         }
     }
+}
+
+/// Whether any worker that has a slot may take it.
+fn is_ready(task: &Task) -> bool {
+    task.state == TaskState::Pending && !task.is_needy()
 }
 
 /// Whether the event happened to the task.

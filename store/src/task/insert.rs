@@ -332,6 +332,7 @@ async fn hand_over(
     });
     handover.deal(made, &replays, *now_ms, ledger);
     let taken = outcomes.iter().filter_map(Outcome::made);
-    let got = taken.filter_map(|made| Some((&handover.takers[made.taker?].1, &made.full.task)));
+    let got =
+        taken.filter_map(|made| Some((&handover.takers[made.taker?].1, &made.full.task, None)));
     acquires::note(store, tx, got, *now_ms).await
 }

@@ -1,6 +1,6 @@
 //! Looks for tasks ahead of the place to which claims have come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use asyncflow_core::{
     id::{ShardId, TypeName},
@@ -8,11 +8,27 @@ use asyncflow_core::{
 };
 
 use super::candidates::{END, Mark};
-use crate::{Store, error::StoreError};
+use crate::{Store, error::StoreError, sql::Sql};
+
+/// Tasks that need more than a slot: they wait ahead of the marks, as the caller knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetAside {
+    pub keys: BTreeMap<ShardId, BTreeSet<i64>>,
+    /// There are more than it knows; it does not want to hear of those now.
+    pub is_cut: bool,
+}
+
+fn push_up_to(sql: &mut Sql, mark: Mark) {
+    if mark != END {
+        sql.push(" AND order_time <= ").bind(mark.0);
+        sql.push(" AND (order_time < ").bind(mark.0);
+        sql.push(" OR id <= ").bind(mark.1).push(")");
+    }
+}
 
 impl Store {
-    /// For each shard in which something can be claimed ahead of its mark, a mark that stands
-    /// before all of that. Reads without locks, and beside what is claimed meanwhile; shards
+    /// For each shard in which something can be claimed ahead of its mark, but for what was set
+    /// aside, a mark that stands before all of that. Reads without locks, and beside what is claimed meanwhile; shards
     /// without a mark are left to the claims, which begin at their start.
     ///
     /// # Errors
@@ -21,11 +37,12 @@ impl Store {
         &self,
         task_type: &TypeName,
         marks: &BTreeMap<ShardId, Mark>,
+        aside: &SetAside,
     ) -> Result<BTreeMap<ShardId, Mark>, StoreError> {
-        match self.look_at_shards(task_type, marks).await {
+        match self.look_at_shards(task_type, marks, aside).await {
             Err(StoreError::NoSuchTable(_)) => {
                 self.shard_cache().forget(task_type);
-                self.look_at_shards(task_type, marks).await
+                self.look_at_shards(task_type, marks, aside).await
             }
             found => found,
         }
@@ -35,24 +52,50 @@ impl Store {
         &self,
         task_type: &TypeName,
         marks: &BTreeMap<ShardId, Mark>,
+        aside: &SetAside,
     ) -> Result<BTreeMap<ShardId, Mark>, StoreError> {
         let shards = self.shards_of(task_type).await?;
-        let looks: Vec<(&ShardId, &Mark)> =
-            (self.active(&shards)).filter_map(|shard| marks.get_key_value(&shard.id)).collect();
+        let looks = self.active(&shards).filter_map(|shard| marks.get_key_value(&shard.id));
+        let is_plain =
+            |(shard, _): &(&ShardId, _)| aside.is_cut || !aside.keys.contains_key(*shard);
+        let (looks, among): (Vec<(&ShardId, &Mark)>, Vec<_>) = looks.partition(is_plain);
+        let mut others = BTreeMap::new();
+        for (shard, mark) in among {
+            let first = self.first_unknown(shard, *mark, &aside.keys[shard]).await?;
+            others.extend(first.map(|order_ms| (shard.clone(), (order_ms - 1, i64::MAX))));
+        }
         let first = self.first_of_each(&looks, |sql, (shard, mark)| {
             let (table, pending) = (shard.task_table(), TaskState::Pending.code());
             sql.push(&format!("SELECT order_time FROM {table} WHERE state = {pending}"));
-            if **mark != END {
-                sql.push(" AND order_time <= ").bind(mark.0);
-                sql.push(" AND (order_time < ").bind(mark.0);
-                sql.push(" OR id <= ").bind(mark.1).push(")");
-            }
+            sql.push(if aside.is_cut { " AND resources IS NULL" } else { "" });
+            push_up_to(sql, **mark);
             sql.push(" ORDER BY order_time, id");
         });
         let found = first.await?.into_iter().zip(looks);
         let before = |(first, (shard, _)): (Option<i64>, (&ShardId, _))| {
             Some((shard.clone(), (first? - 1, i64::MAX)))
         };
-        Ok(found.filter_map(before).collect())
+        others.extend(found.filter_map(before));
+        Ok(others)
+    }
+
+    /// The first task up to a mark that is not among those which were set aside.
+    async fn first_unknown(
+        &self,
+        shard: &ShardId,
+        mark: Mark,
+        known: &BTreeSet<i64>,
+    ) -> Result<Option<i64>, StoreError> {
+        let (table, pending) = (shard.task_table(), TaskState::Pending.code());
+        let select = format!("SELECT order_time, id FROM {table} WHERE state = {pending}");
+        let mut sql = self.sql(&select);
+        push_up_to(&mut sql, mark);
+        sql.push(" ORDER BY order_time, id LIMIT ").bind(known.len() as i64 + 1);
+        for row in sql.all(self.reader()).await? {
+            if !known.contains(&row.try_get_by_index(1)?) {
+                return Ok(Some(row.try_get_by_index(0)?));
+            }
+        }
+        Ok(None)
     }
 }

@@ -7,7 +7,7 @@ use asyncflow_core::{
     reason::FailureReason,
     state::TaskState,
 };
-use asyncflow_store::Store;
+use asyncflow_store::{Assigned, SetAside, Store};
 
 use super::fixture::{
     LEASE_MS, apply, claim, claim_request, complete, content, fence, get, insert_all, insert_one,
@@ -44,28 +44,29 @@ pub async fn a_mark_starts_behind_what_was_claimed(store: Store) {
     let names: Vec<_> = second.leased.iter().map(|l| l.task.task.name.as_str()).collect();
     assert_eq!(names, ["2", "3"]);
     let name = type_name("work");
-    let nothing = BTreeMap::new();
-    assert_eq!(store.look_back(&name, &second.marks).await.unwrap(), nothing);
+    let (nothing, aside) = (BTreeMap::new(), SetAside::default());
+    assert_eq!(store.look_back(&name, &second.marks, &aside).await.unwrap(), nothing);
     // A mark behind everything hides what is before it; without marks, or looking back, it is
     // found.
     request.after = first.marks.keys().map(|shard| (shard.clone(), (i64::MAX, 0))).collect();
     assert!(store.claim(&request).await.unwrap().leased.is_empty());
-    let found = store.look_back(&name, &request.after).await.unwrap();
+    let found = store.look_back(&name, &request.after, &aside).await.unwrap();
     assert!(second.marks.iter().all(|(shard, mark)| found[shard] >= (mark.0 - 1, i64::MAX)));
     request.after = found;
     assert_eq!(store.claim(&request).await.unwrap().leased.len(), 1);
-    assert_eq!(store.look_back(&name, &request.after).await.unwrap(), nothing);
+    assert_eq!(store.look_back(&name, &request.after, &aside).await.unwrap(), nothing);
 }
 
 pub async fn a_repeated_acquire_finds_the_same_tasks(store: Store) {
     insert_all(&store, (0..3).map(|n| new_task(&n.to_string()))).await;
     let request = claim_request(vec![taker(7, "acquire-1", 2)]);
     let claimed = store.claim(&request).await.unwrap();
-    let mut given: Vec<_> = claimed.leased.into_iter().map(|leased| leased.task).collect();
+    let given = claimed.leased.into_iter().map(|leased| Assigned::from(leased.task));
+    let mut given: Vec<_> = given.collect();
     assert_eq!(store.acquired(7, "acquire-1").await.unwrap().unwrap(), given);
     assert_eq!(store.acquired(7, "acquire-2").await.unwrap(), None);
     assert_eq!(store.acquired(8, "acquire-1").await.unwrap(), None);
-    let ended = given.remove(0);
+    let ended = given.remove(0).full;
     apply(&store, &ended.task.id, complete(&ended.task, 1)).await.unwrap();
     assert_eq!(store.acquired(7, "acquire-1").await.unwrap().unwrap(), given);
     let later_ms = store.now_ms().await.unwrap() + 60_000;
@@ -189,7 +190,7 @@ pub async fn marks_of_several_shards_hide_and_show(store: Store) {
     };
     apply(&store, &first, released).await.unwrap();
     assert_eq!(next(&request).await.0, "", "behind its mark");
-    let found = store.look_back(&name, &request.after).await.unwrap();
+    let found = store.look_back(&name, &request.after, &SetAside::default()).await.unwrap();
     assert_eq!(found.keys().collect::<Vec<_>>(), [&first.shard]);
     request.after.extend(found);
     assert_eq!(next(&request).await.0, "one");

@@ -1,7 +1,7 @@
 //! Tasks that are handed to workers who wait while they are created.
 
 use asyncflow_core::state::TaskState::{Pending, Running, Scheduled};
-use asyncflow_store::{Handover, Store, Taker};
+use asyncflow_store::{Assigned, Handover, Store, Taker};
 
 use super::fixture::{
     LEASE_MS, apply, claim, claim_request, complete, content, create, get, insert_one, new_task,
@@ -31,7 +31,7 @@ pub async fn ready_tasks_go_to_who_waits_in_their_order(store: Store) {
     assert_eq!((handed.task.attempt, handed.task.holder.session_id), (1, 1));
     assert_eq!(handed.body.payload, content("payload"));
     assert_eq!(get(&store, &handed.task.id).await, *handed);
-    assert_eq!(store.acquired(1, "a").await.unwrap().unwrap(), std::slice::from_ref(handed));
+    assert_eq!(store.acquired(1, "a").await.unwrap().unwrap(), [Assigned::from(handed.clone())]);
     assert_eq!(store.acquired(3, "c").await.unwrap(), None);
     apply(&store, &handed.task.id, start(&handed.task)).await.unwrap();
     apply(&store, &handed.task.id, complete(&handed.task, 1)).await.unwrap();

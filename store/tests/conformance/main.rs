@@ -20,6 +20,7 @@ mod log;
 mod operation;
 mod operation_faults;
 mod operation_fixture;
+mod placed;
 mod reap;
 mod reconcile;
 mod retention;
@@ -78,6 +79,11 @@ macro_rules! conformance {
 
 conformance! {
     archive::pages_hold_everything_of_every_task_once,
+    placed::what_a_task_needs_is_kept,
+    placed::a_claim_sets_aside_what_needs_more_than_a_slot,
+    placed::nobody_is_handed_what_needs_more_than_a_slot,
+    placed::a_placed_task_is_claimed_as_it_was_read,
+    placed::two_who_place_the_same_tasks_share_them,
     archive::the_archive_is_noted_for_the_version_that_was_written,
     archive::a_task_that_came_after_the_archive_keeps_its_shard,
     archive::a_dropped_task_says_where_it_is,

@@ -11,8 +11,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use asyncflow_core::{id::ShardId, task::FullTask};
-use asyncflow_store::{ClaimRequest, Claimed, Mark, StoreError, Taker};
+use asyncflow_core::id::ShardId;
+use asyncflow_store::{Assigned, ClaimRequest, Claimed, Mark, StoreError, Taker};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{CLAIMS_MAX, CROWDED, Lane, PAUSE};
@@ -101,6 +101,7 @@ impl Lane {
     ) -> Result<bool, StoreError> {
         let claimed = dispatch.shared.store.claim(&request).await;
         let claimed = claimed.inspect_err(|_| dispatch.deal(&reserved, Vec::new()))?;
+        dispatch.shared.placer.set_aside(&claimed.aside);
         let got = claimed.leased.len();
         // What a repeated acquire does not get again is left.
         let is_full = claimed.is_cut || got >= request.wanted() || !claimed.replays.is_empty();
@@ -125,6 +126,7 @@ impl Lane {
     ) -> Result<bool, StoreError> {
         let candidates = dispatch.shared.store.candidates(&request).await;
         let candidates = candidates.inspect_err(|_| dispatch.deal(&reserved, Vec::new()))?;
+        dispatch.shared.placer.set_aside(&candidates.aside);
         let (count, starts) = (candidates.count(), candidates.starts());
         let is_full = candidates.is_cut || count >= request.wanted();
         let writing = {
@@ -140,6 +142,7 @@ impl Lane {
             drop(writing);
             match claimed {
                 Ok(claimed) => {
+                    dispatch.shared.placer.set_aside(&claimed.aside);
                     let is_short = claimed.was_contended || claimed.leased.len() < count;
                     lane.deal(&dispatch, &reserved, &request, claimed).await;
                     if is_short {
@@ -195,10 +198,10 @@ impl Lane {
         dispatch: &Dispatch,
         request: &ClaimRequest,
         claimed: Claimed,
-    ) -> Vec<Option<Vec<FullTask>>> {
-        let mut brought: Vec<Option<Vec<FullTask>>> = vec![None; request.takers.len()];
+    ) -> Vec<Option<Vec<Assigned>>> {
+        let mut brought: Vec<Option<Vec<Assigned>>> = vec![None; request.takers.len()];
         for leased in claimed.leased {
-            brought[leased.taker].get_or_insert_default().push(leased.task);
+            brought[leased.taker].get_or_insert_default().push(Assigned::from(leased.task));
         }
         for at in claimed.replays {
             let Taker { session_id, acquire_id, .. } = &request.takers[at];

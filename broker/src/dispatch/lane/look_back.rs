@@ -48,7 +48,8 @@ impl Lane {
             state.owes_look_back = state.marks.has_pending();
             state.marks.begin_look_back(clock::now())
         };
-        let found = dispatch.shared.store.look_back(&self.name, &marks).await;
+        let aside = dispatch.shared.placer.known(&self.name);
+        let found = dispatch.shared.store.look_back(&self.name, &marks, &aside).await;
         let found = found.unwrap_or_else(|error| {
             tracing::warn!(task_type = %self.name, %error, "looking back failed");
             BTreeMap::new()

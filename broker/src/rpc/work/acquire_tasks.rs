@@ -1,15 +1,15 @@
 //! AcquireTasks: waits in the dispatch until tasks come or the time is over.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use asyncflow_core::{
     id::TypeName,
     limits::WAIT_MS_DEFAULT,
-    task::FullTask,
     validate::{at::At, list, work},
     violation::Violations,
 };
 use asyncflow_proto::v1;
+use asyncflow_store::Assigned;
 
 use crate::{
     broker::Broker,
@@ -29,6 +29,10 @@ pub async fn acquire_tasks(
     let wait_ms = wait_ms(&request)?;
     let session = broker.sessions.get(&request.session_id).await?;
     let types = types(&session, names)?;
+    let offers = request.offer.is_some();
+    let mut violations = Violations::new();
+    let host = convert::offer::host(&session, request.offer, &mut violations);
+    violations.none()?;
 
     // A repeated call gets what the first one got, also when that was on another broker.
     let acquired = broker.store.acquired(session.id, &request.acquire_id);
@@ -42,10 +46,11 @@ pub async fn acquire_tasks(
         want: request.max_tasks.unsigned_abs(),
         starts: request.start,
         types,
+        host: Arc::new(host),
+        offers,
     };
-    let listens = request.offer.is_some();
     let deadline = clock::in_ms(wait_ms);
-    let tasks = acquire_unless_closed(broker, &session, wish, deadline, listens).await?;
+    let tasks = acquire_unless_closed(broker, &session, wish, deadline, offers).await?;
     response(broker, &session, tasks).await
 }
 
@@ -54,13 +59,13 @@ pub async fn acquire_tasks(
 async fn response(
     broker: &Broker,
     session: &Session,
-    tasks: Vec<FullTask>,
+    tasks: Vec<Assigned>,
 ) -> Result<v1::AcquireTasksResponse, RpcError> {
     let tasks = broker.dispatch.without_twins_of(&session.host, tasks).await?;
     let mut leased = Vec::with_capacity(tasks.len());
-    for full in tasks {
-        let signals = broker.store.signals_of(&full.task).await?;
-        leased.push(convert::work::leased(full, convert::task::signals(signals)));
+    for one in tasks {
+        let signals = broker.store.signals_of(&one.full.task).await?;
+        leased.push(convert::work::leased(one, convert::task::signals(signals)));
     }
     Ok(v1::AcquireTasksResponse { tasks: leased })
 }
