@@ -31,6 +31,7 @@ use crate::{
     attempt_service::{AttemptDesk, Registered},
     events::{self, EventsMark},
     file_watch::FileWatch,
+    host::{Allotment, Host},
     log_files, log_tail,
     process::{EnvVariable, Launch, Limits},
     shim::{ExitRecord, Shim, ShimLaunch, ShimProgram},
@@ -59,6 +60,8 @@ pub struct CommandExecutor {
     pub stop_grace: Duration,
     /// Serves AttemptService.
     pub desk: Arc<AttemptDesk>,
+    /// Gives GPUs.
+    pub host: Arc<Host>,
     /// Wakes readers of files.
     pub watch: FileWatch,
     /// What a former process left.
@@ -69,6 +72,10 @@ pub struct CommandExecutor {
 impl Executor for CommandExecutor {
     async fn execute(&self, attempt: AttemptHandle) -> Outcome {
         let registered = self.desk.register(attempt.clone());
+        let allotment = match self.host.admit(&attempt).await {
+            Ok(allotment) => allotment,
+            Err(outcome) => return outcome,
+        };
         let made = AttemptDir::make(&self.attempts, &attempt, &self.mark).and_then(|dir| {
             adoption::keep(dir.path(), attempt.leased(), registered.token()).map(|()| dir)
         });
@@ -80,8 +87,11 @@ impl Executor for CommandExecutor {
             }
         };
         registered.keep_in(dir.path());
-        match self.start(&attempt, &registered, &dir).await {
-            Ok(shim) => self.follow(&attempt, &registered, &dir, shim).await,
+        match self.start(&attempt, &registered, &dir, &allotment).await {
+            Ok(shim) => {
+                let outcome = self.follow(&attempt, &registered, &dir, shim).await;
+                allotment.conclude(&attempt, outcome)
+            }
             Err(error) => {
                 let message = format!("its shim cannot be started: {error}");
                 Outcome::failed(FailureReason::Error, message)
@@ -103,12 +113,14 @@ impl Executor for CommandExecutor {
         };
         let Some(Adoptable { token, .. }) = found else { return self.execute(attempt).await };
         tracing::info!("adopted from a former process of this worker");
+        let allotment = self.host.readopt(&attempt);
         let dir = AttemptDir::of(&self.attempts, &lease, &self.mark);
         let shim = Shim::adopt(dir.path(), EnvVariable::new(TOKEN_VARIABLE, &token));
         let registered = self.desk.register_as(attempt.clone(), token);
         registered.recall(dir.path());
         registered.keep_in(dir.path());
-        self.follow(&attempt, &registered, &dir, shim).await
+        let outcome = self.follow(&attempt, &registered, &dir, shim).await;
+        allotment.conclude(&attempt, outcome)
     }
 
     fn log_keeper(&self, lease: &Lease, _is_adopted: bool) -> Option<Box<dyn LogKeeper>> {
@@ -130,6 +142,7 @@ impl CommandExecutor {
         attempt: &AttemptHandle,
         registered: &Registered,
         dir: &AttemptDir,
+        allotment: &Allotment,
     ) -> std::io::Result<Shim> {
         let task = attempt.task();
         let command = task.command.clone().unwrap_or_default();
@@ -138,7 +151,8 @@ impl CommandExecutor {
             path => path.into(),
         };
         let allowed = &self.config.environment_allowed;
-        let environment = dir.environment(attempt, allowed, &command.environment, registered);
+        let mut environment = dir.environment(attempt, allowed, &command.environment, registered);
+        environment.extend(allotment.environment());
         let launch =
             Launch { program: command.program, args: command.args, working_directory, environment };
         let time_limit_ms = task.max_running_time.as_ref().and_then(duration_ms);

@@ -14,6 +14,8 @@ use asyncflow_service::{
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::gpu::GpuConfig;
+
 /// The commented defaults, for `asyncflow config`.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 /// The prefix of environment variables: `ASYNCFLOW_WORKER__SLOTS`.
@@ -71,6 +73,10 @@ pub struct WorkerConfig {
     pub task_types: Vec<String>,
     /// 0 = number of cores.
     pub slots: usize,
+    /// Cores that tasks are given; 0 = all.
+    pub cpus: f64,
+    /// Main memory that tasks are given; 0 = all.
+    pub memory_bytes: u64,
     /// How long tasks may go on after SIGTERM.
     pub drain_time_ms: u64,
     /// From SIGTERM to SIGKILL of a task.
@@ -81,6 +87,8 @@ pub struct WorkerConfig {
     pub broker: BrokerConfig,
     /// `[command]`.
     pub command: CommandConfig,
+    /// `[gpu]`.
+    pub gpu: GpuConfig,
     /// `[keep]`.
     pub keep: KeepConfig,
     /// `[log]`.
@@ -212,7 +220,9 @@ impl Validate for WorkerConfig {
         rules.require(self.stop_grace_ms <= DAY_MS, "stop_grace_ms", "it must be at most a day");
         rules.require(self.labels.len() <= LABELS_MAX, "labels", "they must be at most 32");
         rules.section("broker", &self.broker);
+        rules.require((0.0..=10_000.0).contains(&self.cpus), "cpus", "it must be 0 to 10,000");
         rules.section("command", &self.command);
+        rules.section("gpu", &self.gpu);
         rules.section("log", &self.log);
         rules.section("metrics", &self.metrics);
     }
@@ -293,6 +303,9 @@ mod tests {
             .flag("task_types", "[\"Train!\"]")
             .flag("broker.addresses", "[\"localhost:7070\"]")
             .flag("broker.token_file", "/nonexistent")
+            .flag("cpus", "-1.0")
+            .flag("gpu.provider", "fake")
+            .flag("gpu.application_xids", "[13, 79]")
             .flag("no_such_key", "1");
         let errors = load(&sources).unwrap_err();
         let keys: Vec<_> = errors.violations().iter().map(|v| v.key.as_str()).collect();
@@ -302,6 +315,9 @@ mod tests {
             "task_types",
             "broker.addresses",
             "broker.token_file",
+            "cpus",
+            "gpu.fake_file",
+            "gpu.application_xids",
             "no_such_key",
         ] {
             assert!(keys.contains(&key), "{key} is missing in {keys:?}");

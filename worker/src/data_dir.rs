@@ -5,6 +5,7 @@
 //!   lock                     held while a worker runs
 //!   worker_id, mark          made at the first start
 //!   attempts/<task>.<n>/     one directory per attempt: logs, events, context, work/
+//!   gpu_faults.json          what GPUs have done
 //!   journal/, rejected/      outcomes to be delivered, and those that nobody will take
 //! ```
 
@@ -106,6 +107,11 @@ impl DataDir {
     /// Marks the processes of all tasks that were ever started out of this directory.
     pub fn mark(&self) -> &str {
         &self.mark
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Directories of attempts.

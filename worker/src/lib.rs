@@ -6,6 +6,8 @@
 //! | [`run`](mod@run) | what lives from start to end of the program, and in which order it ends |
 //! | `command` | how a task with a command runs |
 //! | `process` | how processes start and how whole trees of them end; the only unsafe code |
+//! | `gpu` | which GPUs there are, how they are, who is on them |
+//! | `host` | who has what of the machine, what may be given away, what goes wrong |
 //! | `shim` | what goes on while no worker is there: logs, time limit, stop, record of the end |
 //! | `adoption` | what the next worker process needs in order to go on |
 //! | `events`, `log_tail`, `log_files`, `growing_file`, `file_watch` | how what a task writes gets out |
@@ -24,7 +26,9 @@ mod data_dir;
 mod events;
 mod execute;
 mod file_watch;
+mod gpu;
 mod growing_file;
+mod host;
 mod journal;
 mod log_files;
 mod log_tail;
@@ -37,5 +41,6 @@ pub use asyncflow_sdk::worker::Handlers;
 pub use config::{Args, WorkerConfig};
 pub use data_dir::DataDirError;
 pub use execute::execute;
+pub use gpu::{GpuConfig, ProviderChoice, VisibleAs};
 pub use run::{Ends, WorkerError, run, run_until, run_with};
 pub use shim::enter;

@@ -18,6 +18,8 @@ use crate::{
     command::{CommandExecutor, MARK_VARIABLE, TOKEN_VARIABLE},
     data_dir::{DataDir, DataDirError},
     file_watch::FileWatch,
+    gpu::Environ,
+    host::Host,
     journal::FileJournal,
     process::{Base, EnvVariable, kill_leftovers},
     shim::ShimProgram,
@@ -95,6 +97,10 @@ pub async fn run_with(
     let desk = AttemptDesk::open(data_dir.socket(), data_dir.mark());
     let desk = Arc::new(desk.map_err(WorkerError::Socket)?);
     let watch = FileWatch::open();
+    let name = if config.host.is_empty() { identity::hostname() } else { config.host.clone() };
+    let owners = Arc::new(Environ::new(data_dir.mark()));
+    let host = Host::open(&config, name.clone(), data_dir.root(), owners).await;
+    host.recall(adoptable.iter().map(|one| &one.leased));
     let executor = CommandExecutor {
         attempts: data_dir.attempts(),
         mark: data_dir.mark().to_owned(),
@@ -107,10 +113,11 @@ pub async fn run_with(
         stop_grace: config.stop_grace(),
         adoptable: Mutex::new(adoptable),
         desk: desk.clone(),
+        host: host.clone(),
         watch: watch.clone(),
     };
     let worker = WorkerBuilder::new(WorkerOptions {
-        host: if config.host.is_empty() { identity::hostname() } else { config.host.clone() },
+        host: name,
         labels: config.labels.clone(),
         task_types: config.task_types.clone(),
         slots: config.slots(),
@@ -120,6 +127,7 @@ pub async fn run_with(
         ..WorkerOptions::new(brokers, data_dir.worker_id())
     })
     .handlers(handlers.command(Arc::new(executor)))
+    .host(host.clone())
     .detach(ends.detach)
     .journal(Arc::new(FileJournal::new(data_dir.journal(), data_dir.rejected())));
     // The socket outlives the tasks that call it.
@@ -129,6 +137,7 @@ pub async fn run_with(
         ended = worker.run(ends.drain, ends.abort) => Ok(ended?),
         served = desk.serve(desk_end) => served.map_err(WorkerError::Socket),
         () = watch.run() => Ok(()),
+        () = host.run() => Ok(()),
         () = clean::run(data_dir.attempts(), config.keep.clone()) => Ok(()),
     }
 }

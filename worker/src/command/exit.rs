@@ -70,6 +70,10 @@ pub fn outcome(
 
 /// Who was told to stop, saved what it had and says so goes on from there.
 fn stopped(told: StopReason, code: Option<i32>) -> Outcome {
+    // Who holds GPUs for work by hand is done when nobody works.
+    if told == StopReason::GpuIdle && code == Some(0) {
+        return Outcome::Succeeded { result: None, exit_code: None };
+    }
     match Outcome::stopped(told) {
         Outcome::Released { message, .. } if code == Some(CHECKPOINTED) => {
             Outcome::released(FailureReason::Checkpointed, message)
@@ -164,6 +168,7 @@ mod tests {
         assert_eq!(told(StopReason::TimedOut), Some((FailureReason::TimedOut, false)));
         assert_eq!(told(StopReason::Drained), Some((FailureReason::Drained, false)));
         assert_eq!(told(StopReason::LeaseLost), None);
+        assert_eq!(told(StopReason::GpuIdle), None, "it has succeeded");
     }
 
     #[test]

@@ -78,7 +78,9 @@ fn prepare(dir: &Path) -> io::Result<Prepared> {
     let launch: ShimLaunch = serde_json::from_slice(&text)?;
     let own = i32::try_from(std::process::id()).ok().and_then(ProcessRecord::of);
     let shim = own.ok_or_else(|| io::Error::other("/proc does not show this process"))?;
+    // Workers that share a group, as in tests, may have attempts of the same name.
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let name = format!("{name}.{}", std::process::id());
     let leaf = launch.cgroups.as_ref().and_then(|base| {
         let made = Leaf::make(base, &name, launch.limits);
         made.inspect_err(|error| eprintln!("no control group: {error}")).ok()

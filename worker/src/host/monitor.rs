@@ -1,0 +1,242 @@
+//! What is to be thought of each GPU: a state machine that is fed with looks and times, and asked.
+//!
+//! ```text
+//!   READY ──a stranger──▶ FOREIGN ──it ends──▶ COOLING_DOWN ──5 min──▶ READY
+//!     │ ╲──an operator──▶ CORDONED
+//!     └──severe fault──▶ QUARANTINED ──10 min, 1 h, 6 h, and it can be read──▶ READY
+//!                              └── once more ──▶ BROKEN ──an operator──▶ READY
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use asyncflow_sdk::v1::{GpuProcessTreatment as Treatment, GpuState};
+
+use super::{
+    audit::{Seen, in_use},
+    faults::{Faults, Out, meaning},
+    ledger::Ledger,
+    orders::Orders,
+    strangers::{Limits, Strangers},
+};
+use crate::gpu::{Attempt, Device, Fault, GpuConfig};
+
+/// What has to be done about a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The GPU was taken out of use: whoever has it is to go elsewhere.
+    Quarantined { uuid: String, xid: u32 },
+    /// A fault of the program that has the GPU.
+    Misused { uuid: String, xid: u32 },
+    /// A fault of which nothing follows.
+    Noted { uuid: String, xid: u32 },
+}
+
+/// A GPU that was seen at some time.
+#[derive(Debug, Default)]
+pub struct Card {
+    /// As it was seen last.
+    pub device: Device,
+    /// It was there at the last look.
+    pub is_there: bool,
+    /// Who is on it that was not started here.
+    pub strangers: Strangers,
+    /// Memory that is in use although nobody is to be seen: the driver's own, or somebody of whom
+    /// this worker may not know. Measured when no task is on it.
+    pub hidden_bytes: i64,
+}
+
+/// What may be done with a GPU, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub state: GpuState,
+    /// For people; empty if tasks may come.
+    pub reason: String,
+    /// When that is over, if it is known.
+    pub until_ms: Option<i64>,
+}
+
+/// All GPUs of the host.
+pub struct Monitor {
+    limits: Limits,
+    steps_ms: Vec<u64>,
+    severe: BTreeSet<u32>,
+    application: BTreeSet<u32>,
+    cards: BTreeMap<String, Card>,
+    pub faults: Faults,
+    pub orders: Orders,
+    /// Why nothing is to be seen.
+    pub blind: Option<String>,
+}
+
+impl Monitor {
+    /// No GPU was seen yet.
+    pub fn new(config: &GpuConfig, faults: Faults) -> Self {
+        Self {
+            limits: config.into(),
+            steps_ms: config.quarantine_ms.clone(),
+            severe: config.severe_xids.iter().copied().collect(),
+            application: config.application_xids.iter().copied().collect(),
+            cards: BTreeMap::new(),
+            faults,
+            orders: Orders::default(),
+            blind: None,
+        }
+    }
+
+    /// Takes in a look that failed: nothing is given away that nobody can see.
+    pub fn observe_nothing(&mut self, why: String) {
+        self.blind = Some(why);
+    }
+
+    /// Takes in a look.
+    pub fn observe(
+        &mut self,
+        now_ms: i64,
+        seen: Vec<Seen>,
+        faults: &[Fault],
+        ledger: &Ledger,
+    ) -> Vec<Finding> {
+        self.blind = None;
+        for card in self.cards.values_mut() {
+            card.is_there = false;
+        }
+        for Seen { device, strangers, own } in seen {
+            let mut strangers = strangers;
+            for stranger in &mut strangers {
+                let start_ms = stranger.who.start_ms.unwrap_or_default();
+                stranger.treatment = self.orders.treatment(&device.uuid, stranger.pid, start_ms);
+            }
+            let card = self.cards.entry(device.uuid.clone()).or_default();
+            card.is_there = true;
+            card.strangers.observe(now_ms, strangers, device.memory_bytes, &self.limits);
+            if in_use(ledger, &device.uuid) {
+                card.hidden_bytes = card.hidden_bytes.min(device.memory_used_bytes);
+            } else {
+                let known = card.strangers.memory_bytes() + own.values().sum::<i64>();
+                card.hidden_bytes = (device.memory_used_bytes - known).max(0);
+            }
+            card.device = device;
+        }
+        let readable = self.cards.values().filter(|card| card.is_there);
+        let readable = readable.map(|card| card.device.uuid.as_str()).collect();
+        self.faults.probe(&readable, now_ms, &self.steps_ms);
+        self.obey();
+        faults.iter().filter_map(|fault| self.judge(now_ms, fault)).collect()
+    }
+
+    fn judge(&mut self, now_ms: i64, fault: &Fault) -> Option<Finding> {
+        let (uuid, xid) = (fault.uuid.clone(), fault.xid);
+        if self.severe.contains(&xid) {
+            let is_news = self.faults.strike(&uuid, xid, now_ms, &self.steps_ms);
+            return is_news.then_some(Finding::Quarantined { uuid, xid });
+        }
+        Some(match self.application.contains(&xid) {
+            true => Finding::Misused { uuid, xid },
+            false => Finding::Noted { uuid, xid },
+        })
+    }
+
+    /// Follows what was ordered of GPUs since.
+    pub fn obey(&mut self) {
+        for (uuid, time_ms) in self.orders.forgiven() {
+            self.faults.forgive(uuid, time_ms);
+            if let Some(card) = self.cards.get_mut(uuid) {
+                card.strangers.forgive(time_ms);
+            }
+        }
+    }
+
+    /// The GPUs by index.
+    pub fn cards(&self) -> Vec<&Card> {
+        let mut cards: Vec<_> = self.cards.values().collect();
+        cards.sort_by_key(|card| card.device.index);
+        cards
+    }
+
+    /// One of them.
+    pub fn card(&self, uuid: &str) -> Option<&Card> {
+        self.cards.get(uuid)
+    }
+
+    /// How a person would call it.
+    pub fn name_of(&self, uuid: &str) -> String {
+        let card = self.cards.get(uuid);
+        card.map_or_else(|| uuid.to_owned(), |card| format!("GPU {} ({uuid})", card.device.index))
+    }
+
+    /// What may be done with a GPU.
+    pub fn standing(&self, card: &Card, ledger: &Ledger) -> Standing {
+        let uuid = &card.device.uuid;
+        let says = |state, reason: String, until_ms| Standing { state, reason, until_ms };
+        let record = self.faults.out(uuid);
+        let fault = record
+            .map(|record| format!("it has shown XID {} ({})", record.xid, meaning(record.xid)));
+        let fault = fault.unwrap_or_default();
+        match record.map(|record| record.out) {
+            Some(Out::Until(until_ms)) => {
+                return says(GpuState::Quarantined, fault, Some(until_ms));
+            }
+            Some(Out::ForGood) => {
+                let reason = format!("{fault}, and has shown faults before; uncordon it by hand");
+                return says(GpuState::Broken, reason, None);
+            }
+            Some(Out::Back) | None => {}
+        }
+        if let Some(why) = &self.blind {
+            return says(GpuState::Broken, format!("it cannot be looked at: {why}"), None);
+        }
+        if !card.is_there {
+            return says(GpuState::Broken, "it is not to be seen any more".to_owned(), None);
+        }
+        if self.orders.is_cordoned(uuid) {
+            return says(GpuState::Cordoned, "an operator keeps tasks away".to_owned(), None);
+        }
+        if let Some(known) = card.strangers.blocking() {
+            let adopted = known.sighting.treatment == Treatment::Adopted;
+            let how = if adopted { "reserved for" } else { "used by" };
+            return says(GpuState::Foreign, format!("{how} {}", known.in_words()), None);
+        }
+        let limit = self.limits.memory_bytes(card.device.memory_bytes);
+        if card.hidden_bytes >= limit && !in_use(ledger, uuid) {
+            let mib = card.hidden_bytes / (1 << 20);
+            let reason = format!("{mib} MiB are in use, by whom is not to be seen");
+            return says(GpuState::Foreign, reason, None);
+        }
+        if let Some(cooling) = card.strangers.cooling() {
+            let reason = format!("{} used it a moment ago", cooling.who);
+            return says(GpuState::CoolingDown, reason, Some(cooling.until_ms));
+        }
+        says(GpuState::Ready, String::new(), None)
+    }
+
+    /// What of its memory may be given away as shares.
+    pub fn free_bytes(&self, card: &Card, ledger: &Ledger) -> i64 {
+        let taken = card.hidden_bytes
+            + card.strangers.memory_bytes()
+            + ledger.shares_bytes(&card.device.uuid);
+        (card.device.memory_bytes - taken).max(0)
+    }
+
+    /// Whether what the attempt has may be used now; else why not. Its own share counts as taken.
+    pub fn may_begin(&self, key: &Attempt, ledger: &Ledger) -> Result<(), String> {
+        let Some(holding) = ledger.get(key) else { return Err("it was given nothing".to_owned()) };
+        if let Some(why) = &holding.refused {
+            return Err(why.clone());
+        }
+        for uuid in &holding.gpus {
+            let Some(card) = self.cards.get(uuid) else {
+                return Err(format!("there is no GPU {uuid}"));
+            };
+            let standing = self.standing(card, ledger);
+            if standing.state != GpuState::Ready {
+                return Err(format!("{}: {}", self.name_of(uuid), standing.reason));
+            }
+            let strangers = card.strangers.memory_bytes() + card.hidden_bytes;
+            let shares = ledger.shares_bytes(uuid);
+            if shares > 0 && shares.saturating_add(strangers) > card.device.memory_bytes {
+                return Err(format!("{}: too little memory is free", self.name_of(uuid)));
+            }
+        }
+        Ok(())
+    }
+}
