@@ -30,19 +30,24 @@ pub struct Shape {
     pub settings: &'static [(&'static str, &'static str)],
 }
 
+impl Shape {
+    /// One of each, four slots, no Redis, no GPUs.
+    pub const SMALL: Self = Self {
+        brokers: 1,
+        workers: 1,
+        governors: 1,
+        slots: 4,
+        redis: false,
+        own_server: false,
+        cards: None,
+        settings: &[],
+    };
+}
+
 impl Default for Shape {
-    /// One of each, four slots, no Redis.
+    /// [`Shape::SMALL`].
     fn default() -> Self {
-        Self {
-            brokers: 1,
-            workers: 1,
-            governors: 1,
-            slots: 4,
-            redis: false,
-            own_server: false,
-            cards: None,
-            settings: &[],
-        }
+        Self::SMALL
     }
 }
 

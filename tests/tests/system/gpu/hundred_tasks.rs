@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use asyncflow_proto::v1::TaskState;
 use asyncflow_tests::{Backend, Cluster};
-use futures::future::join_all;
 
-use super::scene::{on_one_gpu, shape};
+use super::scene::{all_succeed, create_many, on_one_gpu, shape};
 
 async fn never_two_on_one_gpu(backend: Backend) {
     let cluster = Cluster::start(backend, shape(4)).await;
@@ -19,14 +17,9 @@ async fn never_two_on_one_gpu(backend: Backend) {
         echo "end $CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER $ASYNCFLOW_TASK_ID" >> {0}"#,
         file.display()
     );
-    let specs = (0..100).map(|_| on_one_gpu(&script)).collect();
-    let created = client.create_batch(specs).await.unwrap();
-    let ended = join_all(created.iter().map(|task| client.wait(&task.id, None))).await;
-    for task in ended {
-        let task = task.unwrap();
-        assert_eq!(task.state(), TaskState::Succeeded, "{:?} {}", task.failure, cluster.logs());
-        assert_eq!(task.failures, 0);
-    }
+    let ids = create_many(&client, 100, on_one_gpu(&script)).await;
+    let ended = all_succeed(&cluster, &ids).await;
+    assert!(ended.iter().all(|task| task.failures == 0));
 
     let marks = std::fs::read_to_string(&file).unwrap();
     let mut users: BTreeMap<&str, &str> = BTreeMap::new();

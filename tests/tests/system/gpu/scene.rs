@@ -1,9 +1,11 @@
 //! What these scenarios do again and again.
 
-use asyncflow_proto::v1::{Gpu, GpuState, Host, Resources, Task, TaskSpec};
+use asyncflow_proto::v1::{
+    CreateTaskRequest, Gpu, GpuState, Host, Resources, Task, TaskSpec, TaskState,
+};
 use asyncflow_sdk::Client;
-use asyncflow_tests::{Cards, Shape, sh, until};
-use futures::TryStreamExt;
+use asyncflow_tests::{Cards, Cluster, Shape, sh, until};
+use futures::{TryStreamExt, future::join_all};
 
 /// A worker with so many GPUs of 24 GiB.
 pub fn shape(gpus: usize) -> Shape {
@@ -18,6 +20,24 @@ pub fn on_one_gpu(script: &str) -> TaskSpec {
 /// A task with these needs.
 pub fn on(resources: Resources, script: &str) -> TaskSpec {
     TaskSpec { resources: Some(resources), ..sh(script) }
+}
+
+/// Creates as many tasks like this one, at once; their ids.
+pub async fn create_many(client: &Client, count: usize, spec: TaskSpec) -> Vec<String> {
+    let request = CreateTaskRequest { task: Some(spec), ..CreateTaskRequest::default() };
+    let created = client.create_batch(vec![request; count]).await.unwrap();
+    created.into_iter().map(|created| created.task.unwrap().id).collect()
+}
+
+/// Waits until all have ended; all must have succeeded.
+pub async fn all_succeed(cluster: &Cluster, ids: &[String]) -> Vec<Task> {
+    let client = cluster.client(0);
+    let ended = join_all(ids.iter().map(|id| client.wait(id, None))).await;
+    let ended: Vec<Task> = ended.into_iter().map(Result::unwrap).collect();
+    for task in &ended {
+        assert_eq!(task.state(), TaskState::Succeeded, "{:?} {}", task.failure, cluster.logs());
+    }
+    ended
 }
 
 /// What the workers told last, in the order of their ids.

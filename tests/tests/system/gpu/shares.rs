@@ -1,10 +1,9 @@
 //! Twenty tasks of 10 GiB on one GPU of 24 GiB: two at a time, never more, and never fewer for long.
 
-use asyncflow_proto::v1::{Resources, TaskState};
+use asyncflow_proto::v1::Resources;
 use asyncflow_tests::{Backend, Cluster};
-use futures::future::join_all;
 
-use super::scene::{on, shape};
+use super::scene::{all_succeed, create_many, on, shape};
 
 async fn two_at_a_time(backend: Backend) {
     let cluster = Cluster::start(backend, shape(1)).await;
@@ -12,11 +11,8 @@ async fn two_at_a_time(backend: Backend) {
     let file = cluster.scratch().join("marks");
     let script = format!("echo begin >> {0}; sleep 0.2; echo end >> {0}", file.display());
     let share = Resources { gpu_memory_bytes: 10 << 30, ..Resources::default() };
-    let specs = (0..20).map(|_| on(share.clone(), &script)).collect();
-    let created = client.create_batch(specs).await.unwrap();
-    for task in join_all(created.iter().map(|task| client.wait(&task.id, None))).await {
-        assert_eq!(task.unwrap().state(), TaskState::Succeeded, "{}", cluster.logs());
-    }
+    let ids = create_many(&client, 20, on(share, &script)).await;
+    all_succeed(&cluster, &ids).await;
     let marks = std::fs::read_to_string(&file).unwrap();
     let (mut now, mut most) = (0, 0);
     for line in marks.lines() {

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use asyncflow_proto::v1::{GpuState, Resources, TaskState};
 use asyncflow_tests::{Backend, Cluster, Shape};
-use futures::future::join_all;
 
-use super::scene::{hosts, on, on_one_gpu, shape, until_lines, until_started, until_state};
+use super::scene::{
+    all_succeed, create_many, hosts, on, on_one_gpu, shape, until_lines, until_started, until_state,
+};
 
 async fn a_large_one_keeps_tasks_away(backend: Backend) {
     let settings = &[("GPU__COOL_DOWN_MS", "2000")];
@@ -23,11 +24,8 @@ async fn a_large_one_keeps_tasks_away(backend: Backend) {
 
     let file = cluster.scratch().join("seen");
     let script = format!("echo \"$CUDA_VISIBLE_DEVICES\" >> {}; sleep 0.3", file.display());
-    let specs = (0..12).map(|_| on_one_gpu(&script)).collect();
-    let created = client.create_batch(specs).await.unwrap();
-    for task in join_all(created.iter().map(|task| client.wait(&task.id, None))).await {
-        assert_eq!(task.unwrap().state(), TaskState::Succeeded, "{}", cluster.logs());
-    }
+    let ids = create_many(&client, 12, on_one_gpu(&script)).await;
+    all_succeed(&cluster, &ids).await;
     let seen: BTreeSet<String> = until_lines(&file, 12).await.into_iter().collect();
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["0", "2", "3"]);
 
@@ -36,9 +34,8 @@ async fn a_large_one_keeps_tasks_away(backend: Backend) {
     assert!(gpu.until.is_some(), "it is told until when: {gpu:?}");
     until_state(&client, 0, 1, GpuState::Ready).await;
     // All four at once: the fourth task can only be there.
-    let created = client.create_batch((0..4).map(|_| on_one_gpu("sleep 300")).collect()).await;
-    for task in created.unwrap() {
-        until_started(&client, &task.id).await;
+    for id in create_many(&client, 4, on_one_gpu("sleep 300")).await {
+        until_started(&client, &id).await;
     }
 }
 on_each_database!(a_large_one_keeps_tasks_away: sqlite Sqlite);
