@@ -48,7 +48,7 @@ pub async fn execute(args: Args) -> Outcome {
     let mut request = args.spec.request(&args.task_type);
     if let Some(spec) = &mut request.task {
         args.start.add_to(spec);
-        spec.command = Some(args.command.command(&args.words)?);
+        spec.command = Some(args.command.recorded(&args.words).await?);
     }
     let broker = args.broker.open()?;
     let created = broker.client.create_with(request).await;

@@ -20,6 +20,34 @@ pub struct Command {
     /// Absolute, or empty for a fresh directory of the attempt.
     pub working_directory: String,
     pub environment: BTreeMap<String, String>,
+    /// The absolute path of a conda or virtual environment, or the name of a conda environment;
+    /// empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub python_environment: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<CodeSnapshot>,
+}
+
+/// The container that a program is executed in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    pub image: String,
+    /// `HOST_PATH:CONTAINER_PATH[:ro]`.
+    pub volumes: Vec<String>,
+}
+
+/// Which code a task was made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeSnapshot {
+    /// The root of the git repository.
+    pub directory: String,
+    pub commit: String,
+    /// What differed from it; may be cut.
+    pub diff: String,
+    /// Of the whole diff; empty when nothing differed.
+    pub diff_sha256: String,
 }
 
 impl Command {
@@ -52,9 +80,18 @@ mod tests {
             args: vec!["a b".into(), "\"quoted\" ünïcode".into()],
             working_directory: "/tmp".into(),
             environment: BTreeMap::from([("LANG".into(), "C".into())]),
+            python_environment: "/opt/venv".into(),
+            container: Some(Container { image: "cuda".into(), volumes: vec!["/a:/b".into()] }),
+            code: Some(CodeSnapshot { commit: "0".repeat(40), ..CodeSnapshot::default() }),
         };
         assert_eq!(Command::from_content(&command.to_content()).unwrap(), command);
         let other = Content { data: command.to_content().data, content_type: "text/plain".into() };
         assert_eq!(Command::from_content(&other), None);
+        // As it was written before there was more.
+        let plain = Command { program: "a".into(), ..Command::default() };
+        let text = r#"{"program":"a","args":[],"working_directory":"","environment":{}}"#;
+        assert_eq!(plain.to_content().data, text);
+        let stored = Content { data: text.into(), ..command.to_content() };
+        assert_eq!(Command::from_content(&stored).unwrap(), plain);
     }
 }

@@ -44,6 +44,13 @@ pub const PREDECESSORS_MAX: usize = 100;
 /// Signals that a task waits for at once, or that are kept for it.
 pub const SIGNALS_MAX: usize = 32;
 pub const SIGNAL_NAME_BYTES_MAX: usize = 64;
+/// Volumes of a container.
+pub const VOLUMES_MAX: usize = 64;
+pub const IMAGE_BYTES_MAX: usize = 255;
+/// The name of a conda environment.
+pub const PYTHON_NAME_BYTES_MAX: usize = 128;
+/// What of a diff is kept.
+pub const DIFF_BYTES_MAX: usize = 64 * 1_024;
 /// What all signals of a task, or of a workflow, weigh together.
 pub const SIGNALS_BYTES_MAX: usize = 8 * 1_024;
 /// Tasks that wait for the end of one.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use asyncflow_core::{
-    command::{COMMAND_CONTENT_TYPE, Command},
+    command::{COMMAND_CONTENT_TYPE, CodeSnapshot, Command, Container},
     id::TypeName,
     limits::{BATCH_TASKS_MAX, DURATION_MS_MAX, NOT_BEFORE_AHEAD_MS_MAX, PAYLOAD_BYTES_MAX},
     retry::RetryPatch,
@@ -45,6 +45,22 @@ fn command(change: fn(&mut Command)) -> Option<Command> {
     let mut command = Command { program: "python3".into(), ..Command::default() };
     change(&mut command);
     Some(command)
+}
+
+fn contained(image: &str, volumes: &[&str]) -> Option<Command> {
+    let volumes = volumes.iter().map(|volume| (*volume).to_owned()).collect();
+    let container = Some(Container { image: image.into(), volumes });
+    Some(Command { program: "python3".into(), container, ..Command::default() })
+}
+
+fn coded(change: fn(&mut CodeSnapshot)) -> Option<Command> {
+    let mut code = CodeSnapshot {
+        directory: "/home/a".into(),
+        commit: "0123456789abcdef0123456789abcdef01234567".into(),
+        ..CodeSnapshot::default()
+    };
+    change(&mut code);
+    Some(Command { program: "python3".into(), code: Some(code), ..Command::default() })
 }
 
 const CASES: &[Case] = &[
@@ -101,6 +117,27 @@ const CASES: &[Case] = &[
     ("task.command.environment[0].key", |t| {
         t.command = command(|c| c.environment = [("A=B".into(), "".into())].into());
     }),
+    ("task.command.python_environment", |t| {
+        t.command = command(|c| c.python_environment = "a/b".into());
+    }),
+    ("task.command.python_environment", |t| {
+        t.command = command(|c| c.python_environment = "/a:/b".into());
+    }),
+    ("task.command.python_environment", |t| {
+        t.command = command(|c| {
+            c.python_environment = "torch".into();
+            c.container = Some(Container { image: "a".into(), volumes: vec![] });
+        });
+    }),
+    ("task.command.container.image", |t| t.command = contained("", &[])),
+    ("task.command.container.image", |t| t.command = contained("--privileged", &[])),
+    ("task.command.container.volumes[1]", |t| t.command = contained("a", &["/a:/b:ro", "a:/b"])),
+    ("task.command.container.volumes[0]", |t| t.command = contained("a", &["/a:/b:z"])),
+    ("task.command.container.volumes", |t| t.command = contained("a", &["/a:/b"; 65])),
+    ("task.command.code.directory", |t| t.command = coded(|c| c.directory = "a".into())),
+    ("task.command.code.commit", |t| t.command = coded(|c| c.commit = "HEAD".into())),
+    ("task.command.code.diff_sha256", |t| t.command = coded(|c| c.diff_sha256 = "1".into())),
+    ("task.command", |t| t.command = coded(|c| c.diff = "x".repeat(65_000))),
     ("task.command", |t| t.command = command(|c| c.args = vec!["x".repeat(30_000); 3])),
     ("request_id", |t| t.request_id = Some("".into())),
     ("request_id", |t| t.request_id = Some("\t".into())),

@@ -46,9 +46,11 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
         spec.payload = args.content.payload()?;
         spec.context = args.content.context()?;
         if !args.words.is_empty() {
-            spec.command = Some(args.command.command(&args.words)?);
+            spec.command = Some(args.command.recorded(&args.words).await?);
         } else if !args.command.is_empty() {
-            return Err(CliError::Usage("--cwd and --env need a command after --".to_owned()));
+            return Err(CliError::Usage(
+                "--cwd, --env, --python-env and --container need a command after --".to_owned(),
+            ));
         }
     }
     let created = session

@@ -1,7 +1,7 @@
 //! A task as the files of workflows and schedules describe it.
 
 use crate::time::Span;
-use asyncflow_proto::v1::{Command, Content, OptionalRetryPolicy, TaskSpec};
+use asyncflow_proto::v1::{Command, Container, Content, OptionalRetryPolicy, TaskSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -32,6 +32,14 @@ pub struct Task {
     /// Variables of the command.
     #[serde(default)]
     environment: BTreeMap<String, String>,
+    /// A virtual or conda environment: its absolute path, or the name of a conda environment.
+    #[serde(default)]
+    python_environment: String,
+    /// The command runs in a container of this image.
+    container: Option<String>,
+    /// What the container sees of the host: `HOST:CONTAINER[:ro]`, absolute.
+    #[serde(default)]
+    volumes: Vec<String>,
     /// How often it is tried again after a failure.
     max_retries: Option<i32>,
     /// How long it waits before that, e.g. `10s`; it doubles each time.
@@ -77,7 +85,9 @@ impl Task {
                 args: words.collect(),
                 working_directory: self.working_directory,
                 environment: self.environment,
-                ..Command::default()
+                python_environment: self.python_environment,
+                container: self.container.map(|image| Container { image, volumes: self.volumes }),
+                code: None,
             }
         });
         let default_type = if is_command { crate::run::DEFAULT_TYPE } else { "" };

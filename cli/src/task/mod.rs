@@ -3,6 +3,7 @@
 mod attempts;
 mod bulk;
 mod cancel;
+mod code;
 mod count;
 mod create;
 mod delete;

@@ -1,8 +1,9 @@
 //! The flags from which `run` and `task create` make a task.
 
+use super::code;
 use crate::{error::CliError, time};
 use asyncflow_proto::v1::{
-    Command, Content, CreateTaskRequest, OptionalRetryPolicy, Predecessor, TaskSpec,
+    Command, Container, Content, CreateTaskRequest, OptionalRetryPolicy, Predecessor, TaskSpec,
 };
 use prost_types::{Duration, Timestamp};
 use std::{
@@ -104,6 +105,19 @@ pub struct CommandArgs {
     /// A variable for its environment; may be repeated
     #[arg(long = "env", short = 'e', value_name = "KEY=VALUE", value_parser = Pair::parse)]
     environment: Vec<Pair>,
+    /// A virtual or conda environment: its directory on the worker's host, or the name of a conda
+    /// environment of the worker's user
+    #[arg(long, value_name = "PATH|NAME", conflicts_with = "container")]
+    python_env: Option<String>,
+    /// Run it in a container of this image, by docker or podman on the worker's host
+    #[arg(long, value_name = "IMAGE")]
+    container: Option<String>,
+    /// A directory of the host that the container sees, `HOST:CONTAINER[:ro]`; may be repeated
+    #[arg(long = "volume", value_name = "HOST:CONTAINER", requires = "container")]
+    volumes: Vec<String>,
+    /// Do not record which commit and which changes the code in --cwd is at
+    #[arg(long)]
+    no_code: bool,
 }
 
 /// Flags about the contents that a task begins with.
@@ -206,17 +220,31 @@ impl CommandArgs {
         let Some((program, args)) = words.split_first() else {
             return Err(CliError::Usage("the command is missing".to_owned()));
         };
+        let volumes = self.volumes.clone();
         Ok(Command {
             program: program.clone(),
             args: args.to_vec(),
             working_directory: self.working_directory()?,
             environment: map_of(&self.environment),
-            ..Command::default()
+            python_environment: self.python_env.clone().unwrap_or_default(),
+            container: self.container.clone().map(|image| Container { image, volumes }),
+            code: None,
         })
     }
 
+    /// The same, with what git says of the code in its directory.
+    pub async fn recorded(&self, words: &[String]) -> Result<Command, CliError> {
+        let mut command = self.command(words)?;
+        if !self.no_code && !command.working_directory.is_empty() {
+            command.code = code::of(Path::new(&command.working_directory)).await;
+            code::fit(&mut command);
+        }
+        Ok(command)
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.cwd.is_none() && self.environment.is_empty()
+        let Self { cwd, environment, python_env, container, volumes: _, no_code: _ } = self;
+        cwd.is_none() && environment.is_empty() && python_env.is_none() && container.is_none()
     }
 
     /// Relative directories are meant from here, but the worker knows absolute ones only.
@@ -303,7 +331,14 @@ mod tests {
 
     #[test]
     fn the_directory_becomes_absolute() {
-        let args = CommandArgs { cwd: Some(PathBuf::from(".")), environment: Vec::new() };
+        let args = CommandArgs {
+            cwd: Some(PathBuf::from(".")),
+            environment: Vec::new(),
+            python_env: None,
+            container: None,
+            volumes: Vec::new(),
+            no_code: true,
+        };
         let command = args.command(&["true".to_owned()]).unwrap();
         assert!(command.working_directory.starts_with('/'));
         assert!(args.command(&[]).is_err());

@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod attempt;
+pub mod command;
 pub mod content;
 pub mod count;
 pub mod explanation;

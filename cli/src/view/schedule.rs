@@ -1,6 +1,6 @@
 //! Schedules, their fire times, and what became of those.
 
-use super::{enum_name, pairs, task::CommandView, unless_zero};
+use super::{command::CommandView, enum_name, pairs, unless_zero};
 use crate::{
     output::{Look, View},
     time,

@@ -1,13 +1,11 @@
 //! A task.
 
-use super::{content::ContentView, enum_name, pairs, unless_zero};
+use super::{command::CommandView, content::ContentView, enum_name, pairs, unless_zero};
 use crate::{
     output::{Look, View},
     time,
 };
-use asyncflow_proto::v1::{
-    Command, Failure, FailureReason, Progress, RetryPolicy, Task, TaskState, Twin,
-};
+use asyncflow_proto::v1::{Failure, FailureReason, Progress, RetryPolicy, Task, TaskState, Twin};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -75,15 +73,6 @@ impl From<Twin> for TwinView {
     fn from(Twin { task_id, is_twin }: Twin) -> Self {
         Self { task_id, is_twin }
     }
-}
-
-/// See the protocol's `Command`.
-#[derive(Debug, Serialize)]
-pub struct CommandView {
-    program: String,
-    args: Vec<String>,
-    working_directory: String,
-    environment: BTreeMap<String, String>,
 }
 
 /// Why a task or an attempt failed.
@@ -164,17 +153,6 @@ impl From<Task> for TaskView {
     }
 }
 
-impl From<Command> for CommandView {
-    fn from(command: Command) -> Self {
-        Self {
-            program: command.program,
-            args: command.args,
-            working_directory: command.working_directory,
-            environment: command.environment,
-        }
-    }
-}
-
 impl From<Failure> for FailureView {
     fn from(failure: Failure) -> Self {
         let known = FailureReason::try_from(failure.reason)
@@ -216,23 +194,6 @@ impl ProgressView {
         let parts = [percent.as_str(), self.message.as_str(), metrics.as_str()];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
     }
-}
-
-impl CommandView {
-    /// As one would type it into a shell.
-    pub fn for_people(&self) -> String {
-        let words = std::iter::once(&self.program).chain(&self.args);
-        words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
-    }
-}
-
-/// As one would type it into a shell.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 impl TaskView {
@@ -305,7 +266,6 @@ impl View for TaskView {
             content.as_ref().map(ContentView::for_people).unwrap_or_default()
         };
         let relative = |time: &Option<_>| time::relative(Option::as_ref(time), look.now_ms);
-        let command = self.command.as_ref();
         let other = |is_twin: bool| {
             let twin = self.twin.as_ref().filter(|twin| twin.is_twin == is_twin);
             twin.map(|twin| twin.task_id.clone()).unwrap_or_default()
@@ -313,7 +273,7 @@ impl View for TaskView {
         let max_time =
             self.max_running_time.as_deref().map(time::text_for_people).unwrap_or_default();
         let ran = self.ran(look.now_ms);
-        vec![
+        [
             ("id", self.id.clone()),
             ("name", self.name.clone()),
             ("type", self.task_type.clone()),
@@ -339,9 +299,10 @@ impl View for TaskView {
             ("ran for", ran),
             ("finished", relative(&self.times.finish)),
             ("changed", relative(&self.times.update)),
-            ("command", command.map(CommandView::for_people).unwrap_or_default()),
-            ("directory", command.map(|c| c.working_directory.clone()).unwrap_or_default()),
-            ("environment", command.map(|c| pairs(&c.environment)).unwrap_or_default()),
+        ]
+        .into_iter()
+        .chain(self.command.as_ref().map(CommandView::fields).unwrap_or_default())
+        .chain([
             ("payload", people(&self.payload)),
             ("context", people(&self.context)),
             ("context version", unless_zero(self.context_version)),
@@ -350,7 +311,8 @@ impl View for TaskView {
             ("workflow", self.workflow_id.clone()),
             ("success if", self.success_if.clone()),
             ("signals", self.signals.keys().cloned().collect::<Vec<_>>().join(", ")),
-        ]
+        ])
+        .collect()
     }
 }
 
@@ -424,16 +386,6 @@ mod tests {
             let task = Task { state, start_time: start, finish_time, ..Task::default() };
             assert_eq!(TaskView::from(task).ran(1_009_000), ran);
         }
-    }
-
-    #[test]
-    fn commands_are_shown_as_they_would_be_typed() {
-        let command = Command {
-            program: "sh".into(),
-            args: vec!["-c".into(), "echo 'x y'".into(), String::new()],
-            ..Command::default()
-        };
-        assert_eq!(CommandView::from(command).for_people(), r"sh -c 'echo '\''x y'\''' ''");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod channel;
 mod client;
 mod clock;
+pub mod code;
 mod error;
 mod status;
 mod trace;
