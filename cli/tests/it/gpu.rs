@@ -4,7 +4,7 @@
 
 use crate::{dev_process::Dev, program::Done};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 
 /// An `asyncflow dev` with two GPUs; a process of bob's is on the second one.
 fn dev() -> Dev {
@@ -97,21 +97,38 @@ fn a_hold_prints_what_uses_the_gpu_and_is_a_task_as_any_other() {
     assert_eq!(held.lines(), exports, "{}", held.stderr);
     assert!(held.stderr.contains("GPU 0 (Fake A30) of anna, yours until"), "{}", held.stderr);
 
-    // The other GPU is bob's: a second one has to wait, and is told why.
-    let words = ["run", "-d", "--gpus", "1", "-o", "id", "--", "true"];
-    let waiting = dev.call(&words).expect_code(0).stdout.trim().to_owned();
-    let why = dev.call(&["explain", &waiting]).expect_code(0).stdout;
-    assert!(why.contains("bob"), "{why}");
-    let why = dev.call(&["explain", &waiting, "-o", "json"]).expect_code(0).json();
-    assert_eq!(why["task"]["id"], waiting.as_str());
-
     let gpus = until_gpus(&dev, "the hold is on it", |gpus| gpus[0]["tasks"] != json!([]));
-    let hold = gpus[0]["tasks"][0]["task_id"].as_str().unwrap();
-    assert!(hold.starts_with("hold-"), "{hold}");
-    dev.call(&["task", "cancel", hold]).expect_code(0);
-    dev.call(&["task", "wait", &waiting]).expect_code(0);
+    let first = gpus[0]["tasks"][0]["task_id"].as_str().unwrap();
+    assert!(first.starts_with("hold-"), "{first}");
+
+    // The other GPU is bob's: a second one has to wait, and is not told to be running.
+    let mut second = dev.command(&["hold", "--for", "1h", "-o", "json"]);
+    let second = second.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let waiting = until_waiting(&dev, first);
+    let why = dev.call(&["explain", &waiting, "-o", "json"]).expect_code(0).json();
+    assert_eq!((&why["task"]["id"], &why["task"]["state"]), (&json!(waiting), &json!("PENDING")));
+    assert_ne!(why["summary"], "");
+
+    dev.call(&["task", "cancel", first]).expect_code(0);
+    let second: Done = second.wait_with_output().unwrap().into();
+    let second = second.expect_code(0).json();
+    assert_eq!(second["task_id"], waiting.as_str());
+    assert_eq!(second["environment"]["CUDA_VISIBLE_DEVICES"], "0");
+    assert_eq!(second["gpus"], json!(["GPU-aaa"]));
     let usage = dev.call(&["usage", "-o", "json"]).expect_code(0).json();
     assert!(usage[0]["gpu_seconds"].as_f64().is_some_and(|spent| spent > 0.0), "{usage}");
+}
+
+/// The task of type `hold` that is not this one, as soon as it is there.
+fn until_waiting(dev: &Dev, first: &str) -> String {
+    for _ in 0..100 {
+        let list = dev.call(&["task", "list", "-t", "hold", "-o", "id"]).expect_code(0);
+        if let Some(other) = list.lines().into_iter().find(|id| *id != first) {
+            return other.to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("there is no second task")
 }
 
 #[test]
