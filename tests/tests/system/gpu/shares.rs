@@ -1,4 +1,4 @@
-//! Twenty tasks of 10 GiB on one GPU of 24 GiB: two at a time, never more, and never fewer for long.
+//! Twenty tasks of 10 GiB on one GPU of 24 GiB: two at a time, and never more.
 
 use asyncflow_proto::v1::Resources;
 use asyncflow_tests::{Backend, Cluster};
