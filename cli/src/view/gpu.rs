@@ -335,7 +335,7 @@ mod tests {
         assert_eq!([&second[2], &second[7]], ["FOREIGN", ""]);
         let mut host = used();
         host.report.as_mut().unwrap().gpus[1].processes[0].blocks = false;
-        assert_eq!(views(&host)[1].row(LOOK())[7], "a stranger uses it");
+        assert_eq!(super::views(&host)[1].row(LOOK())[7], "a stranger uses it");
     }
 
     #[test]
