@@ -85,7 +85,8 @@ fn prepare(dir: &Path) -> io::Result<Prepared> {
         let made = Leaf::make(base, &name, launch.limits);
         made.inspect_err(|error| eprintln!("no control group: {error}")).ok()
     });
-    let record = ShimRecord { shim, leader: None, leaf };
+    let end_command = launch.end_command.clone();
+    let record = ShimRecord { shim, leader: None, leaf, end_command };
     record.write(dir)?;
     ExitRecord::reserve(dir);
     Ok((launch, record, events, sender))
@@ -252,7 +253,11 @@ fn end_tree(launch: &ShimLaunch, record: &ShimRecord, leader: i32) -> Vec<i32> {
         variable: token,
         ..Family::default()
     };
-    kill_family(&family).err().unwrap_or_default()
+    let unkillable = kill_family(&family).err().unwrap_or_default();
+    if let Some(end_command) = &launch.end_command {
+        end_command.run();
+    }
+    unkillable
 }
 
 /// Waits until both logs are at their end, and gives what of them was dropped.
