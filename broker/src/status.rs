@@ -77,12 +77,9 @@ impl From<RpcError> for Status {
                 with_metadata(ErrorReason::RequestIdReused, message, metadata)
             }
             RpcError::InVain(_) => plain(ErrorReason::PredecessorUnmet, message),
-            RpcError::HostNotFound(id) => {
-                not_found(ErrorReason::HostNotFound, "host", &id, message, HashMap::new())
-            }
-            RpcError::GpuNotFound(_, uuid) | RpcError::GpuProcessNotFound(_, uuid, _) => {
-                not_found(ErrorReason::GpuNotFound, "gpu", &uuid, message, HashMap::new())
-            }
+            RpcError::HostNotFound(_)
+            | RpcError::GpuNotFound(..)
+            | RpcError::GpuProcessNotFound(..) => of_host(error, message),
             RpcError::NotSignalled(_)
             | RpcError::NotHandedOver(_)
             | RpcError::WorkflowRefused(..)
@@ -172,6 +169,20 @@ fn task_not_found(
     metadata: HashMap<String, String>,
 ) -> Status {
     not_found(reason, "task", &id.to_string(), message, metadata)
+}
+
+/// A host, or something of one, that is not there.
+fn of_host(error: RpcError, message: String) -> Status {
+    let none = HashMap::new();
+    match error {
+        RpcError::GpuNotFound(_, uuid) | RpcError::GpuProcessNotFound(_, uuid, _) => {
+            not_found(ErrorReason::GpuNotFound, "gpu", &uuid, message, none)
+        }
+        RpcError::HostNotFound(id) => {
+            not_found(ErrorReason::HostNotFound, "host", &id, message, none)
+        }
+        _ => plain(ErrorReason::Internal, message),
+    }
 }
 
 fn not_found(

@@ -277,6 +277,17 @@ fn what_is_lacking_is_told() {
             "no host could ever give it 32 cores and 100 GiB of memory: host-a has 16 cores and \
              has 64 GiB of memory; 3 tasks are before it",
         ),
+    ];
+    for (needs, hosts, summary) in cases {
+        assert_eq!(ask(&task(needs), &hosts, 3).summary, summary);
+    }
+}
+
+#[test]
+fn what_is_lacking_for_now_is_told() {
+    let a_slot = Resources::default;
+    let four = || (0..4).map(gpu).collect::<Vec<_>>();
+    let cases = [
         (
             Resources { memory_bytes: 16 * GIB, ..a_slot() },
             vec![host('a', vec![], vec![])],
@@ -310,7 +321,8 @@ fn a_stranger_is_named() {
     ];
     let explained = ask(&task(gpus(4)), &hosts, 3);
     let wanted = "waiting for 4 GPUs on one host: host-a has 3 free, GPU 1 is held by pid 4242 \
-                  (bob, python train.py) since 2 d, 1 other host is no better; 3 tasks are before it";
+                  (bob, python train.py) since 2 d, 1 other host is no better; \
+                  3 tasks are before it";
     assert_eq!(explained.summary, wanted);
     let short = Kind::TooLittleFree;
     assert_eq!(kinds(&explained), [short, Kind::ForeignProcess, short, Kind::Queued]);

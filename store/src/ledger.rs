@@ -1,5 +1,5 @@
 //! What a transaction did: counts that are kept up incrementally, what users have used, and one row
-//! of the change log. Written last, in the order of the counts' key, so that hot rows are locked briefly
+//! of the change log. Written last, in the order of their keys, so that hot rows are locked briefly
 //! and in the same order by everybody. The change log comes after the counts, which may wait for
 //! others or lose a deadlock: its number is given out at once, and whoever reads the log waits at
 //! the hole that a number without a COMMIT leaves.

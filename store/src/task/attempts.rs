@@ -1,8 +1,9 @@
 //! A task's ended attempts.
 //!
 //! Each has a row of its own in the history, but for the one that completed the task, unless it had
-//! an exit code, or said what it used: the task's own row tells that one until the task leaves SUCCEEDED, which writes
-//! it. Most tasks succeed at once and so have no other row (`docs/adr/0016-history.md`).
+//! an exit code, or said what it used: the task's own row tells that one until the task leaves
+//! SUCCEEDED, which writes it. Most tasks succeed at once and so have no other row
+//! (`docs/adr/0016-history.md`).
 
 use asyncflow_core::{
     id::{ShardId, TaskId},

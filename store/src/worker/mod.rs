@@ -19,9 +19,9 @@ const COLUMNS: &str =
     "worker_id, session_id, incarnation, info, register_time_ms, seen_time_ms, draining, running";
 
 /// What [`read`] reads, of the table `workers`.
-pub(crate) const READ_COLUMNS: &str = "worker_id, session_id, incarnation, info, register_time_ms, seen_time_ms, draining, running, \
-     (SELECT COUNT(*) FROM host_orders WHERE host_orders.worker_id = workers.worker_id \
-     AND host_orders.name IN ('cordon', 'drain'))";
+pub(crate) const READ_COLUMNS: &str = "worker_id, session_id, incarnation, info, \
+     register_time_ms, seen_time_ms, draining, running, (SELECT COUNT(*) FROM host_orders \
+     WHERE host_orders.worker_id = workers.worker_id AND host_orders.name IN ('cordon', 'drain'))";
 /// How many columns that are.
 pub(crate) const READ_COUNT: usize = 9;
 
