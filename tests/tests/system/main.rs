@@ -22,8 +22,8 @@ macro_rules! on_each_database {
 mod broken_stream;
 mod broker_failover;
 mod database_outage;
-mod handed_over;
 mod gpu;
+mod handed_over;
 mod handlers;
 mod killed_broker;
 mod killed_governor;
