@@ -6,6 +6,7 @@ mod dev_process;
 mod governor;
 mod operation;
 mod program;
+mod resources;
 mod run;
 mod schedule;
 mod settings;
