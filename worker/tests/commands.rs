@@ -4,6 +4,7 @@
 #[path = "../../sdk/rust/tests/fake/mod.rs"]
 #[allow(dead_code, reason = "shared with the runtime's tests")]
 mod fake;
+#[allow(dead_code, reason = "shared between test programs")]
 mod support;
 
 use asyncflow_proto::time::duration;

@@ -7,10 +7,7 @@ mod fake;
 #[allow(dead_code, reason = "shared between test programs")]
 mod support;
 
-use std::{
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::path::Path;
 
 use asyncflow_sdk::v1::FailureReason;
 use fake::{FakeBroker, Settled, command_task};
@@ -18,47 +15,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use support::{alive_with, unique};
-
-/// The real program, which can be killed.
-struct Program(Child);
-
-impl Program {
-    fn start(broker: &FakeBroker, data_dir: &Path, settings: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_asyncflow-worker"));
-        command
-            .args(["--set", &format!("broker.addresses=[\"{}\"]", broker.url())])
-            .args(["--set", &format!("data_dir={}", data_dir.display())])
-            .args(["--set", "metrics.address=", "--set", "log.filter=warn"]);
-        for setting in settings {
-            command.args(["--set", setting]);
-        }
-        Self(command.stdin(Stdio::null()).spawn().unwrap())
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
-    }
-
-    async fn ended(mut self) -> Option<i32> {
-        let waiting = tokio::task::spawn_blocking(move || self.0.wait().unwrap().code());
-        waiting.await.unwrap()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The process that watches over an attempt.
-fn shim_of(dir: &Path, name: &str) -> i32 {
-    let text = std::fs::read(dir.join("attempts").join(name).join("shim.json")).unwrap();
-    let record: serde_json::Value = serde_json::from_slice(&text).unwrap();
-    record["shim"]["pid"].as_i64().unwrap() as i32
-}
+use support::{
+    alive_with,
+    program::{Program, shim_of},
+    unique,
+};
 
 async fn ready(broker: &FakeBroker, task_id: &str) {
     let key = (task_id.to_owned(), 1);

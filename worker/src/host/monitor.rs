@@ -240,3 +240,122 @@ impl Monitor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+    use asyncflow_sdk::v1::{LeasedTask, Placement};
+
+    use super::{super::strangers::Sighting, *};
+    use crate::{WorkerConfig, gpu::Stranger};
+
+    const GIB: i64 = 1 << 30;
+
+    fn seen(uuid: &str, index: i32, used_bytes: i64) -> Seen {
+        let device = Device {
+            uuid: uuid.to_owned(),
+            index,
+            memory_bytes: 24 * GIB,
+            memory_used_bytes: used_bytes,
+            ..Device::default()
+        };
+        Seen { device, ..Seen::default() }
+    }
+
+    fn with_bob(memory_bytes: i64) -> Seen {
+        let who = Stranger { user: "bob".to_owned(), ..Stranger::default() };
+        let bob = Sighting { pid: 42, who, memory_bytes, ..Sighting::default() };
+        Seen { strangers: vec![bob], ..seen("gpu", 0, memory_bytes) }
+    }
+
+    /// A monitor with the defaults, that has seen these GPUs.
+    pub fn monitor_of(uuids: &[&str]) -> Monitor {
+        let config = WorkerConfig::defaults().unwrap();
+        let mut monitor = Monitor::new(&config.gpu, Faults::default());
+        let all = uuids.iter().zip(0..).map(|(uuid, index)| seen(uuid, index, 0)).collect();
+        monitor.observe(0, all, &[], &Ledger::default());
+        monitor
+    }
+
+    fn state(monitor: &Monitor, ledger: &Ledger) -> GpuState {
+        monitor.standing(monitor.card("gpu").unwrap(), ledger).state
+    }
+
+    fn key(id: &str) -> Attempt {
+        Attempt { task_id: id.to_owned(), attempt: 1 }
+    }
+
+    fn share(ledger: &mut Ledger, id: &str, bytes: i64) {
+        let placement = Placement { gpus: vec!["gpu".to_owned()], gpu_memory_bytes: bytes };
+        ledger.take(key(id), &LeasedTask::default(), &placement, 0, |_| Some(24 * GIB));
+    }
+
+    #[test]
+    fn it_goes_through_its_states() {
+        let (mut monitor, ledger) = (monitor_of(&["gpu"]), Ledger::default());
+        assert_eq!(state(&monitor, &ledger), GpuState::Ready);
+        monitor.observe(1_000, vec![with_bob(2 * GIB)], &[], &ledger);
+        assert_eq!(state(&monitor, &ledger), GpuState::Foreign);
+        monitor.observe(2_000, vec![seen("gpu", 0, 0)], &[], &ledger);
+        assert_eq!(state(&monitor, &ledger), GpuState::CoolingDown);
+        monitor.observe(301_999, vec![seen("gpu", 0, 0)], &[], &ledger);
+        assert_eq!(state(&monitor, &ledger), GpuState::CoolingDown);
+        monitor.observe(302_000, vec![seen("gpu", 0, 0)], &[], &ledger);
+        assert_eq!(state(&monitor, &ledger), GpuState::Ready);
+        let fault = |xid| Fault { uuid: "gpu".to_owned(), xid };
+        let faults = [fault(31), fault(79), fault(48), fault(7)];
+        let findings = monitor.observe(303_000, vec![seen("gpu", 0, 0)], &faults, &ledger);
+        let uuid = || "gpu".to_owned();
+        let expected = [
+            Finding::Misused { uuid: uuid(), xid: 31 },
+            Finding::Quarantined { uuid: uuid(), xid: 79 },
+            Finding::Noted { uuid: uuid(), xid: 7 },
+        ];
+        assert_eq!(findings, expected, "48 comes of 79");
+        assert_eq!(state(&monitor, &ledger), GpuState::Quarantined);
+        monitor.observe(903_000, vec![seen("gpu", 0, 0)], &[], &ledger);
+        assert_eq!(state(&monitor, &ledger), GpuState::Ready);
+        monitor.observe(904_000, vec![], &[], &ledger);
+        assert_eq!(state(&monitor, &ledger), GpuState::Broken);
+        monitor.observe(905_000, vec![seen("gpu", 0, 0)], &[], &ledger);
+        monitor.observe_nothing("it hangs".to_owned());
+        assert_eq!(state(&monitor, &ledger), GpuState::Broken);
+    }
+
+    #[test]
+    fn memory_that_nobody_is_seen_to_hold_is_not_given_away() {
+        let (mut monitor, mut ledger) = (monitor_of(&["gpu"]), Ledger::default());
+        monitor.observe(1_000, vec![seen("gpu", 0, GIB / 2)], &[], &ledger);
+        assert_eq!(state(&monitor, &ledger), GpuState::Ready, "the driver's own");
+        let free = |monitor: &Monitor, ledger: &Ledger| {
+            monitor.free_bytes(monitor.card("gpu").unwrap(), ledger)
+        };
+        assert_eq!(free(&monitor, &ledger), 24 * GIB - GIB / 2);
+        monitor.observe(2_000, vec![seen("gpu", 0, 20 * GIB)], &[], &ledger);
+        assert_eq!(state(&monitor, &ledger), GpuState::Foreign, "somebody out of sight");
+        monitor.observe(3_000, vec![seen("gpu", 0, GIB / 2)], &[], &ledger);
+        share(&mut ledger, "a", 10 * GIB);
+        monitor.observe(4_000, vec![seen("gpu", 0, 9 * GIB)], &[], &ledger);
+        assert_eq!(state(&monitor, &ledger), GpuState::Ready, "a task has it");
+        assert_eq!(free(&monitor, &ledger), 14 * GIB - GIB / 2);
+    }
+
+    #[test]
+    fn a_task_may_begin_if_what_it_has_is_still_free() {
+        let (mut monitor, mut ledger) = (monitor_of(&["gpu"]), Ledger::default());
+        share(&mut ledger, "a", 10 * GIB);
+        share(&mut ledger, "b", 14 * GIB);
+        assert_eq!(monitor.may_begin(&key("a"), &ledger), Ok(()));
+        monitor.observe(1_000, vec![with_bob(GIB / 2)], &[], &ledger);
+        let why = monitor.may_begin(&key("a"), &ledger).unwrap_err();
+        assert_eq!(why, "GPU 0 (gpu): too little memory is free");
+        ledger.free(&key("b"));
+        assert_eq!(monitor.may_begin(&key("a"), &ledger), Ok(()));
+        monitor.observe(2_000, vec![with_bob(2 * GIB)], &[], &ledger);
+        let why = monitor.may_begin(&key("a"), &ledger).unwrap_err();
+        assert!(why.contains("used by pid 42 of bob"), "{why}");
+        share(&mut ledger, "c", 20 * GIB);
+        let why = monitor.may_begin(&key("c"), &ledger).unwrap_err();
+        assert_eq!(why, "too little memory of gpu is free");
+    }
+}

@@ -49,8 +49,9 @@ async fn a_fault_of_the_gpu_costs_the_task_nothing_and_the_gpu_its_work() {
     broker.add(gpu_task("command-1-a", 1, "echo ready; sleep 1000"));
     ready(&broker, "command-1-a").await;
     gpus.fault(1, 0, 79);
-    let (reason, message, _) = released(broker.settled("command-1-a").await);
+    let (reason, message, call) = released(broker.settled("command-1-a").await);
     assert_eq!(reason, FailureReason::GpuFault);
+    assert!(call.elsewhere, "another host goes on with it");
     assert!(message.contains("XID 79 (it has fallen off the bus)"), "{message}");
     let gpu = in_state(&broker, "GPU-0", GpuState::Quarantined).await;
     assert!(gpu.reason.contains("XID 79") && gpu.until.is_some(), "{gpu:?}");

@@ -2,6 +2,7 @@
 //! library that is built here in the place of NVIDIA's.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod adoption;
 #[path = "../../../sdk/rust/tests/fake/mod.rs"]
 #[allow(dead_code, reason = "shared with the runtime's tests")]
 mod fake;

@@ -1,5 +1,7 @@
 //! A worker inside of the test, with its own directory.
 
+pub mod program;
+
 use asyncflow_sdk::{v1::FailureReason, worker::Handlers};
 use asyncflow_worker::{WorkerConfig, WorkerError, run_until};
 use tempfile::TempDir;

@@ -448,8 +448,7 @@ impl WorkerService for FakeBroker {
         self.check(&request.session_id)?;
         self.change(|state| {
             for chunk in request.chunks {
-                let key = (chunk.lease.unwrap().task_id, chunk.stream);
-                state.logs.entry(key).or_default().extend_from_slice(&chunk.data);
+                state.keep_log(chunk);
             }
         });
         Ok(Response::new(PushTaskLogsResponse {}))

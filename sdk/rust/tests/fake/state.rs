@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use asyncflow_sdk::v1::{
-    AcquireTasksRequest, CreateChildTasksRequest, HostOrders, HostReport, LeasedTask, Placement,
-    Progress, RegisterWorkerRequest, SaveContextRequest, StreamCommandsResponse, Task,
+    AcquireTasksRequest, CreateChildTasksRequest, HostOrders, HostReport, LeasedTask, LogChunk,
+    Placement, Progress, RegisterWorkerRequest, SaveContextRequest, StreamCommandsResponse, Task,
 };
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -25,6 +25,12 @@ pub struct State {
     pub contexts: Vec<SaveContextRequest>,
     pub progress: BTreeMap<String, Progress>,
     pub logs: BTreeMap<(String, StreamNumber), Vec<u8>>,
+    /// Where chunks of logs begin; one that is there already is left as it is.
+    pub log_offsets: BTreeMap<String, BTreeSet<i64>>,
+    /// Where logs end.
+    pub log_ends: BTreeMap<String, i64>,
+    /// Chunks that begin within others: some of it came twice.
+    pub log_overlaps: usize,
     pub settled: BTreeMap<String, Settled>,
     /// What tasks have made.
     pub children: Vec<CreateChildTasksRequest>,
@@ -56,4 +62,18 @@ pub struct State {
     /// Cap of a context, as in a task type.
     pub context_bytes_max: usize,
     pub commands: Vec<mpsc::Sender<Result<StreamCommandsResponse, Status>>>,
+}
+
+impl State {
+    /// As a broker does: by offset.
+    pub fn keep_log(&mut self, chunk: LogChunk) {
+        let task_id = chunk.lease.unwrap().task_id;
+        if !self.log_offsets.entry(task_id.clone()).or_default().insert(chunk.offset) {
+            return;
+        }
+        let end = self.log_ends.entry(task_id.clone()).or_default();
+        self.log_overlaps += usize::from(chunk.offset < *end);
+        *end = chunk.offset + chunk.data.len() as i64;
+        self.logs.entry((task_id, chunk.stream)).or_default().extend_from_slice(&chunk.data);
+    }
 }
