@@ -2,6 +2,7 @@
 
 pub mod attempt;
 pub mod command;
+pub mod explain;
 pub mod host;
 pub mod host_order;
 pub mod log;

@@ -76,7 +76,7 @@ pub fn find_gpu<'a>(hosts: &'a [Host], typed: &str) -> Result<(&'a Host, &'a Gpu
     let fits: Vec<_> = all().filter(|(_, gpu)| !typed.is_empty() && begins(gpu)).collect();
     match fits.as_slice() {
         [] => Err(CliError::NotFound(format!(
-            "no GPU is called {typed:?}: write HOST:INDEX or a UUID; `asyncflow gpu list` shows them"
+            "no GPU is called {typed:?} (HOST:INDEX or a UUID); `asyncflow gpu list` shows them"
         ))),
         [only] => Ok(*only),
         several => {

@@ -18,6 +18,12 @@ pub async fn why(broker: &Broker, task: &Task) -> Option<String> {
 }
 
 async fn ask(broker: &Broker, task: &Task) -> Option<String> {
+    // A broker that knows gives one sentence; what follows is for one that does not.
+    if let Ok(explained) = broker.client.explain(&task.id).await
+        && !explained.explanations.is_empty()
+    {
+        return Some(explained.summary);
+    }
     if task.state() == TaskState::Paused {
         return Some(format!("it is paused; `asyncflow task resume {}` lets it go on", task.id));
     }

@@ -11,6 +11,7 @@ pub mod edge;
 pub mod error_reason;
 pub mod etag;
 pub mod event;
+pub mod explain;
 pub mod expression;
 pub mod filter;
 pub mod host;

@@ -10,7 +10,7 @@ use asyncflow_store::{
 };
 use tempfile::TempDir;
 
-use crate::{Backend, Database, Governor, Program, tasks::until};
+use crate::{Backend, Cards, Database, FakeGpus, Governor, Program, tasks::until};
 
 /// How many of what.
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +23,31 @@ pub struct Shape {
     pub redis: bool,
     /// A database server of its own, which may be killed and stopped.
     pub own_server: bool,
+    /// GPUs of each worker, from a file of its own; they are looked at five times a second.
+    pub cards: Option<Cards>,
+    /// Settings of all workers beside the harness's, by their variables without prefix, e.g.
+    /// `("GPU__COOL_DOWN_MS", "500")`.
+    pub settings: &'static [(&'static str, &'static str)],
+}
+
+impl Shape {
+    /// One of each, four slots, no Redis, no GPUs.
+    pub const SMALL: Self = Self {
+        brokers: 1,
+        workers: 1,
+        governors: 1,
+        slots: 4,
+        redis: false,
+        own_server: false,
+        cards: None,
+        settings: &[],
+    };
 }
 
 impl Default for Shape {
-    /// One of each, four slots, no Redis.
+    /// [`Shape::SMALL`].
     fn default() -> Self {
-        Self { brokers: 1, workers: 1, governors: 1, slots: 4, redis: false, own_server: false }
+        Self::SMALL
     }
 }
 
@@ -44,7 +63,7 @@ pub struct Cluster {
     variables: Vec<(String, String)>,
     broker_ports: Vec<u16>,
     governor_ports: Vec<u16>,
-    slots: usize,
+    shape: Shape,
     dir: TempDir,
 }
 
@@ -90,7 +109,7 @@ impl Cluster {
             variables,
             broker_ports: (0..shape.brokers).map(|_| free_port()).collect(),
             governor_ports: (0..shape.governors).map(|_| free_port()).collect(),
-            slots: shape.slots,
+            shape,
             dir,
         };
         for n in 0..shape.brokers {
@@ -101,6 +120,9 @@ impl Cluster {
             cluster.governors.push(cluster.start_governor(n));
         }
         for n in 0..shape.workers {
+            if let Some(cards) = shape.cards {
+                cluster.gpus(n).create(&format!("host-{n}"), cards);
+            }
             let worker = cluster.start_worker(n);
             cluster.workers.push(worker);
         }
@@ -301,17 +323,34 @@ impl Cluster {
         let dir = self.dir.path().join(format!("worker-{n}"));
         let brokers: Vec<String> =
             brokers.iter().map(|k| format!("http://{}", self.broker_address(*k))).collect();
-        let variables = vec![
+        let mut variables = vec![
             ("WORKER_ID", format!("worker-{n}")),
             ("HOST", format!("host-{n}")),
             ("BROKER__ADDRESSES", format!("{brokers:?}")),
-            ("SLOTS", self.slots.to_string()),
+            ("SLOTS", self.shape.slots.to_string()),
             ("DATA_DIR", dir.join("data").display().to_string()),
             ("STOP_GRACE_MS", "1000".to_owned()),
             ("LOG__FILTER", "info,asyncflow_sdk=debug".to_owned()),
             ("METRICS__ADDRESS", String::new()),
         ];
+        if self.shape.cards.is_some() {
+            let file = self.gpus(n).path().display().to_string();
+            variables.extend([
+                ("GPU__PROVIDER", "fake".to_owned()),
+                ("GPU__FAKE_FILE", file),
+                ("GPU__SAMPLE_INTERVAL_MS", "200".to_owned()),
+            ]);
+        }
+        // The test's word counts.
+        let more = self.shape.settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        variables.retain(|(name, _)| self.shape.settings.iter().all(|(more, _)| more != name));
+        variables.extend(more);
         Program::start("worker", prefixed("ASYNCFLOW_WORKER__", variables), dir)
+    }
+
+    /// The GPUs of worker `n`, to be changed while it runs.
+    pub fn gpus(&self, n: usize) -> FakeGpus {
+        FakeGpus::of(self.dir.path().join(format!("gpus-{n}.json")))
     }
 
     /// What every process wrote, for the message of a failed test.

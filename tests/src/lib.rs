@@ -9,6 +9,7 @@ mod clock;
 mod cluster;
 mod fault;
 mod governor;
+mod gpus;
 mod program;
 mod tasks;
 
@@ -17,5 +18,6 @@ pub use clock::Stopwatch;
 pub use cluster::{Cluster, Shape};
 pub use fault::{Faults, Stop};
 pub use governor::Governor;
+pub use gpus::{Cards, FakeGpus};
 pub use program::{Program, asyncflow};
 pub use tasks::{command, is_alive, sh, until, within};

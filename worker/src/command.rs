@@ -7,7 +7,10 @@
 //!                                         (all read to the end before the attempt is settled)
 //! ```
 
+mod code;
+mod container;
 mod directory;
+mod environment;
 mod exit;
 mod supervise;
 
@@ -36,7 +39,9 @@ use crate::{
     process::{EnvVariable, Launch, Limits},
     shim::{ExitRecord, Shim, ShimLaunch, ShimProgram},
 };
+use container::{Contained, Engine};
 pub use directory::{AttemptDir, MARK_VARIABLE, TOKEN_VARIABLE};
+use environment::CondaPlaces;
 use supervise::{End, Stopping};
 
 /// When the process has ended, the rest of its log may take this long to be taken over.
@@ -87,7 +92,15 @@ impl Executor for CommandExecutor {
             }
         };
         registered.keep_in(dir.path());
-        match self.start(&attempt, &registered, &dir, &allotment).await {
+        code::look(&attempt).await;
+        let launch = match self.launch(&attempt, &registered, &dir, &allotment) {
+            Ok(launch) => launch,
+            Err(message) => {
+                attempt.log_system(&message).await;
+                return Outcome::failed_for_good(FailureReason::CommandNotRunnable, message);
+            }
+        };
+        match Shim::start(&self.shim, dir.path(), &launch).await {
             Ok(shim) => {
                 let outcome = self.follow(&attempt, &registered, &dir, shim).await;
                 allotment.conclude(&attempt, outcome)
@@ -137,13 +150,14 @@ impl CommandExecutor {
         AttemptDir::of(&self.attempts, lease, &self.mark).path().to_owned()
     }
 
-    async fn start(
+    /// What the shim is told, or why the command cannot be run here, for people.
+    fn launch(
         &self,
         attempt: &AttemptHandle,
         registered: &Registered,
         dir: &AttemptDir,
         allotment: &Allotment,
-    ) -> std::io::Result<Shim> {
+    ) -> Result<ShimLaunch, String> {
         let task = attempt.task();
         let command = task.command.clone().unwrap_or_default();
         let working_directory = match command.working_directory.as_str() {
@@ -153,10 +167,32 @@ impl CommandExecutor {
         let allowed = &self.config.environment_allowed;
         let mut environment = dir.environment(attempt, allowed, &command.environment, registered);
         environment.extend(allotment.environment());
-        let launch =
-            Launch { program: command.program, args: command.args, working_directory, environment };
+        if !command.python_environment.is_empty() {
+            let places = CondaPlaces::of_this_user(&self.config.conda_roots);
+            environment::activate(&mut environment, &command.python_environment, &places)?;
+        }
+        let limits = self.limits(attempt);
+        let (launch, end_command) = match &command.container {
+            Some(container) => {
+                let contained = Contained {
+                    name: &container::name(&task.id, attempt.lease().attempt),
+                    command: &command,
+                    container,
+                    dir: dir.path(),
+                    work_dir: &dir.work_dir(),
+                    socket: registered.socket(),
+                    variables: &environment,
+                    limits: &limits,
+                };
+                contained.launch(&Engine::find(&self.config.container_engine)?)?
+            }
+            None => {
+                let (program, args) = (command.program, command.args);
+                (Launch { program, args, working_directory, environment }, None)
+            }
+        };
         let time_limit_ms = task.max_running_time.as_ref().and_then(duration_ms);
-        let launch = ShimLaunch {
+        Ok(ShimLaunch {
             launch,
             token_variable: TOKEN_VARIABLE.to_owned(),
             time_limit_ms: time_limit_ms.and_then(|ms| u64::try_from(ms).ok()),
@@ -164,9 +200,9 @@ impl CommandExecutor {
             stop_signal: self.stopping().signal as i32,
             log_bytes_max: self.config.log_bytes_max,
             cgroups: self.cgroups.clone(),
-            limits: self.limits(attempt),
-        };
-        Shim::start(&self.shim, dir.path(), &launch).await
+            limits,
+            end_command,
+        })
     }
 
     fn limits(&self, attempt: &AttemptHandle) -> Limits {

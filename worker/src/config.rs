@@ -125,6 +125,10 @@ pub struct CommandConfig {
     pub limit_resources: bool,
     /// What a program says when a GPU has no memory for it.
     pub gpu_out_of_memory: Vec<String>,
+    /// Where condas are installed.
+    pub conda_roots: Vec<PathBuf>,
+    /// `auto`, `docker`, `podman`, or the path of one.
+    pub container_engine: String,
     /// The program that becomes the shim of an attempt. Empty: this one.
     pub shim: PathBuf,
 }
@@ -275,6 +279,17 @@ impl Validate for CommandConfig {
             self.gpu_out_of_memory.iter().all(|text| !text.trim().is_empty()),
             "gpu_out_of_memory",
             "texts must not be empty",
+        );
+        rules.require(
+            self.conda_roots.iter().all(|root| root.is_absolute()),
+            "conda_roots",
+            "they must be absolute paths",
+        );
+        let engine = self.container_engine.as_str();
+        rules.require(
+            ["auto", "docker", "podman"].contains(&engine) || engine.starts_with('/'),
+            "container_engine",
+            "it must be auto, docker, podman, or the absolute path of one",
         );
         if let Some(Err(error)) = given(&self.shim).map(std::fs::metadata) {
             rules.refuse("shim", format!("cannot be read: {error}"));

@@ -34,7 +34,7 @@ use std::{
 };
 
 use asyncflow_sdk::{
-    v1::{HostOffer, HostOrders, HostReport, Lease, LeasedTask, Placement},
+    v1::{GpuState, HostOffer, HostOrders, HostReport, Lease, LeasedTask, Placement},
     worker::HostSide,
 };
 use tokio::sync::{Notify, watch};
@@ -178,6 +178,9 @@ impl Host {
     fn tell_changes(&self) {
         let is_news = self.with(|state| {
             let told = state.told_now();
+            let ready = told.gpus.iter().filter(|(gpu, ..)| *gpu == GpuState::Ready as i32);
+            metrics::gauge!("asyncflow_worker_gpus").set(told.gpus.len() as f64);
+            metrics::gauge!("asyncflow_worker_gpus_ready").set(ready.count() as f64);
             let is_news = told != state.told;
             state.told = told;
             is_news

@@ -7,12 +7,14 @@
 //! that spawned the child ends.
 
 mod cgroup;
+mod end_command;
 mod leftovers;
 mod record;
 mod spawn;
 mod tree;
 
 pub use cgroup::{Base, Leaf, Limits};
+pub use end_command::EndCommand;
 pub use leftovers::{Leftover, kill_leftovers};
 pub use record::ProcessRecord;
 pub use spawn::{Exit, Launch, SpawnError, Started, start, start_detached};

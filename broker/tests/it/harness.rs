@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use asyncflow_broker::{Args, BrokerConfig, BrokerError, config};
 use asyncflow_proto::v1::{
-    self, broker_service_client::BrokerServiceClient,
+    self, broker_service_client::BrokerServiceClient, host_service_client::HostServiceClient,
     operation_service_client::OperationServiceClient,
     schedule_service_client::ScheduleServiceClient, worker_service_client::WorkerServiceClient,
 };
@@ -21,6 +21,7 @@ pub struct TestBroker {
     pub operations: OperationServiceClient<Channel>,
     pub worker: WorkerServiceClient<Channel>,
     pub schedules: ScheduleServiceClient<Channel>,
+    pub hosts: HostServiceClient<Channel>,
     pub store: Store,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), BrokerError>>,
@@ -71,6 +72,7 @@ impl TestBroker {
             broker: BrokerServiceClient::new(channel.clone()),
             operations: OperationServiceClient::new(channel.clone()),
             schedules: ScheduleServiceClient::new(channel.clone()),
+            hosts: HostServiceClient::new(channel.clone()),
             worker: WorkerServiceClient::new(channel),
             store,
             shutdown,
@@ -86,10 +88,19 @@ impl TestBroker {
 
     /// Drains and waits for the clean end.
     pub async fn stop(self) {
-        let Self { broker, operations, worker, schedules, store, shutdown, running, folder: _ } =
-            self;
+        let Self {
+            broker,
+            operations,
+            worker,
+            schedules,
+            hosts,
+            store,
+            shutdown,
+            running,
+            folder: _,
+        } = self;
         shutdown.cancel();
-        drop((broker, operations, worker, schedules));
+        drop((broker, operations, worker, schedules, hosts));
         let ended = tokio::time::timeout(Duration::from_secs(10), running).await;
         ended.expect("the broker ends").unwrap().unwrap();
         store.close().await;

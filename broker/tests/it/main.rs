@@ -8,6 +8,8 @@ mod dispatch;
 mod expired;
 mod hand_over;
 mod harness;
+mod host;
+mod host_explain;
 mod life;
 mod operation;
 mod placement;

@@ -45,7 +45,6 @@ pub async fn until_running(broker: &Broker, task: Task) -> Result<Option<Task>, 
                 }
             }
             interrupt = tokio::signal::ctrl_c() => {
-                let unheard = |error| CliError::Failed(format!("cannot listen for Ctrl-C: {error}"));
                 interrupt.map_err(unheard)?;
                 let cancelled = broker.client.cancel(&id, "interrupted").await;
                 cancelled.map_err(|error| broker.explain(error))?;
@@ -54,6 +53,10 @@ pub async fn until_running(broker: &Broker, task: Task) -> Result<Option<Task>, 
             }
         }
     }
+}
+
+fn unheard(error: std::io::Error) -> CliError {
+    CliError::Failed(format!("cannot listen for Ctrl-C: {error}"))
 }
 
 fn ended(task: &Task) -> String {

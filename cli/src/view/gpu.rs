@@ -224,7 +224,7 @@ impl GpuView {
     pub fn line(&self, look: Look) -> String {
         let mut line =
             format!("{} {} {}", self.index, self.model, look.palette.state(self.condition()));
-        let more = [self.who(look).join("; "), self.why(look)];
+        let more = [self.who(look).join("; "), self.why_else(look)];
         for text in more.iter().filter(|text| !text.is_empty()) {
             line.push_str(&format!(", {text}"));
         }
@@ -241,6 +241,12 @@ impl GpuView {
     fn who(&self, look: Look) -> Vec<String> {
         let tasks = self.tasks.iter().map(RunningView::told);
         tasks.chain(self.processes.iter().map(|process| process.told(look))).collect()
+    }
+
+    /// The same beside those who use it: a stranger who stands there needs no second mention.
+    fn why_else(&self, look: Look) -> String {
+        let is_told = self.state == "FOREIGN" && self.processes.iter().any(|it| it.blocks);
+        if is_told { String::new() } else { self.why(look) }
     }
 
     /// Why it may not be used, and until when.
@@ -271,7 +277,7 @@ impl View for GpuView {
             self.memory(),
             format!("{} °C", self.temperature_celsius),
             self.who(look).join("\n"),
-            self.why(look),
+            self.why_else(look),
         ]
     }
 
@@ -326,7 +332,10 @@ mod tests {
         assert_eq!([&first[0], &first[2], &first[4]], ["anna:0", "READY", "0 / 24.0 GiB"]);
         assert_eq!(first[6], "carol train-1-x (resnet)");
         assert_eq!(second[6], "pid 4242 of bob: python train.py, 20.0 GiB, for 2d");
-        assert_eq!([&second[2], &second[7]], ["FOREIGN", "a stranger uses it"]);
+        assert_eq!([&second[2], &second[7]], ["FOREIGN", ""]);
+        let mut host = used();
+        host.report.as_mut().unwrap().gpus[1].processes[0].blocks = false;
+        assert_eq!(super::views(&host)[1].row(LOOK())[7], "a stranger uses it");
     }
 
     #[test]

@@ -119,6 +119,12 @@ impl HostView {
         (!parts.is_empty()).then(|| format!("{}: {}", self.name, parts.join("; ")))
     }
 
+    /// The report is younger than the heartbeat.
+    fn running_now(&self) -> usize {
+        let by_heartbeat = usize::try_from(self.running).unwrap_or(0);
+        if self.reported.is_some() { self.tasks.len() } else { by_heartbeat }
+    }
+
     fn cores(&self) -> String {
         if self.cpus <= 0.0 {
             String::new()
@@ -167,7 +173,7 @@ impl View for HostView {
             self.worker_id.clone(),
             self.host.clone(),
             look.palette.state(self.condition()),
-            self.running.to_string(),
+            self.running_now().to_string(),
             self.slots.to_string(),
             self.free_gpus(),
             self.cores(),

@@ -40,7 +40,13 @@ impl Dev {
 
     /// Starts one on a directory which another one may have left.
     pub fn start_in(dir: TempDir) -> Self {
-        let mut child = command_in(dir.path()).stdout(Stdio::piped()).spawn().unwrap();
+        Self::start_with(dir, &[])
+    }
+
+    /// The same with more words on its command line.
+    pub fn start_with(dir: TempDir, more: &[&str]) -> Self {
+        let mut command = command_in(dir.path());
+        let mut child = command.args(more).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = lines.by_ref().map(Result::unwrap).any(|line| line == "asyncflow is ready");
         assert!(ready, "it ended with {:?}", child.wait());

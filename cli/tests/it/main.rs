@@ -4,6 +4,7 @@ mod archive;
 mod dev;
 mod dev_process;
 mod governor;
+mod gpu;
 mod operation;
 mod program;
 mod resources;

@@ -9430,8 +9430,8 @@ pub struct ReleaseTaskRequest {
     /// What it used.
     #[prost(message, optional, tag = "7")]
     pub usage: ::core::option::Option<AttemptUsage>,
-    /// Saved as its context in the same step; unset = as it is. Not with `wait_for`. One that is larger
-    /// than the type's `max_context_bytes` fails the attempt with BAD_CONTEXT.
+    /// Saved as its context in the same step; unset = as it is. Not with `wait_for`. One that is
+    /// larger than the type's `max_context_bytes` fails the attempt with BAD_CONTEXT.
     #[prost(message, optional, tag = "8")]
     pub context: ::core::option::Option<Content>,
     /// The next attempt goes to another host, unless there is none for it. Not with `wait_for`.

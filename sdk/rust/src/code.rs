@@ -1,5 +1,5 @@
-//! What git says of the code in a directory: how a client records it when it makes a task, and how a
-//! worker looks whether it is still the same.
+//! What git says of the code in a directory: how a client records it when it makes a task, and how
+//! a worker looks whether it is still the same.
 //!
 //! Files that git does not track are named, but not compared: what a program writes beside its code
 //! would count as a change of it.

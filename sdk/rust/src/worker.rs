@@ -150,8 +150,8 @@ impl WorkerBuilder {
     }
 
     /// Works until `drain` is cancelled: takes nothing new, lets tasks end for `drain_timeout`,
-    /// asks the others to end, deregisters. When `abort` is cancelled they get no more time. It also
-    /// ends by order of a broker: drained, when what runs has ended; detached, at once.
+    /// asks the others to end, deregisters. When `abort` is cancelled they get no more time. It
+    /// also ends by order of a broker: drained, when what runs has ended; detached, at once.
     ///
     /// Errors: bad options; the broker refuses this worker. An unreachable broker is no error: the
     /// worker tries until there is one. Not cancel safe: running tasks would be dropped.

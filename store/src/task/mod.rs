@@ -1,6 +1,7 @@
 //! The verbs on tasks, one per file, all on top of `row` (columns) and `write` (changes).
 
 mod acquires;
+mod ahead;
 mod announce;
 mod apply;
 mod attempts;

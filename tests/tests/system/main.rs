@@ -22,6 +22,7 @@ macro_rules! on_each_database {
 mod broken_stream;
 mod broker_failover;
 mod database_outage;
+mod gpu;
 mod handlers;
 mod killed_broker;
 mod killed_governor;

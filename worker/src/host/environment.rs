@@ -5,8 +5,8 @@ use crate::gpu::{Vendor, VisibleAs};
 
 const NONE: &str = "-1";
 
-/// Overrides what the task's own environment says. Empty on a host without GPUs. A container is shown
-/// its own GPUs only, and counts them anew: there the names are always UUIDs.
+/// Overrides what the task's own environment says. Empty on a host without GPUs. A container is
+/// shown its own GPUs only, and counts them anew: there the names are always UUIDs.
 pub fn variables(
     holding: &Holding,
     monitor: &Monitor,

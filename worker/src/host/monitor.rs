@@ -198,9 +198,7 @@ impl Monitor {
         }
         let limit = self.limits.memory_bytes(card.device.memory_bytes);
         if card.hidden_bytes >= limit && !in_use(ledger, uuid) {
-            let mib = card.hidden_bytes / (1 << 20);
-            let reason = format!("{mib} MiB are in use, by whom is not to be seen");
-            return says(GpuState::Foreign, reason, None);
+            return says(GpuState::Foreign, out_of_sight(card.hidden_bytes), None);
         }
         if let Some(cooling) = card.strangers.cooling() {
             let reason = format!("{} used it a moment ago", cooling.who);
@@ -231,7 +229,13 @@ impl Monitor {
             if standing.state != GpuState::Ready {
                 return Err(format!("{}: {}", self.name_of(uuid), standing.reason));
             }
-            let strangers = card.strangers.memory_bytes() + card.hidden_bytes;
+            let known = card.strangers.memory_bytes();
+            let unknown = card.device.memory_used_bytes - known;
+            let limit = self.limits.memory_bytes(card.device.memory_bytes);
+            if holding.has_alone(uuid) && unknown >= limit {
+                return Err(format!("{}: {}", self.name_of(uuid), out_of_sight(unknown)));
+            }
+            let strangers = known + card.hidden_bytes;
             let shares = ledger.shares_bytes(uuid);
             if shares > 0 && shares.saturating_add(strangers) > card.device.memory_bytes {
                 return Err(format!("{}: too little memory is free", self.name_of(uuid)));
@@ -239,6 +243,10 @@ impl Monitor {
         }
         Ok(())
     }
+}
+
+fn out_of_sight(bytes: i64) -> String {
+    format!("{} MiB are in use, by whom is not to be seen", bytes / (1 << 20))
 }
 
 #[cfg(test)]
@@ -357,5 +365,15 @@ pub mod tests {
         share(&mut ledger, "c", 20 * GIB);
         let why = monitor.may_begin(&key("c"), &ledger).unwrap_err();
         assert_eq!(why, "too little memory of gpu is free");
+    }
+
+    #[test]
+    fn a_gpu_of_ones_own_is_empty_when_one_begins() {
+        let (mut monitor, mut ledger) = (monitor_of(&["gpu"]), Ledger::default());
+        share(&mut ledger, "a", 0);
+        assert_eq!(monitor.may_begin(&key("a"), &ledger), Ok(()));
+        monitor.observe(1_000, vec![seen("gpu", 0, 3 * GIB)], &[], &ledger);
+        let why = monitor.may_begin(&key("a"), &ledger).unwrap_err();
+        assert_eq!(why, "GPU 0 (gpu): 3072 MiB are in use, by whom is not to be seen");
     }
 }

@@ -11,6 +11,8 @@ const ALARMS_MAX: usize = 16;
 const ALARM_BYTES_MAX: usize = 1_024;
 const GPUS_MAX: usize = 64;
 const RUNNING_MAX: usize = 1_000;
+/// Free memory is told in such steps: what a desktop uses changes all the time.
+const FREE_STEP_BYTES: i64 = 16 * 1024 * 1024;
 
 impl State {
     /// What is free.
@@ -23,7 +25,7 @@ impl State {
                 uuid: card.device.uuid.clone(),
                 model: card.device.model.clone(),
                 memory_bytes: card.device.memory_bytes,
-                memory_free_bytes: free,
+                memory_free_bytes: free - free % FREE_STEP_BYTES,
                 r#use: use_.into(),
                 free_time: self.free_ms(card).map(timestamp),
             }

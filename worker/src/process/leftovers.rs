@@ -2,6 +2,7 @@
 
 use super::{
     cgroup::Leaf,
+    end_command::EndCommand,
     record::ProcessRecord,
     tree::{EnvVariable, Family, kill_family},
 };
@@ -15,6 +16,8 @@ pub struct Leftover {
     pub leader: Option<ProcessRecord>,
     /// Its control group.
     pub leaf: Option<Leaf>,
+    /// Ends what is left elsewhere.
+    pub end_command: Option<EndCommand>,
 }
 
 /// Kills these, and everything that carries the worker's variable without carrying one of `spared`.
@@ -40,6 +43,9 @@ pub fn kill_leftovers(
         if let Some(leaf) = leftover.leaf {
             leaf.kill();
             leaf.remove();
+        }
+        if let Some(end_command) = leftover.end_command {
+            end_command.run();
         }
     }
     end(&Family { variable: Some(variable), spared, ..Family::default() });

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::process::{Launch, Limits};
+use crate::process::{EndCommand, Launch, Limits};
 
 /// All that a shim has to know.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,4 +25,6 @@ pub struct ShimLaunch {
     pub cgroups: Option<PathBuf>,
     /// What it may use at most.
     pub limits: Limits,
+    /// Called when the program has ended, however it did.
+    pub end_command: Option<EndCommand>,
 }

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::process::{Exit, Leaf, Leftover, ProcessRecord, SpawnError};
+use crate::process::{EndCommand, Exit, Leaf, Leftover, ProcessRecord, SpawnError};
 
 const SHIM_FILE: &str = "shim.json";
 const EXIT_FILE: &str = "exit.json";
@@ -26,6 +26,9 @@ pub struct ShimRecord {
     pub leader: Option<ProcessRecord>,
     /// Its control group.
     pub leaf: Option<Leaf>,
+    /// Ends what is left elsewhere.
+    #[serde(default)]
+    pub end_command: Option<EndCommand>,
 }
 
 impl ShimRecord {
@@ -50,6 +53,7 @@ pub fn read_leftover(dir: &Path) -> Leftover {
         shim: Some(record.shim),
         leader: record.leader,
         leaf: record.leaf,
+        end_command: record.end_command,
     })
 }
 

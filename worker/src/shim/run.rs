@@ -85,7 +85,8 @@ fn prepare(dir: &Path) -> io::Result<Prepared> {
         let made = Leaf::make(base, &name, launch.limits);
         made.inspect_err(|error| eprintln!("no control group: {error}")).ok()
     });
-    let record = ShimRecord { shim, leader: None, leaf };
+    let end_command = launch.end_command.clone();
+    let record = ShimRecord { shim, leader: None, leaf, end_command };
     record.write(dir)?;
     ExitRecord::reserve(dir);
     Ok((launch, record, events, sender))
@@ -173,7 +174,7 @@ fn follow_program(
     read_log(dir, "stderr.log", launch.log_bytes_max, started.stderr, sender);
     reap(pid, sender);
     let mut watch = Watch::new(dir, launch, pid);
-    let exit = watch.to_the_end(events, usage);
+    let exit = watch.follow(events, usage);
     let was_killed = exit == Some(Exit::Signal(9)) && !watch.has_killed();
     let out_of_memory = usage.was_out_of_memory(record.leaf.as_ref(), was_killed);
     let unkillable = end_tree(launch, record, pid);
@@ -252,7 +253,11 @@ fn end_tree(launch: &ShimLaunch, record: &ShimRecord, leader: i32) -> Vec<i32> {
         variable: token,
         ..Family::default()
     };
-    kill_family(&family).err().unwrap_or_default()
+    let unkillable = kill_family(&family).err().unwrap_or_default();
+    if let Some(end_command) = &launch.end_command {
+        end_command.run();
+    }
+    unkillable
 }
 
 /// Waits until both logs are at their end, and gives what of them was dropped.

@@ -1,8 +1,19 @@
-//! ExplainTask: why a task is where it is.
+//! ExplainTask: why a task is where it is. What there is is gathered here; what follows from it is
+//! the core's.
 
+use std::collections::{BTreeSet, HashMap};
+
+use asyncflow_core::{
+    explain::{Ahead, Host, Subject, explain},
+    id::TaskId,
+    resources::Resources,
+    state::TaskState,
+    task::Task,
+};
 use asyncflow_proto::v1;
-use asyncflow_store::Parts;
+use asyncflow_store::{HostRow, Parts};
 
+use super::alive_from_ms;
 use crate::{
     broker::Broker,
     convert,
@@ -10,13 +21,97 @@ use crate::{
     rpc::{task, task_id},
 };
 
+/// Tasks before it that are counted.
+const AHEAD_MAX: u32 = 1_000;
+/// Things that it waits for which are told.
+const WAITS_MAX: u32 = 200;
+/// Hosts that are looked at, and in one step.
+const HOSTS_MAX: usize = 1_000;
+const PAGE: u32 = 200;
+
 pub async fn explain_task(
     broker: &Broker,
     request: v1::ExplainTaskRequest,
 ) -> Result<v1::ExplainTaskResponse, RpcError> {
     let id = task_id(&request.task_id, "task_id")?;
     let full = task::get(broker, &id, Parts::LABELS).await?;
-    let summary = format!("it is {}", full.task.state.name());
-    let task = Some(convert::task::listed(full));
-    Ok(v1::ExplainTaskResponse { summary, task, ..v1::ExplainTaskResponse::default() })
+    let of = &full.task;
+    let task_type = broker.store.get_type(id.task_type()).await?;
+    let waits_for = match of.is_blocked() {
+        true => broker.store.waits_of(&id, WAITS_MAX).await?,
+        false => Vec::new(),
+    };
+    let is_pending = of.state == TaskState::Pending;
+    let ahead = match is_pending {
+        true => Some(broker.store.count_ahead(of, AHEAD_MAX).await?),
+        false => None,
+    };
+    let subject = Subject {
+        task: of,
+        now_ms: broker.store.now_ms().await?,
+        is_type_paused: task_type.is_some_and(|task_type| task_type.paused),
+        hosts: &hosts(broker, of).await?,
+        ahead: ahead.map(|count| match count {
+            AHEAD_MAX.. => Ahead::AtLeast(count),
+            count => Ahead::Exactly(count),
+        }),
+        waits_for: &waits_for,
+    };
+    let explained = explain(&subject);
+    Ok(v1::ExplainTaskResponse {
+        queue_position: ahead.filter(|count| *count < AHEAD_MAX).map(u32::cast_signed),
+        task: Some(convert::task::listed(full)),
+        ..convert::explain::to_proto(explained)
+    })
+}
+
+/// The hosts that are in question.
+async fn hosts(broker: &Broker, task: &Task) -> Result<Vec<Host>, RpcError> {
+    if task.state.is_leased() {
+        let row = broker.store.get_host(&task.holder.worker_id).await?;
+        return seen(broker, row.into_iter().collect()).await;
+    }
+    if task.state != TaskState::Pending {
+        return Ok(Vec::new());
+    }
+    let mut hosts: Vec<Host> = Vec::new();
+    let mut after: Option<String> = None;
+    while hosts.len() < HOSTS_MAX {
+        let rows = broker.store.list_hosts(after.as_deref(), PAGE).await?;
+        let is_last = rows.len() < PAGE as usize;
+        after = rows.last().map(|row| row.worker.registration.worker_id.clone());
+        hosts.extend(seen(broker, rows).await?);
+        if is_last {
+            break;
+        }
+    }
+    if task.resources.as_deref().is_some_and(Resources::uses_gpus) {
+        fill_in(broker, &mut hosts).await?;
+    }
+    Ok(hosts)
+}
+
+async fn seen(broker: &Broker, rows: Vec<HostRow>) -> Result<Vec<Host>, RpcError> {
+    let id = |row: &HostRow| row.worker.registration.worker_id.clone();
+    let ids: Vec<String> = rows.iter().map(id).collect();
+    let orders = broker.store.list_orders(&ids).await?;
+    let alive_from_ms = alive_from_ms(broker).await?;
+    let of = |row: HostRow| {
+        let orders = orders.get(&id(&row)).map(Vec::as_slice).unwrap_or_default();
+        convert::explain::host(row, orders, alive_from_ms)
+    };
+    Ok(rows.into_iter().map(of).collect())
+}
+
+/// Whether tasks on GPUs have them for themselves is told by the tasks.
+async fn fill_in(broker: &Broker, hosts: &mut [Host]) -> Result<(), RpcError> {
+    let reports = hosts.iter().filter_map(|host| host.report.as_ref());
+    let running = reports.flat_map(|report| &report.running).filter(|one| !one.gpus.is_empty());
+    let ids: BTreeSet<&String> = running.map(|one| &one.task_id).collect();
+    let ids: Vec<TaskId> = ids.into_iter().filter_map(|id| id.parse().ok()).collect();
+    let found = broker.store.get_many(&ids, Parts::NONE).await?;
+    let tasks = found.into_iter().flatten().map(|full| (full.task.id.to_string(), full.task));
+    let tasks: HashMap<String, Task> = tasks.collect();
+    hosts.iter_mut().for_each(|host| convert::explain::fill_in(host, &tasks));
+    Ok(())
 }

@@ -22,8 +22,7 @@ use tokio::task::JoinSet;
 
 use super::{Seen, run_one};
 
-const SHAPE: Shape =
-    Shape { brokers: 1, workers: 1, governors: 2, slots: 4, redis: false, own_server: false };
+const SHAPE: Shape = Shape { governors: 2, ..Shape::SMALL };
 /// Long after the next leader has looked.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(100);

@@ -9,8 +9,7 @@ use asyncflow_tests::{Cluster, Governor, Shape, until};
 
 use super::{Seen, run_one, succeeded};
 
-const SHAPE: Shape =
-    Shape { brokers: 1, workers: 1, governors: 2, slots: 4, redis: false, own_server: false };
+const SHAPE: Shape = Shape { governors: 2, ..Shape::SMALL };
 
 /// The old leader stands before its first change of the tables.
 async fn before_the_rename(cluster: &mut Cluster, off: &[&str]) -> Seen {

@@ -11,8 +11,7 @@ use super::{Seen, succeeded, until_all_have_read_the_registry};
 
 /// Long after the slowest poll, the lease and two looks.
 const PATIENCE: Duration = Duration::from_secs(12);
-const SHAPE: Shape =
-    Shape { brokers: 1, workers: 2, governors: 1, slots: 1, redis: false, own_server: false };
+const SHAPE: Shape = Shape { workers: 2, slots: 1, ..Shape::SMALL };
 
 /// A script that goes on until the cluster and its files are removed.
 fn endless(cluster: &Cluster) -> String {

@@ -1,0 +1,218 @@
+//! Python environments, containers and the code of commands, against a fake broker.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "../../sdk/rust/tests/fake/mod.rs"]
+#[allow(dead_code, reason = "shared with the runtime's tests")]
+mod fake;
+#[allow(dead_code, reason = "shared between test programs")]
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use asyncflow_sdk::{
+    code::CodeState,
+    v1::{CodeSnapshot, Command, Container, FailureReason, Task},
+};
+use fake::{FakeBroker, Settled, command_task};
+use support::{Worker, alive_with, failure, unique};
+
+fn script(id: &str, text: &str, change: impl FnOnce(&mut Command)) -> Task {
+    let mut task = command_task(id, "sh", &["-ec", text]);
+    change(task.command.as_mut().unwrap());
+    task
+}
+
+fn result(settled: Settled) -> String {
+    let Settled::Completed(call) = settled else { panic!("not completed: {settled:?}") };
+    String::from_utf8(call.result.unwrap_or_default().data.to_vec()).unwrap()
+}
+
+fn program(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+async fn the_python_of_the_environment_is_the_first_that_is_found() {
+    let broker = FakeBroker::start().await;
+    let root = tempfile::tempdir().unwrap();
+    let prefix = root.path().join("envs/torch");
+    fs::create_dir_all(prefix.join("conda-meta")).unwrap();
+    let own = r#"#!/bin/sh
+        printf '{"event":"result","data":"%s"}\n' "$CONDA_DEFAULT_ENV" >> "$ASYNCFLOW_EVENTS"
+    "#;
+    program(&prefix.join("bin/python3"), own);
+    let roots = vec![root.path().to_owned()];
+    let _worker = Worker::start(&broker, |config| config.command.conda_roots = roots);
+    let mut task = command_task("command-1-named", "python3", &[]);
+    task.command.as_mut().unwrap().python_environment = "torch".to_owned();
+    broker.add(task);
+    assert_eq!(result(broker.settled("command-1-named").await), "\"torch\"");
+
+    broker.add(script("command-1-gone", "exit 0", |command| {
+        command.python_environment = "tensorflow".to_owned();
+    }));
+    let (reason, permanent, _, message) = failure(broker.settled("command-1-gone").await);
+    assert_eq!((reason, permanent), (FailureReason::CommandNotRunnable, true));
+    let looked_for = root.path().join("envs/tensorflow");
+    assert!(message.contains(looked_for.to_str().unwrap()), "{message}");
+}
+
+/// A mock of an engine's client, as none is installed where tests run: it notes its arguments, runs
+/// the program in the background of a name, and ends it by that name. As the real one it passes
+/// TERM on, and leaves the program alone when it is killed itself.
+fn mock_engine(dir: &Path) -> PathBuf {
+    let path = dir.join("docker");
+    let text = r#"#!/bin/sh
+        here=$(dirname "$0")
+        printf '%s\n' "$@" >> "$here/args"
+        if [ "$1" = rm ]; then
+            echo "$3" >> "$here/removed"
+            test ! -e "$here/$3.pid" || kill -KILL -- "-$(cat "$here/$3.pid")" 2>/dev/null
+            exit 0
+        fi
+        shift
+        while :; do
+            case "$1" in
+                --name) name=$2; shift ;;
+                --workdir=*) cd "${1#--workdir=}" ;;
+                --*) ;;
+                *) break ;;
+            esac
+            shift
+        done
+        shift
+        setsid env -u ASYNCFLOW_ATTEMPT_TOKEN "$@" &
+        echo $! > "$here/$name.pid"
+        trap 'kill -TERM $!' TERM
+        wait $!; code=$?
+        while kill -0 $! 2>/dev/null; do wait $!; code=$?; done
+        exit "$code"
+    "#;
+    program(&path, text);
+    path
+}
+
+fn contained(command: &mut Command) {
+    let volumes = vec!["/data:/data:ro".to_owned()];
+    command.container = Some(Container { image: "pytorch:2".to_owned(), volumes });
+}
+
+#[tokio::test]
+async fn a_container_runs_the_program_and_is_removed_by_its_name() {
+    let broker = FakeBroker::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = mock_engine(dir.path()).to_str().unwrap().to_owned();
+    let _worker = Worker::start(&broker, |config| config.command.container_engine = engine);
+    let text = r#"echo in $PWD; printf '{"event":"result","data":"%s"}\n' "$KEY" \
+        >> "$ASYNCFLOW_EVENTS"; exit $CODE"#;
+    for code in [0, 7] {
+        let id = format!("command-1-in{code}");
+        broker.add(script(&id, text, |command| {
+            contained(command);
+            let variables = [("KEY", "secret".to_owned()), ("CODE", code.to_string())];
+            command.environment = variables.map(|(name, value)| (name.to_owned(), value)).into();
+        }));
+        match broker.settled(&id).await {
+            Settled::Completed(call) => {
+                assert_eq!(call.result.unwrap().data, "\"secret\"");
+                assert_eq!(code, 0);
+            }
+            other => assert_eq!(failure(other).2, Some(7)),
+        }
+        let removed = fs::read_to_string(dir.path().join("removed")).unwrap();
+        assert!(removed.lines().any(|name| name == format!("asyncflow-{id}-1")), "{removed}");
+    }
+    let args = fs::read_to_string(dir.path().join("args")).unwrap();
+    assert!(args.contains("--volume=/data:/data:ro\n") && args.contains("pytorch:2\n"), "{args}");
+    assert!(!args.contains("secret"), "{args}");
+}
+
+#[tokio::test]
+async fn a_container_that_ignores_the_stop_is_ended_by_its_name() {
+    let broker = FakeBroker::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = mock_engine(dir.path()).to_str().unwrap().to_owned();
+    let _worker = Worker::start(&broker, |config| {
+        config.command.container_engine = engine;
+        config.stop_grace_ms = 300;
+    });
+    let marker = unique();
+    let text = "trap : TERM; echo up; while :; do sleep 0.1; done";
+    broker.add(script("command-1-deaf", text, |command| {
+        contained(command);
+        command.environment = [("MARKER".to_owned(), marker.clone())].into();
+    }));
+    let key = ("command-1-deaf".to_owned(), 1);
+    let is_up = |state: &fake::State| state.logs.get(&key).is_some_and(|log| !log.is_empty());
+    broker.until("it runs", |state| is_up(state).then_some(())).await;
+    assert!(!alive_with(&marker).is_empty());
+    broker.cancel("command-1-deaf");
+    let (reason, ..) = failure(broker.settled("command-1-deaf").await);
+    assert_eq!(reason, FailureReason::Cancelled);
+    for _ in 0..100 {
+        if alive_with(&marker).is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it survives: {:?}", alive_with(&marker));
+}
+
+#[tokio::test]
+async fn without_an_engine_it_is_said_what_is_missing() {
+    let broker = FakeBroker::start().await;
+    let engine = "/no/such/docker".to_owned();
+    let _worker = Worker::start(&broker, |config| config.command.container_engine = engine);
+    broker.add(script("command-1-none", "exit 0", contained));
+    let (reason, permanent, _, message) = failure(broker.settled("command-1-none").await);
+    assert_eq!((reason, permanent), (FailureReason::CommandNotRunnable, true));
+    assert!(message.contains("/no/such/docker"), "{message}");
+}
+
+#[tokio::test]
+async fn an_edit_after_the_submission_is_told_in_the_log() {
+    let git = |dir: &Path, args: &[&str]| {
+        let user = ["-c", "user.name=t", "-c", "user.email=t@example.org"];
+        let mut git = std::process::Command::new("git");
+        let done = git.arg("-C").arg(dir).args(user).args(args).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("train.py");
+    git(dir.path(), &["init", "-q"]);
+    fs::write(&file, "lr = 1\n").unwrap();
+    git(dir.path(), &["add", "."]);
+    git(dir.path(), &["commit", "-qm", "a"]);
+    let state = CodeState::of(dir.path()).await.unwrap();
+    let code = CodeSnapshot {
+        directory: state.root.to_str().unwrap().to_owned(),
+        commit: state.commit.clone(),
+        diff: state.diff.clone(),
+        diff_sha256: state.diff_sha256(),
+    };
+    let broker = FakeBroker::start().await;
+    let _worker = Worker::start(&broker, |_| {});
+    for (id, text) in [("command-1-same", None), ("command-1-other", Some("lr = 2\n"))] {
+        if let Some(text) = text {
+            fs::write(&file, text).unwrap();
+        }
+        broker.add(script(id, "exit 0", |command| command.code = Some(code.clone())));
+        let settled = broker.settled(id).await;
+        let Settled::Completed(call) = settled else { panic!("not completed: {settled:?}") };
+        let usage = call.usage.unwrap();
+        assert_eq!(usage.code_commit, state.commit);
+        assert_eq!(usage.code_changed, text.is_some(), "{id}");
+        if text.is_some() {
+            let log = broker.log(id, 3);
+            let told = "the code is not the one that was submitted: train.py differs";
+            assert!(log.contains(told), "{log}");
+        }
+    }
+}
