@@ -10,7 +10,7 @@
 //! | `host` | who has what of the machine, what may be given away, what goes wrong |
 //! | `shim` | what goes on while no worker is there: logs, time limit, stop, record of the end |
 //! | `adoption` | what the next worker process needs in order to go on |
-//! | `events`, `log_tail`, `log_files`, `growing_file`, `file_watch` | how what a task writes gets out |
+//! | `events`, `log_tail`, `log_files`, `growing_file`, `file_watch` | how a task's words get out |
 //! | `attempt_service` | how a task calls its worker |
 //! | `journal`, `data_dir`, `clean` | what is on disk |
 //!

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! It is the program that the worker is, started again under another name. It owns what must go on
-//! while no worker is there: the pipes, the logs with their limit, the time limit, the grace after a
-//! stop, the end of the whole tree, and the record of how it ended. All that it and a worker say to
-//! each other is in files of the attempt's directory, so any worker can go on where another was.
+//! while no worker is there: the pipes, the logs with their limit, the time limit, the grace after
+//! a stop, the end of the whole tree, and the record of how it ended. All that it and a worker say
+//! to each other is in files of the attempt's directory: any worker can go on where another was.
 //!
 //! It has threads instead of a runtime: two that read pipes, one that waits for children, one that
 //! waits for signals, and the main one, which decides.

@@ -2,8 +2,9 @@
 //! attempt goes on from the saved context, nothing counts as a failure of the task, and what the
 //! dead worker left behind is gone once it is back.
 
-use asyncflow_proto::v1::{AttemptOutcome, TaskState};
+use asyncflow_proto::v1::{AttemptOutcome, LogStream, StreamTaskLogsRequest, TaskState};
 use asyncflow_tests::{Backend, Cluster, Shape, is_alive, sh, until};
+use futures::TryStreamExt;
 
 async fn second_attempt_goes_on_from_the_context(backend: Backend) {
     let mut cluster = Cluster::start(backend, Shape { workers: 2, ..Shape::default() }).await;
@@ -51,7 +52,7 @@ async fn a_restarted_worker_goes_on_with_what_it_held(backend: Backend) {
     let go = cluster.scratch().join("go");
     let script = format!(
         r#"echo '{{"event":"stage","stage":"begun"}}' >> "$ASYNCFLOW_EVENTS"
-        while [ ! -e {} ]; do sleep 0.05; done
+        n=0; while [ ! -e {} ]; do echo "line $n"; n=$((n + 1)); sleep 0.02; done
         printf '{{"event":"result","data":%s}}\n' $$ >> "$ASYNCFLOW_EVENTS"; exit 0"#,
         go.display()
     );
@@ -70,6 +71,15 @@ async fn a_restarted_worker_goes_on_with_what_it_held(backend: Backend) {
     let counts = (task.state(), task.attempt, task.crashes);
     assert_eq!(counts, (TaskState::Succeeded, 1, 0), "{}", cluster.logs());
     assert_eq!(client.attempts(&created.id).await.unwrap().len(), 1);
+    let request = StreamTaskLogsRequest { task_id: created.id, follow: true, ..Default::default() };
+    let pieces: Vec<_> = client.logs(request).try_collect().await.unwrap();
+    let pieces = pieces.iter().filter(|piece| piece.stream() == LogStream::Stdout);
+    let text: Vec<u8> = pieces.flat_map(|piece| piece.data.iter().copied()).collect();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.lines().count() > 50, "{text}");
+    for (number, line) in text.lines().enumerate() {
+        assert_eq!(line, format!("line {number}"), "{text}");
+    }
 }
 on_each_database!(a_restarted_worker_goes_on_with_what_it_held);
 

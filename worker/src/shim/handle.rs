@@ -103,11 +103,14 @@ impl Shim {
         }
     }
 
-    /// Waits for the record of its end; `None` when the shim is gone and has left none. Cancel safe.
+    /// Waits for the record of its end; `None` when the shim is gone and has left none. Cancel
+    /// safe.
     pub async fn ended(&mut self, changes: &mut watch::Receiver<()>) -> Option<ExitRecord> {
+        let mut looks_for_it = true;
         loop {
             changes.borrow_and_update();
-            let is_alive = self.is_alive();
+            // A program that writes a lot wakes this as often; only the record is looked for then.
+            let is_alive = !looks_for_it || self.is_alive();
             if let Some(record) = ExitRecord::read(&self.dir) {
                 return Some(record);
             }
@@ -122,12 +125,16 @@ impl Shim {
             };
             tokio::select! {
                 changed = changes.changed() => {
-                    if changed.is_err() {
+                    looks_for_it = changed.is_err();
+                    if looks_for_it {
                         tokio::time::sleep(LOOK_INTERVAL).await;
                     }
                 }
-                () = gone => self.child = None,
-                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                () = gone => {
+                    self.child = None;
+                    looks_for_it = true;
+                }
+                () = tokio::time::sleep(LOOK_INTERVAL) => looks_for_it = true,
             }
         }
     }

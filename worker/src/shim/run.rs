@@ -174,7 +174,7 @@ fn follow_program(
     read_log(dir, "stderr.log", launch.log_bytes_max, started.stderr, sender);
     reap(pid, sender);
     let mut watch = Watch::new(dir, launch, pid);
-    let exit = watch.to_the_end(events, usage);
+    let exit = watch.follow(events, usage);
     let was_killed = exit == Some(Exit::Signal(9)) && !watch.has_killed();
     let out_of_memory = usage.was_out_of_memory(record.leaf.as_ref(), was_killed);
     let unkillable = end_tree(launch, record, pid);

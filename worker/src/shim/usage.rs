@@ -45,8 +45,8 @@ impl Usage {
         (cpu, leaf.and_then(Leaf::memory_peak_bytes).unwrap_or(memory))
     }
 
-    /// Whether the kernel ended it for lack of memory: its group says so; without one, it was killed
-    /// and the host had to kill something meanwhile.
+    /// Whether the kernel ended it for lack of memory: its group says so; without one, it was
+    /// killed and the host had to kill something meanwhile.
     pub fn was_out_of_memory(&self, leaf: Option<&Leaf>, was_killed: bool) -> bool {
         leaf.is_some_and(|leaf| leaf.oom_kills() > 0)
             || (was_killed && host_oom_kills() > self.host_oom_kills)

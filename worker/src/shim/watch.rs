@@ -73,7 +73,7 @@ impl Watch {
     }
 
     /// Waits for the end of the program, and sees to it; `None` if the system would not say.
-    pub fn to_the_end(&mut self, events: &Receiver<Event>, usage: &mut Usage) -> Option<Exit> {
+    pub fn follow(&mut self, events: &Receiver<Event>, usage: &mut Usage) -> Option<Exit> {
         let mut look_at = clock::since_boot() + FIRST_LOOK;
         loop {
             self.follow_orders();
