@@ -273,6 +273,7 @@ fn nobody_makes_room_for_a_user_who_has_more() {
 
 /// What `docs/adr/0022-placement.md` tells: run with `--release --nocapture`.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
 fn ten_thousand_tasks_over_twenty_hosts() {
     let hosts: Vec<Host> = (0..20).map(|number| host(&format!("h{number}"), 8)).collect();
     let mut waiting = Vec::new();

@@ -117,7 +117,10 @@ impl Placer {
         }
         let is_news = {
             let mut state = self.lock();
-            let is_news = tasks.fold(false, |is_news, task| state.aside.add(task) || is_news);
+            let mut is_news = false;
+            for task in tasks {
+                is_news |= state.aside.add(task);
+            }
             if is_news {
                 self.is_busy.store(true, Ordering::Relaxed);
             }

@@ -175,9 +175,8 @@ async fn a_task_for_four_gpus_starts_behind_a_stream_of_tasks_for_one() {
         host.take(&mut t, 5_000).await;
     }
     let large = t.create_spec(spec("large", gpus(4))).await;
-    let begun = std::time::Instant::now();
     for number in 0.. {
-        assert!(begun.elapsed().as_secs() < 20, "it never starts");
+        assert!(number < 200, "it never starts");
         // There is always another one for the GPU that is freed next.
         t.create_spec(spec(&number.to_string(), gpus(1))).await;
         if !host.running.is_empty() {

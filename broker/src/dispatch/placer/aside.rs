@@ -163,7 +163,7 @@ mod tests {
         let name = task(0).id.task_type().clone();
         assert!(aside.known(&name).is_cut && aside.take_shrunk().is_empty());
         (0..=TASKS_MAX as i64 / 2).for_each(|key| aside.remove_at(&task(key).id, 1));
-        assert_eq!(aside.take_shrunk(), [name.clone()]);
+        assert_eq!(aside.take_shrunk(), std::slice::from_ref(&name));
         let known = aside.known(&name);
         assert!(!known.is_cut);
         assert_eq!(known.keys.values().next().unwrap().len(), TASKS_MAX / 2 - 1);
