@@ -29,6 +29,8 @@ test: setup ## Everything, against real databases; installs by apt what it lacks
 	cargo build --workspace --bins
 	cargo test --workspace --doc
 	$(PYTHON) -m unittest discover examples/digits
+	$(PYTHON) -m unittest discover examples/pytorch
+	$(PYTHON) -m unittest discover examples/sweep
 	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests
 	cargo test --workspace --test tidy
 	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test system -- --test-threads=4

@@ -76,6 +76,7 @@ struct Settings {
     lease_ttl_ms: i64,
     answer_bytes_max: usize,
     hold_after_ms: i64,
+    preempt_after_ms: i64,
     poll_interval: Duration,
     lock_ttl: Duration,
     /// Other brokers may claim from the same database.
@@ -96,6 +97,7 @@ impl Dispatch {
             // The other half is for what a task has besides.
             answer_bytes_max: config.limits.message_bytes_max / 2,
             hold_after_ms: config.placement.hold_after_ms,
+            preempt_after_ms: config.placement.preempt_after_ms,
             poll_interval: millis(config.dispatch.poll_interval_ms),
             lock_ttl: millis(config.dispatch.lock_ttl_ms),
             shared_database: config.dispatch.lock != LockChoice::Memory,

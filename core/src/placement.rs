@@ -223,11 +223,18 @@ fn take<'a>(scene: &Scene<'a>, plan: &mut Plan, queue: &mut Queue<'a>, placement
 
 /// How many GPUs that is, in thousandths.
 pub fn gpu_millis(host: &Host, placed: &Placed) -> i64 {
-    if placed.gpu_memory_bytes == 0 {
-        return placed.gpus.len() as i64 * 1_000;
+    let of = host.gpus.iter().find(|gpu| placed.gpus.contains(&gpu.uuid));
+    placed.gpu_millis(of.map_or(0, |gpu| gpu.memory_bytes))
+}
+
+impl Placed {
+    /// How many GPUs that is, in thousandths, where one has so much memory.
+    pub fn gpu_millis(&self, gpu_bytes: i64) -> i64 {
+        if self.gpu_memory_bytes == 0 {
+            return self.gpus.len() as i64 * 1_000;
+        }
+        let whole = i128::from(gpu_bytes.max(1));
+        let millis = i128::from(self.gpu_memory_bytes) * 1_000 / whole;
+        millis.clamp(1, 1_000) as i64
     }
-    let shared = host.gpus.iter().find(|gpu| placed.gpus.contains(&gpu.uuid));
-    let whole = shared.map_or(1, |gpu| gpu.memory_bytes.max(1));
-    let millis = i128::from(placed.gpu_memory_bytes) * 1_000 / i128::from(whole);
-    millis.clamp(1, 1_000) as i64
 }

@@ -289,3 +289,16 @@ async fn three_stages_killed_in_the_second_go_on_in_the_second() {
     let ran = std::fs::read_to_string(ran).unwrap();
     assert_eq!(ran, "one 1\ntwo 1\ntwo 2\nthree 2\n");
 }
+
+/// Whatever it is that was started in its place, it does not stay.
+#[tokio::test]
+async fn a_shim_that_does_not_come_up_fails_the_attempt_and_is_ended() {
+    let broker = FakeBroker::start().await;
+    let worker = Worker::start(&broker, |config| config.command.shim = "/usr/bin/yes".into());
+    broker.add(script("command-1-none", "exit 0"));
+    let (reason, permanent, _, message) = failure(broker.settled("command-1-none").await);
+    assert_eq!((reason, permanent), (FailureReason::Error, false));
+    assert!(message.contains("its shim cannot be started"), "{message}");
+    let dir = worker.attempt_dir("command-1-none.1");
+    assert_eq!(alive_called(dir.to_str().unwrap()), Vec::<String>::new());
+}

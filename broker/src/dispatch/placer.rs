@@ -11,10 +11,11 @@
 
 mod aside;
 mod hosts;
+mod reports;
 mod users;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -29,7 +30,7 @@ use asyncflow_core::{
     task::Task,
 };
 use asyncflow_store::{Assigned, Parts, PlaceRequest, PlacedTask, SetAside, StoreError, Taker};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{Dispatch, Wish, parking::Reserved};
 use crate::clock;
@@ -45,6 +46,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const PAUSE_ERROR: Duration = Duration::from_millis(250);
 /// So often, at most, it is looked whether what is remembered of tasks is still so.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// So often, at most, the reports of hosts are looked at.
+const REPORTS_INTERVAL: Duration = Duration::from_secs(3);
+/// Others are asked again to make room for a task after this long.
+const ASKED_AGAIN: Duration = Duration::from_secs(60);
 /// Tasks that are looked up at once.
 const SWEEP_PAGE: usize = 500;
 
@@ -62,6 +67,8 @@ struct State {
     aside: Aside,
     hosts: Hosts,
     users: Users,
+    /// Tasks for which others were asked to make room.
+    asked: HashMap<TaskId, Instant>,
 }
 
 /// Why a task is not placed, as far as this broker knows.
@@ -110,10 +117,13 @@ impl Placer {
         }
         let is_news = {
             let mut state = self.lock();
-            tasks.fold(false, |is_news, task| state.aside.add(task) || is_news)
+            let is_news = tasks.fold(false, |is_news, task| state.aside.add(task) || is_news);
+            if is_news {
+                self.is_busy.store(true, Ordering::Relaxed);
+            }
+            is_news
         };
         if is_news {
-            self.is_busy.store(true, Ordering::Relaxed);
             self.called.notify_one();
         }
     }
@@ -129,11 +139,16 @@ impl Placer {
             let mut state = self.lock();
             state.aside.remove_at(&task.id, task.revision);
             state.users.note(task, clock::now());
-            if !task.state.is_leased() {
-                self.called.notify_one();
-            }
         }
         false
+    }
+
+    /// Nothing is remembered any more, until something is set aside.
+    fn rest(&self) {
+        let state = self.lock();
+        if state.aside.is_empty() && state.users.has_nothing() {
+            self.is_busy.store(false, Ordering::Relaxed);
+        }
     }
 
     /// What a look back of a lane need not find.
@@ -154,7 +169,7 @@ impl Dispatch {
     /// Plans when it is called, and now and then while tasks wait to be placed.
     pub(super) async fn run_placer(self) {
         let shared = &self.shared;
-        let mut swept = clock::now();
+        let (mut swept, mut looked) = (clock::now(), clock::now());
         loop {
             let is_busy = shared.placer.is_busy.load(Ordering::Relaxed);
             let poll = shared.settings.poll_interval;
@@ -171,6 +186,12 @@ impl Dispatch {
                     tracing::warn!(%error, "looking after tasks that wait for a place failed");
                 }
             }
+            if begun - looked >= REPORTS_INTERVAL && !shared.placer.lock().aside.is_empty() {
+                looked = begun;
+                if let Err(error) = self.look_at_reports().await {
+                    tracing::warn!(%error, "looking at the reports of hosts failed");
+                }
+            }
             let pause = match self.place().await {
                 Ok(()) => ((clock::now() - begun) * PAUSE_SHARE).min(PAUSE_MAX),
                 Err(error) => {
@@ -182,6 +203,7 @@ impl Dispatch {
             for name in shared.placer.lock().aside.take_shrunk() {
                 self.lane(&name).look_from_start();
             }
+            shared.placer.rest();
             if shared.draining.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return;
             }

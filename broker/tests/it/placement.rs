@@ -314,6 +314,66 @@ async fn two_brokers_never_place_a_task_twice() {
 }
 
 #[tokio::test]
+async fn a_task_makes_room_for_that_of_a_user_who_has_nothing() {
+    let mut t = TestBroker::with(&[("placement.preempt_after_ms", "200")]).await;
+    let of = |name: &str, user: &str, resources| v1::TaskSpec {
+        user: user.into(),
+        ..spec(name, resources)
+    };
+    let mut host = Host::start(&mut t, "a", 2).await;
+    t.create_spec(of("stays", "ana", gpus(1))).await;
+    let may_stop = v1::Resources { preemptible: true, ..gpus(1) };
+    t.create_spec(of("may stop", "ana", may_stop)).await;
+    while host.running.len() < 2 {
+        host.take(&mut t, 5_000).await;
+    }
+    t.create_spec(of("his", "bob", gpus(1))).await;
+    let running = host.running.iter().map(|(id, leased)| v1::RunningTask {
+        task_id: id.clone(),
+        attempt: leased.lease.as_ref().unwrap().attempt,
+        gpus: leased.placement.as_ref().unwrap().gpus.clone(),
+        ..Default::default()
+    });
+    let gpu = |uuid: &String| v1::Gpu {
+        uuid: uuid.clone(),
+        memory_bytes: 24 * GIB,
+        ..Default::default()
+    };
+    let report = v1::HostReport {
+        running: running.collect(),
+        gpus: host.used.keys().map(gpu).collect(),
+        ..Default::default()
+    };
+    let mut orders = Vec::new();
+    for _ in 0..60 {
+        assert!(host.take(&mut t, 200).await.is_empty());
+        let (session_id, report) = (host.session.clone(), Some(report.clone()));
+        let request = v1::ReportHostRequest { session_id, report };
+        let answer = t.worker.report_host(request).await.unwrap().into_inner();
+        orders = answer.orders.unwrap_or_default().tasks;
+        if !orders.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(orders.len(), 1);
+    assert_eq!(orders[0].reason(), v1::FailureReason::Preempted);
+    assert!(orders[0].message.contains("of bob"), "{}", orders[0].message);
+    let asked = host.running[&orders[0].task_id].task.as_ref().unwrap();
+    assert_eq!(asked.name, "may stop");
+
+    let request = v1::ReleaseTaskRequest {
+        session_id: host.session.clone(),
+        lease: host.running[&orders[0].task_id].lease.clone(),
+        ..Default::default()
+    };
+    t.worker.release_task(request).await.unwrap();
+    host.running.remove(&orders[0].task_id);
+    host.used.values_mut().for_each(|used| used.retain(|(id, _)| *id != orders[0].task_id));
+    assert_eq!(names(&host.take(&mut t, 5_000).await), ["his"]);
+    t.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_needs_and_offers_is_told() {
     let mut t = TestBroker::start().await;
     let bad = v1::Resources { gpus: 1, gpu_memory_bytes: 1, cpus: -1.0, ..Default::default() };

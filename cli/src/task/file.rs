@@ -1,5 +1,6 @@
 //! A task as the files of workflows and schedules describe it.
 
+use super::resources::NeedsOfFile;
 use crate::time::Span;
 use asyncflow_proto::v1::{Command, Container, Content, OptionalRetryPolicy, TaskSpec};
 use schemars::JsonSchema;
@@ -54,6 +55,8 @@ pub struct Task {
     /// What must be true of its result, in CEL, e.g. `result.loss < 0.5`.
     #[serde(default)]
     success_if: String,
+    /// What it needs on its host; without it, what its type says.
+    resources: Option<NeedsOfFile>,
     /// Signals that must have come before it starts.
     #[serde(default)]
     signals: Vec<String>,
@@ -101,6 +104,7 @@ impl Task {
             retry: (retry != OptionalRetryPolicy::default()).then_some(retry),
             max_running_time: span(self.max_time),
             success_if: self.success_if,
+            resources: self.resources.map(NeedsOfFile::resources),
             signals: self.signals,
             on_success: specs(self.on_success),
             on_error: specs(self.on_error),

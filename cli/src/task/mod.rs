@@ -15,6 +15,7 @@ mod list;
 mod logs;
 mod pause;
 mod purge;
+pub mod resources;
 mod resume;
 mod retry;
 mod signal;

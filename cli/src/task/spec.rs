@@ -1,6 +1,7 @@
 //! The flags from which `run` and `task create` make a task.
 
 use super::code;
+use super::resources::ResourceArgs;
 use crate::{error::CliError, time};
 use asyncflow_proto::v1::{
     Command, Container, Content, CreateTaskRequest, OptionalRetryPolicy, Predecessor, TaskSpec,
@@ -70,6 +71,8 @@ pub struct SpecArgs {
     /// What must be true of its result, in CEL, e.g. `result.loss < 0.5`
     #[arg(long, value_name = "EXPRESSION")]
     success_if: Option<String>,
+    #[command(flatten)]
+    resources: ResourceArgs,
     /// The same id gives the same one, so a script may repeat itself safely
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
@@ -192,6 +195,7 @@ impl SpecArgs {
             max_running_time: self.max_time,
             signals: self.signals.clone(),
             success_if: self.success_if.clone().unwrap_or_default(),
+            resources: self.resources.resources(),
             ..TaskSpec::default()
         };
         CreateTaskRequest {

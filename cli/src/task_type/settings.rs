@@ -1,6 +1,6 @@
 //! The flags of a task type, and which of its fields they name.
 
-use crate::{error::CliError, time};
+use crate::{error::CliError, task::resources::ResourceArgs, time};
 use asyncflow_proto::v1::{OptionalRetryPolicy, Speculation, TaskType};
 use prost_types::Duration;
 
@@ -108,11 +108,20 @@ pub struct Settings {
     /// Whether its tasks are held back
     #[arg(long, value_name = "true|false")]
     paused: Option<bool>,
+    #[command(flatten)]
+    resources: ResourceArgs,
+    /// Its tasks need a slot and nothing else. The flags about what they need replace all that was
+    /// said of it before
+    #[arg(long, conflicts_with_all = ["gpus", "gpu_memory", "cpus", "memory", "gpu_model",
+          "min_gpu_memory", "on_host", "worker_labels", "preemptible", "stop_on_trespass",
+          "gpu_idle_timeout"])]
+    no_resources: bool,
 }
 
 impl Settings {
     /// The message, and the paths of the fields that were given.
     pub fn into_type(self, name: String) -> (TaskType, Vec<String>) {
+        let resources = self.resources.resources();
         let given = [
             ("description", self.description.is_some()),
             ("priority", self.priority.is_some()),
@@ -130,6 +139,7 @@ impl Settings {
             ("archive", self.archive.is_some()),
             ("paused", self.paused.is_some()),
             ("speculation", self.speculation.is_some()),
+            ("resources", self.no_resources || resources.is_some()),
         ];
         let paths = given.into_iter().filter(|(_, given)| *given);
         let paths = paths.map(|(path, _)| path.to_owned()).collect();
@@ -155,6 +165,7 @@ impl Settings {
             archive: self.archive.unwrap_or_default(),
             paused: self.paused.unwrap_or_default(),
             speculation,
+            resources,
             ..TaskType::default()
         };
         (task_type, paths)

@@ -16,6 +16,7 @@ pub mod hold;
 pub mod host;
 pub mod log;
 pub mod operation;
+pub mod resources;
 pub mod schedule;
 pub mod shard;
 pub mod task;

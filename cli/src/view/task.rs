@@ -1,6 +1,9 @@
 //! A task.
 
-use super::{command::CommandView, content::ContentView, enum_name, pairs, unless_zero};
+use super::{
+    command::CommandView, content::ContentView, enum_name, pairs, resources::ResourcesView,
+    unless_zero,
+};
 use crate::{
     output::{Look, View},
     time,
@@ -46,6 +49,7 @@ pub struct TaskView {
     trace_id: String,
     workflow_id: String,
     success_if: String,
+    resources: Option<ResourcesView>,
     waits_for: Vec<String>,
     twin: Option<TwinView>,
     signals: BTreeMap<String, ContentView>,
@@ -146,6 +150,7 @@ impl From<Task> for TaskView {
             trace_id: task.trace_id,
             workflow_id: task.workflow_id,
             success_if: task.success_if,
+            resources: task.resources.map(Into::into),
             waits_for: task.waits_for,
             twin: task.twin.map(Into::into),
             signals: task.signals.into_iter().map(|(name, it)| (name, it.into())).collect(),
@@ -273,6 +278,7 @@ impl View for TaskView {
         let max_time =
             self.max_running_time.as_deref().map(time::text_for_people).unwrap_or_default();
         let ran = self.ran(look.now_ms);
+        let needs = self.resources.as_ref().map(ResourcesView::for_people).unwrap_or_default();
         [
             ("id", self.id.clone()),
             ("name", self.name.clone()),
@@ -310,6 +316,7 @@ impl View for TaskView {
             ("trace", self.trace_id.clone()),
             ("workflow", self.workflow_id.clone()),
             ("success if", self.success_if.clone()),
+            ("needs", needs),
             ("signals", self.signals.keys().cloned().collect::<Vec<_>>().join(", ")),
         ])
         .collect()

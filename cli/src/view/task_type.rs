@@ -1,5 +1,6 @@
 //! A task type.
 
+use super::resources::ResourcesView;
 use crate::{
     output::{Look, View},
     time,
@@ -25,6 +26,7 @@ pub struct TaskTypeView {
     result_retention: Option<String>,
     archive: bool,
     speculation: Option<SpeculationView>,
+    resources: Option<ResourcesView>,
     paused: bool,
     etag: String,
     create_time: Option<String>,
@@ -103,6 +105,7 @@ impl From<TaskType> for TaskTypeView {
             result_retention: time::span_text(kind.result_retention.as_ref()),
             archive: kind.archive,
             speculation: kind.speculation.map(Into::into),
+            resources: kind.resources.map(Into::into),
             paused: kind.paused,
             etag: kind.etag,
             create_time: time::rfc3339(kind.create_time.as_ref()),
@@ -139,6 +142,7 @@ impl View for TaskTypeView {
         let retry = self.retry.as_ref();
         let speculation = self.speculation.as_ref().map(SpeculationView::for_people);
         let speculation = speculation.unwrap_or_else(|| "none".to_owned());
+        let needs = self.resources.as_ref().map(ResourcesView::for_people).unwrap_or_default();
         let interval = retry.map(|r| span_or(&r.interval, "")).unwrap_or_default();
         let max_interval = retry.map(|r| span_or(&r.max_interval, "")).unwrap_or_default();
         vec![
@@ -156,6 +160,7 @@ impl View for TaskTypeView {
             ("result retention", span_or(&self.result_retention, "as the task")),
             ("archive", if self.archive { "yes" } else { "no" }.to_owned()),
             ("speculation", speculation),
+            ("needs", needs),
             ("schedule limit", self.schedule_limit.to_string()),
             ("shard max rows", self.shard_max_rows.to_string()),
             ("shard max age", span_or(&self.shard_max_age, "none")),

@@ -7,6 +7,7 @@ mod governor;
 mod gpu;
 mod operation;
 mod program;
+mod resources;
 mod run;
 mod schedule;
 mod settings;

@@ -84,6 +84,11 @@ impl Handler for Obedient {
                 let data: Vec<u8> = results.flat_map(|result| result.data.to_vec()).collect();
                 Ok(Some(Content { data: data.into(), ..Content::default() }))
             }
+            "give away" => {
+                let context = Content { data: "100000".into(), ..Content::default() };
+                Err(HandlerError::hand_over(Some(context), "the disk is full"))
+            }
+            "give away as it is" => Err(HandlerError::hand_over(None, "")),
             "wait for nothing" => Err(HandlerError::wait_for(WaitFor::default())),
             "wait" => {
                 attempt.cancelled().await;
@@ -198,6 +203,26 @@ async fn a_handler_makes_tasks_and_goes_on_with_their_results() {
     broker.add(handler_task("obey-1-b", "obey", b"wait for nothing"));
     let (reason, permanent, _) = failure(broker.settled("obey-1-b").await);
     assert_eq!((reason, permanent), (FailureReason::Permanent, true), "a broker would refuse it");
+}
+
+#[tokio::test]
+async fn a_handler_gives_its_task_away_with_a_context() {
+    let broker = FakeBroker::start().await;
+    let _worker = start(&broker, 1);
+    broker.add(handler_task("obey-1-a", "obey", b"give away"));
+    let settled = broker.settled("obey-1-a").await;
+    let Settled::Released(call) = settled else { panic!("not released: {settled:?}") };
+    assert_eq!(call.context.unwrap().data, "100000");
+    assert!(call.elsewhere && call.delay.is_none());
+    let failure = call.failure.unwrap();
+    assert_eq!(failure.reason(), FailureReason::HandedOver);
+    assert_eq!(failure.message, "the disk is full");
+
+    broker.add(handler_task("obey-1-b", "obey", b"give away as it is"));
+    let settled = broker.settled("obey-1-b").await;
+    let Settled::Released(call) = settled else { panic!("not released: {settled:?}") };
+    assert!(call.elsewhere && call.context.is_none());
+    assert!(call.delay.is_some(), "or it would wander about without a pause");
 }
 
 #[tokio::test]

@@ -28,8 +28,8 @@ fn push_up_to(sql: &mut Sql, mark: Mark) {
 
 impl Store {
     /// For each shard in which something can be claimed ahead of its mark, but for what was set
-    /// aside, a mark that stands before all of that. Reads without locks, and beside what is claimed meanwhile; shards
-    /// without a mark are left to the claims, which begin at their start.
+    /// aside, a mark that stands before all of that. Reads without locks, and beside what is
+    /// claimed meanwhile; shards without a mark are left to the claims, which begin at their start.
     ///
     /// # Errors
     /// As for every verb.

@@ -23,6 +23,7 @@ mod broken_stream;
 mod broker_failover;
 mod database_outage;
 mod gpu;
+mod handed_over;
 mod handlers;
 mod killed_broker;
 mod killed_governor;

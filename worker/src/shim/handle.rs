@@ -79,12 +79,16 @@ impl Shim {
             Ok::<_, io::Error>(hello)
         };
         let hello = tokio::time::timeout(HELLO_MAX, talking).await;
-        let hello = hello.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-        match hello.trim() {
-            "ok" => Ok(Self { dir: dir.to_owned(), child: Some(child), variable }),
-            "" => Err(io::Error::other("it ended without a word")),
-            problem => Err(io::Error::other(problem.to_owned())),
-        }
+        let shim = Self { dir: dir.to_owned(), child: Some(child), variable };
+        let problem = match hello.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(hello) if hello.trim() == "ok" => return Ok(shim),
+            Ok(hello) if hello.trim().is_empty() => io::Error::other("it ended without a word"),
+            Ok(hello) => io::Error::other(hello.trim().to_owned()),
+            Err(error) => error,
+        };
+        // The task is given up: it must not begin after all.
+        shim.kill().await;
+        Err(problem)
     }
 
     /// Goes on with one that a former worker started.

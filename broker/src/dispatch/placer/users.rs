@@ -24,6 +24,10 @@ pub struct Users {
     has: HashMap<TaskId, Has>,
     /// GPU-seconds, as of the moment beside them.
     had: BTreeMap<String, (f64, Instant)>,
+    /// What hosts reported last, also of what other brokers have placed: user and GPUs.
+    reported: HashMap<TaskId, (String, i64)>,
+    /// GPU-seconds that are on record.
+    on_record: BTreeMap<String, f64>,
 }
 
 impl Users {
@@ -39,8 +43,18 @@ impl Users {
         self.has.insert(task.id.clone(), has);
     }
 
+    /// What hosts report, and what is on record.
+    pub fn reported(&mut self, has: Vec<(TaskId, String, i64)>, had: BTreeMap<String, f64>) {
+        let of = |(id, user, gpu_millis)| (id, (user, gpu_millis));
+        self.reported = has.into_iter().map(of).collect();
+        self.on_record = had;
+    }
+
     /// The task as it is now; one that does not run in that attempt any more has nothing.
     pub fn note(&mut self, task: &Task, now: Instant) {
+        if !task.state.is_leased() {
+            self.reported.remove(&task.id);
+        }
         let ended = |has: &Has| task.attempt != has.attempt || !task.state.is_leased();
         if self.has.get(&task.id).is_some_and(ended) {
             self.end(&task.id, now);
@@ -53,6 +67,11 @@ impl Users {
         let seconds = (now - has.since).as_secs_f64() * has.gpu_millis as f64 / 1_000.0;
         let had = self.had.entry(has.user).or_insert((0.0, now));
         *had = (decayed(*had, now) + seconds, now);
+    }
+
+    /// Whether no task has anything.
+    pub fn has_nothing(&self) -> bool {
+        self.has.is_empty()
     }
 
     /// The tasks that have something.
@@ -71,6 +90,16 @@ impl Users {
         let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
         for (user, had) in &self.had {
             standings.entry(user.clone()).or_default().usage = decayed(*had, now);
+        }
+        for (user, seconds) in &self.on_record {
+            let standing = standings.entry(user.clone()).or_default();
+            // It has what is known here too.
+            standing.usage = standing.usage.max(*seconds);
+        }
+        for (_, (user, gpu_millis)) in
+            self.reported.iter().filter(|(id, _)| !self.has.contains_key(id))
+        {
+            standings.entry(user.clone()).or_default().gpu_millis += gpu_millis;
         }
         for has in self.has.values() {
             let standing = standings.entry(has.user.clone()).or_default();
@@ -117,5 +146,17 @@ mod tests {
         let standing = users.standings(day_later)["ana"];
         assert_eq!((standing.gpu_millis, standing.usage), (0, 10.0));
         assert_eq!(users.running("w"), 0);
+    }
+
+    #[test]
+    fn what_hosts_report_counts_until_they_report_something_else() {
+        let (mut users, now) = (Users::default(), clock::now());
+        let id: TaskId = "train-1-0000000000001".parse().unwrap();
+        let had = BTreeMap::from([("ana".to_owned(), 7.0)]);
+        users.reported(vec![(id, "ana".into(), 500)], had);
+        let standing = users.standings(now)["ana"];
+        assert_eq!((standing.gpu_millis, standing.usage), (500, 7.0));
+        users.reported(Vec::new(), BTreeMap::new());
+        assert!(users.standings(now).is_empty());
     }
 }
