@@ -5,6 +5,7 @@ mod adopted;
 mod cordon;
 mod detach;
 mod evict;
+mod explain;
 mod fault;
 mod hand_over;
 mod hold;
