@@ -262,7 +262,7 @@ async fn an_evicted_gpu_is_cordoned_and_its_tasks_are_asked_to_go() {
     let none = t.hosts.evict_gpu(evict("GPU-1")).await.unwrap().into_inner();
     assert_eq!(none.task_ids, Vec::<String>::new());
     let evicted = t.hosts.evict_gpu(evict("GPU-0")).await.unwrap().into_inner();
-    assert_eq!(evicted.task_ids, [task.id.clone()]);
+    assert_eq!(evicted.task_ids, std::slice::from_ref(&task.id));
     let orders = t.report(&session_id, running_on(&leased)).await;
     assert_eq!(orders, evicted.host.unwrap().orders.unwrap());
     assert!(orders.gpus.iter().all(|order| order.cordoned) && orders.gpus.len() == 2);

@@ -401,7 +401,7 @@ async fn a_task_type_says_what_its_tasks_need() {
         resources: Some(v1::Resources { cpus: 2.5, ..gpus(1) }),
         ..Default::default()
     };
-    let request = v1::CreateTaskTypeRequest { task_type: Some(task_type), ..Default::default() };
+    let request = v1::CreateTaskTypeRequest { task_type: Some(task_type) };
     t.broker.create_task_type(request).await.unwrap();
     let task = t.create("train").await;
     let resources = task.resources.unwrap();
