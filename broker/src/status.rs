@@ -64,18 +64,12 @@ impl From<RpcError> for Status {
                 let metadata = metadata.into_iter().collect();
                 task_not_found(ErrorReason::Expired, &id, message, metadata)
             }
-            RpcError::RequestIdReused(id) => {
-                let metadata = HashMap::from([("task_id".to_owned(), id.to_string())]);
-                with_metadata(ErrorReason::RequestIdReused, message, metadata)
-            }
+            RpcError::RequestIdReused(id) => reused("task_id", id.to_string(), message),
             RpcError::WorkflowNotFound(id) => {
                 let (reason, id) = (ErrorReason::WorkflowNotFound, id.to_string());
                 not_found(reason, "workflow", &id, message, HashMap::new())
             }
-            RpcError::WorkflowRequestIdReused(id) => {
-                let metadata = HashMap::from([("workflow_id".to_owned(), id.to_string())]);
-                with_metadata(ErrorReason::RequestIdReused, message, metadata)
-            }
+            RpcError::WorkflowRequestIdReused(id) => reused("workflow_id", id.to_string(), message),
             RpcError::InVain(_) => plain(ErrorReason::PredecessorUnmet, message),
             RpcError::HostNotFound(_)
             | RpcError::GpuNotFound(..)
@@ -89,18 +83,14 @@ impl From<RpcError> for Status {
                 not_found(reason, "operation", &id, message, HashMap::new())
             }
             RpcError::OperationRequestIdReused(id) => {
-                let metadata = HashMap::from([("operation_id".to_owned(), id.to_string())]);
-                with_metadata(ErrorReason::RequestIdReused, message, metadata)
+                reused("operation_id", id.to_string(), message)
             }
             RpcError::TooManyOperations(_) => plain(ErrorReason::TooManyOperations, message),
             RpcError::ScheduleNotFound(id) => {
                 let (reason, id) = (ErrorReason::ScheduleNotFound, id.to_string());
                 not_found(reason, "schedule", &id, message, HashMap::new())
             }
-            RpcError::ScheduleRequestIdReused(id) => {
-                let metadata = HashMap::from([("schedule_id".to_owned(), id.to_string())]);
-                with_metadata(ErrorReason::RequestIdReused, message, metadata)
-            }
+            RpcError::ScheduleRequestIdReused(id) => reused("schedule_id", id.to_string(), message),
             RpcError::Refused(refusal) => refused(&refusal, message),
             RpcError::UnknownSession => plain(ErrorReason::UnknownSession, message),
             RpcError::Forbidden(_) | RpcError::NotItsType(_) => {
@@ -117,6 +107,12 @@ impl From<RpcError> for Status {
             RpcError::Store(error) => store(&error),
         }
     }
+}
+
+/// Something else was made under that request id.
+fn reused(key: &str, id: String, message: String) -> Status {
+    let metadata = HashMap::from([(key.to_owned(), id)]);
+    with_metadata(ErrorReason::RequestIdReused, message, metadata)
 }
 
 /// The server did not say who calls: a defect, never a caller's mistake.

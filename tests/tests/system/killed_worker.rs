@@ -1,6 +1,6 @@
-//! kill -9 of a worker in mid-task. It comes back soon: its tasks have gone on. It does not: a second
-//! attempt goes on from the saved context, nothing counts as a failure of the task, and what the
-//! dead worker left behind is gone once it is back.
+//! kill -9 of a worker in mid-task. It comes back soon: its tasks have gone on. It does not: a
+//! second attempt goes on from the saved context, nothing counts as a failure of the task, and what
+//! the dead worker left behind is gone once it is back.
 
 use asyncflow_proto::v1::{AttemptOutcome, LogStream, StreamTaskLogsRequest, TaskState};
 use asyncflow_tests::{Backend, Cluster, Shape, is_alive, sh, until};
@@ -83,8 +83,8 @@ async fn a_restarted_worker_goes_on_with_what_it_held(backend: Backend) {
 }
 on_each_database!(a_restarted_worker_goes_on_with_what_it_held);
 
-/// Worker and shim are killed, and the worker comes back before its lease runs out: nobody waits for
-/// that.
+/// Worker and shim are killed, and the worker comes back before its lease runs out: nobody waits
+/// for that.
 async fn a_restarted_worker_gives_back_what_it_cannot_go_on_with(backend: Backend) {
     let mut cluster = Cluster::start(backend, Shape { governors: 0, ..Shape::default() }).await;
     let client = cluster.client(0);

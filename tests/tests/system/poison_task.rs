@@ -1,5 +1,5 @@
-//! A task that kills its worker again and again, and the shim that would outlive it, ends as poison;
-//! the others are unharmed.
+//! A task that kills its worker again and again, and the shim that would outlive it, ends as
+//! poison; the others are unharmed.
 
 use asyncflow_proto::v1::{AttemptOutcome, FailureReason, TaskState};
 use asyncflow_tests::{Backend, Cluster, Shape, command, sh, until};
