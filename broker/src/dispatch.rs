@@ -44,7 +44,6 @@ use lane::Lane;
 use parking::Parking;
 pub use parking::{Types, Wish};
 #[allow(unused_imports, reason = "ExplainTask, which is being written, answers it")]
-pub use placer::Explained;
 use placer::Placer;
 
 /// The list of all types is read again after this long while somebody waits for every type.

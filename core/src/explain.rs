@@ -14,7 +14,10 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{id::TypeName, task::Task};
+use crate::{
+    id::{TaskId, TypeName},
+    task::Task,
+};
 
 /// What an explanation is made from.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,19 @@ pub struct Subject<'a> {
     pub ahead: Option<Ahead>,
     /// What it waits for if it is BLOCKED: ids, `signal NAME`, `children`.
     pub waits_for: &'a [String],
+    /// GPUs that are kept for tasks, as far as is known.
+    pub holds: &'a [Held],
+}
+
+/// GPUs of a host that are kept for a task which needs several and has waited for long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub task_id: TaskId,
+    pub worker_id: String,
+    /// UUIDs, also of those that others still use.
+    pub gpus: Vec<String>,
+    /// When all of them are free at the latest; `None` = not known.
+    pub start_ms: Option<i64>,
 }
 
 /// How many stand before it.

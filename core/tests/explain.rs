@@ -7,7 +7,8 @@ use asyncflow_core::{
     create::NewTask,
     event::{Event, Fence, RetryHint, Settle},
     explain::{
-        Ahead, Explained, Gpu, GpuState, Host, Kind, Process, Report, Running, Subject, explain,
+        Ahead, Explained, Gpu, GpuState, Held, Host, Kind, Process, Report, Running, Subject,
+        explain,
     },
     id::{EPOCH_MS, ShardId, TaskId, TypeName},
     reason::FailureReason,
@@ -122,6 +123,7 @@ fn ask(task: &Task, hosts: &[Host], ahead: u32) -> Explained {
         hosts,
         ahead: Some(Ahead::Exactly(ahead)),
         waits_for: &[],
+        holds: &[],
     })
 }
 
@@ -202,6 +204,7 @@ fn who_waits_for_others_is_told_for_whom() {
         hosts: &[],
         ahead: None,
         waits_for: &waits_for,
+        holds: &[],
     };
     let wanted = "it waits for signal s1, signal s2, signal s3, signal s4, signal s5 and 2 more";
     assert_eq!(explain(&subject).summary, wanted);
@@ -217,6 +220,7 @@ fn a_paused_type_is_told_before_anything_else() {
         hosts: &[],
         ahead: Some(Ahead::Exactly(0)),
         waits_for: &[],
+        holds: &[],
     };
     let explained = explain(&subject);
     assert_eq!(explained.summary, "its type train is paused");
@@ -418,6 +422,7 @@ fn a_long_queue_is_not_counted_to_its_end() {
         hosts: &hosts,
         ahead: Some(Ahead::AtLeast(1_000)),
         waits_for: &[],
+        holds: &[],
     };
     assert_eq!(explain(&subject).summary, "at least 1000 tasks are before it");
     assert_eq!(ask(&task, &hosts, 1).summary, "1 task is before it");
@@ -427,4 +432,35 @@ fn a_long_queue_is_not_counted_to_its_end() {
 fn kinds_have_the_numbers_one_to_seventeen() {
     let codes: Vec<i32> = Kind::ALL.into_iter().map(Kind::code).collect();
     assert_eq!(codes, (1..=17).collect::<Vec<_>>());
+}
+
+#[test]
+fn gpus_that_are_free_may_be_kept_for_somebody_else() {
+    let hosts = [host('a', vec![gpu(0), gpu(1)], vec![busy(1, None)])];
+    let one = task(gpus(1));
+    let big = TaskId { key: 3, ..one.id.clone() };
+    let held = Held {
+        task_id: big.clone(),
+        worker_id: "w-a".into(),
+        gpus: vec!["GPU-0".into(), "GPU-1".into()],
+        start_ms: None,
+    };
+    let subject = Subject {
+        task: &one,
+        now_ms: NOW_MS,
+        is_type_paused: false,
+        hosts: &hosts,
+        ahead: Some(Ahead::Exactly(0)),
+        waits_for: &[],
+        holds: std::slice::from_ref(&held),
+    };
+    let explained = explain(&subject);
+    assert_eq!(kinds(&explained), [Kind::TooLittleFree, Kind::HeldForOthers]);
+    let kept = format!("1 free GPU is kept for {big}, which needs 2 and has waited for long");
+    assert_eq!(explained.reasons[1].message, kept);
+    assert!(explained.summary.contains(&kept), "{}", explained.summary);
+
+    let own = Held { task_id: one.id.clone(), ..held.clone() };
+    let explained = explain(&Subject { holds: &[own], ..subject });
+    assert_eq!(kinds(&explained), [Kind::Queued], "it is kept for this very task");
 }

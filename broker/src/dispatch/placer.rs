@@ -24,8 +24,9 @@ use std::{
 };
 
 use asyncflow_core::{
+    explain::Held,
     id::{TaskId, TypeName},
-    placement::{self, Host, Plan, Scene, Standing, Waiting},
+    placement::{self, Hold, Host, Plan, Scene, Standing, Waiting},
     state::TaskState,
     task::Task,
 };
@@ -35,7 +36,6 @@ use tokio::{sync::Notify, time::Instant};
 use super::{Dispatch, Wish, parking::Reserved};
 use crate::clock;
 use aside::Aside;
-pub use aside::waiting;
 use hosts::Hosts;
 use users::Users;
 
@@ -69,18 +69,6 @@ struct State {
     users: Users,
     /// Tasks for which others were asked to make room.
     asked: HashMap<TaskId, Instant>,
-}
-
-/// Why a task is not placed, as far as this broker knows.
-#[allow(dead_code, reason = "ExplainTask, which is being written, answers it")]
-#[derive(Clone, Debug, PartialEq)]
-pub struct Explained {
-    /// Each host that was heard of lately, and all that keeps the task from it.
-    pub hosts: Vec<(Host, Vec<placement::Misfit>)>,
-    /// How many tasks are placed before it.
-    pub ahead: usize,
-    /// GPUs are being kept for it there.
-    pub hold: Option<(String, Option<i64>)>,
 }
 
 /// A plan, and what it was made from.
@@ -368,12 +356,11 @@ impl Dispatch {
         Ok(())
     }
 
-    /// Why a task that needs more than a slot is not placed.
+    /// GPUs that are kept for tasks, as far as this broker knows.
     ///
     /// # Errors
     /// Those of the database.
-    #[allow(dead_code, reason = "ExplainTask, which is being written, asks for it")]
-    pub async fn explain(&self, task: &Task) -> Result<Explained, StoreError> {
+    pub async fn holds(&self) -> Result<Vec<Held>, StoreError> {
         let now_ms = self.shared.store.now_ms().await?;
         let mut waiting = Vec::new();
         let (hosts, users): (Vec<Host>, BTreeMap<String, Standing>) = {
@@ -383,23 +370,15 @@ impl Dispatch {
             }
             (state.hosts.all(now), state.users.standings(now))
         };
-        let place = waiting.iter().position(|one| one.id == task.id);
-        let at = place.unwrap_or_else(|| {
-            waiting.push(self::waiting(task));
-            waiting.len() - 1
-        });
         let hold_after_ms = self.shared.settings.hold_after_ms;
         let scene =
             Scene { now_ms, hosts: &hosts, waiting: &waiting, users: &users, hold_after_ms };
-        let plan = placement::place(&scene);
-        let mut misfits = placement::misfits(&scene, &plan, at);
-        let hold = plan.holds.iter().find(|hold| hold.task == at);
-        let hold = hold.map(|hold| (hosts[hold.host].name.clone(), hold.start_ms));
-        let order = |one: &Waiting| (one.order_time_ms, one.id.key);
-        let mine = order(&waiting[at]);
-        let ahead = waiting.iter().filter(|one| order(one) < mine).count();
-        let hosts = hosts.into_iter().enumerate();
-        let hosts = hosts.map(|(host, of)| (of, std::mem::take(&mut misfits[host]))).collect();
-        Ok(Explained { hosts, ahead, hold })
+        let held = |hold: Hold| Held {
+            task_id: waiting[hold.task].id.clone(),
+            worker_id: hosts[hold.host].worker_id.clone(),
+            gpus: hold.gpus,
+            start_ms: hold.start_ms,
+        };
+        Ok(placement::place(&scene).holds.into_iter().map(held).collect())
     }
 }

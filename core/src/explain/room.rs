@@ -118,6 +118,7 @@ impl Waits<'_> {
             let message = format!("{} {}", look.host.name, look.lacks());
             reasons.push(Reason::new(kind, message).on(look.host));
             reasons.extend(obstacles(look, subject.now_ms));
+            reasons.extend(held(subject, look));
         }
         let of_best = reasons.iter().take_while(|reason| reason.worker_id == best.host.worker_id);
         let told: Vec<String> = of_best.map(|reason| reason.message.clone()).collect();
@@ -152,6 +153,27 @@ fn obstacles(look: &Look<'_>, now_ms: i64) -> Vec<Reason> {
         }
     }
     told
+}
+
+/// For whom free GPUs are kept.
+fn held(subject: &Subject<'_>, look: &Look<'_>) -> Vec<Reason> {
+    let kept = look.kept();
+    let there = subject.holds.iter().filter(|held| {
+        held.worker_id == look.host.worker_id
+            && held.gpus.iter().any(|gpu| kept.contains(&gpu.as_str()))
+    });
+    let told = there.map(|held| {
+        let count = held.gpus.iter().filter(|gpu| kept.contains(&gpu.as_str())).count();
+        let (gpus, verb) =
+            (words::count(count, "free GPU", "free GPUs"), if count == 1 { "is" } else { "are" });
+        let message = format!(
+            "{gpus} {verb} kept for {}, which needs {} and has waited for long",
+            held.task_id,
+            held.gpus.len()
+        );
+        Reason::new(Kind::HeldForOthers, message).on(look.host)
+    });
+    told.collect()
 }
 
 fn why_unavailable(gpu: &Gpu, now_ms: i64) -> String {

@@ -79,7 +79,6 @@ impl Hosts {
     }
 
     /// All of them as they offered last.
-    #[allow(dead_code, reason = "ExplainTask, which is being written, asks for it")]
     pub fn all(&mut self, now: Instant) -> Vec<Host> {
         self.0.retain(|_, known| now - known.heard < HOSTS_MAX_AGE);
         let of = |known: &Known| {

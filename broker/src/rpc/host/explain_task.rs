@@ -46,6 +46,10 @@ pub async fn explain_task(
         true => Some(broker.store.count_ahead(of, AHEAD_MAX).await?),
         false => None,
     };
+    let holds = match is_pending && of.resources.as_deref().is_some_and(Resources::uses_gpus) {
+        true => broker.dispatch.holds().await?,
+        false => Vec::new(),
+    };
     let subject = Subject {
         task: of,
         now_ms: broker.store.now_ms().await?,
@@ -56,6 +60,7 @@ pub async fn explain_task(
             count => Ahead::Exactly(count),
         }),
         waits_for: &waits_for,
+        holds: &holds,
     };
     let explained = explain(&subject);
     Ok(v1::ExplainTaskResponse {

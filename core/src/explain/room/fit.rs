@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::super::{Gpu, GpuState, Host, Kind, Reason, Report, Subject, words};
+use super::super::{Gpu, GpuState, Held, Host, Kind, Reason, Report, Subject, words};
 use crate::{
-    placement::{self, GpuUse, Misfit, Plan, Scene, Waiting, misfits},
+    placement::{self, GpuUse, Hold, Misfit, Plan, Scene, Waiting, misfits},
     resources::Resources,
 };
 
@@ -28,9 +28,11 @@ pub(super) fn look<'a>(
     needs: &Resources,
     hosts: Vec<&'a Host>,
 ) -> Vec<Look<'a>> {
-    let ever = lacking(subject, needs, hosts.iter().map(|host| empty(host)).collect());
+    let ever = lacking(subject, needs, hosts.iter().map(|host| empty(host)).collect(), Vec::new());
     let now_ms = subject.now_ms;
-    let now = lacking(subject, needs, hosts.iter().map(|host| as_it_is(host, now_ms)).collect());
+    let holds = holds(subject, &hosts);
+    let as_they_are = hosts.iter().map(|host| as_it_is(host, now_ms)).collect();
+    let now = lacking(subject, needs, as_they_are, holds);
     let lacking = ever.into_iter().zip(now);
     hosts.into_iter().zip(lacking).map(|(host, of)| look_at(subject, needs, host, of)).collect()
 }
@@ -65,6 +67,15 @@ impl Look<'_> {
         words::list(&self.now.iter().map(lacks_now).collect::<Vec<_>>())
     }
 
+    /// GPUs that are free and kept for others, by their UUIDs.
+    pub fn kept(&self) -> Vec<&'_ str> {
+        let kept = self.now.iter().flat_map(|misfit| match misfit {
+            Misfit::Gpus { kept, .. } | Misfit::GpuMemory { kept, .. } => kept.as_slice(),
+            _ => &[],
+        });
+        kept.map(String::as_str).collect()
+    }
+
     pub fn lacks_slot_only(&self) -> bool {
         self.now == [Misfit::Slots]
     }
@@ -82,6 +93,7 @@ fn lacking(
     subject: &Subject<'_>,
     needs: &Resources,
     hosts: Vec<placement::Host>,
+    holds: Vec<Hold>,
 ) -> Vec<Vec<Misfit>> {
     let task = subject.task;
     let waiting = [Waiting {
@@ -101,8 +113,20 @@ fn lacking(
         users: &users,
         hold_after_ms: i64::MAX,
     };
-    let plan = Plan { hosts: hosts.clone(), ..Plan::default() };
+    let plan = Plan { hosts: hosts.clone(), holds, ..Plan::default() };
     misfits(&scene, &plan, 0)
+}
+
+/// What is kept on these hosts for other tasks.
+fn holds(subject: &Subject<'_>, hosts: &[&Host]) -> Vec<Hold> {
+    let others = subject.holds.iter().filter(|held| held.task_id != subject.task.id);
+    let of = |held: &Held| {
+        let host = hosts.iter().position(|host| host.worker_id == held.worker_id)?;
+        // No index of a waiting task: the only one is the subject.
+        let task = usize::MAX;
+        Some(Hold { task, host, gpus: held.gpus.clone(), start_ms: held.start_ms })
+    };
+    others.filter_map(of).collect()
 }
 
 /// The host as it would be if nothing ran there.
