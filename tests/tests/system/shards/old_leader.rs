@@ -137,8 +137,11 @@ async fn in_the_middle_of_a_roll(cluster: &mut Cluster, off: &[&str]) -> Seen {
     stop.reached().await;
 
     let next = take_over(cluster, old).await;
-    assert_eq!(next.shard_states().await, [Open, Creating]);
-    assert_eq!(next.roll().await, 2);
+    // The leader's own duty goes on with the roll, too, if this comes late.
+    match next.shard_states().await[..] {
+        [Open, Creating] => assert_eq!(next.roll().await, 2),
+        ref states => assert!(matches!(states, [Closed | Drained, Open]), "{states:?}"),
+    }
     // The broker hears of it within two seconds.
     while next.shard(2).await.rows == 0 {
         run_one(&client).await;
