@@ -255,6 +255,14 @@ async fn while_no_broker_is_there_everything_goes_on() {
         state.heartbeats
     });
     broker.until("heartbeats", |state| (state.heartbeats > beats).then_some(())).await;
+    // The end of a log has five seconds to arrive, which is less than its sender may pause by now.
+    let seen = broker.log("command-1-away", 1).len();
+    let flows = async {
+        while broker.log("command-1-away", 1).len() <= seen {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), flows).await.expect("the log goes on");
     std::fs::write(&go, "").unwrap();
     assert_eq!(failure(broker.settled("command-1-away").await).2, Some(3));
     check_busy(&broker, "command-1-away");

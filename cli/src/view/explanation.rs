@@ -5,7 +5,10 @@ use crate::{
     output::{Look, View},
     time,
 };
-use asyncflow_proto::v1::{ExplainTaskResponse, Explanation, ExplanationKind};
+use asyncflow_proto::{
+    time::timestamp_ms,
+    v1::{ExplainTaskResponse, Explanation, ExplanationKind},
+};
 use prost_types::Timestamp;
 use serde::Serialize;
 
@@ -81,7 +84,9 @@ impl ExplanationView {
     }
 
     fn start(&self, look: Look) -> String {
-        let when = time::relative(self.earliest.as_ref(), look.now_ms);
+        // A time that has come already says nothing about when its turn comes.
+        let is_ahead = |time: &&Timestamp| timestamp_ms(time).is_some_and(|ms| ms > look.now_ms);
+        let when = time::relative(self.earliest.as_ref().filter(is_ahead), look.now_ms);
         if when.is_empty() {
             return when;
         }

@@ -106,6 +106,17 @@ impl Allotment {
         self.environment.iter().cloned()
     }
 
+    /// The attempt, which has ended just now, ran for so long in all: of one that was adopted
+    /// nobody else knows.
+    pub fn ran_for(&self, ran: Duration) {
+        let ran_ms = i64::try_from(ran.as_millis()).unwrap_or(i64::MAX);
+        self.host.with(|state| {
+            if let Some(holding) = state.ledger.get_mut(&self.key) {
+                holding.meter.ran_for(clock::steady_ms(), ran_ms);
+            }
+        });
+    }
+
     /// Tells what the attempt has used, and a failure with the faults of its GPUs before it.
     pub fn conclude(&self, attempt: &AttemptHandle, mut outcome: Outcome) -> Outcome {
         let (used, faults) = self.host.with(|state| {
