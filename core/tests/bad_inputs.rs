@@ -137,7 +137,7 @@ const CASES: &[Case] = &[
     ("task.command.code.directory", |t| t.command = coded(|c| c.directory = "a".into())),
     ("task.command.code.commit", |t| t.command = coded(|c| c.commit = "HEAD".into())),
     ("task.command.code.diff_sha256", |t| t.command = coded(|c| c.diff_sha256 = "1".into())),
-    ("task.command", |t| t.command = coded(|c| c.diff = "x".repeat(65_000))),
+    ("task.command", |t| t.command = coded(|c| c.diff = "x".repeat(64 * 1_024))),
     ("task.command", |t| t.command = command(|c| c.args = vec!["x".repeat(30_000); 3])),
     ("request_id", |t| t.request_id = Some("".into())),
     ("request_id", |t| t.request_id = Some("\t".into())),
