@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::BrokerConfig, dispatch::Dispatch, error::RpcError, feed::Feed, ingest::Ingest,
-    lookups::Lookups, operations, session::Sessions, settle::Settle, touch::Touches,
+    lookups::Lookups, operations, presence, session::Sessions, settle::Settle, touch::Touches,
 };
 
 /// A running broker, without its server.
@@ -52,6 +52,8 @@ impl Broker {
         let name = format!("{} (process {})", config.listen.address, std::process::id());
         let carry = operations::carry_out(store.clone(), dispatch.clone(), name, draining.clone());
         tracker.spawn(carry);
+        let heartbeat = config.heartbeat_interval();
+        tracker.spawn(presence::beat(store.clone(), heartbeat, draining.clone()));
         let lookups = Lookups::default();
         let sessions = Sessions::new(store.clone());
         Self {

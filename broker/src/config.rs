@@ -253,6 +253,11 @@ impl BrokerConfig {
         }
     }
 
+    /// How often workers renew their leases.
+    pub fn heartbeat_interval(&self) -> Duration {
+        millis(self.lease.heartbeat_interval_ms)
+    }
+
     /// How long calls in hand may take to end.
     pub fn drain_time(&self) -> Duration {
         millis(self.drain_time_ms)

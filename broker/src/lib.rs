@@ -26,6 +26,7 @@ mod ingest;
 mod lookups;
 mod operations;
 mod orders;
+mod presence;
 mod principal;
 mod rpc;
 mod run;

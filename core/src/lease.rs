@@ -106,6 +106,26 @@ impl LookBook {
     }
 }
 
+/// Whether brokers serve, told by counters that live ones raise. While none does, no heartbeat can
+/// arrive, and that a lease has run out says nothing about its worker.
+#[derive(Debug, Default)]
+pub struct BrokerWatch {
+    beats: Vec<(String, i64)>,
+    moved_ms: i64,
+}
+
+impl BrokerWatch {
+    /// Whether no counter has moved for `heartbeat_ms`, how often workers renew. `beats` are the
+    /// counters by broker; none means that no broker ever counted, which says nothing and is
+    /// `false`. `now_ms` is monotonic.
+    pub fn is_away(&mut self, beats: Vec<(String, i64)>, heartbeat_ms: i64, now_ms: i64) -> bool {
+        if self.beats != beats {
+            (self.beats, self.moved_ms) = (beats, now_ms);
+        }
+        !self.beats.is_empty() && now_ms.saturating_sub(self.moved_ms) > heartbeat_ms
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]

@@ -348,6 +348,13 @@ CREATE TABLE IF NOT EXISTS user_usage (
   PRIMARY KEY (day_number, user_name, slot)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
+CREATE TABLE IF NOT EXISTS brokers (
+  broker_id VARCHAR(64) NOT NULL,
+  beats BIGINT NOT NULL,
+  seen_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (broker_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (

@@ -374,6 +374,13 @@ CREATE TABLE IF NOT EXISTS user_usage (
   PRIMARY KEY (day_number, user_name, slot)
 );
 
+CREATE TABLE IF NOT EXISTS brokers (
+  broker_id VARCHAR(64) NOT NULL,
+  beats BIGINT NOT NULL,
+  seen_time_ms BIGINT NOT NULL,
+  PRIMARY KEY (broker_id)
+);
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (

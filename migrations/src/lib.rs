@@ -14,6 +14,7 @@ mod m0006_operations;
 mod m0007_speculation;
 mod m0008_resources;
 mod m0009_hosts;
+mod m0010_brokers;
 pub mod shard;
 
 use std::time::Duration;
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_speculation::Migration),
             Box::new(m0008_resources::Migration),
             Box::new(m0009_hosts::Migration),
+            Box::new(m0010_brokers::Migration),
         ]
     }
 }
@@ -72,5 +74,6 @@ pub fn schema(backend: ddl::Backend) -> Vec<String> {
     let tables = tables.chain(m0006_operations::statements(backend));
     let tables = tables.chain(m0007_speculation::statements(backend));
     let tables = tables.chain(m0008_resources::statements(backend));
-    tables.chain(m0009_hosts::statements(backend)).collect()
+    let tables = tables.chain(m0009_hosts::statements(backend));
+    tables.chain(m0010_brokers::statements(backend)).collect()
 }

@@ -13,6 +13,7 @@
 //! 4. No type of sea-orm, sqlx or Redis leaves this crate.
 
 mod backend;
+mod broker;
 mod change;
 mod clock;
 mod condition;

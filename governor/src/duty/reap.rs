@@ -4,10 +4,11 @@
 //! heartbeats so far. Only a look at least one and a half heartbeats later, by this process's
 //! monotonic clock, that finds the same number takes the task back, and only if the database
 //! answered all the time in between: a clock that jumps or a database that was away kills nothing.
+//! Neither do brokers that are away: while none of them lives, no heartbeat can arrive.
 
 use super::{Duty, DutyContext, every_type::all_types};
 use crate::{clock::millis, config::GovernorConfig};
-use asyncflow_core::lease::{LookBook, Suspect};
+use asyncflow_core::lease::{BrokerWatch, LookBook, Suspect};
 use asyncflow_store::{ApplyError, StoreError};
 use std::time::Duration;
 
@@ -16,11 +17,24 @@ const SUSPECTS_MAX: usize = 200_000;
 /// Run-out leases that a look reads of each shard and state, those that ran out first.
 const SHARD_SUSPECTS_MAX: u32 = 20_000;
 
+/// What the database says at one time.
+struct Look {
+    /// Of the brokers, see [`BrokerWatch`].
+    beats: Vec<(String, i64)>,
+    /// Of all types whose tables can be read.
+    suspects: Vec<Suspect>,
+    /// Why one cannot, although the database answers: it must not keep the others from being
+    /// looked after.
+    unreadable: Option<StoreError>,
+}
+
 /// See the module.
 pub(crate) struct Reap {
     interval: Duration,
     batch_rows_max: usize,
+    heartbeat_ms: i64,
     book: LookBook,
+    brokers: BrokerWatch,
     /// The epoch and the count of outages at the last look.
     looked_at: Option<(i64, u64)>,
 }
@@ -32,7 +46,9 @@ impl Reap {
         Self {
             interval,
             batch_rows_max: config.duties.batch_rows_max as usize,
+            heartbeat_ms,
             book: LookBook::new(heartbeat_ms, millis(interval), SUSPECTS_MAX),
+            brokers: BrokerWatch::default(),
             looked_at: None,
         }
     }
@@ -45,12 +61,8 @@ impl Reap {
         }
     }
 
-    /// The suspects of all types whose tables can be read. One that cannot, although the database
-    /// answers, is told by the second value and must not keep the others from being looked after.
-    async fn suspects(
-        &self,
-        cx: &DutyContext,
-    ) -> Result<(Vec<Suspect>, Option<StoreError>), StoreError> {
+    async fn look(&self, cx: &DutyContext) -> Result<Look, StoreError> {
+        let beats = cx.store.broker_beats().await?;
         let (mut suspects, mut unreadable) = (Vec::new(), None);
         for task_type in all_types(&cx.store).await? {
             match cx.store.expired_leases(&task_type.name, SHARD_SUSPECTS_MAX).await {
@@ -59,7 +71,7 @@ impl Reap {
                 Err(error) => unreadable = Some(error),
             }
         }
-        Ok((suspects, unreadable))
+        Ok(Look { beats, suspects, unreadable })
     }
 }
 
@@ -79,14 +91,18 @@ impl Duty for Reap {
 
     async fn run(&mut self, cx: &DutyContext) -> Result<u64, StoreError> {
         self.go_on_or_begin_anew(cx);
-        let (suspects, unreadable) = match self.suspects(cx).await {
-            Ok(looked) => looked,
+        let Look { beats, suspects, unreadable } = match self.look(cx).await {
+            Ok(look) => look,
             Err(error) => {
                 self.book.interrupted();
                 return Err(error);
             }
         };
         let now_ms = millis(cx.clock.elapsed());
+        if self.brokers.is_away(beats, self.heartbeat_ms, now_ms) {
+            self.book.interrupted();
+            return Ok(0);
+        }
         let confirmed: Vec<Suspect> =
             self.book.look(&suspects, now_ms).into_iter().cloned().collect();
         metrics::gauge!("asyncflow_governor_suspects").set(self.book.suspicions() as f64);
@@ -234,6 +250,29 @@ mod tests {
             assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 0);
         }
         assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn while_no_broker_lives_nobody_is_dead() {
+        for bed in Bed::everywhere().await {
+            let (lead, mut reap) = (bed.lead("g1").await, Reap::new(&bed.config()));
+            let id = bed.new_task("train", None).await;
+            bed.start(&id, NO_TIME_MS).await;
+            bed.store.beat_broker("b1").await.unwrap();
+            assert_eq!(bed.run(&mut reap, &lead).await.unwrap(), 0);
+            // Killed; for much longer than a lease.
+            for _ in 0..20 {
+                assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 0);
+            }
+            // Another one comes, and workers have their time to be heard again.
+            for _ in 0..3 {
+                bed.store.beat_broker("b2").await.unwrap();
+                assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 0);
+            }
+            assert_eq!(bed.task(&id).await.unwrap().state, TaskState::Running);
+            bed.store.beat_broker("b2").await.unwrap();
+            assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 1);
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod archive;
+mod broker;
 mod change;
 mod children;
 mod claim;
@@ -213,6 +214,7 @@ conformance! {
     twin_faults::two_governors_make_one_twin,
     twin_faults::a_twin_of_a_run_that_is_over_ends_nothing,
     twin_faults::twins_are_forgotten_with_their_shard,
+    broker::who_lives_is_seen_by_its_counter,
     worker::sessions_follow_incarnations,
     workflow::a_retried_part_waits_for_its_signal,
     workflow::results_flow_along_a_chain,

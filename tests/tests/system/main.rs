@@ -21,6 +21,7 @@ macro_rules! on_each_database {
 
 mod broken_stream;
 mod broker_failover;
+mod brokers_away;
 mod database_outage;
 mod gpu;
 mod handed_over;
