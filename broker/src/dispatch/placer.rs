@@ -375,6 +375,7 @@ impl Dispatch {
             Scene { now_ms, hosts: &hosts, waiting: &waiting, users: &users, hold_after_ms };
         let held = |hold: Hold| Held {
             task_id: waiting[hold.task].id.clone(),
+            user: waiting[hold.task].user.clone(),
             worker_id: hosts[hold.host].worker_id.clone(),
             gpus: hold.gpus,
             start_ms: hold.start_ms,

@@ -10,6 +10,8 @@ mod hand_over;
 mod harness;
 mod host;
 mod host_explain;
+mod host_orders;
+mod host_rights;
 mod life;
 mod operation;
 mod placement;

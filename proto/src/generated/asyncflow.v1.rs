@@ -5204,8 +5204,8 @@ pub struct ExplainTaskResponse {
     /// What the sentence is made from, the most important first.
     #[prost(message, repeated, tag = "2")]
     pub explanations: ::prost::alloc::vec::Vec<Explanation>,
-    /// Tasks of its type that are taken before it; unset = it is not in the queue, or the queue is
-    /// longer than was looked at.
+    /// Tasks of its type that are taken before it, but for those that no host could ever run; unset =
+    /// it is not in the queue, or the queue is longer than was looked at.
     #[prost(int32, optional, tag = "3")]
     pub queue_position: ::core::option::Option<i32>,
     /// When it starts at the earliest, if tasks end by their limits; unset = not known.
@@ -5236,6 +5236,12 @@ pub struct Explanation {
     /// The stranger that it is about; unset = none.
     #[prost(message, optional, tag = "6")]
     pub process: ::core::option::Option<GpuProcess>,
+    /// The task that has the GPU, or for which it is kept; empty = none in particular.
+    #[prost(string, tag = "7")]
+    pub task_id: ::prost::alloc::string::String,
+    /// The user whom that belongs to.
+    #[prost(string, tag = "8")]
+    pub user: ::prost::alloc::string::String,
 }
 /// See ListUsage.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5316,6 +5322,8 @@ pub enum ExplanationKind {
     HeldForOthers = 16,
     /// All slots are taken.
     NoSlot = 17,
+    /// A task runs on a GPU.
+    GpuInUse = 18,
 }
 impl ExplanationKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5342,6 +5350,7 @@ impl ExplanationKind {
             Self::Queued => "EXPLANATION_KIND_QUEUED",
             Self::HeldForOthers => "EXPLANATION_KIND_HELD_FOR_OTHERS",
             Self::NoSlot => "EXPLANATION_KIND_NO_SLOT",
+            Self::GpuInUse => "EXPLANATION_KIND_GPU_IN_USE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5365,6 +5374,7 @@ impl ExplanationKind {
             "EXPLANATION_KIND_QUEUED" => Some(Self::Queued),
             "EXPLANATION_KIND_HELD_FOR_OTHERS" => Some(Self::HeldForOthers),
             "EXPLANATION_KIND_NO_SLOT" => Some(Self::NoSlot),
+            "EXPLANATION_KIND_GPU_IN_USE" => Some(Self::GpuInUse),
             _ => None,
         }
     }

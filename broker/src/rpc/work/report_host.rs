@@ -24,6 +24,10 @@ pub async fn report_host(
     let mut given = broker.store.list_orders(std::slice::from_ref(worker_id)).await?;
     let given = given.remove(worker_id).unwrap_or_default();
     let left = orders::prune(&broker.store, worker_id, given, &report).await?;
+    if left.iter().any(|order| order.name.closes()) != session.is_closed {
+        // Ordered by way of another broker: what was kept of the session is out of date.
+        broker.sessions.forget(session.id);
+    }
     Ok(v1::ReportHostResponse {
         orders: Some(convert::host_order::to_proto(&left)),
         report_interval: Some(duration(REPORT_INTERVAL_MS)),
