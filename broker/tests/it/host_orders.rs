@@ -20,9 +20,9 @@ impl TestBroker {
         self.hosts.update_host(request).await.unwrap().into_inner().host.unwrap()
     }
 
-    /// How many tasks the worker gets at once.
+    /// How many tasks the worker gets within two seconds.
     async fn offered(&mut self, session_id: &str, acquire_id: &str) -> usize {
-        let wait = Some(duration(300));
+        let wait = Some(duration(2_000));
         self.acquire(v1::AcquireTasksRequest { wait, ..acquire(session_id, acquire_id, 1) })
             .await
             .len()
@@ -54,7 +54,8 @@ async fn a_worker_of_another_broker_hears_at_once() {
     let answer = tokio::time::timeout(AT_ONCE, waiting).await.expect("it ends");
     assert_eq!(answer.unwrap().unwrap().into_inner().tasks, []);
     assert!(b.report(&session_id, report(vec![])).await.cordoned);
-    a.create("train").await;
+    // By this broker, which would give it away at once.
+    b.create("train").await;
     assert_eq!(b.offered(&session_id, "1").await, 0);
     a.update(Some(false), None).await;
     let heard = tokio::time::timeout(AT_ONCE, commands.message()).await.expect("it is rung");
@@ -75,7 +76,8 @@ async fn without_a_wake_up_it_hears_with_its_next_report() {
     // What this broker knows of the session is from before the order.
     assert_eq!(b.offered(&session_id, "1").await, 0);
     a.update(Some(true), None).await;
-    a.create("train").await;
+    // By this broker, which would give it away at once.
+    b.create("train").await;
     assert!(b.report(&session_id, report(vec![])).await.cordoned);
     assert_eq!(b.offered(&session_id, "2").await, 0, "with the report the broker knows it, too");
     a.update(Some(false), None).await;
