@@ -951,10 +951,10 @@ pub struct RunningTask {
 /// All that is wanted of a host.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HostOrders {
-    /// It takes no new tasks; what runs goes on.
+    /// It takes no new tasks, until somebody says otherwise; what runs goes on.
     #[prost(bool, tag = "1")]
     pub cordoned: bool,
-    /// It takes no new tasks, and ends when what runs has ended.
+    /// It takes no new tasks, and ends when what runs has ended; then it is cordoned.
     #[prost(bool, tag = "2")]
     pub draining: bool,
     /// It ends at once; what runs goes on, and is adopted by the worker that starts next.
@@ -5091,7 +5091,8 @@ pub struct UpdateHostRequest {
     /// It takes no new tasks; unset = as it is.
     #[prost(bool, optional, tag = "2")]
     pub cordoned: ::core::option::Option<bool>,
-    /// It ends when what runs has ended; unset = as it is.
+    /// It ends when what runs has ended, and stays cordoned for the worker that starts next;
+    /// unset = as it is.
     #[prost(bool, optional, tag = "3")]
     pub draining: ::core::option::Option<bool>,
     /// It ends at once, and what runs goes on.

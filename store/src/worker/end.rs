@@ -8,8 +8,9 @@ use crate::{
 };
 
 impl Store {
-    /// Ends a session and forgets its worker, unless that has registered anew since. A host that was
-    /// to drain is cordoned from then on. Give back what it holds with [`Store::release_session`].
+    /// Ends a session and forgets its worker, unless that has registered anew since. A host that
+    /// was to drain is cordoned from then on. Give back what it holds with
+    /// [`Store::release_session`].
     ///
     /// # Errors
     /// Those of the database.

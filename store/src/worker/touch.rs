@@ -45,7 +45,8 @@ impl Store {
     }
 
     /// Forgets workers that were not heard of since `before_ms`, at most 500 of them; returns how
-    /// many. Their tasks are the reaper's, and their orders stay for a while. With a fence, only while that leader leads.
+    /// many. Their tasks are the reaper's, and their orders stay for a while. With a fence, only
+    /// while that leader leads.
     ///
     /// # Errors
     /// `NotLeader`; those of the database.
