@@ -114,11 +114,12 @@ async fn a_task_is_made_room_for_through_one_of_two_brokers() {
     // Each looks every 3 seconds, and not at the same moment.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let mut second = first.beside(&settings).await;
-    let mut a = Host::start(&mut first, "a", 1).await;
-    let mut b = Host::start(&mut second, "b", 1).await;
-    first.create_spec(of("one", "ana", may_stop())).await;
-    first.create_spec(of("two", "ana", may_stop())).await;
-    while a.running.is_empty() || b.running.is_empty() {
+    let mut a = Host::start(&mut first, "a", 2).await;
+    let mut b = Host::start(&mut second, "b", 2).await;
+    for number in 0..4 {
+        first.create_spec(of(&number.to_string(), "ana", may_stop())).await;
+    }
+    while a.running.len() + b.running.len() < 4 {
         a.take(&mut first, 300).await;
         b.take(&mut second, 300).await;
     }
