@@ -13,6 +13,7 @@ mod host_explain;
 mod host_orders;
 mod host_rights;
 mod life;
+mod making_room;
 mod operation;
 mod placement;
 mod process;
