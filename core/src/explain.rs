@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     id::{TaskId, TypeName},
+    resources::Resources,
     task::Task,
 };
 
@@ -39,6 +40,8 @@ pub struct Subject<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     pub task_id: TaskId,
+    /// Whose task that is.
+    pub user: String,
     pub worker_id: String,
     /// UUIDs, also of those that others still use.
     pub gpus: Vec<String>,
@@ -144,6 +147,10 @@ pub struct Running {
     pub gpus: Vec<String>,
     /// Its share of the memory of the one GPU; 0 = the GPUs are its own.
     pub gpu_share_bytes: i64,
+    /// Thousandths of cores that it asked for; 0 = none, or not known.
+    pub cpu_millis: i64,
+    /// Memory that it asked for; 0 = none, or not known.
+    pub memory_bytes: i64,
     /// When it must have ended; `None` = not known.
     pub end_time_max_ms: Option<i64>,
 }
@@ -171,13 +178,24 @@ pub struct Reason {
     /// The UUID of the GPU that it is about; empty = none in particular.
     pub gpu: String,
     pub process: Option<Process>,
+    /// The task that has the GPU, or for which it is kept; empty = none in particular.
+    pub task_id: String,
+    /// Whose that is.
+    pub user: String,
 }
 
 impl Reason {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let message = message.into();
-        let (host, worker_id, gpu) = (String::new(), String::new(), String::new());
-        Self { kind, message, host, worker_id, gpu, process: None }
+        Self {
+            kind,
+            message: message.into(),
+            host: String::new(),
+            worker_id: String::new(),
+            gpu: String::new(),
+            process: None,
+            task_id: String::new(),
+            user: String::new(),
+        }
     }
 
     fn on(self, host: &Host) -> Self {
@@ -210,11 +228,12 @@ pub enum Kind {
     Queued = 15,
     HeldForOthers = 16,
     NoSlot = 17,
+    GpuInUse = 18,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Self::Ended,
         Self::Running,
         Self::HandedOut,
@@ -232,6 +251,7 @@ impl Kind {
         Self::Queued,
         Self::HeldForOthers,
         Self::NoSlot,
+        Self::GpuInUse,
     ];
 
     /// The protocol's number.
@@ -250,4 +270,10 @@ pub fn explain(subject: &Subject<'_>) -> Explained {
         },
         None => room::explain(subject),
     }
+}
+
+/// Whether no host could ever run a task of this type with these needs, even if nothing else ran
+/// there. `false` where no host runs the type: one may come that does.
+pub fn is_impossible(task_type: &TypeName, needs: &Resources, hosts: &[Host]) -> bool {
+    room::is_impossible(task_type, needs, hosts)
 }

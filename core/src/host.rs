@@ -9,7 +9,7 @@ use crate::id::TaskId;
 pub enum OrderName {
     /// It takes no new tasks, until somebody says otherwise.
     Cordon,
-    /// It ends when what runs has ended. Forgotten when it has.
+    /// It ends when what runs has ended. A cordon once it has.
     Drain,
     /// It ends at once, and what runs goes on. Forgotten when the next process is there.
     Detach,

@@ -69,7 +69,7 @@ pub use task::{
     Applied, ApplyError, Assigned, Candidates, ClaimRequest, Claimed, ClaimedPlaced, Count,
     CountFilter, Create, Departure, ExpiredResults, GetError, Handed, Handover, InsertError,
     InsertRefusal, Inserted, Leased, Mark, Page, Parts, PlaceRequest, PlacedTask, ResultMarks,
-    SetAside, Taker,
+    SetAside, Taker, WaitingAhead,
 };
 pub use twin::{RunningTask, Straggler, Twin};
 pub use usage::UsageByUser;

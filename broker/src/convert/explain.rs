@@ -99,17 +99,22 @@ fn running(running: v1::RunningTask) -> Running {
         user: running.user,
         gpus: running.gpus,
         gpu_share_bytes: 0,
+        cpu_millis: 0,
+        memory_bytes: 0,
         end_time_max_ms: running.end_time_max.as_ref().and_then(timestamp_ms),
     }
 }
 
-/// Says of the tasks on a host what they asked for.
+/// Says of the tasks on a host whose they are and what they asked for.
 pub fn fill_in(host: &mut Host, tasks: &HashMap<String, Task>) {
     let Some(report) = &mut host.report else { return };
     for running in &mut report.running {
         let Some(task) = tasks.get(&running.task_id) else { continue };
         let needs = task.resources.as_deref();
+        running.user.clone_from(&task.user);
         running.gpu_share_bytes = needs.map_or(0, |needs: &Resources| needs.gpu_memory_bytes);
+        running.cpu_millis = needs.map_or(0, |needs| needs.cpu_millis);
+        running.memory_bytes = needs.map_or(0, |needs| needs.memory_bytes);
     }
 }
 
@@ -139,6 +144,8 @@ fn reason(reason: Reason) -> v1::Explanation {
             treatment: process.treatment,
             blocks: process.blocks,
         }),
+        task_id: reason.task_id,
+        user: reason.user,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Starts a broker on a database file of its own and calls it.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use asyncflow_broker::{Args, BrokerConfig, BrokerError, config};
 use asyncflow_proto::v1::{
@@ -12,7 +12,7 @@ use asyncflow_store::Store;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt;
 
 /// A running broker. Dropping it leaves the rest to the runtime's end; `stop` ends it in order.
@@ -25,7 +25,9 @@ pub struct TestBroker {
     pub store: Store,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), BrokerError>>,
-    folder: Arc<TempDir>,
+    url: String,
+    /// With the database, where that is a file.
+    folder: Option<Arc<TempDir>>,
 }
 
 /// The defaults, with short times and automatic types, and then `settings`.
@@ -48,16 +50,22 @@ impl TestBroker {
     }
 
     pub async fn with(settings: &[(&str, &str)]) -> Self {
-        Self::on(Arc::new(tempfile::tempdir().unwrap()), settings).await
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let url = format!("sqlite://{}/test.db", folder.path().display());
+        Self::on(url, Some(folder), settings).await
     }
 
     /// Another broker on the same database.
     pub async fn beside(&self, settings: &[(&str, &str)]) -> Self {
-        Self::on(Arc::clone(&self.folder), settings).await
+        Self::on(self.url.clone(), self.folder.clone(), settings).await
     }
 
-    async fn on(folder: Arc<TempDir>, settings: &[(&str, &str)]) -> Self {
-        let url = format!("sqlite://{}/test.db", folder.path().display());
+    /// On a database of a server.
+    pub async fn at(url: String) -> Self {
+        Self::on(url, None, &[]).await
+    }
+
+    async fn on(url: String, folder: Option<Arc<TempDir>>, settings: &[(&str, &str)]) -> Self {
         let config = test_config(&url, settings);
         let store = Store::connect(&config.store_options()).await.unwrap();
         store.migrate().await.unwrap();
@@ -77,6 +85,7 @@ impl TestBroker {
             store,
             shutdown,
             running,
+            url,
             folder,
         }
     }
@@ -97,6 +106,7 @@ impl TestBroker {
             store,
             shutdown,
             running,
+            url: _,
             folder: _,
         } = self;
         shutdown.cancel();
@@ -154,6 +164,22 @@ impl TestBroker {
         let response = self.worker.start_tasks(request).await.unwrap().into_inner();
         response.leases.iter().map(v1::LeaseStatus::verdict).collect()
     }
+}
+
+/// A message of somebody with a token.
+pub fn by<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
+/// Writes a file of tokens for [`TestBroker::with`], a line `name:kind:token` each; its path.
+pub fn tokens_file(folder: &Path, lines: &[(&str, &str, &str)]) -> String {
+    let file = folder.join("tokens");
+    let lines = lines.iter().map(|(name, kind, token)| format!("{name}:{kind}:{token}\n"));
+    fs::write(&file, lines.collect::<String>()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    file.display().to_string()
 }
 
 pub fn registration(worker_id: &str, incarnation: &str) -> v1::RegisterWorkerRequest {

@@ -4,7 +4,7 @@ use asyncflow_proto::v1::{self, ExplanationKind, GpuState};
 use tonic::Code;
 
 use crate::{
-    harness::{TestBroker, acquire, refusal},
+    harness::{TestBroker, acquire, refusal, registration},
     host::{gpu, report},
 };
 
@@ -50,7 +50,7 @@ async fn who_waits_is_told_what_for_and_who_runs_where() {
     assert_eq!(
         answer.summary,
         "waiting for 4 GPUs on one host: host has 3 free, GPU 1 is held by pid 4242 \
-         (bob, python train.py); 1 task is before it"
+         of bob (python train.py); 1 task is before it"
     );
     assert_eq!(answer.queue_position, Some(1));
     let held = &answer.explanations[1];
@@ -92,13 +92,21 @@ async fn shares_and_cordons_are_known_to_it() {
         task_id: running.id.clone(),
         attempt: 1,
         gpus: vec!["GPU-0".into()],
+        user: "an impostor".into(),
         ..v1::RunningTask::default()
     }];
     t.report(&session_id, told).await;
     let answer = t.explain(&waiting.id).await;
-    let wanted = "waiting for 20 GiB of one GPU: host has 15 GiB free on one GPU at most; \
-                  1 task is before it";
+    let wanted = format!(
+        "waiting for 20 GiB of one GPU: host has 15 GiB free on one GPU at most, \
+         GPU 0 runs {} of {}; 1 task is before it",
+        running.id, running.user
+    );
     assert_eq!(answer.summary, wanted);
+    let holder = &answer.explanations[1];
+    assert_eq!(holder.kind(), ExplanationKind::GpuInUse);
+    let of = (&holder.task_id, &holder.user, holder.gpu.as_str());
+    assert_eq!(of, (&running.id, &running.user, "GPU-0"));
     let cordon = v1::UpdateHostRequest {
         worker_id: "w1".into(),
         cordoned: Some(true),
@@ -109,5 +117,34 @@ async fn shares_and_cordons_are_known_to_it() {
     let wanted = "no host with 20 GiB of one GPU takes tasks now: host is cordoned; \
                   1 task is before it";
     assert_eq!(answer.summary, wanted);
+    t.stop().await;
+}
+
+/// A task that no host could ever run is passed over, so it does not stand before anybody.
+#[tokio::test]
+async fn what_can_never_run_is_not_before_anybody() {
+    let mut t = TestBroker::start().await;
+    let session_id = t.register("w1", "a").await;
+    t.report(&session_id, report(vec![gpu(0)])).await;
+    let never = t.needs_gpus(4).await;
+    t.needs_gpus(8).await;
+    t.needs_gpus(1).await;
+    t.create("train").await;
+    let last = t.needs_gpus(1).await;
+    let answer = t.explain(&last.id).await;
+    assert_eq!(
+        (answer.summary.as_str(), answer.queue_position),
+        ("2 tasks are before it", Some(2))
+    );
+    let answer = t.explain(&never.id).await;
+    let wanted = "no host can ever run it: it asks for 4 GPUs on one host, but host has 1 GPU \
+                  (NVIDIA A100, 40 GiB); start a worker on a host that has it, or create it anew \
+                  with less";
+    assert_eq!(answer.summary, wanted);
+    // Another host comes, which could: then they are in the queue.
+    let other = v1::RegisterWorkerRequest { host: "big".into(), ..registration("w2", "a") };
+    let session_id = t.worker.register_worker(other).await.unwrap().into_inner().session_id;
+    t.report(&session_id, report((0..4).map(gpu).collect())).await;
+    assert_eq!(t.explain(&last.id).await.queue_position, Some(3));
     t.stop().await;
 }

@@ -1,6 +1,6 @@
 //! Operations over the wire: each verb, counted before, waited for, cancelled, refused.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::time::Duration;
 
 use asyncflow_core::{
     id::OperationId,
@@ -9,9 +9,9 @@ use asyncflow_core::{
 use asyncflow_proto::{time::duration, v1};
 use asyncflow_store::{Advance, Store, StoreOptions};
 use tokio::time::timeout;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
-use crate::harness::{TestBroker, refusal};
+use crate::harness::{TestBroker, by, refusal, tokens_file};
 
 fn selection(filter: &str) -> Option<v1::TaskSelection> {
     Some(v1::TaskSelection { filter: filter.into(), ..Default::default() })
@@ -310,22 +310,13 @@ async fn bad_inputs_are_told_all_at_once() {
     t.stop().await;
 }
 
-fn by<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-    request
-}
-
 #[tokio::test]
 async fn clients_change_tasks_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
-    let tokens = dir.path().join("tokens");
     let (ann, bob, root) =
         ("ann-token-0123456789", "bob-token-0123456789", "root-token-0123456789");
-    let text = format!("ann:client:{ann}\nbob:client:{bob}\nroot:admin:{root}\n");
-    fs::write(&tokens, text).unwrap();
-    fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
-    let file = tokens.display().to_string();
+    let lines = [("ann", "client", ann), ("bob", "client", bob), ("root", "admin", root)];
+    let file = tokens_file(dir.path(), &lines);
     let mut t = TestBroker::with(&[("listen.auth.tokens_file", &file)]).await;
     for token in [ann, ann, bob] {
         let task = v1::TaskSpec { task_type: "train".into(), ..Default::default() };

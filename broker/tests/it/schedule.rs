@@ -10,7 +10,7 @@ use asyncflow_proto::{
 use prost_types::FieldMask;
 use tonic::{Code, Status};
 
-use crate::harness::{TestBroker, refusal};
+use crate::harness::{TestBroker, by, refusal, tokens_file};
 
 fn task() -> v1::TaskSpec {
     let payload = Some(v1::Content { data: "5".into(), content_type: "application/json".into() });
@@ -310,22 +310,11 @@ async fn what_is_no_schedule_is_refused_with_all_that_is_wrong() {
 /// A schedule acts in its owner's name, so nobody else may change it, or make it act.
 #[tokio::test]
 async fn only_its_owner_and_administrators_change_a_schedule() {
-    use std::{fs, os::unix::fs::PermissionsExt};
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("tokens");
-    let token = |name: &str| name.repeat(40);
-    let line = |name: &str, kind: &str| format!("{name}:{kind}:{}\n", token(name));
-    let lines = [line("ann", "client"), line("bob", "client"), line("root", "admin")];
-    fs::write(&file, lines.concat()).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let mut t = TestBroker::with(&[("listen.auth.tokens_file", file.to_str().unwrap())]).await;
-    fn by<T>(token: &str, message: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
-        let value = format!("Bearer {token}").parse().unwrap();
-        request.metadata_mut().insert("authorization", value);
-        request
-    }
-    let (ann, bob, root) = (token("ann"), token("bob"), token("root"));
+    let (ann, bob, root) = ("a".repeat(40), "b".repeat(40), "r".repeat(40));
+    let lines = [("ann", "client", &*ann), ("bob", "client", &bob), ("root", "admin", &root)];
+    let file = tokens_file(folder.path(), &lines);
+    let mut t = TestBroker::with(&[("listen.auth.tokens_file", &file)]).await;
     let create = v1::CreateScheduleRequest { schedule: Some(nightly()), ..Default::default() };
     let created = t.schedules.create_schedule(by(&ann, create)).await.unwrap().into_inner();
     let id = created.schedule.unwrap().id;

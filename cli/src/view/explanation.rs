@@ -33,6 +33,8 @@ struct Part {
     worker_id: String,
     gpu: String,
     process: Option<ProcessView>,
+    task_id: String,
+    user: String,
 }
 
 impl From<Explanation> for Part {
@@ -45,6 +47,8 @@ impl From<Explanation> for Part {
             worker_id: part.worker_id,
             gpu: part.gpu,
             process: part.process.as_ref().map(Into::into),
+            task_id: part.task_id,
+            user: part.user,
         }
     }
 }

@@ -119,6 +119,20 @@ impl HostView {
         (!parts.is_empty()).then(|| format!("{}: {}", self.name, parts.join("; ")))
     }
 
+    /// Until when it takes nothing, and what to do about that; empty while it does.
+    fn closed(&self) -> String {
+        let until = format!("until `asyncflow worker uncordon {}`", self.worker_id);
+        match &self.orders {
+            orders if orders.draining => {
+                format!("it ends when its tasks have ended, and then takes none {until}")
+            }
+            orders if orders.cordoned => {
+                format!("it takes no new tasks, also when it is started again, {until}")
+            }
+            _ => String::new(),
+        }
+    }
+
     /// The report is younger than the heartbeat.
     fn running_now(&self) -> usize {
         let by_heartbeat = usize::try_from(self.running).unwrap_or(0);
@@ -199,6 +213,7 @@ impl View for HostView {
         let mut details: Vec<_> = names.into_iter().zip(self.row(look)).collect();
         let gpus: Vec<String> = self.gpus.iter().map(|gpu| gpu.line(look)).collect();
         let tasks: Vec<String> = self.tasks.iter().map(RunningView::told).collect();
+        details.insert(3, ("closed", self.closed()));
         details.extend([
             ("told", time::relative(self.reported.as_ref(), look.now_ms)),
             ("version", self.version.clone()),
@@ -212,6 +227,7 @@ impl View for HostView {
         if self.alarms.is_empty() {
             details.retain(|(name, _)| *name != "alarms");
         }
+        details.retain(|(name, value)| *name != "closed" || !value.is_empty());
         details
     }
 }
@@ -239,6 +255,20 @@ mod tests {
         orders.detach = true;
         assert_eq!(with(orders).condition(), "DETACHING");
         assert_eq!(HostView::from(Host::default()).condition(), "LOST");
+    }
+
+    #[test]
+    fn a_closed_host_says_until_when() {
+        let look = Look { palette: Palette::off(), now_ms: 1 };
+        let closed = |orders: HostOrders| {
+            let details = with(orders).details(look);
+            details.into_iter().find(|(name, _)| *name == "closed").map(|(_, value)| value)
+        };
+        assert_eq!(closed(HostOrders::default()), None);
+        let cordoned = closed(HostOrders { cordoned: true, ..HostOrders::default() }).unwrap();
+        assert!(cordoned.contains("also when it is started again"), "{cordoned}");
+        let draining = closed(HostOrders { draining: true, ..HostOrders::default() }).unwrap();
+        assert!(draining.ends_with("`asyncflow worker uncordon w`"), "{draining}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::change::{Workers, each};
 use crate::error::Outcome;
 use asyncflow_proto::v1::UpdateHostRequest;
 
-/// Give a worker no new tasks; it ends when what runs there has ended
+/// Give a worker no new tasks; it ends when what runs there has ended, and stays cordoned
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -4,7 +4,7 @@ use super::change::{Workers, each};
 use crate::error::Outcome;
 use asyncflow_proto::v1::UpdateHostRequest;
 
-/// Give a worker tasks again, also one that was told to drain and has not ended yet
+/// Give a worker tasks again, also one that was told to drain
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

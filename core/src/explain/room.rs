@@ -1,18 +1,34 @@
 //! What keeps a task that could be claimed from all hosts.
 
+mod earliest;
 mod fit;
+mod holders;
+mod never;
 
-use super::{Ahead, Explained, Gpu, GpuState, Host, Kind, Process, Reason, Subject, words};
-use crate::resources::Resources;
+use super::{Ahead, Explained, Host, Kind, Reason, Subject, words};
+use crate::{id::TypeName, resources::Resources};
 use fit::{Look, look};
+use holders::holders;
 
 /// Hosts that are told of one by one.
 const HOSTS_MAX: usize = 50;
 
+/// The hosts that run a type.
+fn running<'a>(task_type: &TypeName, hosts: &'a [Host]) -> Vec<&'a Host> {
+    let runs = |host: &&Host| host.types.as_ref().is_none_or(|types| types.contains(task_type));
+    hosts.iter().filter(runs).collect()
+}
+
+/// See [`super::is_impossible`].
+pub(super) fn is_impossible(task_type: &TypeName, needs: &Resources, hosts: &[Host]) -> bool {
+    let hosts = running(task_type, hosts);
+    let ever = fit::lacking_ever(task_type, needs, &hosts);
+    !ever.is_empty() && ever.iter().all(|lacking| !lacking.is_empty())
+}
+
 pub(super) fn explain(subject: &Subject<'_>) -> Explained {
     let task_type = subject.task.id.task_type();
-    let accepts = |host: &&Host| host.types.as_ref().is_none_or(|types| types.contains(task_type));
-    let hosts: Vec<&Host> = subject.hosts.iter().filter(accepts).collect();
+    let hosts = running(task_type, subject.hosts);
     let queue = queued(subject);
     let first = if hosts.is_empty() {
         let message = format!("no worker is there for the type {task_type}");
@@ -21,6 +37,7 @@ pub(super) fn explain(subject: &Subject<'_>) -> Explained {
         let needs = subject.task.resources.as_deref().cloned().unwrap_or_default();
         match among(subject, &needs, hosts) {
             Found::Reasons(reasons) => reasons,
+            Found::Never(reasons) => return unqueued(reasons),
             Found::Waits(waits) => return waits.explained(subject, &needs, queue),
         }
     };
@@ -29,9 +46,17 @@ pub(super) fn explain(subject: &Subject<'_>) -> Explained {
     Explained { summary, reasons, earliest_start_ms: None }
 }
 
+/// Its place in the queue helps nobody.
+fn unqueued(reasons: Vec<Reason>) -> Explained {
+    let summary = sentence(reasons.first(), &None);
+    Explained { summary, reasons, earliest_start_ms: None }
+}
+
 enum Found<'a> {
     /// No host is in question now, for these reasons.
     Reasons(Vec<Reason>),
+    /// As they are, no host will ever be.
+    Never(Vec<Reason>),
     Waits(Waits<'a>),
 }
 
@@ -39,7 +64,7 @@ fn among<'a>(subject: &Subject<'a>, needs: &Resources, hosts: Vec<&'a Host>) -> 
     let is_needy = needs.is_needy();
     let looks = look(subject, needs, hosts);
     if looks.iter().all(|look| !look.ever.is_empty()) {
-        return Found::Reasons(never(needs, &looks));
+        return Found::Never(never::never(needs, &looks));
     }
     let shut = |host: &Host| why_shut(host, is_needy);
     let (open, closed): (Vec<_>, Vec<_>) =
@@ -53,7 +78,7 @@ fn among<'a>(subject: &Subject<'a>, needs: &Resources, hosts: Vec<&'a Host>) -> 
             Some(Reason::new(Kind::NoWorkerReady, message).on(look.host))
         });
         let mut told: Vec<Reason> = told.collect();
-        told.extend(others.iter().take(HOSTS_MAX).map(|look| look.never_reason()));
+        told.extend(others.iter().take(HOSTS_MAX).map(never::of_host));
         let names: Vec<String> = told.iter().map(|reason| reason.message.clone()).collect();
         let needs = words::needs(needs);
         let head = format!("no host with {needs} takes tasks now: {}", words::list(&names));
@@ -80,14 +105,6 @@ fn why_shut(host: &Host, is_needy: bool) -> Option<&'static str> {
     }
 }
 
-fn never(needs: &Resources, looks: &[Look<'_>]) -> Vec<Reason> {
-    let mut told: Vec<Reason> = looks.iter().take(HOSTS_MAX).map(Look::never_reason).collect();
-    let why: Vec<String> = told.iter().map(|reason| reason.message.clone()).collect();
-    let head = format!("no host could ever give it {}: {}", words::needs(needs), words::list(&why));
-    told.insert(0, Reason::new(Kind::NeverFits, head));
-    told
-}
-
 /// It waits until a host has room, or its turn comes.
 struct Waits<'a> {
     looks: Vec<Look<'a>>,
@@ -112,16 +129,18 @@ impl Waits<'_> {
             let summary = reason.message.clone();
             return Explained { summary, reasons: vec![reason], earliest_start_ms };
         }
-        let mut reasons = Vec::new();
+        let (mut reasons, mut told) = (Vec::new(), Vec::new());
         for look in self.looks.iter().take(HOSTS_MAX) {
             let kind = if look.lacks_slot_only() { Kind::NoSlot } else { Kind::TooLittleFree };
             let message = format!("{} {}", look.host.name, look.lacks());
+            let holders = holders(subject, look);
+            if reasons.is_empty() {
+                told.push(message.clone());
+                told.extend(Some(holders.told).filter(|told| !told.is_empty()));
+            }
             reasons.push(Reason::new(kind, message).on(look.host));
-            reasons.extend(obstacles(look, subject.now_ms));
-            reasons.extend(held(subject, look));
+            reasons.extend(holders.reasons);
         }
-        let of_best = reasons.iter().take_while(|reason| reason.worker_id == best.host.worker_id);
-        let told: Vec<String> = of_best.map(|reason| reason.message.clone()).collect();
         let mut head = format!("waiting for {}: {}", words::needs(needs), told.join(", "));
         if self.looks.len() > 1 {
             let verb = if self.looks.len() == 2 { "is" } else { "are" };
@@ -134,66 +153,9 @@ impl Waits<'_> {
     }
 }
 
-/// GPUs of a host that would do and may not be used, and strangers on them.
-fn obstacles(look: &Look<'_>, now_ms: i64) -> Vec<Reason> {
-    let mut told = Vec::new();
-    for gpu in &look.shut_gpus {
-        let blocking = gpu.processes.iter().filter(|process| process.blocks);
-        let blocking: Vec<&Process> = blocking.collect();
-        if gpu.state == GpuState::Foreign && !blocking.is_empty() {
-            told.extend(blocking.into_iter().map(|process| {
-                let who = words::process(process, now_ms);
-                let message = format!("GPU {} is held by {who}", gpu.index);
-                let reason = Reason::new(Kind::ForeignProcess, message).on(look.host).about(gpu);
-                Reason { process: Some(process.clone()), ..reason }
-            }));
-        } else {
-            let message = format!("GPU {} {}", gpu.index, why_unavailable(gpu, now_ms));
-            told.push(Reason::new(Kind::GpuUnavailable, message).on(look.host).about(gpu));
-        }
-    }
-    told
-}
-
-/// For whom free GPUs are kept.
-fn held(subject: &Subject<'_>, look: &Look<'_>) -> Vec<Reason> {
-    let kept = look.kept();
-    let there = subject.holds.iter().filter(|held| {
-        held.worker_id == look.host.worker_id
-            && held.gpus.iter().any(|gpu| kept.contains(&gpu.as_str()))
-    });
-    let told = there.map(|held| {
-        let count = held.gpus.iter().filter(|gpu| kept.contains(&gpu.as_str())).count();
-        let (gpus, verb) =
-            (words::count(count, "free GPU", "free GPUs"), if count == 1 { "is" } else { "are" });
-        let message = format!(
-            "{gpus} {verb} kept for {}, which needs {} and has waited for long",
-            held.task_id,
-            held.gpus.len()
-        );
-        Reason::new(Kind::HeldForOthers, message).on(look.host)
-    });
-    told.collect()
-}
-
-fn why_unavailable(gpu: &Gpu, now_ms: i64) -> String {
-    let state = match gpu.state {
-        GpuState::Ready => "is in use",
-        GpuState::Cordoned => "is cordoned",
-        GpuState::Foreign => "is used by somebody else",
-        GpuState::CoolingDown => "was used by somebody else a moment ago",
-        GpuState::Quarantined => "has shown a fault",
-        GpuState::Broken => "is broken",
-    };
-    let until = gpu.until_ms.filter(|until_ms| *until_ms > now_ms);
-    let until = until.map(|until_ms| format!(" for another {}", words::span(until_ms - now_ms)));
-    let why = if gpu.reason.is_empty() { String::new() } else { format!(" ({})", gpu.reason) };
-    format!("{state}{}{why}", until.unwrap_or_default())
-}
-
 fn queued(subject: &Subject<'_>) -> Option<Reason> {
     let (least, count) = match subject.ahead? {
-        Ahead::Exactly(0) => return None,
+        Ahead::Exactly(0) | Ahead::AtLeast(0) => return None,
         Ahead::Exactly(count) => ("", count),
         Ahead::AtLeast(count) => ("at least ", count),
     };

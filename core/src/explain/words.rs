@@ -8,6 +8,9 @@ const NAMES_MAX: usize = 5;
 /// How much of a command line is told in a sentence.
 const COMMAND_CHARS_MAX: usize = 60;
 
+/// GPUs that are told of in a sentence, those that are alike together.
+pub(super) const GPU_GROUPS_MAX: usize = 3;
+
 /// A span of time, in its largest unit.
 pub(super) fn span(ms: i64) -> String {
     let seconds = ms.max(0) / 1_000;
@@ -55,6 +58,34 @@ pub(super) fn list(names: &[String]) -> String {
     }
 }
 
+/// `a, b, and 3 more hosts`: parts that have an "and" of their own.
+pub(super) fn clauses(parts: &[String]) -> String {
+    let (shown, rest) = parts.split_at(parts.len().min(NAMES_MAX));
+    let more = match rest.len() {
+        0 => String::new(),
+        more => format!(", and {}", count(more, "more host", "more hosts")),
+    };
+    format!("{}{more}", shown.join(", "))
+}
+
+/// What is said of one, said of several: `is cordoned` becomes `are cordoned`.
+pub(super) fn plural(predicate: &str) -> String {
+    let (verb, rest) = predicate.split_once(' ').unwrap_or((predicate, ""));
+    let verb = match verb {
+        "is" => "are",
+        "was" => "were",
+        "has" => "have",
+        "runs" => "run",
+        other => other,
+    };
+    format!("{verb} {rest}")
+}
+
+/// Whose it is: ` of bob`.
+pub(super) fn of(user: &str) -> String {
+    if user.is_empty() { String::new() } else { format!(" of {user}") }
+}
+
 /// A reason for a failure: `OutOfMemory` is `out of memory`.
 pub(super) fn reason(reason: FailureReason) -> String {
     let mut words = String::new();
@@ -67,11 +98,42 @@ pub(super) fn reason(reason: FailureReason) -> String {
     words
 }
 
+/// What its GPUs must be: ` (a100, 40 GiB or more)`.
+fn gpu_kind(needs: &Resources) -> String {
+    let mut kind = Vec::new();
+    if !needs.gpu_model.is_empty() {
+        kind.push(needs.gpu_model.clone());
+    }
+    if needs.gpu_memory_min_bytes > 0 {
+        kind.push(format!("{} or more", bytes(needs.gpu_memory_min_bytes)));
+    }
+    if kind.is_empty() { String::new() } else { format!(" ({})", kind.join(", ")) }
+}
+
+/// What a task needs and where.
+pub(super) fn asked(wanted: &Resources) -> String {
+    let mut what = needs(wanted);
+    if !wanted.host.is_empty() {
+        what = what.replacen(" on one host", "", 1);
+    }
+    if !wanted.host.is_empty() {
+        what += &format!(" on the host {}", wanted.host);
+    }
+    if !wanted.worker_labels.is_empty() {
+        what += &format!(" of a worker labelled {}", labels(wanted.worker_labels.iter()));
+    }
+    what
+}
+
+/// `room=3 and site=lab`
+pub(super) fn labels<'a>(labels: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+    list(&labels.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>())
+}
+
 /// What a task needs.
 pub(super) fn needs(needs: &Resources) -> String {
     let mut parts = Vec::new();
-    let model =
-        if needs.gpu_model.is_empty() { String::new() } else { format!(" ({})", needs.gpu_model) };
+    let model = gpu_kind(needs);
     match needs.gpus {
         0 if needs.gpu_memory_bytes > 0 => {
             parts.push(format!("{} of one GPU{model}", bytes(needs.gpu_memory_bytes)));
@@ -89,12 +151,11 @@ pub(super) fn needs(needs: &Resources) -> String {
     if parts.is_empty() { "a slot".to_owned() } else { list(&parts) }
 }
 
-/// A process that the worker did not start: `pid 4242 (bob, python train.py) since 2 d`.
+/// A process that the worker did not start: `pid 4242 of bob (python train.py) since 2 d`.
 pub(super) fn process(process: &Process, now_ms: i64) -> String {
     let command: String = process.command.chars().take(COMMAND_CHARS_MAX).collect();
-    let who = [process.user.as_str(), command.as_str()];
-    let who: Vec<&str> = who.into_iter().filter(|part| !part.is_empty()).collect();
-    let who = if who.is_empty() { String::new() } else { format!(" ({})", who.join(", ")) };
+    let command = if command.is_empty() { command } else { format!(" ({command})") };
+    let who = format!("{}{command}", of(&process.user));
     let since = process.since_ms.map(|since_ms| format!(" since {}", span(now_ms - since_ms)));
     format!("pid {}{who}{}", process.pid, since.unwrap_or_default())
 }

@@ -111,6 +111,7 @@ impl Duty for Retention {
         deleted += self.purge(cx, Rows::Workflows, before(self.keep.workflows_ms)).await?;
         deleted +=
             cx.store.delete_stale_workers(before(self.keep.workers_ms), Some(&cx.fence)).await?;
+        deleted += cx.store.purge_orders(before(self.keep.host_orders_ms), Some(&cx.fence)).await?;
         for task_type in all_types(&cx.store).await? {
             if let Some(before_ms) = task_type.delete_rows_before_ms(now_ms) {
                 deleted += self.purge(cx, Rows::Tasks(&task_type.name), before_ms).await?;
@@ -127,9 +128,11 @@ mod tests {
     use super::*;
     use crate::testing::Bed;
     use asyncflow_core::{
+        host::OrderName,
         operation::{NewOperation, OperationKind},
         state::TaskState,
     };
+    use asyncflow_store::Registration;
 
     #[tokio::test]
     async fn finished_tasks_go_when_their_type_says_so_and_others_stay() {
@@ -189,6 +192,30 @@ mod tests {
             bed.run(&mut retention, &lead).await.unwrap();
         }
         assert!(bed.store.find_operation(live).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn orders_of_hosts_that_never_come_back_go_after_their_time() {
+        for bed in Bed::everywhere().await {
+            let lead = bed.lead("g1").await;
+            let here = Registration { worker_id: "here".into(), ..Registration::default() };
+            bed.store.register_worker(&here).await.unwrap();
+            let cordon = |worker: &str| (worker.to_owned(), OrderName::Cordon, Vec::new());
+            bed.store.put_orders(&[cordon("here"), cordon("gone")]).await.unwrap();
+            let left = async || {
+                let ids = ["here".to_owned(), "gone".to_owned()];
+                bed.store.list_orders(&ids).await.unwrap().into_keys().collect::<Vec<_>>()
+            };
+            let mut config = bed.config();
+            bed.run(&mut Retention::new(&config), &lead).await.unwrap();
+            assert_eq!(left().await, ["gone", "here"], "it may be switched off for weeks");
+            config.retention.host_orders_ms = 0;
+            let mut retention = Retention::new(&config);
+            while left().await.len() > 1 {
+                bed.run(&mut retention, &lead).await.unwrap();
+            }
+            assert_eq!(left().await, ["here"], "a cordon of a living host has no end");
+        }
     }
 
     #[tokio::test]

@@ -951,10 +951,10 @@ pub struct RunningTask {
 /// All that is wanted of a host.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HostOrders {
-    /// It takes no new tasks; what runs goes on.
+    /// It takes no new tasks, until somebody says otherwise; what runs goes on.
     #[prost(bool, tag = "1")]
     pub cordoned: bool,
-    /// It takes no new tasks, and ends when what runs has ended.
+    /// It takes no new tasks, and ends when what runs has ended; then it is cordoned.
     #[prost(bool, tag = "2")]
     pub draining: bool,
     /// It ends at once; what runs goes on, and is adopted by the worker that starts next.
@@ -1018,9 +1018,16 @@ pub struct TaskOrder {
     /// Its next attempt goes to another host.
     #[prost(bool, tag = "5")]
     pub elsewhere: bool,
-    /// Its context after that, unless it says otherwise itself; unset = as it was saved.
+    /// Its context after that, unless it says otherwise itself; unset = as it was saved. ListHosts
+    /// leaves it out.
     #[prost(message, optional, tag = "6")]
     pub context: ::core::option::Option<Content>,
+    /// The task that it makes room for; empty = none. For brokers.
+    #[prost(string, tag = "7")]
+    pub for_task_id: ::prost::alloc::string::String,
+    /// The GPUs that are that task's then, also those that are free now. For brokers.
+    #[prost(string, repeated, tag = "8")]
+    pub for_gpus: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What may be done with a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -5091,7 +5098,8 @@ pub struct UpdateHostRequest {
     /// It takes no new tasks; unset = as it is.
     #[prost(bool, optional, tag = "2")]
     pub cordoned: ::core::option::Option<bool>,
-    /// It ends when what runs has ended; unset = as it is.
+    /// It ends when what runs has ended, and stays cordoned for the worker that starts next;
+    /// unset = as it is.
     #[prost(bool, optional, tag = "3")]
     pub draining: ::core::option::Option<bool>,
     /// It ends at once, and what runs goes on.
@@ -5204,8 +5212,8 @@ pub struct ExplainTaskResponse {
     /// What the sentence is made from, the most important first.
     #[prost(message, repeated, tag = "2")]
     pub explanations: ::prost::alloc::vec::Vec<Explanation>,
-    /// Tasks of its type that are taken before it; unset = it is not in the queue, or the queue is
-    /// longer than was looked at.
+    /// Tasks of its type that are taken before it, but for those that no host could ever run; unset =
+    /// it is not in the queue, or the queue is longer than was looked at.
     #[prost(int32, optional, tag = "3")]
     pub queue_position: ::core::option::Option<i32>,
     /// When it starts at the earliest, if tasks end by their limits; unset = not known.
@@ -5236,6 +5244,12 @@ pub struct Explanation {
     /// The stranger that it is about; unset = none.
     #[prost(message, optional, tag = "6")]
     pub process: ::core::option::Option<GpuProcess>,
+    /// The task that has the GPU, or for which it is kept; empty = none in particular.
+    #[prost(string, tag = "7")]
+    pub task_id: ::prost::alloc::string::String,
+    /// The user whom that belongs to.
+    #[prost(string, tag = "8")]
+    pub user: ::prost::alloc::string::String,
 }
 /// See ListUsage.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5316,6 +5330,8 @@ pub enum ExplanationKind {
     HeldForOthers = 16,
     /// All slots are taken.
     NoSlot = 17,
+    /// A task runs on a GPU.
+    GpuInUse = 18,
 }
 impl ExplanationKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5342,6 +5358,7 @@ impl ExplanationKind {
             Self::Queued => "EXPLANATION_KIND_QUEUED",
             Self::HeldForOthers => "EXPLANATION_KIND_HELD_FOR_OTHERS",
             Self::NoSlot => "EXPLANATION_KIND_NO_SLOT",
+            Self::GpuInUse => "EXPLANATION_KIND_GPU_IN_USE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5365,6 +5382,7 @@ impl ExplanationKind {
             "EXPLANATION_KIND_QUEUED" => Some(Self::Queued),
             "EXPLANATION_KIND_HELD_FOR_OTHERS" => Some(Self::HeldForOthers),
             "EXPLANATION_KIND_NO_SLOT" => Some(Self::NoSlot),
+            "EXPLANATION_KIND_GPU_IN_USE" => Some(Self::GpuInUse),
             _ => None,
         }
     }
@@ -9119,8 +9137,8 @@ pub struct AcquireTasksRequest {
     /// them, that counts as a crash.
     #[prost(bool, tag = "6")]
     pub start: bool,
-    /// What is free on the host. Without it only tasks come that need nothing but a slot. A call that
-    /// is repeated under its `acquire_id` may offer something else.
+    /// What is free on the host. Without it only tasks come that need nothing but a slot, a host or
+    /// labels. A call that is repeated under its `acquire_id` may offer something else.
     #[prost(message, optional, tag = "7")]
     pub offer: ::core::option::Option<HostOffer>,
 }
@@ -9140,6 +9158,12 @@ pub struct HostOffer {
     /// to the smaller one.
     #[prost(double, tag = "4")]
     pub load: f64,
+    /// Cores that tasks may have when none runs; 0 = not known.
+    #[prost(double, tag = "5")]
+    pub cpus_total: f64,
+    /// Main memory that tasks may have when none runs; 0 = not known.
+    #[prost(int64, tag = "6")]
+    pub memory_bytes_total: i64,
 }
 /// One GPU of an offer.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -2,12 +2,14 @@
 //!
 //! Reports and the bodies of orders are the caller's bytes: nothing here looks into them.
 
+mod leave;
 mod list;
 mod orders;
 mod report;
 
 use asyncflow_core::host::OrderName;
 
+pub(crate) use leave::{close_drained, left};
 pub(crate) use orders::forget;
 
 use crate::worker::WorkerRow;
@@ -26,5 +28,6 @@ pub struct HostRow {
 pub struct HostOrder {
     pub name: OrderName,
     pub body: Vec<u8>,
+    /// When it was given, or, if that was later, when the host's worker left.
     pub create_time_ms: i64,
 }

@@ -98,7 +98,7 @@ impl Store {
     }
 }
 
-async fn insert(
+pub(super) async fn insert(
     store: &Store,
     tx: &DatabaseTransaction,
     rows: &[Vec<Value>],
@@ -109,15 +109,14 @@ async fn insert(
     insert_rows(store, tx, into, rows.iter().cloned()).await
 }
 
-/// Forgets an order within the transaction of something larger.
+/// Forgets an order within the transaction of something larger; tells how many that were.
 pub(crate) async fn forget(
     store: &Store,
     tx: &DatabaseTransaction,
     worker_id: &str,
     name: &OrderName,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let mut sql = store.sql("DELETE FROM host_orders WHERE worker_id = ");
     sql.bind(worker_id).push(" AND name = ").bind(name.to_string());
-    sql.run(tx).await?;
-    Ok(())
+    sql.run(tx).await
 }

@@ -28,6 +28,7 @@ mod update;
 mod write;
 
 pub use acquires::Assigned;
+pub use ahead::WaitingAhead;
 pub(crate) use apply::{Answer, Item, Places, apply_within};
 pub use apply::{Applied, ApplyError};
 pub(crate) use attempts::{COLUMNS as ATTEMPT_COLUMNS, complete, read as read_attempt};

@@ -1,6 +1,18 @@
 //! Notes that workers were heard of; forgets those that were not.
 
-use crate::{Store, backend::now_sql, error::StoreError, leader::LeaderFence, worker::Touch};
+use sea_orm::DatabaseTransaction;
+
+use crate::{
+    Store,
+    backend::{for_update, now_sql},
+    error::StoreError,
+    host::left,
+    leader::{LeaderFence, check_fence},
+    worker::Touch,
+};
+
+/// Workers that are forgotten in one transaction.
+const STALE_MAX: i64 = 500;
 
 impl Store {
     /// Notes the heartbeats of several workers. A session that is not in force any more is passed
@@ -32,8 +44,9 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets workers that were not heard of since `before_ms`; returns how many. Their tasks are
-    /// the reaper's. With a fence, only while that leader leads.
+    /// Forgets workers that were not heard of since `before_ms`, at most 500 of them; returns how
+    /// many. Their tasks are the reaper's, and their orders stay for a while. With a fence, only
+    /// while that leader leads.
     ///
     /// # Errors
     /// `NotLeader`; those of the database.
@@ -42,8 +55,31 @@ impl Store {
         before_ms: i64,
         fence: Option<&LeaderFence>,
     ) -> Result<u64, StoreError> {
-        let mut sql = self.sql("DELETE FROM workers WHERE seen_time_ms < ");
-        sql.bind(before_ms);
-        self.run_led(sql, fence).await
+        self.transact(&(before_ms, fence), |store, tx, (before_ms, fence)| {
+            Box::pin(delete_stale(store, tx, *before_ms, *fence))
+        })
+        .await
     }
+}
+
+async fn delete_stale(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    before_ms: i64,
+    fence: Option<&LeaderFence>,
+) -> Result<u64, StoreError> {
+    if let Some(fence) = fence {
+        check_fence(store, tx, fence).await?;
+    }
+    let mut sql = store.sql("SELECT worker_id FROM workers WHERE seen_time_ms < ");
+    sql.bind(before_ms).push(" ORDER BY worker_id LIMIT ").bind(STALE_MAX);
+    let rows = sql.push(for_update(store.backend())).all(tx).await?;
+    let stale = rows.iter().map(|row| row.try_get_by_index(0));
+    let stale: Vec<String> = stale.collect::<Result<_, _>>()?;
+    if stale.is_empty() {
+        return Ok(0);
+    }
+    left(store, tx, &stale).await?;
+    let mut sql = store.sql("DELETE FROM workers WHERE ");
+    sql.is_in("worker_id", &stale).run(tx).await
 }

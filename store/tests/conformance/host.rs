@@ -119,6 +119,54 @@ pub async fn an_order_for_a_process_ends_with_it(store: Store) {
     assert!(!is_closed(third.session_id).await);
 }
 
+/// Who has drained a host has taken it out of use; that it is started again does not change that.
+pub async fn a_drained_host_is_cordoned_for_its_next_worker(store: Store) {
+    let of = |name: OrderName| ("gpu-1".to_owned(), name, Vec::new());
+    let first = register(&store, "gpu-1", "a").await;
+    store.put_orders(&[of(OrderName::Drain)]).await.unwrap();
+    // Killed, and started again: it goes on draining.
+    let second = register(&store, "gpu-1", "b").await;
+    store.end_session(first.session_id).await.unwrap();
+    assert_eq!(names(&store, "gpu-1").await, [OrderName::Drain]);
+    store.end_session(second.session_id).await.unwrap();
+    assert_eq!(names(&store, "gpu-1").await, [OrderName::Cordon]);
+    let third = register(&store, "gpu-1", "c").await;
+    let session = store.get_session(third.session_id).await.unwrap().unwrap();
+    assert!(session.is_closed, "nothing is given to it");
+    store.end_session(third.session_id).await.unwrap();
+    assert_eq!(names(&store, "gpu-1").await, [OrderName::Cordon]);
+    // Who ends without having been told to drain is open again.
+    store.delete_orders("gpu-1", &[OrderName::Cordon]).await.unwrap();
+    let fourth = register(&store, "gpu-1", "d").await;
+    store.end_session(fourth.session_id).await.unwrap();
+    assert!(names(&store, "gpu-1").await.is_empty());
+}
+
+pub async fn orders_are_as_old_as_the_silence_of_their_host(store: Store) {
+    let of = |worker: &str| (worker.to_owned(), OrderName::Cordon, Vec::new());
+    let workers = ["ended", "lost", "there"];
+    let mut sessions = Vec::new();
+    for worker_id in workers {
+        sessions.push(register(&store, worker_id, "a").await.session_id);
+    }
+    store.put_orders(&[of("ended"), of("lost"), of("there"), of("never")]).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    // All of them were given before this moment, and two of the hosts were heard of later.
+    let since_ms = store.now_ms().await.unwrap();
+    store.end_session(sessions[0]).await.unwrap();
+    let later_ms = store.now_ms().await.unwrap() + 60_000;
+    assert_eq!(store.delete_stale_workers(later_ms, None).await.unwrap(), 2);
+    let there = register(&store, "there", "b").await;
+    assert_eq!(store.purge_orders(since_ms, None).await.unwrap(), 1, "of the one that never was");
+    for worker_id in workers {
+        assert_eq!(names(&store, worker_id).await, [OrderName::Cordon], "{worker_id}");
+    }
+    assert!(names(&store, "never").await.is_empty());
+    assert_eq!(store.purge_orders(later_ms, None).await.unwrap(), 2);
+    assert_eq!(names(&store, "there").await, [OrderName::Cordon], "it is back");
+    store.end_session(there.session_id).await.unwrap();
+}
+
 fn used(gpu_seconds: f64) -> AttemptUsage {
     AttemptUsage {
         host: "lab-1".into(),

@@ -81,6 +81,7 @@ macro_rules! conformance {
 conformance! {
     archive::pages_hold_everything_of_every_task_once,
     placed::what_a_task_needs_is_kept,
+    placed::who_stands_before_a_task_is_told_by_what_is_needed,
     placed::a_claim_sets_aside_what_needs_more_than_a_slot,
     placed::nobody_is_handed_what_needs_more_than_a_slot,
     placed::a_placed_task_is_claimed_as_it_was_read,
@@ -106,6 +107,8 @@ conformance! {
     host::the_last_report_of_the_session_in_force_is_kept,
     host::orders_replace_each_other_and_are_taken_back,
     host::an_order_for_a_process_ends_with_it,
+    host::a_drained_host_is_cordoned_for_its_next_worker,
+    host::orders_are_as_old_as_the_silence_of_their_host,
     host::what_attempts_use_is_kept_and_added_up,
     host::usage_of_one_user_is_added_up_by_many,
     insert::a_batch_is_created_in_order,

@@ -9,7 +9,7 @@ use asyncflow_core::{
     create::NewTask, id::TypeName, placement::Placed, resources::Resources, state::TaskState,
     task::Task, task_type::TaskType,
 };
-use asyncflow_store::{Create, Handover, PlaceRequest, PlacedTask, SetAside, Store};
+use asyncflow_store::{Create, Handover, PlaceRequest, PlacedTask, SetAside, Store, WaitingAhead};
 
 use super::fixture::{
     LEASE_MS, apply, claim, claim_request, complete, create, get, insert_all, new_task, start,
@@ -158,4 +158,31 @@ pub async fn two_who_place_the_same_tasks_share_them(store: Store) {
     }
     let distinct: BTreeSet<_> = all.iter().cloned().collect();
     assert_eq!((all.len(), distinct.len()), (60, 60));
+}
+
+pub async fn who_stands_before_a_task_is_told_by_what_is_needed(store: Store) {
+    let cores = || NewTask {
+        resources: Some(Resources { cpu_millis: 500, ..Resources::default() }),
+        ..new_task("cores")
+    };
+    let news = [needy("1"), new_task("2"), needy("3"), cores(), new_task("5"), needy("6")];
+    let tasks = insert_all(&store, news).await;
+    let before = async |task: &Task, most| {
+        let ahead = store.waiting_ahead(task, most).await.unwrap();
+        let of = |ahead: WaitingAhead| {
+            let needs = ahead.resources.map(|needs| (needs.gpus, needs.cpu_millis));
+            (needs, ahead.count)
+        };
+        ahead.into_iter().map(of).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(before(&tasks[0], 10).await, BTreeMap::new());
+    let all = [(None, 2), (Some((1, 0)), 2), (Some((0, 500)), 1)];
+    assert_eq!(before(&tasks[5], 10).await, BTreeMap::from(all));
+    let first = [(None, 1), (Some((1, 0)), 2)];
+    assert_eq!(before(&tasks[5], 3).await, BTreeMap::from(first), "the first three are counted");
+    // What runs is in no queue.
+    let leased = claim(&store, 1, 1).await.leased.remove(0).task.task;
+    assert_eq!(leased.id, tasks[1].id);
+    let rest = [(None, 1), (Some((1, 0)), 2), (Some((0, 500)), 1)];
+    assert_eq!(before(&tasks[5], 10).await, BTreeMap::from(rest));
 }

@@ -4,14 +4,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use asyncflow_core::{
-    explain::{Ahead, Host, Subject, explain},
+    explain::{Ahead, Host, Subject, explain, is_impossible},
     id::TaskId,
     resources::Resources,
     state::TaskState,
     task::Task,
 };
 use asyncflow_proto::v1;
-use asyncflow_store::{HostRow, Parts};
+use asyncflow_store::{HostRow, Parts, WaitingAhead};
 
 use super::alive_from_ms;
 use crate::{
@@ -23,6 +23,10 @@ use crate::{
 
 /// Tasks before it that are counted.
 const AHEAD_MAX: u32 = 1_000;
+/// Kinds of needs of theirs of which it is found out whether any host could meet them.
+const NEEDS_MAX: usize = 100;
+/// Tasks on hosts whose users and needs are looked up.
+const RUNNING_MAX: usize = 20_000;
 /// Things that it waits for which are told.
 const WAITS_MAX: u32 = 200;
 /// Hosts that are looked at, and in one step.
@@ -42,8 +46,9 @@ pub async fn explain_task(
         false => Vec::new(),
     };
     let is_pending = of.state == TaskState::Pending;
+    let hosts = hosts(broker, of).await?;
     let ahead = match is_pending {
-        true => Some(broker.store.count_ahead(of, AHEAD_MAX).await?),
+        true => Some(ahead(of, &broker.store.waiting_ahead(of, AHEAD_MAX).await?, &hosts)),
         false => None,
     };
     let holds = match is_pending && of.resources.as_deref().is_some_and(Resources::uses_gpus) {
@@ -54,20 +59,35 @@ pub async fn explain_task(
         task: of,
         now_ms: broker.store.now_ms().await?,
         is_type_paused: task_type.is_some_and(|task_type| task_type.paused),
-        hosts: &hosts(broker, of).await?,
-        ahead: ahead.map(|count| match count {
-            AHEAD_MAX.. => Ahead::AtLeast(count),
-            count => Ahead::Exactly(count),
-        }),
+        hosts: &hosts,
+        ahead,
         waits_for: &waits_for,
         holds: &holds,
     };
     let explained = explain(&subject);
     Ok(v1::ExplainTaskResponse {
-        queue_position: ahead.filter(|count| *count < AHEAD_MAX).map(u32::cast_signed),
+        queue_position: match ahead {
+            Some(Ahead::Exactly(count)) => Some(count.cast_signed()),
+            Some(Ahead::AtLeast(_)) | None => None,
+        },
         task: Some(convert::task::listed(full)),
         ..convert::explain::to_proto(explained)
     })
+}
+
+/// How many are taken before it. One that no host could ever run is not, and stays where it is.
+fn ahead(task: &Task, waiting: &[WaitingAhead], hosts: &[Host]) -> Ahead {
+    let (mut before, mut looked_at, mut looks) = (0, 0, 0);
+    for WaitingAhead { resources, count } in waiting {
+        looked_at += count;
+        let needs = resources.as_ref().filter(|needs| needs.is_needy());
+        let stays = needs.is_some_and(|needs| {
+            looks += 1;
+            looks <= NEEDS_MAX && is_impossible(task.id.task_type(), needs, hosts)
+        });
+        before += if stays { 0 } else { *count };
+    }
+    if looked_at < AHEAD_MAX { Ahead::Exactly(before) } else { Ahead::AtLeast(before) }
 }
 
 /// The hosts that are in question.
@@ -90,7 +110,7 @@ async fn hosts(broker: &Broker, task: &Task) -> Result<Vec<Host>, RpcError> {
             break;
         }
     }
-    if task.resources.as_deref().is_some_and(Resources::uses_gpus) {
+    if task.is_needy() {
         fill_in(broker, &mut hosts).await?;
     }
     Ok(hosts)
@@ -108,10 +128,10 @@ async fn seen(broker: &Broker, rows: Vec<HostRow>) -> Result<Vec<Host>, RpcError
     Ok(rows.into_iter().map(of).collect())
 }
 
-/// Whether tasks on GPUs have them for themselves is told by the tasks.
+/// Whose the tasks on hosts are, and what they have there, is told by the tasks.
 async fn fill_in(broker: &Broker, hosts: &mut [Host]) -> Result<(), RpcError> {
     let reports = hosts.iter().filter_map(|host| host.report.as_ref());
-    let running = reports.flat_map(|report| &report.running).filter(|one| !one.gpus.is_empty());
+    let running = reports.flat_map(|report| &report.running).take(RUNNING_MAX);
     let ids: BTreeSet<&String> = running.map(|one| &one.task_id).collect();
     let ids: Vec<TaskId> = ids.into_iter().filter_map(|id| id.parse().ok()).collect();
     let found = broker.store.get_many(&ids, Parts::NONE).await?;

@@ -2,8 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::super::{Gpu, GpuState, Held, Host, Kind, Reason, Report, Subject, words};
+use super::{
+    super::{Gpu, GpuState, Held, Host, Report, Subject, words},
+    earliest::earliest,
+    never,
+};
 use crate::{
+    id::{ShardId, TaskId, TypeName},
     placement::{self, GpuUse, Hold, Misfit, Plan, Scene, Waiting, misfits},
     resources::Resources,
 };
@@ -17,8 +22,8 @@ pub(super) struct Look<'a> {
     pub now: Vec<Misfit>,
     /// How much that is; less is better.
     pub lack: i64,
-    /// GPUs that would do and may not be used.
-    pub shut_gpus: Vec<&'a Gpu>,
+    /// GPUs that would do, if it lacks some.
+    pub wanted_gpus: Vec<&'a Gpu>,
     pub earliest_ms: Option<i64>,
 }
 
@@ -28,11 +33,10 @@ pub(super) fn look<'a>(
     needs: &Resources,
     hosts: Vec<&'a Host>,
 ) -> Vec<Look<'a>> {
-    let ever = lacking(subject, needs, hosts.iter().map(|host| empty(host)).collect(), Vec::new());
-    let now_ms = subject.now_ms;
+    let ever = lacking_ever(subject.task.id.task_type(), needs, &hosts);
     let holds = holds(subject, &hosts);
-    let as_they_are = hosts.iter().map(|host| as_it_is(host, now_ms)).collect();
-    let now = lacking(subject, needs, as_they_are, holds);
+    let as_they_are = hosts.iter().map(|host| as_it_is(host)).collect();
+    let now = lacking(waiting(subject, needs), subject.now_ms, as_they_are, holds);
     let lacking = ever.into_iter().zip(now);
     hosts.into_iter().zip(lacking).map(|(host, of)| look_at(subject, needs, host, of)).collect()
 }
@@ -55,16 +59,16 @@ fn look_at<'a>(
     let lacks_gpus = now.iter().any(|misfit| {
         matches!(misfit, Misfit::Gpus { .. } | Misfit::GpuMemory { .. }) && needs.uses_gpus()
     });
-    let shut = suitable.into_iter().filter(|gpu| gpu.state != GpuState::Ready);
-    let shut_gpus = if lacks_gpus { shut.collect() } else { Vec::new() };
+    let wanted_gpus = if lacks_gpus { suitable } else { Vec::new() };
     let lack = now.iter().map(lack).sum();
-    Look { host, ever, now, lack, shut_gpus, earliest_ms }
+    Look { host, ever, now, lack, wanted_gpus, earliest_ms }
 }
 
 impl Look<'_> {
     /// What it lacks now, for people.
     pub fn lacks(&self) -> String {
-        words::list(&self.now.iter().map(lacks_now).collect::<Vec<_>>())
+        let lacks = self.now.iter().map(|misfit| lacks_now(self.host, misfit));
+        words::list(&lacks.collect::<Vec<_>>())
     }
 
     /// GPUs that are free and kept for others, by their UUIDs.
@@ -79,24 +83,31 @@ impl Look<'_> {
     pub fn lacks_slot_only(&self) -> bool {
         self.now == [Misfit::Slots]
     }
-
-    /// Why it can never take the task.
-    pub fn never_reason(&self) -> Reason {
-        let why: Vec<String> = self.ever.iter().map(lacks_ever).collect();
-        let message = format!("{} {}", self.host.name, words::list(&why));
-        Reason::new(Kind::NeverFits, message).on(self.host)
-    }
 }
 
-/// What each of the hosts lacks.
-fn lacking(
-    subject: &Subject<'_>,
+/// What each of the hosts lacks for a task of this type even if nothing ran there.
+pub(super) fn lacking_ever(
+    task_type: &TypeName,
     needs: &Resources,
-    hosts: Vec<placement::Host>,
-    holds: Vec<Hold>,
+    hosts: &[&Host],
 ) -> Vec<Vec<Misfit>> {
+    let shard = ShardId { task_type: task_type.clone(), number: 1 };
+    let some = Waiting {
+        id: TaskId { shard, key: 1 },
+        user: String::new(),
+        order_time_ms: 0,
+        ready_ms: 0,
+        priority: 0,
+        max_running_ms: 0,
+        needs: Arc::new(needs.clone()),
+    };
+    lacking(some, 0, hosts.iter().map(|host| empty(host)).collect(), Vec::new())
+}
+
+/// The task as placement sees it.
+fn waiting(subject: &Subject<'_>, needs: &Resources) -> Waiting {
     let task = subject.task;
-    let waiting = [Waiting {
+    Waiting {
         id: task.id.clone(),
         user: task.user.clone(),
         order_time_ms: task.order_time_ms,
@@ -104,16 +115,26 @@ fn lacking(
         priority: task.priority,
         max_running_ms: task.max_running_ms,
         needs: Arc::new(needs.clone()),
-    }];
-    let users = BTreeMap::new();
+    }
+}
+
+/// What each of the hosts lacks.
+fn lacking(
+    task: Waiting,
+    now_ms: i64,
+    hosts: Vec<placement::Host>,
+    holds: Vec<Hold>,
+) -> Vec<Vec<Misfit>> {
+    let (waiting, users) = ([task], BTreeMap::new());
+    let plan = Plan { hosts, holds, ..Plan::default() };
     let scene = Scene {
-        now_ms: subject.now_ms,
-        hosts: &hosts,
+        now_ms,
+        hosts: &plan.hosts,
         waiting: &waiting,
         users: &users,
         hold_after_ms: i64::MAX,
+        promises: &[],
     };
-    let plan = Plan { hosts: hosts.clone(), holds, ..Plan::default() };
     misfits(&scene, &plan, 0)
 }
 
@@ -149,6 +170,8 @@ fn empty(host: &Host) -> placement::Host {
         // One that has not told is not said to have too little.
         cpu_millis: report.map_or(i64::MAX, |report| report.cpu_millis),
         memory_bytes: report.map_or(i64::MAX, |report| report.memory_bytes),
+        cpu_millis_total: 0,
+        memory_bytes_total: 0,
         load: 0.0,
         running: 0,
         gpus: report.map(|report| report.gpus.iter().map(free).collect()).unwrap_or_default(),
@@ -156,7 +179,7 @@ fn empty(host: &Host) -> placement::Host {
 }
 
 /// The host as it was reported.
-fn as_it_is(host: &Host, now_ms: i64) -> placement::Host {
+fn as_it_is(host: &Host) -> placement::Host {
     let empty = empty(host);
     let Some(report) = &host.report else {
         return placement::Host { slots: host.slots.saturating_sub(host.running), ..empty };
@@ -166,12 +189,12 @@ fn as_it_is(host: &Host, now_ms: i64) -> placement::Host {
         running: host.running,
         cpu_millis: report.cpu_free_millis,
         memory_bytes: report.memory_free_bytes,
-        gpus: report.gpus.iter().map(|gpu| gpu_as_it_is(gpu, report, now_ms)).collect(),
+        gpus: report.gpus.iter().map(|gpu| gpu_as_it_is(gpu, report)).collect(),
         ..empty
     }
 }
 
-fn gpu_as_it_is(gpu: &Gpu, report: &Report, now_ms: i64) -> placement::Gpu {
+fn gpu_as_it_is(gpu: &Gpu, report: &Report) -> placement::Gpu {
     let on_it: Vec<_> =
         report.running.iter().filter(|running| running.gpus.contains(&gpu.uuid)).collect();
     let given: i64 = on_it.iter().map(|running| running.gpu_share_bytes).sum();
@@ -190,51 +213,8 @@ fn gpu_as_it_is(gpu: &Gpu, report: &Report, now_ms: i64) -> placement::Gpu {
         memory_bytes: gpu.memory_bytes,
         free_bytes,
         usage,
-        free_time_ms: free_ms(gpu, report, now_ms),
+        free_time_ms: None,
     }
-}
-
-/// When nothing of ours is on a GPU any more, and it may be used.
-fn free_ms(gpu: &Gpu, report: &Report, now_ms: i64) -> Option<i64> {
-    let usable_ms = match gpu.state {
-        GpuState::Ready => now_ms,
-        GpuState::CoolingDown | GpuState::Quarantined => gpu.until_ms?,
-        GpuState::Cordoned | GpuState::Foreign | GpuState::Broken => return None,
-    };
-    let on_it = report.running.iter().filter(|running| running.gpus.contains(&gpu.uuid));
-    on_it
-        .map(|running| running.end_time_max_ms)
-        .try_fold(usable_ms.max(now_ms), |last, end_ms| end_ms.map(|end_ms| last.max(end_ms)))
-}
-
-/// When the host has room if all tasks end by their limits.
-fn earliest(
-    subject: &Subject<'_>,
-    needs: &Resources,
-    host: &Host,
-    now: &[Misfit],
-    suitable: &[&Gpu],
-) -> Option<i64> {
-    if now.is_empty() {
-        return Some(subject.now_ms);
-    }
-    let report = host.report.as_ref()?;
-    let is_gpu =
-        |misfit: &&Misfit| matches!(misfit, Misfit::Gpus { .. } | Misfit::GpuMemory { .. });
-    let mut earliest_ms = subject.now_ms;
-    if now.iter().any(|misfit| is_gpu(&misfit)) {
-        let mut free: Vec<i64> =
-            suitable.iter().filter_map(|gpu| free_ms(gpu, report, subject.now_ms)).collect();
-        free.sort_unstable();
-        let wanted = usize::try_from(needs.gpus.max(1)).unwrap_or(1);
-        earliest_ms = earliest_ms.max(*free.get(wanted - 1)?);
-    }
-    if !now.iter().all(|misfit| is_gpu(&misfit)) {
-        // Who has how much is not known: surely when all have ended.
-        let mut ends = report.running.iter().map(|running| running.end_time_max_ms);
-        earliest_ms = ends.try_fold(earliest_ms, |last, end| end.map(|end| last.max(end)))?;
-    }
-    Some(earliest_ms)
 }
 
 /// How much is missing, to tell which host is the closest; what is of another kind weighs more.
@@ -247,7 +227,7 @@ fn lack(misfit: &Misfit) -> i64 {
     }
 }
 
-fn lacks_now(misfit: &Misfit) -> String {
+fn lacks_now(host: &Host, misfit: &Misfit) -> String {
     match misfit {
         Misfit::Gpus { free: 0, .. } => "has none free".to_owned(),
         Misfit::Gpus { free, .. } => format!("has {free} free"),
@@ -257,24 +237,6 @@ fn lacks_now(misfit: &Misfit) -> String {
         Misfit::Cpus { free, .. } => format!("has {} free", words::cores(*free)),
         Misfit::Memory { free, .. } => format!("has {} of memory free", words::bytes(*free)),
         Misfit::Slots => "runs as many tasks as it may".to_owned(),
-        other => lacks_ever(other),
-    }
-}
-
-fn lacks_ever(misfit: &Misfit) -> String {
-    match misfit {
-        Misfit::Type => "does not run its type".to_owned(),
-        Misfit::Host { wanted } => format!("is not {wanted}"),
-        Misfit::Avoided => "has given it away".to_owned(),
-        Misfit::Labels { missing } => {
-            let labels = missing.iter().map(|(key, value)| format!("{key}={value}"));
-            format!("is not labelled {}", words::list(&labels.collect::<Vec<_>>()))
-        }
-        Misfit::Slots => "runs no tasks".to_owned(),
-        Misfit::Cpus { free, .. } => format!("has {}", words::cores(*free)),
-        Misfit::Memory { free, .. } => format!("has {} of memory", words::bytes(*free)),
-        Misfit::Gpus { suitable: 0, .. } => "has no such GPU".to_owned(),
-        Misfit::Gpus { suitable, .. } => format!("has {suitable} such"),
-        Misfit::GpuMemory { .. } => "has no such GPU".to_owned(),
+        other => never::lacks(host, other),
     }
 }

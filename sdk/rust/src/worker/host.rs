@@ -62,6 +62,21 @@ impl Standing {
     pub fn takes_tasks(self) -> bool {
         !self.cordoned && !self.draining
     }
+
+    /// For whoever reads the log of a worker that takes nothing, and wonders.
+    fn told(self, worker_id: &str) -> String {
+        let until = format!("until `asyncflow worker uncordon {worker_id}`");
+        if self.draining {
+            format!(
+                "ordered to drain: no new tasks are taken, and the worker ends when what runs has \
+                 ended; then the host stays cordoned, also when a worker is started again, {until}"
+            )
+        } else if self.cordoned {
+            format!("cordoned: no new tasks are taken, also by the next worker here, {until}")
+        } else {
+            "open again: new tasks are taken".to_owned()
+        }
+    }
 }
 
 /// Resolves when the machine has something else to offer than `offered`. Cancel safe.
@@ -140,7 +155,8 @@ fn follow(runtime: &Runtime, host: &dyn HostSide, answer: &ReportHostResponse) -
     let is_new =
         runtime.standing.send_if_modified(|now| std::mem::replace(now, standing) != standing);
     if is_new {
-        tracing::info!(standing.cordoned, standing.draining, "ordered");
+        let message = standing.told(&runtime.options.worker_id);
+        tracing::warn!(standing.cordoned, standing.draining, "{message}");
     }
     raise(&runtime.held, orders);
     host.follow(orders);

@@ -111,7 +111,7 @@ impl Runtime {
         let foreground = async {
             tokio::select! {
                 () = acquire::run(&self) => {}
-                () = self.drained_by_order() => tracing::info!("drained"),
+                () = self.drained_by_order() => tracing::info!("drained by order"),
                 () = self.detach.cancelled() => return,
                 () = drain.cancelled() => {}
                 () = abort.cancelled() => {}

@@ -4,6 +4,7 @@
 mod adopted;
 mod cordon;
 mod detach;
+mod drain;
 mod evict;
 mod explain;
 mod fault;
