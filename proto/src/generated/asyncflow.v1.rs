@@ -67,7 +67,8 @@ pub struct CodeSnapshot {
 }
 /// What a task needs on its host, and how it behaves there. A task without it needs a slot only.
 ///
-/// A field that is zero or empty comes from the task type.
+/// A field that is zero or empty comes from the task type. `gpu_model`, `gpu_memory_min_bytes` and
+/// `gpu_idle_timeout` are refused where neither of them asks for GPUs, or for a share of one.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Resources {
     /// GPUs that nobody else uses meanwhile, all on one host; 0 to 64.
