@@ -683,7 +683,7 @@ pub enum FailureReason {
     Trespassed = 25,
     /// It had to make room for others.
     Preempted = 26,
-    /// Another worker goes on with it.
+    /// It goes on in another attempt, on another host if there is one for it.
     HandedOver = 27,
 }
 impl FailureReason {
@@ -2176,7 +2176,8 @@ pub struct Worker {
     /// How many tasks it runs at once.
     #[prost(int32, tag = "5")]
     pub slots: i32,
-    /// How many it runs now, as of its last heartbeat.
+    /// How many it runs now: as its last report about its host says, or its last heartbeat where there
+    /// is no report.
     #[prost(int32, tag = "6")]
     pub running: i32,
     /// Its version.

@@ -1,6 +1,9 @@
 //! Which attempt has what of the machine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use asyncflow_proto::time::duration_ms;
 use asyncflow_sdk::{
@@ -8,7 +11,7 @@ use asyncflow_sdk::{
     worker::AttemptHandle,
 };
 
-use super::usage::Meter;
+use super::{live::Live, usage::Meter};
 use crate::gpu::Attempt;
 
 /// What an attempt has.
@@ -36,6 +39,10 @@ pub struct Holding {
     pub busy_ms: i64,
     /// What it has used.
     pub meter: Meter,
+    /// Where its shim writes down who runs, once it does.
+    pub dir: Option<PathBuf>,
+    /// What it uses of main memory and cores.
+    pub live: Live,
 }
 
 impl Holding {
