@@ -2,8 +2,8 @@
 //!
 //! | file | what | until |
 //! |---|---|---|
-//! | `lease.pb` | the task with its lease, as it was handed out | the outcome is in the journal |
-//! | `token` | what its programs call with | |
+//! | `lease.pb` | the task with its lease, without its environment | the outcome is in the journal |
+//! | `token` | what its programs call with | the same |
 //! | `sent` | how far its log is sent, and the chunks of the last call | |
 //! | `result.pb`, `wait.pb`, `hand_over.pb` | what was set by the socket | |
 //!
@@ -12,6 +12,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use asyncflow_sdk::{
@@ -21,10 +22,7 @@ use asyncflow_sdk::{
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    process::Leftover,
-    shim::{ExitRecord, put, read_leftover},
-};
+use crate::shim::{ExitRecord, put, ran_for, read_leftover};
 
 const LEASE: &str = "lease.pb";
 const TOKEN: &str = "token";
@@ -33,10 +31,12 @@ const SENT: &str = "sent";
 /// An attempt that goes on, or has ended unsettled.
 #[derive(Clone, Debug)]
 pub struct Adoptable {
-    /// As it was handed out.
+    /// As it was handed out, without the environment of its command.
     pub leased: LeasedTask,
     /// What its programs call with.
     pub token: String,
+    /// How long its program runs already, or ran.
+    pub ran: Duration,
 }
 
 /// What a former worker has left.
@@ -44,25 +44,32 @@ pub struct Adoptable {
 pub struct Found {
     /// To be gone on with.
     pub adoptable: Vec<Adoptable>,
-    /// To be ended.
-    pub leftovers: Vec<Leftover>,
+    /// Directories of those that are to be ended, and then forgotten.
+    pub leftovers: Vec<PathBuf>,
 }
 
-/// Writes down what is needed to go on with an attempt.
+/// Writes down what is needed to go on with an attempt. The environment of its command is not, and
+/// has secrets in it.
 ///
 /// # Errors
 /// The disk refuses.
 pub fn keep(dir: &Path, leased: &LeasedTask, token: &str) -> io::Result<()> {
+    let mut leased = leased.clone();
+    if let Some(command) = leased.task.as_mut().and_then(|task| task.command.as_mut()) {
+        command.environment.clear();
+    }
     put(dir, TOKEN, token.as_bytes())?;
     put(dir, LEASE, &leased.encode_to_vec())
 }
 
 /// The attempt is not to be gone on with any more.
 pub fn forget(dir: &Path) {
-    if let Err(error) = fs::remove_file(dir.join(LEASE))
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(dir = %dir.display(), %error, "cannot forget an attempt");
+    for name in [LEASE, TOKEN] {
+        if let Err(error) = fs::remove_file(dir.join(name))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(dir = %dir.display(), name, %error, "cannot forget an attempt");
+        }
     }
 }
 
@@ -72,17 +79,18 @@ pub fn is_kept(dir: &Path) -> bool {
 }
 
 /// Looks through the directories of attempts. One whose shim is gone without a record of its end is
-/// not gone on with: its lease goes back.
+/// not gone on with: its lease goes back. One that is settled was ended before, and costs no more
+/// than the look whether it is.
 pub fn find(attempts: &Path) -> Found {
     let mut found = Found::default();
     for entry in fs::read_dir(attempts).into_iter().flatten().flatten() {
         let dir = entry.path();
+        if !is_kept(&dir) {
+            continue;
+        }
         match adoptable(&dir) {
             Some(adoptable) => found.adoptable.push(adoptable),
-            None => {
-                forget(&dir);
-                found.leftovers.push(read_leftover(&dir));
-            }
+            None => found.leftovers.push(dir),
         }
     }
     found
@@ -93,7 +101,7 @@ fn adoptable(dir: &Path) -> Option<Adoptable> {
     let token = fs::read_to_string(dir.join(TOKEN)).ok().filter(|token| !token.is_empty())?;
     let shim = read_leftover(dir).shim;
     let goes_on = shim.is_some_and(|shim| shim.is_alive()) || ExitRecord::read(dir).is_some();
-    goes_on.then_some(Adoptable { leased, token })
+    goes_on.then(|| Adoptable { leased, token, ran: ran_for(dir).unwrap_or_default() })
 }
 
 /// Keeps something that was set by the socket.
@@ -195,6 +203,8 @@ impl LogKeeper for SentLog {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+    use asyncflow_sdk::v1::{Command, Task};
+
     use super::*;
 
     fn chunk(stream: LogStream, offset: i64, data: &'static str) -> LogChunk {
@@ -220,7 +230,10 @@ mod tests {
     #[test]
     fn only_what_runs_or_has_told_its_end_is_gone_on_with() {
         let dir = tempfile::tempdir().unwrap();
-        let leased = LeasedTask { task: Some(Default::default()), ..LeasedTask::default() };
+        let environment = [("SECRET".to_owned(), "hush".to_owned())].into();
+        let command = Command { program: "true".to_owned(), environment, ..Command::default() };
+        let task = Task { command: Some(command), ..Task::default() };
+        let leased = LeasedTask { task: Some(task), ..LeasedTask::default() };
         let make = |name: &str| {
             let path = dir.path().join(name);
             fs::create_dir(&path).unwrap();
@@ -228,13 +241,16 @@ mod tests {
             path
         };
         let (ended, vanished, settled) = (make("a.1"), make("b.1"), make("c.1"));
-        ExitRecord::default().write(&ended).unwrap();
+        ExitRecord { ran_ms: 7_000, ..ExitRecord::default() }.write(&ended).unwrap();
         ExitRecord::default().write(&settled).unwrap();
         forget(&settled);
         let found = find(dir.path());
         assert_eq!(found.adoptable.len(), 1);
         assert_eq!(found.adoptable[0].token, "secret");
-        assert_eq!(found.leftovers.len(), 2);
-        assert!(is_kept(&ended) && !is_kept(&vanished));
+        assert_eq!(found.adoptable[0].ran, Duration::from_secs(7));
+        let command = found.adoptable[0].leased.task.as_ref().unwrap().command.as_ref().unwrap();
+        assert_eq!((&*command.program, command.environment.len()), ("true", 0));
+        assert_eq!(found.leftovers, [vanished], "what is settled was ended then");
+        assert_eq!(fs::read_dir(&settled).unwrap().count(), 1, "its token is gone too");
     }
 }

@@ -135,9 +135,6 @@ impl Executor for CommandExecutor {
         registered.keep_in(dir.path());
         allotment.runs_in(dir.path());
         let outcome = self.follow(&attempt, &registered, &dir, shim).await;
-        if let Some(record) = ExitRecord::read(dir.path()) {
-            allotment.ran_for(Duration::from_millis(record.ran_ms));
-        }
         allotment.conclude(&attempt, outcome)
     }
 

@@ -101,17 +101,24 @@ struct Told {
 
 impl Host {
     /// Looks for the first time, which takes as long as the driver takes, `call_timeout_ms` at
-    /// most. `name` is the host's; `data_dir` keeps what GPUs have done.
-    pub async fn open(
+    /// most. `name` is the host's; `data_dir` keeps what GPUs have done; `running` already is what
+    /// a former process started, for so long: what it uses is no stranger's.
+    pub async fn open<'a>(
         config: &WorkerConfig,
         name: String,
         data_dir: &Path,
         owners: Arc<dyn ProcessOwners>,
+        running: impl IntoIterator<Item = (&'a LeasedTask, Duration)>,
     ) -> Arc<Self> {
         let faults_file = data_dir.join("gpu_faults.json");
         let faults = read_faults(&faults_file);
+        let mut ledger = Ledger::default();
+        for (task, ran) in running {
+            let Some(lease) = &task.lease else { continue };
+            ledger.readopt(lease.into(), task, clock::steady_ms(), ran);
+        }
         let state = State {
-            ledger: Ledger::default(),
+            ledger,
             monitor: Monitor::new(&config.gpu, faults.clone()),
             machine: Machine::measure(config.cpus, config.memory_bytes),
             host: name,

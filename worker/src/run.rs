@@ -22,7 +22,7 @@ use crate::{
     host::Host,
     journal::FileJournal,
     process::{Base, EnvVariable, kill_leftovers},
-    shim::ShimProgram,
+    shim::{ShimProgram, read_leftover},
 };
 
 const LOCK_TRIES: u32 = 20;
@@ -99,8 +99,8 @@ pub async fn run_with(
     let watch = FileWatch::open();
     let name = if config.host.is_empty() { identity::hostname() } else { config.host.clone() };
     let owners = Arc::new(Environ::new(data_dir.mark()));
-    let host = Host::open(&config, name.clone(), data_dir.root(), owners).await;
-    host.recall(adoptable.iter().map(|one| &one.leased));
+    let running = adoptable.iter().map(|one| (&one.leased, one.ran));
+    let host = Host::open(&config, name.clone(), data_dir.root(), owners, running).await;
     let executor = CommandExecutor {
         attempts: data_dir.attempts(),
         mark: data_dir.mark().to_owned(),
@@ -162,7 +162,10 @@ async fn take_over(data_dir: &DataDir) -> Vec<Adoptable> {
     let looking = tokio::task::spawn_blocking(move || {
         let Found { adoptable, leftovers } = adoption::find(&attempts);
         let spared = adoptable.iter().map(|one| EnvVariable::new(TOKEN_VARIABLE, &one.token));
-        let killed = kill_leftovers(leftovers, variable, spared.collect());
+        let records = leftovers.iter().map(|dir| read_leftover(dir)).collect();
+        let killed = kill_leftovers(records, variable, spared.collect());
+        // Not before: another process would take over from this one, if it does not come so far.
+        leftovers.iter().for_each(|dir| adoption::forget(dir));
         (adoptable, killed)
     });
     let (adoptable, killed) = looking.await.unwrap_or_default();

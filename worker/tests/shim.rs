@@ -114,6 +114,61 @@ async fn a_full_disk_costs_the_task_its_log_and_nothing_else() {
     assert!(unmounted.unwrap().success());
 }
 
+/// A disk that refuses the order is one that may take it a second later.
+#[tokio::test]
+async fn a_stop_that_cannot_be_written_is_tried_again() {
+    let broker = FakeBroker::start().await;
+    let worker = Worker::start(&broker, |_| {});
+    broker.add(script(
+        "command-1-told",
+        "trap 'exit 3' TERM; echo ready; while :; do sleep 0.02; done",
+    ));
+    began(&broker, "command-1-told").await;
+    let in_the_way = worker.attempt_dir("command-1-told.1").join("order.json.draft");
+    std::fs::create_dir(&in_the_way).unwrap();
+    broker.cancel("command-1-told");
+    let log = ("command-1-told".to_owned(), 3);
+    broker.until("the stop", |state| state.logs.get(&log).map(drop)).await;
+    assert!(!broker.state().settled.contains_key("command-1-told"));
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let (reason, _, exit_code, _) = failure(broker.settled("command-1-told").await);
+    assert_eq!((reason, exit_code), (FailureReason::Cancelled, Some(3)));
+    assert_eq!(broker.log("command-1-told", 3).matches("told to stop").count(), 1);
+}
+
+fn files_of(dir: &Path) -> Vec<std::path::PathBuf> {
+    let paths = std::fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path());
+    paths.flat_map(|path| if path.is_dir() { files_of(&path) } else { vec![path] }).collect()
+}
+
+#[tokio::test]
+async fn what_is_secret_does_not_lie_on_the_disk() {
+    let broker = FakeBroker::start().await;
+    let worker = Worker::start(&broker, |_| {});
+    let secret = unique();
+    let mut task = script("command-1-secret", "echo ready; until [ -e go ]; do sleep 0.02; done");
+    task.command.as_mut().unwrap().environment = [("SECRET".to_owned(), secret.clone())].into();
+    broker.add(task);
+    began(&broker, "command-1-secret").await;
+    let dir = worker.attempt_dir("command-1-secret.1");
+    let token = std::fs::read_to_string(dir.join("token")).unwrap();
+    let with = |word: &str| -> Vec<_> {
+        let has = |path: &std::path::PathBuf| {
+            let bytes = std::fs::read(path).unwrap_or_default();
+            bytes.windows(word.len()).any(|part| part == word.as_bytes())
+        };
+        files_of(worker.dir.path()).into_iter().filter(has).collect()
+    };
+    assert_eq!(with(&secret), Vec::<std::path::PathBuf>::new());
+    assert_eq!(with(&token).len(), 1, "the next worker needs it");
+    std::fs::write(dir.join("work/go"), "").unwrap();
+    assert!(matches!(broker.settled("command-1-secret").await, Settled::Completed(_)));
+    while dir.join("token").exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(with(&token), Vec::<std::path::PathBuf>::new());
+}
+
 /// The living processes with this word in their command line.
 fn alive_called(word: &str) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();

@@ -11,6 +11,8 @@ use crate::{
     shim::{ExitRecord, Order, Shim, Told},
 };
 
+/// A disk that took no order may take it later.
+const ORDER_PAUSE: Duration = Duration::from_secs(1);
 const LOG_WAIT_MAX: Duration = Duration::from_millis(100);
 /// A shim that was told to kill and does not end is ended with all that it has.
 const KILL_MAX: Duration = Duration::from_secs(15);
@@ -50,7 +52,8 @@ pub async fn to_the_end(
     stopping: Stopping,
     mut changes: watch::Receiver<()>,
 ) -> End {
-    let mut told = None;
+    let (mut told, mut is_announced) = (None, false);
+    let mut pause = Duration::ZERO;
     let record = loop {
         let kills = told >= Some(StopReason::LeaseLost);
         let too_slow = async {
@@ -62,12 +65,22 @@ pub async fn to_the_end(
         tokio::select! {
             biased;
             record = shim.ended(&mut changes) => break record,
-            reason = attempt.stop_signal().raised_over(told) => {
-                shim.order(&order(reason, stopping));
-                if told.is_none() {
+            reason = to_be_told(attempt, told, pause) => {
+                let ordered = shim.order(&order(reason, stopping));
+                if !std::mem::replace(&mut is_announced, true) {
                     say(attempt, &format!("told to stop: {}", reason.text())).await;
                 }
-                told = Some(reason);
+                let Err(error) = ordered else {
+                    (told, pause) = (Some(reason), Duration::ZERO);
+                    continue;
+                };
+                tracing::error!(%error, reason = reason.name(), "a shim cannot be told to stop");
+                if reason >= StopReason::LeaseLost {
+                    // That takes no file.
+                    told = Some(reason);
+                    break None;
+                }
+                pause = ORDER_PAUSE;
             }
             () = too_slow => break None,
         }
@@ -91,6 +104,18 @@ pub async fn to_the_end(
     let told = if record.is_some() { stopped } else { told };
     let told = told.map(|told| attempt.should_stop().unwrap_or(told));
     End { record, told, gpu_out_of_memory: false }
+}
+
+/// Waits for something to tell that is stronger than what was told. Cancel safe.
+async fn to_be_told(
+    attempt: &AttemptHandle,
+    told: Option<StopReason>,
+    pause: Duration,
+) -> StopReason {
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+    attempt.stop_signal().raised_over(told).await
 }
 
 fn order(reason: StopReason, stopping: Stopping) -> Order {

@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use asyncflow_sdk::{
-    v1::{FailureReason, GpuOffer, GpuUse, LeasedTask, Placement, Resources},
+    v1::{FailureReason, GpuOffer, GpuUse, Placement, Resources},
     worker::{AttemptHandle, Outcome},
 };
 
@@ -52,26 +52,11 @@ impl Host {
         }
     }
 
-    /// Keeps what attempts have that run already, before anything is offered.
-    pub fn recall<'a>(&self, tasks: impl IntoIterator<Item = &'a LeasedTask>) {
-        self.with(|state| {
-            for task in tasks {
-                let Some(lease) = &task.lease else { continue };
-                state.ledger.readopt(lease.into(), task, clock::steady_ms());
-            }
-        });
-        self.tell_changes();
-    }
-
-    /// Goes on with an attempt that runs already: whatever was seen since, it is there.
+    /// Goes on with an attempt that [`Host::open`] was told of: whatever was seen since, it is
+    /// there.
     pub fn readopt(self: &Arc<Self>, attempt: &AttemptHandle) -> Allotment {
         let key = Attempt::from(&attempt.lease());
-        self.with(|state| {
-            if state.ledger.get(&key).is_none() {
-                state.ledger.readopt(key.clone(), attempt.leased(), clock::steady_ms());
-            }
-            state.begin(&key, attempt, false);
-        });
+        self.with(|state| state.begin(&key, attempt, false));
         self.allotment(key)
     }
 
@@ -114,17 +99,6 @@ impl Allotment {
             }
         });
         self.host.runs.notify_one();
-    }
-
-    /// The attempt, which has ended just now, ran for so long in all: of one that was adopted
-    /// nobody else knows.
-    pub fn ran_for(&self, ran: Duration) {
-        let ran_ms = i64::try_from(ran.as_millis()).unwrap_or(i64::MAX);
-        self.host.with(|state| {
-            if let Some(holding) = state.ledger.get_mut(&self.key) {
-                holding.meter.ran_for(clock::steady_ms(), ran_ms);
-            }
-        });
     }
 
     /// Tells what the attempt has used, and a failure with the faults of its GPUs before it.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    time::Duration,
 };
 
 use asyncflow_proto::time::duration_ms;
@@ -103,15 +104,15 @@ impl Ledger {
         self.0.entry(key).or_insert(holding);
     }
 
-    /// Gives what an attempt has that runs already, whatever others have.
-    pub fn readopt(&mut self, key: Attempt, task: &LeasedTask, now_ms: i64) {
+    /// Gives what an attempt has that runs for so long already, whatever others have.
+    pub fn readopt(&mut self, key: Attempt, task: &LeasedTask, now_ms: i64, ran: Duration) {
         let placement = task.placement.clone().unwrap_or_default();
-        let mut holding = Holding::of(task, &placement, now_ms);
-        let since = task.task.as_ref().and_then(|task| task.start_time.as_ref());
-        if let Some(since) = since.and_then(asyncflow_proto::time::timestamp_ms) {
-            holding.meter = Meter::begun(since.min(now_ms));
-        }
-        self.0.insert(key, holding);
+        let ran_ms = i64::try_from(ran.as_millis()).unwrap_or(i64::MAX);
+        let begun_ms = now_ms.saturating_sub(ran_ms);
+        let holding = Holding::of(task, &placement, begun_ms);
+        // Nobody looked before.
+        let (busy_ms, meter) = (now_ms, Meter::resumed(begun_ms, now_ms));
+        self.0.insert(key, Holding { busy_ms, meter, ..holding });
     }
 
     fn conflict(
@@ -169,6 +170,12 @@ impl Ledger {
         self.holders(uuid).map(|(_, holding)| holding.share_bytes).sum()
     }
 
+    /// What tasks may use of a GPU's memory: all of it where one has it alone.
+    pub fn held_bytes(&self, uuid: &str, memory_bytes: i64) -> i64 {
+        let is_whole = self.holders(uuid).any(|(_, holding)| holding.has_alone(uuid));
+        if is_whole { memory_bytes } else { self.shares_bytes(uuid) }
+    }
+
     /// Cores that are given away.
     pub fn cpus(&self) -> f64 {
         self.0.values().map(|holding| holding.needs.cpus.max(0.0)).sum()
@@ -182,7 +189,9 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use asyncflow_sdk::v1::{LeasedTask, Placement};
+    use std::time::Duration;
+
+    use asyncflow_sdk::v1::{LeasedTask, Placement, Task};
 
     use super::{Attempt, Ledger};
 
@@ -222,8 +231,22 @@ mod tests {
         let key = Attempt { task_id: "b".to_owned(), attempt: 2 };
         let placement = Placement { gpus: vec!["gpu0".to_owned()], gpu_memory_bytes: 0 };
         let task = LeasedTask { placement: Some(placement), ..LeasedTask::default() };
-        ledger.readopt(key.clone(), &task, 0);
+        ledger.readopt(key.clone(), &task, 0, Duration::ZERO);
         assert!(ledger.get(&key).is_some_and(|holding| holding.has_alone("gpu0")));
         assert_eq!(ledger.holders("gpu0").count(), 2);
+    }
+
+    #[test]
+    fn the_time_before_an_adoption_counts() {
+        let mut ledger = Ledger::default();
+        let key = Attempt { task_id: "a".to_owned(), attempt: 1 };
+        let max_running_time = Some(asyncflow_proto::time::duration(24_000));
+        let task = Task { max_running_time, ..Task::default() };
+        let task = LeasedTask { task: Some(task), ..LeasedTask::default() };
+        ledger.readopt(key.clone(), &task, 100_000, Duration::from_secs(23));
+        let holding = ledger.get(&key).cloned().unwrap_or_default();
+        assert_eq!(holding.end_max_ms, Some(101_000), "one second is left");
+        assert_eq!(holding.busy_ms, 100_000, "whether it was idle nobody knows");
+        assert_eq!(holding.meter.usage(105_000, 1.0).gpu_seconds.to_string(), "28");
     }
 }

@@ -106,15 +106,22 @@ impl Monitor {
                 let start_ms = stranger.who.start_ms.unwrap_or_default();
                 stranger.treatment = self.orders.treatment(&device.uuid, stranger.pid, start_ms);
             }
+            let is_new = !self.cards.contains_key(&device.uuid);
             let card = self.cards.entry(device.uuid.clone()).or_default();
             card.is_there = true;
             card.strangers.observe(now_ms, strangers, device.memory_bytes, &self.limits);
-            if in_use(ledger, &device.uuid) {
-                card.hidden_bytes = card.hidden_bytes.min(device.memory_used_bytes);
-            } else {
-                let known = card.strangers.memory_bytes() + own.values().sum::<i64>();
-                card.hidden_bytes = (device.memory_used_bytes - known).max(0);
-            }
+            let own_bytes = own.values().sum::<i64>();
+            let known = card.strangers.memory_bytes() + own_bytes;
+            card.hidden_bytes = match in_use(ledger, &device.uuid) {
+                false => (device.memory_used_bytes - known).max(0),
+                true if is_new => {
+                    // Tasks of a former process: what they may use counts as theirs.
+                    let theirs = ledger.held_bytes(&device.uuid, device.memory_bytes);
+                    let known = known - own_bytes + own_bytes.max(theirs);
+                    (device.memory_used_bytes - known).max(0)
+                }
+                true => card.hidden_bytes.min(device.memory_used_bytes),
+            };
             card.device = device;
         }
         let readable = self.cards.values().filter(|card| card.is_there);
@@ -346,6 +353,22 @@ pub mod tests {
         monitor.observe(4_000, vec![seen("gpu", 0, 9 * GIB)], &[], &ledger);
         assert_eq!(state(&monitor, &ledger), GpuState::Ready, "a task has it");
         assert_eq!(free(&monitor, &ledger), 14 * GIB - GIB / 2);
+    }
+
+    #[test]
+    fn what_adopted_tasks_may_use_is_not_hidden_at_the_first_look() {
+        let config = WorkerConfig::defaults().unwrap();
+        let free = |share_bytes, used_bytes| {
+            let (mut monitor, mut ledger) =
+                (Monitor::new(&config.gpu, Faults::default()), Ledger::default());
+            share(&mut ledger, "a", share_bytes);
+            monitor.observe(0, vec![seen("gpu", 0, used_bytes)], &[], &ledger);
+            ledger.free(&key("a"));
+            monitor.free_bytes(monitor.card("gpu").unwrap(), &ledger)
+        };
+        assert_eq!(free(10 * GIB, 9 * GIB), 24 * GIB);
+        assert_eq!(free(10 * GIB, 16 * GIB), 18 * GIB, "somebody has six of them");
+        assert_eq!(free(0, 20 * GIB), 24 * GIB, "the whole GPU is its own");
     }
 
     #[test]

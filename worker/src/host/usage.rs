@@ -34,12 +34,12 @@ pub struct Reading {
 impl Meter {
     /// Nothing yet.
     pub fn begun(now_ms: i64) -> Self {
-        Self { begun_ms: now_ms, looked_ms: now_ms, ..Self::default() }
+        Self::resumed(now_ms, now_ms)
     }
 
-    /// It has run for so long until now, also before anybody of this process looked.
-    pub fn ran_for(&mut self, now_ms: i64, ran_ms: i64) {
-        self.begun_ms = self.begun_ms.min(now_ms - ran_ms.max(0));
+    /// Of an attempt that began before this process, which looks from now on.
+    pub fn resumed(begun_ms: i64, now_ms: i64) -> Self {
+        Self { begun_ms, looked_ms: now_ms, ..Self::default() }
     }
 
     /// Takes in a look.
@@ -81,14 +81,5 @@ mod tests {
         assert_eq!(usage.gpu_seconds.to_string(), "20");
         assert_eq!(usage.gpu_utilization_percent.to_string(), "75");
         assert_eq!((usage.gpu_memory_peak_bytes, meter.memory_now_bytes), (7, 3));
-    }
-
-    #[test]
-    fn the_time_before_an_adoption_counts() {
-        let mut meter = Meter::begun(20_000);
-        meter.ran_for(25_000, 21_000);
-        assert_eq!(meter.usage(25_000, 1.0).gpu_seconds.to_string(), "21");
-        meter.ran_for(25_000, 1_000);
-        assert_eq!(meter.usage(25_000, 1.0).gpu_seconds.to_string(), "21", "never less");
     }
 }

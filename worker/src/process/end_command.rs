@@ -55,11 +55,12 @@ pub fn call(
         let _ = stdout.read_to_end(&mut told);
         let _ = sender.send(told);
     });
-    let told = ended.recv_timeout(limit);
-    if told.is_err() {
+    let Ok(told) = ended.recv_timeout(limit) else {
         let _ = child.kill();
-    }
-    // It has ended, or is about to.
+        // Its end may take long, if it hangs in the kernel.
+        thread::spawn(move || child.wait());
+        return Err(io::ErrorKind::TimedOut.into());
+    };
     let _ = child.wait();
-    told.map_err(|_| io::ErrorKind::TimedOut.into())
+    Ok(told)
 }

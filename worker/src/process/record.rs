@@ -1,10 +1,14 @@
 //! Which process is meant, also after its end.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::tree::Stat;
+use crate::clock;
+
+/// Whatever it counts in itself, the kernel tells programs its times in hundredths of a second.
+const TICK_MS: u64 = 10;
 
 /// Names a process for good: a pid alone may be given out again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +30,12 @@ impl ProcessRecord {
         self.boot_id == boot_id()
             && Stat::read(self.pid)
                 .is_some_and(|stat| stat.start_ticks == self.start_ticks && !stat.is_dead())
+    }
+
+    /// How long it is there already; `None` if it is not.
+    pub fn age(&self) -> Option<Duration> {
+        let start = Duration::from_millis(self.start_ticks.saturating_mul(TICK_MS));
+        self.is_alive().then(|| clock::since_boot().saturating_sub(start))
     }
 }
 

@@ -97,14 +97,16 @@ impl Shim {
     }
 
     /// Tells it to stop its program.
-    pub fn order(&self, order: &Order) {
-        if let Err(error) = order.write(&self.dir) {
-            tracing::error!(dir = %self.dir.display(), %error, "a shim cannot be told to stop");
-        }
+    ///
+    /// # Errors
+    /// The disk refuses: it was not told.
+    pub fn order(&self, order: &Order) -> io::Result<()> {
+        order.write(&self.dir)?;
         // Without the signal it finds the order seconds later.
         if let Some(record) = ShimRecord::read(&self.dir).filter(|record| record.shim.is_alive()) {
             let _ = kill(Pid::from_raw(record.shim.pid), Signal::SIGUSR1);
         }
+        Ok(())
     }
 
     /// Waits for the record of its end; `None` when the shim is gone and has left none. Cancel

@@ -1,4 +1,4 @@
-//! What a shim is told at its start, on its stdin: secrets in it never come to the disk.
+//! What a shim is told at its start, on its stdin: secrets of the task never come to the disk.
 
 use std::path::PathBuf;
 

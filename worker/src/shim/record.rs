@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,14 @@ pub fn read_leftover(dir: &Path) -> Leftover {
         leaf: record.leaf,
         end_command: record.end_command,
     })
+}
+
+/// How long the program in this directory runs, or ran; `None` if nobody knows.
+pub fn ran_for(dir: &Path) -> Option<Duration> {
+    match ExitRecord::read(dir) {
+        Some(record) => Some(Duration::from_millis(record.ran_ms)),
+        None => ShimRecord::read(dir)?.leader?.age(),
+    }
 }
 
 /// Why a program was told to stop: the worker's word for it, and one for people.
