@@ -10,7 +10,7 @@ use crate::{
     state::TaskState,
     task::{Content, FullTask, Holder, Labels, Progress, Task, TaskBody, Ties},
     task_type::TaskType,
-    validate::at::At,
+    validate::{at::At, resources::gpu_terms},
     violation::Violations,
 };
 
@@ -108,8 +108,20 @@ impl NewTask {
         }
     }
 
-    /// The bounds that depend on the task type. `at` is the place of the task in the request.
+    /// What depends on the task type: the bounds, and whether somebody asks for the GPUs of which
+    /// the task says what they must be. `at` is the place of the task in the request.
     pub fn check_against(&self, task_type: &TaskType, at: At<'_>, violations: &mut Violations) {
+        self.check_bounds(task_type, at, violations);
+        let Some(own) = &self.resources else { return };
+        let merged = Resources::of_task(Some(own), task_type.resources.as_ref());
+        let uses_gpus = merged.is_some_and(|needs| needs.uses_gpus());
+        let or_where = format!(", neither here nor by the type {}", task_type.name);
+        gpu_terms(own, uses_gpus, &or_where, at.field("resources"), violations);
+    }
+
+    /// The bounds alone: all that a task has to keep to that was accepted before, when its type may
+    /// have been another.
+    pub fn check_bounds(&self, task_type: &TaskType, at: At<'_>, violations: &mut Violations) {
         let bytes = self.context.data.len();
         if i64::try_from(bytes).is_ok_and(|bytes| bytes > i64::from(task_type.max_context_bytes)) {
             let what = format!(

@@ -56,7 +56,7 @@ pub enum FailureReason {
     Trespassed = 25,
     /// It had to make room for others.
     Preempted = 26,
-    /// Another worker goes on with it.
+    /// It goes on in another attempt, on another host if there is one for it.
     HandedOver = 27,
 }
 

@@ -1,12 +1,13 @@
 //! Bad inputs, row by row: each gets a violation of the field that is wrong, with what is allowed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use asyncflow_core::{
     command::{COMMAND_CONTENT_TYPE, CodeSnapshot, Command, Container},
     id::TypeName,
     limits::{BATCH_TASKS_MAX, DURATION_MS_MAX, NOT_BEFORE_AHEAD_MS_MAX, PAYLOAD_BYTES_MAX},
+    resources::Resources,
     retry::RetryPatch,
     task::{Content, Progress},
     task_type::TaskType,
@@ -15,6 +16,7 @@ use asyncflow_core::{
         list,
         new_task::{NewTaskInput, new_task, new_tasks},
         patch::{TASK_PATHS, TaskPatchInput, mask, task_patch},
+        resources::ResourcesInput,
         task_type::{TaskTypeInput, task_type},
         time, work,
     },
@@ -206,6 +208,42 @@ fn the_context_is_bounded_by_the_type() {
     let defaults = TaskType::with_defaults(TypeName::new("train").unwrap(), NOW_MS);
     task.check_against(&defaults, At::REQUEST.field("task"), &mut violations);
     assert_eq!(violations.into_list()[0].field, "task.context.data");
+}
+
+#[test]
+fn what_a_task_says_of_gpus_is_said_of_its_own_or_of_those_of_its_type() {
+    let terms = ResourcesInput {
+        gpu_model: "A100".into(),
+        gpu_memory_min_bytes: 1 << 30,
+        gpu_idle_ms: Some(60_000),
+        ..ResourcesInput::default()
+    };
+    let wrong = |needs: &ResourcesInput, of_type: Option<Resources>| -> Vec<String> {
+        let input = NewTaskInput { resources: Some(needs.clone()), ..good() };
+        let mut violations = Violations::new();
+        let task = new_task(input, At::REQUEST, NOW_MS, &mut violations).unwrap();
+        assert!(violations.is_empty());
+        let mut train = TaskType::with_defaults(TypeName::new("train").unwrap(), NOW_MS);
+        train.resources = of_type.map(Arc::new);
+        task.check_against(&train, At::REQUEST.field("task"), &mut violations);
+        let list = violations.into_list().into_iter();
+        list.map(|wrong| format!("{}: {}", wrong.field, wrong.description)).collect()
+    };
+    let told = wrong(&terms, None);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(
+        told[0],
+        "task.resources.gpu_model: \"A100\" does nothing, because no GPUs are asked for, neither \
+         here nor by the type train; give gpus or gpu_memory_bytes too, or leave this out"
+    );
+    assert!(told[1].starts_with("task.resources.gpu_memory_min_bytes: 1073741824 bytes does"));
+    assert!(told[2].starts_with("task.resources.gpu_idle_timeout: 60000 ms does"));
+    assert!(wrong(&ResourcesInput { gpus: 1, ..terms.clone() }, None).is_empty());
+    assert!(wrong(&ResourcesInput { gpu_memory_bytes: 1, ..terms.clone() }, None).is_empty());
+    assert!(wrong(&terms, Some(Resources { gpus: 2, ..Resources::default() })).is_empty());
+    // What an older type says is no fault of its tasks.
+    let older = Resources { gpu_model: "A100".into(), ..Resources::default() };
+    assert!(wrong(&ResourcesInput::default(), Some(older)).is_empty());
 }
 
 #[test]

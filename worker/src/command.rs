@@ -102,6 +102,7 @@ impl Executor for CommandExecutor {
         };
         match Shim::start(&self.shim, dir.path(), &launch).await {
             Ok(shim) => {
+                allotment.runs_in(dir.path());
                 let outcome = self.follow(&attempt, &registered, &dir, shim).await;
                 allotment.conclude(&attempt, outcome)
             }
@@ -132,6 +133,7 @@ impl Executor for CommandExecutor {
         let registered = self.desk.register_as(attempt.clone(), token);
         registered.recall(dir.path());
         registered.keep_in(dir.path());
+        allotment.runs_in(dir.path());
         let outcome = self.follow(&attempt, &registered, &dir, shim).await;
         allotment.conclude(&attempt, outcome)
     }

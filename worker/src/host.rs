@@ -9,14 +9,17 @@
 //! | `admit` | whether a task may begin now |
 //! | `follow_up` | what is done about what was seen |
 //! | `environment` | the variables that show a program its GPUs |
+//! | `live`, `container` | what attempts use of memory and cores now |
 //! | `usage`, `report`, `machine` | figures, and what brokers are told |
 
 mod admit;
 mod audit;
+mod container;
 mod environment;
 mod faults;
 mod follow_up;
 mod ledger;
+mod live;
 mod machine;
 mod monitor;
 mod orders;
@@ -61,6 +64,8 @@ pub struct Host {
     changes: watch::Sender<u64>,
     watch: tokio::sync::Mutex<GpuWatch>,
     wanted: Notify,
+    /// Something has begun that can be measured.
+    runs: Notify,
     /// Looks are numbered: this one was begun last,
     begun: AtomicU64,
     /// and this one is done.
@@ -90,6 +95,8 @@ struct Told {
     /// State, reason, tasks and strangers of each GPU.
     gpus: Vec<(i32, String, Vec<i32>)>,
     alarms: Vec<String>,
+    /// Who runs on GPUs. All others come and go too fast to be told one by one.
+    running: Vec<(Attempt, usize)>,
 }
 
 impl Host {
@@ -125,6 +132,7 @@ impl Host {
             changes: watch::Sender::new(0),
             watch: tokio::sync::Mutex::new(GpuWatch::new(config.gpu.clone(), owners)),
             wanted: Notify::new(),
+            runs: Notify::new(),
             begun: AtomicU64::new(0),
             done: watch::Sender::new(0),
             faults_file,
@@ -145,6 +153,10 @@ impl Host {
 
     /// Looks again and again, until it is dropped.
     pub async fn run(&self) {
+        tokio::join!(self.keep_looking(), self.measure());
+    }
+
+    async fn keep_looking(&self) {
         loop {
             let is_bare =
                 |state: &mut State| state.vendor == Vendor::None && state.monitor.blind.is_none();
@@ -304,7 +316,15 @@ impl State {
             let who = format!("{} {:?}", gpu.reason, gpu.task_ids);
             (gpu.state, who, gpu.processes.iter().map(|process| process.pid).collect())
         };
-        Told { offer, gpus: report.gpus.into_iter().map(gpu).collect(), alarms: report.alarms }
+        let runs = |holding: &ledger::Holding| holding.handle.is_some() && !holding.gpus.is_empty();
+        let running = self.ledger.iter().filter(|(_, holding)| runs(holding));
+        let running = running.map(|(key, holding)| (key.clone(), holding.trespassed.len()));
+        Told {
+            offer,
+            gpus: report.gpus.into_iter().map(gpu).collect(),
+            alarms: report.alarms,
+            running: running.collect(),
+        }
     }
 }
 

@@ -9,13 +9,15 @@
 mod cgroup;
 mod end_command;
 mod leftovers;
+mod load;
 mod record;
 mod spawn;
 mod tree;
 
 pub use cgroup::{Base, Leaf, Limits};
-pub use end_command::EndCommand;
+pub use end_command::{EndCommand, call};
 pub use leftovers::{Leftover, kill_leftovers};
+pub use load::{Load, load_of_tree, resident_bytes};
 pub use record::ProcessRecord;
 pub use spawn::{Exit, Launch, SpawnError, Started, start, start_detached};
 pub use tree::{EnvVariable, Family, children_of, kill_family};

@@ -31,7 +31,7 @@ pub use launch::ShimLaunch;
 #[cfg(test)]
 pub use log_writer::LogWriter;
 pub use order::Order;
-pub use record::{ExitRecord, Told, put, ran_for, read_leftover};
+pub use record::{ExitRecord, ShimRecord, Told, put, ran_for, read_leftover};
 
 /// The hidden first argument.
 const VERB: &str = "attempt-shim";

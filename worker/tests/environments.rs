@@ -11,6 +11,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
@@ -77,6 +78,10 @@ fn mock_engine(dir: &Path) -> PathBuf {
             test ! -e "$here/$3.pid" || kill -KILL -- "-$(cat "$here/$3.pid")" 2>/dev/null
             exit 0
         fi
+        if [ "$1" = inspect ]; then
+            cat "$here/inspected"
+            exit
+        fi
         shift
         while :; do
             case "$1" in
@@ -88,7 +93,7 @@ fn mock_engine(dir: &Path) -> PathBuf {
             shift
         done
         shift
-        setsid env -u ASYNCFLOW_ATTEMPT_TOKEN "$@" &
+        setsid env -u ASYNCFLOW_ATTEMPT_TOKEN -u ASYNCFLOW_WORKER_MARK "$@" &
         echo $! > "$here/$name.pid"
         trap 'kill -TERM $!' TERM
         wait $!; code=$?
@@ -163,6 +168,65 @@ async fn a_container_that_ignores_the_stop_is_ended_by_its_name() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("it survives: {:?}", alive_with(&marker));
+}
+
+/// The program of a container, as the system shows it: no descendant of the engine's client. It
+/// ends with its input.
+fn held_elsewhere(bytes: i64, task_id: &str) -> std::process::Child {
+    let script = format!("held=$(head -c {bytes} /dev/zero | tr '\\0' x); read line; echo $held");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &script]).env("ASYNCFLOW_TASK_ID", task_id).env("ASYNCFLOW_ATTEMPT", "1");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+}
+
+#[tokio::test]
+async fn a_container_is_measured_also_by_the_next_worker() {
+    const HELD_BYTES: i64 = 100 << 20;
+    let broker = FakeBroker::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = mock_engine(dir.path()).to_str().unwrap().to_owned();
+    let mut inside = held_elsewhere(HELD_BYTES, "command-1-in");
+    let inspected = format!("0123456789abcdef0123456789abcdef {}\n", inside.id());
+    fs::write(dir.path().join("inspected"), inspected).unwrap();
+    let settings = move |config: &mut asyncflow_worker::WorkerConfig| {
+        config.command.container_engine.clone_from(&engine);
+        config.gpu.sample_interval_ms = 100;
+    };
+    let mut first = Worker::start(&broker, &settings);
+    for id in ["command-1-in", "command-1-other"] {
+        broker.add(script(id, "echo up; sleep 100", contained));
+    }
+    let measured = |state: &fake::State| {
+        let bytes = |id: &str| {
+            let running = &state.reports.last()?.running;
+            Some(running.iter().find(|task| task.task_id == id)?.memory_bytes)
+        };
+        // The engine names a process for the other one that is not of it.
+        let is_other = |bytes| (1..HELD_BYTES).contains(&bytes);
+        let found = (bytes("command-1-in")?, bytes("command-1-other")?);
+        (found.0 >= HELD_BYTES && is_other(found.1)).then_some(())
+    };
+    broker.until("what it uses", measured).await;
+    broker.order(|orders| orders.detach = true);
+    first.end().await;
+    broker.change(|state| {
+        state.orders.detach = false;
+        state.reports.clear();
+    });
+    let data_dir = first.dir.path().join("data");
+    let _second = Worker::start(&broker, |config| {
+        settings(config);
+        config.data_dir = data_dir;
+    });
+    broker.until("what it uses", measured).await;
+    broker.cancel("command-1-in");
+    let Settled::Failed(call) = broker.settled("command-1-in").await else { panic!() };
+    let usage = call.usage.unwrap();
+    assert!(usage.memory_peak_bytes >= HELD_BYTES && usage.cpu_seconds > 0.0, "{usage:?}");
+    broker.cancel("command-1-other");
+    broker.settled("command-1-other").await;
+    drop(inside.stdin.take());
+    inside.wait().unwrap();
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ const SCRIPT: &str = "trap 'exit 0' TERM INT; sleep \"$1\" & wait \"$!\"";
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How many GPUs; nobody else gets them
-    #[arg(long, value_name = "N", default_value_t = 1,
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
           value_parser = clap::value_parser!(i32).range(1..=64))]
     gpus: i32,
     /// For how long
@@ -46,7 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "SPAN", value_parser = time::parse_span, default_value = "30m")]
     idle: Duration,
     /// Only a part of one GPU that others use too: so much of its memory
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "gpus")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "gpus",
+          allow_negative_numbers = true)]
     gpu_memory: Option<i64>,
     /// Only GPUs whose model contains this
     #[arg(long, value_name = "TEXT")]
@@ -88,6 +89,9 @@ impl Args {
         let seconds = self.span.seconds;
         if seconds < 1 {
             return Err(CliError::Usage("--for must be 1s or more".to_owned()));
+        }
+        if self.gpu_memory == Some(0) {
+            return Err(CliError::Usage("--gpu-memory must be more than 0".to_owned()));
         }
         let words = ["-c", SCRIPT, "asyncflow-hold", &seconds.to_string()];
         let command = Command {

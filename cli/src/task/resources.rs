@@ -8,27 +8,45 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
 use std::collections::BTreeMap;
 
+/// Brokers refuse what is more.
+const GPUS_MAX: i32 = 64;
+const CORES_MAX: f64 = 10_000.0;
+
+/// Reads a number of GPUs.
+pub fn parse_gpus(text: &str) -> Result<i32, String> {
+    let gpus = text.parse().ok().filter(|gpus| (0..=GPUS_MAX).contains(gpus));
+    gpus.ok_or_else(|| format!("a whole number from 0 to {GPUS_MAX} is wanted"))
+}
+
+fn parse_cores(text: &str) -> Result<f64, String> {
+    let cores = text.parse().ok().filter(|cores| (0.0..=CORES_MAX).contains(cores));
+    cores.ok_or_else(|| format!("a number of cores from 0 to {CORES_MAX} is wanted, e.g. 2.5"))
+}
+
 /// Flags about what a task needs; what is not given comes from its type.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Resources")]
 pub struct ResourceArgs {
     /// GPUs that nobody else uses meanwhile, all on one host
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_gpus, allow_negative_numbers = true)]
     gpus: Option<i32>,
     /// Memory of one GPU that others use too, e.g. `10GiB`
-    #[arg(long, value_name = "SIZE", value_parser = size::parse_size, conflicts_with = "gpus")]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_size, conflicts_with = "gpus",
+          allow_negative_numbers = true)]
     gpu_memory: Option<i64>,
     /// Cores, e.g. `2.5`
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_cores, allow_negative_numbers = true)]
     cpus: Option<f64>,
     /// Main memory, e.g. `16GiB`
-    #[arg(long, value_name = "SIZE", value_parser = size::parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_size,
+          allow_negative_numbers = true)]
     memory: Option<i64>,
-    /// A GPU whose model contains this, in any case, e.g. `A100`
+    /// Of its GPUs: the model contains this, in any case, e.g. `A100`
     #[arg(long, value_name = "MODEL")]
     gpu_model: Option<String>,
-    /// Each GPU must have so much memory in all
-    #[arg(long, value_name = "SIZE", value_parser = size::parse_size)]
+    /// Of its GPUs: each has so much memory in all
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_size,
+          allow_negative_numbers = true)]
     min_gpu_memory: Option<i64>,
     /// Only on this host
     #[arg(long, value_name = "HOST")]
@@ -182,6 +200,20 @@ mod tests {
         assert_eq!(typed("--gpu-memory 10G").unwrap().unwrap().gpu_memory_bytes, 10 << 30);
         assert!(typed("--gpus 1 --gpu-memory 10GiB").is_err());
         assert!(typed("--memory lots").is_err());
+        for wrong in ["--gpus -1", "--gpus 65", "--gpus 1.5", "--gpus two"] {
+            let told = typed(wrong).unwrap_err().to_string();
+            let said = "for '--gpus <N>': a whole number from 0 to 64 is wanted\n";
+            assert!(told.contains(said), "{told}");
+        }
+        for wrong in ["-1", "-0.5", "10000.5", "1e300", "nan", "inf", "many"] {
+            let told = typed(&format!("--cpus {wrong}")).unwrap_err().to_string();
+            let said = "for '--cpus <N>': a number of cores from 0 to 10000 is wanted, e.g. 2.5\n";
+            assert!(told.contains(said), "{told}");
+        }
+        for flag in ["--memory", "--gpu-memory", "--min-gpu-memory"] {
+            let told = typed(&format!("{flag} -1")).unwrap_err().to_string();
+            assert!(told.contains("write it as 10GiB"), "{told}");
+        }
         assert!(parse::<NeedsOfFile>("{memory: lots}").is_err());
         assert!(parse::<NeedsOfFile>("{gpu: 1}").is_err());
     }

@@ -47,6 +47,12 @@ impl Factor {
 
 /// What a task type can be told.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(
+    group(clap::ArgGroup::new("gpus_of_type").args(["gpus", "gpu_memory"])),
+    mut_arg("gpu_model", |arg| arg.requires("gpus_of_type")),
+    mut_arg("min_gpu_memory", |arg| arg.requires("gpus_of_type")),
+    mut_arg("gpu_idle_timeout", |arg| arg.requires("gpus_of_type")),
+)]
 pub struct Settings {
     /// For people
     #[arg(long)]

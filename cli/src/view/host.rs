@@ -133,12 +133,6 @@ impl HostView {
         }
     }
 
-    /// The report is younger than the heartbeat.
-    fn running_now(&self) -> usize {
-        let by_heartbeat = usize::try_from(self.running).unwrap_or(0);
-        if self.reported.is_some() { self.tasks.len() } else { by_heartbeat }
-    }
-
     fn cores(&self) -> String {
         if self.cpus <= 0.0 {
             String::new()
@@ -187,7 +181,7 @@ impl View for HostView {
             self.worker_id.clone(),
             self.host.clone(),
             look.palette.state(self.condition()),
-            self.running_now().to_string(),
+            self.running.to_string(),
             self.slots.to_string(),
             self.free_gpus(),
             self.cores(),
@@ -237,7 +231,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::{fleet::tests::host, style::Palette};
+    use crate::{fleet::tests::host, style::Palette, view::worker::WorkerView};
     use asyncflow_proto::{time::timestamp, v1::HostOrders};
 
     fn with(orders: HostOrders) -> HostView {
@@ -284,6 +278,21 @@ mod tests {
         none.report_time = Some(timestamp(1));
         none.report.as_mut().unwrap().gpu_provider = "none".to_owned();
         assert_eq!(HostView::from(none).remark().unwrap(), "berta: 0 GPUs (none)");
+    }
+
+    #[test]
+    fn a_list_of_workers_and_one_host_count_alike() {
+        let look = Look { palette: Palette::off(), now_ms: 1 };
+        let mut host = host("w", "anna", &["GPU-a"]);
+        host.report_time = Some(timestamp(1));
+        host.worker.as_mut().unwrap().running = 3;
+        let of_list = WorkerView::from(host.worker.clone().unwrap()).details(look);
+        let of_host = HostView::from(host).details(look);
+        let running = |details: Vec<(&str, String)>| {
+            details.into_iter().find(|(name, _)| *name == "running").unwrap().1
+        };
+        assert_eq!(running(of_list), "3");
+        assert_eq!(running(of_host), "3");
     }
 
     #[test]

@@ -47,7 +47,8 @@ impl ResourcesInput {
         }
         // NaN lies in no range.
         if !(0.0..=TASK_CPUS_MAX).contains(&self.cpus) {
-            let what = format!("{} is out of range; 0 to {TASK_CPUS_MAX}", self.cpus);
+            let shown = short(self.cpus);
+            let what = format!("{shown} is out of range; 0 to {TASK_CPUS_MAX} cores");
             violations.add(at.field("cpus"), what);
         }
         text::line(&self.gpu_model, GPU_MODEL_BYTES_MAX, at.field("gpu_model"), violations);
@@ -61,6 +62,14 @@ impl ResourcesInput {
                 time::duration(idle_ms, at, violations);
             }
         }
+    }
+
+    /// Notes everything that is wrong with it as what the tasks of a type need. A type must ask for
+    /// the GPUs that it says something of: there is nobody else who could.
+    pub fn check_of_type(&self, at: At<'_>, violations: &mut Violations) {
+        self.check(at, violations);
+        let needs = self.clone().into_resources();
+        gpu_terms(&needs, needs.uses_gpus(), "", at, violations);
     }
 
     /// The same in the units of the domain, checked before. Less than a thousandth of a core is
@@ -83,6 +92,41 @@ impl ResourcesInput {
             avoid_since_ms: 0,
         }
     }
+}
+
+/// What `asked` says of GPUs must be said of some: it does nothing where none are asked for.
+/// `or_where` says for people where else that could have been.
+pub fn gpu_terms(
+    asked: &Resources,
+    uses_gpus: bool,
+    or_where: &str,
+    at: At<'_>,
+    violations: &mut Violations,
+) {
+    if uses_gpus {
+        return;
+    }
+    let (model, least, idle) = (&asked.gpu_model, asked.gpu_memory_min_bytes, asked.gpu_idle_ms);
+    let terms = [
+        ("gpu_model", !model.is_empty(), format!("{model:?}")),
+        ("gpu_memory_min_bytes", least != 0, format!("{least} bytes")),
+        ("gpu_idle_timeout", idle != 0, format!("{idle} ms")),
+    ];
+    for (field, is_given, value) in terms {
+        if is_given {
+            let what = format!(
+                "{value} does nothing, because no GPUs are asked for{or_where}; \
+                 give gpus or gpu_memory_bytes too, or leave this out"
+            );
+            violations.add(at.field(field), what);
+        }
+    }
+}
+
+/// A number in a few characters, however large it is.
+fn short(number: f64) -> String {
+    let is_plain = number == 0.0 || (1e-6..1e9).contains(&number.abs());
+    if is_plain || !number.is_finite() { number.to_string() } else { format!("{number:e}") }
 }
 
 #[cfg(test)]
@@ -126,6 +170,39 @@ mod tests {
         for cpus in [-0.1, 10_000.1, f64::INFINITY] {
             assert_eq!(fields(&ResourcesInput { cpus, ..ResourcesInput::default() }), ["cpus"]);
         }
+    }
+
+    #[test]
+    fn what_is_said_of_gpus_of_a_type_is_said_of_some() {
+        let terms = ResourcesInput {
+            gpu_model: "A100".into(),
+            gpu_memory_min_bytes: 1 << 30,
+            gpu_idle_ms: Some(60_000),
+            preemptible: true,
+            cpus: -1.0,
+            ..ResourcesInput::default()
+        };
+        let of_type = |input: &ResourcesInput| {
+            let mut violations = Violations::new();
+            input.check_of_type(At::REQUEST, &mut violations);
+            violations.into_list()
+        };
+        let wrong = of_type(&terms);
+        let at: Vec<&str> = wrong.iter().map(|wrong| wrong.field.as_str()).collect();
+        assert_eq!(at, ["cpus", "gpu_model", "gpu_memory_min_bytes", "gpu_idle_timeout"]);
+        let wanted = "\"A100\" does nothing, because no GPUs are asked for; \
+                      give gpus or gpu_memory_bytes too, or leave this out";
+        assert_eq!(wrong[1].description, wanted);
+        let terms = ResourcesInput { cpus: 1.0, ..terms };
+        assert!(of_type(&ResourcesInput { gpus: 1, ..terms.clone() }).is_empty());
+        assert!(of_type(&ResourcesInput { gpu_memory_bytes: 1, ..terms.clone() }).is_empty());
+        assert!(fields(&terms).is_empty(), "a task may leave the GPUs to its type");
+    }
+
+    #[test]
+    fn numbers_are_shown_short() {
+        let shown = [0.0, 2.5, 10_000.1, -1.0, 1e300, f64::NAN, f64::INFINITY].map(short);
+        assert_eq!(shown, ["0", "2.5", "10000.1", "-1", "1e300", "NaN", "inf"]);
     }
 
     #[test]

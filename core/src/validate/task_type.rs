@@ -127,7 +127,7 @@ pub fn task_type(input: &TaskTypeInput) -> Result<TypeName, Violations> {
         speculation.check(at.field("speculation"), &mut violations);
     }
     if let Some(Some(resources)) = &input.resources {
-        resources.check(at.field("resources"), &mut violations);
+        resources.check_of_type(at.field("resources"), &mut violations);
     }
     violations.ok_or(name)
 }

@@ -67,7 +67,8 @@ pub struct CodeSnapshot {
 }
 /// What a task needs on its host, and how it behaves there. A task without it needs a slot only.
 ///
-/// A field that is zero or empty comes from the task type.
+/// A field that is zero or empty comes from the task type. `gpu_model`, `gpu_memory_min_bytes` and
+/// `gpu_idle_timeout` are refused where neither of them asks for GPUs, or for a share of one.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Resources {
     /// GPUs that nobody else uses meanwhile, all on one host; 0 to 64.
@@ -682,7 +683,7 @@ pub enum FailureReason {
     Trespassed = 25,
     /// It had to make room for others.
     Preempted = 26,
-    /// Another worker goes on with it.
+    /// It goes on in another attempt, on another host if there is one for it.
     HandedOver = 27,
 }
 impl FailureReason {
@@ -2182,7 +2183,8 @@ pub struct Worker {
     /// How many tasks it runs at once.
     #[prost(int32, tag = "5")]
     pub slots: i32,
-    /// How many it runs now, as of its last heartbeat.
+    /// How many it runs now: as its last report about its host says, or its last heartbeat where there
+    /// is no report.
     #[prost(int32, tag = "6")]
     pub running: i32,
     /// Its version.

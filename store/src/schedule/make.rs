@@ -69,7 +69,7 @@ impl<'a> Maker<'a> {
             return Ok(Err(format!("there is no task type {name}")));
         };
         let mut violations = Violations::new();
-        task.check_against(&task_type, At::REQUEST.field("task"), &mut violations);
+        task.check_bounds(&task_type, At::REQUEST.field("task"), &mut violations);
         Ok(violations.none().map_err(|wrong| wrong.to_string()))
     }
 

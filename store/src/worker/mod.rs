@@ -52,7 +52,7 @@ pub struct WorkerRow {
     pub seen_time_ms: i64,
     /// It takes no more tasks.
     pub draining: bool,
-    /// Tasks that it said it runs, at its last heartbeat.
+    /// Tasks that it said it runs: in its last report, or its last heartbeat if it reports nothing.
     pub running: i32,
     /// An order says that it gets no more tasks.
     pub is_closed: bool,

@@ -33,12 +33,14 @@ impl Store {
             sql.push(" WHEN ").bind(touch.session_id);
             sql.push(" THEN ").bind(i16::from(touch.draining));
         }
-        sql.push(" ELSE draining END, running = CASE session_id");
+        sql.push(" ELSE draining END, running = CASE WHEN report_time_ms >= register_time_ms ");
+        // What was reported is younger, and the heartbeat may have waited for its batch.
+        sql.push("THEN running ELSE CASE session_id");
         for touch in &sorted {
             sql.push(" WHEN ").bind(touch.session_id).push(" THEN ").bind(touch.running);
         }
         let sessions: Vec<i64> = sorted.iter().map(|touch| touch.session_id).collect();
-        sql.push(" ELSE running END WHERE ").is_in("session_id", &sessions);
+        sql.push(" ELSE running END END WHERE ").is_in("session_id", &sessions);
         self.transact(&sql, |_, tx, sql| Box::pin(async move { sql.clone().run(tx).await }))
             .await?;
         Ok(())

@@ -7,7 +7,7 @@ use asyncflow_core::{
     task::{AttemptOutcome, Task},
     usage::{AttemptUsage, UserUsage},
 };
-use asyncflow_store::{Registered, Registration, Store, wake::host_topic};
+use asyncflow_store::{Registered, Registration, Store, Touch, wake::host_topic};
 
 use crate::fixture::{apply, fence, running};
 
@@ -33,13 +33,19 @@ pub async fn the_last_report_of_the_session_in_force_is_kept(store: Store) {
     assert_eq!((host.report, host.report_time_ms), (None, None));
     let since_ms = store.now_ms().await.unwrap();
     for report in [&b"one"[..], b"two \0 \xff"] {
-        assert!(store.report_host(first.session_id, report).await.unwrap());
+        assert!(store.report_host(first.session_id, report, 2).await.unwrap());
     }
     let host = store.get_host("gpu-1").await.unwrap().unwrap();
     assert_eq!(host.report.as_deref(), Some(&b"two \0 \xff"[..]));
     assert!(host.report_time_ms.unwrap() >= since_ms - 1_000);
+    let touch = Touch { session_id: first.session_id, draining: true, running: 5 };
+    store.touch_workers(&[touch]).await.unwrap();
+    let host = store.get_host("gpu-1").await.unwrap().unwrap();
+    assert_eq!((host.worker.draining, host.worker.running), (true, 2), "the report counts");
+    let listed = store.list_workers(None, 1).await.unwrap();
+    assert_eq!(listed[0], host.worker);
     let second = register(&store, "gpu-1", "b").await;
-    assert!(!store.report_host(first.session_id, b"too late").await.unwrap());
+    assert!(!store.report_host(first.session_id, b"too late", 7).await.unwrap());
     let host = store.get_host("gpu-1").await.unwrap().unwrap();
     assert_eq!(host.worker.session_id, second.session_id);
     assert_eq!(host.report.as_deref(), Some(&b"two \0 \xff"[..]));

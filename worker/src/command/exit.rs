@@ -74,11 +74,9 @@ fn stopped(told: StopReason, code: Option<i32>) -> Outcome {
     if told == StopReason::GpuIdle && code == Some(0) {
         return Outcome::Succeeded { result: None, exit_code: None };
     }
-    match Outcome::stopped(told) {
-        Outcome::Released { message, .. } if code == Some(CHECKPOINTED) => {
-            Outcome::released(FailureReason::Checkpointed, message)
-        }
-        other => other,
+    match code {
+        Some(CHECKPOINTED) => Outcome::stopped_at_checkpoint(told),
+        _ => Outcome::stopped(told),
     }
 }
 
@@ -180,6 +178,10 @@ mod tests {
         for reason in [StopReason::Drained, StopReason::Preempted, StopReason::HandedOver] {
             assert_eq!(told(reason), Some((FailureReason::Checkpointed, false)), "{reason:?}");
         }
+        let end = End { told: Some(StopReason::HandedOver), ..ended(Exit::Code(85)) };
+        let Outcome::Released { message, .. } = outcome(end, None, None) else { panic!() };
+        let known = "it was handed over; stopped at a checkpoint; it goes on from its context";
+        assert_eq!(message, known, "who goes on is not known here");
         assert_eq!(told(StopReason::Cancelled), Some((FailureReason::Cancelled, false)));
         assert_eq!(told(StopReason::TimedOut), Some((FailureReason::TimedOut, false)));
     }

@@ -1,7 +1,7 @@
 //! Whether a task may begin now. What it was placed on was free when the broker was told; since
 //! then somebody may have started a program by hand.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use asyncflow_sdk::{
     v1::{FailureReason, GpuOffer, GpuUse, Placement, Resources},
@@ -91,12 +91,23 @@ impl Allotment {
         self.environment.iter().cloned()
     }
 
+    /// The attempt runs, and its shim has written down in this directory who that is.
+    pub fn runs_in(&self, dir: &Path) {
+        self.host.with(|state| {
+            if let Some(holding) = state.ledger.get_mut(&self.key) {
+                holding.dir = Some(dir.to_owned());
+            }
+        });
+        self.host.runs.notify_one();
+    }
+
     /// Tells what the attempt has used, and a failure with the faults of its GPUs before it.
     pub fn conclude(&self, attempt: &AttemptHandle, mut outcome: Outcome) -> Outcome {
-        let (used, faults) = self.host.with(|state| {
+        let (used, faults, in_container) = self.host.with(|state| {
             let holding = state.ledger.get(&self.key);
             let told = |holding: &Holding| {
-                (state.usage(holding, clock::steady_ms()), holding.faults.clone())
+                let used = state.usage(holding, clock::steady_ms());
+                (used, holding.faults.clone(), holding.in_container)
             };
             holding.map(told).unwrap_or_default()
         });
@@ -106,6 +117,11 @@ impl Allotment {
             usage.gpu_seconds = used.gpu_seconds;
             usage.gpu_utilization_percent = used.gpu_utilization_percent;
             usage.gpu_memory_peak_bytes = used.gpu_memory_peak_bytes;
+            if in_container {
+                // Its shim has seen no more than the engine's client.
+                usage.cpu_seconds = usage.cpu_seconds.max(used.cpu_seconds);
+                usage.memory_peak_bytes = usage.memory_peak_bytes.max(used.memory_peak_bytes);
+            }
         });
         if let Outcome::Failed { message, .. } = &mut outcome
             && !faults.is_empty()

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use asyncflow_sdk::{
     worker::AttemptHandle,
 };
 
-use super::usage::Meter;
+use super::{live::Live, usage::Meter};
 use crate::gpu::Attempt;
 
 /// What an attempt has.
@@ -39,6 +40,10 @@ pub struct Holding {
     pub busy_ms: i64,
     /// What it has used.
     pub meter: Meter,
+    /// Where its shim writes down who runs, once it does.
+    pub dir: Option<PathBuf>,
+    /// What it uses of main memory and cores.
+    pub live: Live,
 }
 
 impl Holding {

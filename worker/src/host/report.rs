@@ -73,6 +73,8 @@ impl State {
             gpu_utilization_percent: holding.meter.percent_now,
             gpu_memory_bytes: holding.meter.memory_now_bytes,
             trespassed_gpus: holding.trespassed.iter().cloned().collect(),
+            memory_bytes: whole(holding.live.memory_bytes),
+            cpus: holding.live.cpus,
             end_time_max: holding.end_max_ms.map(timestamp),
             ..RunningTask::default()
         });
@@ -122,6 +124,8 @@ impl State {
         AttemptUsage {
             host: self.host.clone(),
             gpus: holding.gpus.clone(),
+            cpu_seconds: holding.live.cpu_time.as_secs_f64(),
+            memory_peak_bytes: whole(holding.live.memory_peak_bytes),
             ..holding.meter.usage(now_ms, held)
         }
     }
@@ -143,6 +147,10 @@ impl State {
         });
         blind.chain(trespasses).chain(broken).take(ALARMS_MAX).map(cut).collect()
     }
+}
+
+fn whole(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn cut(mut alarm: String) -> String {

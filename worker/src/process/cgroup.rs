@@ -15,7 +15,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::load::Load;
+
 const OWN: &str = "asyncflow-worker";
+/// Of an id that no other group has in its path by chance.
+const SIGN_BYTES_MIN: usize = 12;
 const PERIOD_US: u64 = 100_000;
 const EMPTY_TRIES: u32 = 200;
 const EMPTY_PAUSE: Duration = Duration::from_millis(5);
@@ -121,6 +125,24 @@ impl Leaf {
         Ok(Self(path))
     }
 
+    /// The group of a process, if its path contains `sign`: who is asked which process is meant
+    /// may mean one of another host.
+    pub fn of_process(pid: i32, sign: &str) -> Option<Self> {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let path = place(&mounts, &groups)?;
+        let is_meant = sign.len() >= SIGN_BYTES_MIN && path.to_str()?.contains(sign);
+        is_meant.then_some(Self(path))
+    }
+
+    /// What is in it now, if both are counted there. Of the memory what processes hold, without
+    /// the files that the kernel keeps for them.
+    pub fn load(&self) -> Option<Load> {
+        let own = self.number("memory.stat", "anon")?;
+        let mapped = self.number("memory.stat", "file_mapped").unwrap_or_default();
+        Some(Load { memory_bytes: own.saturating_add(mapped), cpu_time: self.cpu_time()? })
+    }
+
     /// The file by which a process goes in.
     pub(super) fn door(&self) -> Option<File> {
         OpenOptions::new().write(true).open(self.0.join("cgroup.procs")).ok()
@@ -199,5 +221,9 @@ mod tests {
         fs::write(leaf.0.join("memory.peak"), "4096\n").unwrap();
         assert_eq!((leaf.oom_kills(), leaf.memory_peak_bytes()), (2, Some(4_096)));
         assert_eq!(leaf.cpu_time(), Some(Duration::from_millis(1_500)));
+        assert_eq!(leaf.load(), None, "memory is not counted");
+        fs::write(leaf.0.join("memory.stat"), "anon 100\nfile 900\nfile_mapped 20\n").unwrap();
+        let load = Load { memory_bytes: 120, cpu_time: Duration::from_millis(1_500) };
+        assert_eq!(leaf.load(), Some(load));
     }
 }

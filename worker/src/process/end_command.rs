@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::Read,
+    io::{self, Read},
     process::{Command, Stdio},
     sync::mpsc,
     thread,
@@ -23,26 +23,44 @@ pub struct EndCommand {
 }
 
 impl EndCommand {
-    /// Calls it and waits for its end, which is taken for that of its output: somebody else may
-    /// wait for all children of this process. Blocks for up to 30 seconds.
+    /// Calls it and waits for its end. Blocks for up to 30 seconds.
     pub fn run(&self) {
-        let Some((program, args)) = self.words.split_first() else { return };
-        let mut command = Command::new(program);
-        command.args(args).env_clear().envs(&self.environment);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) => return eprintln!("{program} cannot be called: {error}"),
-        };
-        let Some(mut stdout) = child.stdout.take() else { return };
-        let (sender, ended) = mpsc::channel();
-        thread::spawn(move || {
-            let _ = stdout.read_to_end(&mut Vec::new());
-            let _ = sender.send(());
-        });
-        match ended.recv_timeout(END_MAX) {
-            Ok(()) => drop(child.wait()),
-            Err(_) => drop(child.kill()),
+        if let Err(error) = call(&self.words, &self.environment, END_MAX) {
+            let program = self.words.first().map_or("", String::as_str);
+            eprintln!("{program} cannot be called: {error}");
         }
     }
+}
+
+/// Calls a program with this environment and gives what it writes to stdout. Its end is taken for
+/// that of its output: somebody else may wait for all children of this process. Blocks for up to
+/// `limit`; then it is killed.
+///
+/// # Errors
+/// It cannot be started, or does not end in time.
+pub fn call(
+    words: &[String],
+    environment: &BTreeMap<String, String>,
+    limit: Duration,
+) -> io::Result<Vec<u8>> {
+    let Some((program, args)) = words.split_first() else { return Ok(Vec::new()) };
+    let mut command = Command::new(program);
+    command.args(args).env_clear().envs(environment);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    let Some(mut stdout) = child.stdout.take() else { return Ok(Vec::new()) };
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let mut told = Vec::new();
+        let _ = stdout.read_to_end(&mut told);
+        let _ = sender.send(told);
+    });
+    let Ok(told) = ended.recv_timeout(limit) else {
+        let _ = child.kill();
+        // Its end may take long, if it hangs in the kernel.
+        thread::spawn(move || child.wait());
+        return Err(io::ErrorKind::TimedOut.into());
+    };
+    let _ = child.wait();
+    Ok(told)
 }

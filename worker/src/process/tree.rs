@@ -28,6 +28,12 @@ impl EnvVariable {
     pub fn new(name: &str, value: &str) -> Self {
         Self(format!("{name}={value}").into_bytes())
     }
+
+    /// Whether the process was started with it.
+    pub fn is_carried_by(&self, pid: i32) -> bool {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == self.0)
+    }
 }
 
 /// Who belongs to it: whoever has one of these signs. Never the process that looks.
@@ -136,6 +142,10 @@ pub(super) struct Stat {
     pub state: char,
     pub parent: i32,
     pub session: i32,
+    /// Time on cores of its own, in clock ticks,
+    pub own_ticks: u64,
+    /// and of its ended children that were waited for, with theirs.
+    pub waited_ticks: u64,
     /// Since boot; with the pid it names a process for good.
     pub start_ticks: u64,
 }
@@ -156,11 +166,15 @@ impl Stat {
     fn parse(text: &str) -> Option<Self> {
         // The name may hold spaces and brackets; the last bracket ends it.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |place: usize| fields.get(place)?.parse::<u64>().ok();
+        let sum = |one, other| Some(ticks(one)?.saturating_add(ticks(other)?));
         Some(Self {
             state: fields.first()?.chars().next()?,
             parent: fields.get(1)?.parse().ok()?,
             session: fields.get(3)?.parse().ok()?,
-            start_ticks: fields.get(19)?.parse().ok()?,
+            own_ticks: sum(11, 12)?,
+            waited_ticks: sum(13, 14).unwrap_or_default(),
+            start_ticks: ticks(19)?,
         })
     }
 }
@@ -175,7 +189,7 @@ mod tests {
         let line = "42 (a) b) S 1 42 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 1 2";
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.state, stat.session, stat.start_ticks), ('S', 7, 9_876));
-        assert_eq!(stat.parent, 1);
+        assert_eq!((stat.parent, stat.own_ticks, stat.waited_ticks), (1, 11, 15));
         assert!(Stat::read(i32::try_from(std::process::id()).unwrap()).is_some());
     }
 }

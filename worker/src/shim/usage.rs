@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-use crate::process::{Leaf, children_of};
+use crate::process::{Leaf, children_of, resident_bytes};
 
 /// Gathers while it runs.
 #[derive(Debug, Default)]
@@ -51,12 +51,6 @@ impl Usage {
         leaf.is_some_and(|leaf| leaf.oom_kills() > 0)
             || (was_killed && host_oom_kills() > self.host_oom_kills)
     }
-}
-
-fn resident_bytes(pid: i32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages = text.split(' ').nth(1).and_then(|text| text.parse::<u64>().ok());
-    pages.unwrap_or_default() * 4_096
 }
 
 fn host_oom_kills() -> u64 {

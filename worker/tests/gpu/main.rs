@@ -8,6 +8,7 @@ mod adoption;
 mod fake;
 mod faults;
 mod nvml;
+mod report;
 mod sharing;
 mod strangers;
 #[path = "../support/mod.rs"]

@@ -21,7 +21,9 @@ pub async fn report_host(
     let report = convert::host::report(request.report, &mut violations);
     let report = violations.ok_or(report)?;
     let session = broker.sessions.get(&request.session_id).await?;
-    if !broker.store.report_host(session.id, &convert::host::encode(&report)).await? {
+    let running = i32::try_from(report.running.len()).unwrap_or(i32::MAX);
+    let encoded = convert::host::encode(&report);
+    if !broker.store.report_host(session.id, &encoded, running).await? {
         broker.sessions.forget(session.id);
         return Err(RpcError::UnknownSession);
     }

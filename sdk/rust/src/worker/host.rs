@@ -28,7 +28,8 @@ use crate::{
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
-const INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Changes are told at once, but no more often.
+const INTERVAL_MIN: Duration = Duration::from_millis(500);
 /// A broker that knows no reports may be replaced by one that does.
 const INTERVAL_OLDER: Duration = Duration::from_secs(60);
 /// Changes come in bursts: twenty tasks that begin are one new offer.

@@ -11,6 +11,8 @@ pub const RESULT_BYTES_MAX: usize = 64 * 1024;
 pub const CONTEXT_BYTES_MAX: usize = 1_024 * 1_024;
 const CONTENT_TYPE_BYTES_MAX: usize = 128;
 const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Behind the reason of one that was told to stop.
+const AT_CHECKPOINT: &str = "; stopped at a checkpoint; it goes on from its context";
 /// Signals that a broker lets a task wait for.
 const SIGNALS_MAX: usize = 32;
 const SIGNAL_NAME_BYTES_MAX: usize = 64;
@@ -109,6 +111,17 @@ impl Outcome {
         }
     }
 
+    /// The same of one that had saved what it had: whoever is next goes on from there, here or
+    /// elsewhere.
+    pub fn stopped_at_checkpoint(reason: StopReason) -> Self {
+        match Self::stopped(reason) {
+            Self::Released { message, .. } => {
+                Self::released(FailureReason::Checkpointed, format!("{message}{AT_CHECKPOINT}"))
+            }
+            other => other,
+        }
+    }
+
     /// Gives the task back at once, without a failure.
     pub fn released(reason: FailureReason, message: impl Into<String>) -> Self {
         Self::Released {
@@ -126,10 +139,11 @@ impl Outcome {
     pub(super) fn with_note(mut self, reason: Option<StopReason>, note: Option<&StopNote>) -> Self {
         let (Some(reason), Some(note)) = (reason, note) else { return self };
         if let Self::Released { message, .. } | Self::Failed { message, .. } = &mut self
-            && message == reason.text()
+            && let Some(rest) = message.strip_prefix(reason.text())
+            && ["", AT_CHECKPOINT].contains(&rest)
             && !note.message.is_empty()
         {
-            *message = cut(format!("{}: {}", reason.text(), note.message));
+            *message = cut(format!("{}: {}{rest}", reason.text(), note.message));
         }
         if let Self::Released { context, elsewhere, .. } = &mut self {
             // What it says itself counts before what was ordered.

@@ -15,7 +15,7 @@ pub enum StopReason {
     GpuIdle,
     /// It has to make room for others.
     Preempted,
-    /// Another worker is to go on with it.
+    /// It is handed over: it goes on in another attempt, on another host if there is one for it.
     HandedOver,
     /// A GPU that it uses broke.
     GpuFault,
@@ -38,7 +38,7 @@ impl StopReason {
             Self::Drained => "the worker shuts down",
             Self::GpuIdle => "its GPUs were idle for too long",
             Self::Preempted => "it has to make room for others",
-            Self::HandedOver => "another worker goes on with it",
+            Self::HandedOver => "it was handed over",
             Self::GpuFault => "a GPU that it used broke",
             Self::Trespassed => "it used a GPU that it was not given",
             Self::Cancelled => "the task was cancelled",

@@ -26,6 +26,7 @@ pub use state::State;
 
 pub const LEASE_TTL_MS: i64 = 1_500;
 const HEARTBEAT_MS: i64 = 100;
+/// Unless a test says otherwise.
 const REPORT_MS: i64 = 1_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -435,7 +436,8 @@ impl WorkerService for FakeBroker {
             state.reports.extend(request.report);
             Some(state.orders.clone())
         });
-        let report_interval = Some(duration(REPORT_MS));
+        let report_ms = self.state().report_ms.unwrap_or(REPORT_MS);
+        let report_interval = Some(duration(report_ms));
         Ok(Response::new(ReportHostResponse { orders, report_interval }))
     }
 

@@ -48,6 +48,8 @@ pub struct State {
     /// What is wanted of the host.
     pub orders: HostOrders,
     pub reports: Vec<HostReport>,
+    /// How often workers are to report though nothing has changed.
+    pub report_ms: Option<i64>,
     /// The trace ids of calls about one task.
     pub traces: BTreeSet<(&'static str, String)>,
     pub heartbeats: usize,
