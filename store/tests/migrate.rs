@@ -164,7 +164,7 @@ async fn shards_of_before_take_tasks_that_need_gpus(url: &str) {
     assert_eq!(store.get_type(&work).await.unwrap().unwrap().resources, None);
     let host = store.get_host("w1").await.unwrap().unwrap();
     assert_eq!((host.report, host.report_time_ms), (None, None));
-    assert!(store.report_host(session_id, b"told").await.unwrap());
+    assert!(store.report_host(session_id, b"told", 0).await.unwrap());
     store.put_orders(&[("w1".to_owned(), OrderName::Cordon, Vec::new())]).await.unwrap();
     assert_eq!(store.list_orders(&["w1".to_owned()]).await.unwrap()["w1"].len(), 1);
 
