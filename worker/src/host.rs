@@ -78,6 +78,8 @@ struct State {
     host: String,
     provider: &'static str,
     vendor: Vendor,
+    /// When it was looked at last, or that was tried.
+    looked_ms: i64,
     /// What brokers were offered last, and what was said of the GPUs.
     told: Told,
     faults_kept: Faults,
@@ -117,6 +119,7 @@ impl Host {
             host: name,
             provider: "none",
             vendor: Vendor::None,
+            looked_ms: clock::steady_ms(),
             told: Told::default(),
             faults_kept: faults,
         };
@@ -279,6 +282,7 @@ impl State {
     }
 
     fn take_in(&mut self, now_ms: i64, look: Look) -> Vec<follow_up::Action> {
+        let span_ms = now_ms - std::mem::replace(&mut self.looked_ms, now_ms);
         self.provider = look.provider;
         self.vendor = look.vendor;
         let seen = match look.seen {
@@ -288,6 +292,7 @@ impl State {
                     tracing::error!(provider = look.provider, why, "GPUs cannot be looked at");
                 }
                 self.monitor.observe_nothing(why);
+                self.ledger.pass_unseen(now_ms, span_ms);
                 return Vec::new();
             }
         };

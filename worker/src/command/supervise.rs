@@ -100,6 +100,10 @@ pub async fn to_the_end(
         tracing::error!(pids = ?record.unkillable, "processes of an ended attempt are left");
         say(attempt, &format!("processes {:?} could not be killed", record.unkillable)).await;
     }
+    if let Some(why) = record.as_ref().and_then(|record| record.end_failed.as_ref()) {
+        tracing::error!(why, "what an ended attempt left elsewhere may run on");
+        say(attempt, &format!("what it left elsewhere may run on: {why}")).await;
+    }
     // A shim that was killed with the program had no time to write why.
     let told = if record.is_some() { stopped } else { told };
     let told = told.map(|told| attempt.should_stop().unwrap_or(told));

@@ -98,7 +98,7 @@ impl State {
             model: device.model.clone(),
             memory_bytes: device.memory_bytes,
             memory_used_bytes: device.memory_used_bytes,
-            utilization_percent: device.utilization_percent,
+            utilization_percent: device.utilization_percent.unwrap_or_default(),
             temperature_celsius: device.temperature_celsius,
             power_watts: device.power_watts,
             state: standing.state.into(),
