@@ -78,6 +78,8 @@ struct State {
     host: String,
     provider: &'static str,
     vendor: Vendor,
+    /// Why tasks cannot be started, whatever is free.
+    trouble: Option<String>,
     /// When it was looked at last, or that was tried.
     looked_ms: i64,
     /// What brokers were offered last, and what was said of the GPUs.
@@ -119,6 +121,7 @@ impl Host {
             host: name,
             provider: "none",
             vendor: Vendor::None,
+            trouble: None,
             looked_ms: clock::steady_ms(),
             told: Told::default(),
             faults_kept: faults,
@@ -215,6 +218,12 @@ impl Host {
             Ok(Err(error)) => tracing::warn!(%error, "faults of GPUs are not kept, trying again"),
             Err(error) => tracing::warn!(%error, "faults of GPUs are not kept, trying again"),
         }
+    }
+
+    /// Keeps brokers and people informed of why tasks cannot be started here; `None` = they can.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        self.with(|state| state.trouble = trouble);
+        self.tell_changes();
     }
 
     fn free(&self, key: &Attempt) {

@@ -90,10 +90,9 @@ pub async fn to_the_end(
     }
     let stopped = record.as_ref().and_then(|record| record.told.as_ref());
     let stopped = stopped.and_then(|told| StopReason::named(&told.reason));
-    if let Some(reason) = stopped
-        && attempt.should_stop().is_none()
-    {
-        // Its shim has told it, for its time or for a worker before this one.
+    if let Some(reason) = stopped {
+        // Its shim has told it, for its time or for a worker before this one. A weaker reason than
+        // the present changes nothing.
         attempt.demand_stop(reason, StopNote::default());
     }
     if let Some(record) = record.as_ref().filter(|record| !record.unkillable.is_empty()) {

@@ -139,7 +139,8 @@ impl State {
             let name = || self.monitor.name_of(&card.device.uuid);
             is_alarm.then(|| format!("{}: {}", name(), standing.reason))
         });
-        blind.chain(trespasses).chain(broken).take(ALARMS_MAX).map(cut).collect()
+        let trouble = self.trouble.iter().cloned();
+        trouble.chain(blind).chain(trespasses).chain(broken).take(ALARMS_MAX).map(cut).collect()
     }
 }
 
