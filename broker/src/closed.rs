@@ -28,6 +28,14 @@ pub async fn acquire_unless_closed(
         return Ok(broker.dispatch.acquire(wish, deadline).await?);
     }
     let mut orders = broker.store.wake().subscribe(&host_topic(&session.worker_id));
+    // It may have been given free through another broker before this one listened.
+    let session = match session.is_closed {
+        true => {
+            broker.sessions.forget(session.id);
+            broker.sessions.by_id(session.id).await?
+        }
+        false => Arc::clone(session),
+    };
     if session.is_closed {
         broker.dispatch.forget_host(&session.worker_id);
         // Otherwise it would ask again at once, and again.

@@ -43,7 +43,6 @@ use crate::{
 use lane::Lane;
 use parking::Parking;
 pub use parking::{Types, Wish};
-#[allow(unused_imports, reason = "ExplainTask, which is being written, answers it")]
 use placer::Placer;
 
 /// The list of all types is read again after this long while somebody waits for every type.
@@ -181,6 +180,18 @@ impl Dispatch {
         }
     }
 
+    /// What an acquire got that has come before. While that cannot be read its caller waits on:
+    /// nothing at all would be the loss of tasks that count as started.
+    async fn acquired_before(&self, session_id: i64, acquire_id: &str) -> Option<Vec<Assigned>> {
+        match self.shared.store.acquired(session_id, acquire_id).await {
+            Ok(tasks) => Some(tasks.unwrap_or_default()),
+            Err(error) => {
+                tracing::warn!(%error, "what an acquire got before could not be read");
+                None
+            }
+        }
+    }
+
     /// Ends a claim or an offer: `brought` is what each of `reserved` gets.
     fn deal(&self, reserved: &[parking::Reserved], brought: Vec<Option<Vec<Assigned>>>) {
         let dealt = self.shared.parking.deal(reserved, brought);
@@ -281,8 +292,14 @@ impl Parked {
         if wish.offers {
             shared.placer.heard(&wish);
         }
-        let ticket = shared.parking.park(wish);
-        shared.placer.call();
+        // Or one who is always answered by a lane at once would never get what needs more.
+        let awaits_placer = wish.offers && shared.placer.has_aside(&wish.types);
+        let ticket = shared.parking.park(wish, awaits_placer);
+        if awaits_placer {
+            shared.placer.wake();
+        } else {
+            shared.placer.call();
+        }
         Self { dispatch: dispatch.clone(), ticket }
     }
 

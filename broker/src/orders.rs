@@ -8,7 +8,9 @@
 //!
 //! An order is about one attempt, and is forgotten when that has ended.
 
-use asyncflow_core::{host::OrderName, limits::MESSAGE_BYTES_MAX, task::Task, validate::text::cut};
+use asyncflow_core::{
+    host::OrderName, id::TaskId, limits::MESSAGE_BYTES_MAX, task::Task, validate::text::cut,
+};
 use asyncflow_proto::v1;
 use asyncflow_store::{HostOrder, Parts, Store, StoreError};
 use prost::Message;
@@ -24,6 +26,15 @@ pub struct Request {
     pub elsewhere: bool,
     /// Its context after that, unless it says otherwise itself.
     pub context: Option<v1::Content>,
+    pub room: Option<Room>,
+}
+
+/// What others are to have then.
+#[derive(Clone, Debug)]
+pub struct Room {
+    pub for_task: TaskId,
+    /// UUIDs of GPUs, also of those that are free already.
+    pub gpus: Vec<String>,
 }
 
 /// Asks tasks that run to stop, each in the attempt that is in force now; all or none. The same
@@ -41,6 +52,11 @@ pub async fn order_tasks(store: &Store, tasks: &[(Task, Request)]) -> Result<(),
             message: cut(&request.message, MESSAGE_BYTES_MAX),
             elsewhere: request.elsewhere,
             context: request.context.clone(),
+            for_task_id: request
+                .room
+                .as_ref()
+                .map_or_else(String::new, |room| room.for_task.to_string()),
+            for_gpus: request.room.as_ref().map(|room| room.gpus.clone()).unwrap_or_default(),
         };
         let name = OrderName::Task { id, attempt };
         (task.holder.worker_id.clone(), name, order.encode_to_vec())
@@ -53,7 +69,7 @@ pub async fn order_tasks(store: &Store, tasks: &[(Task, Request)]) -> Result<(),
 }
 
 /// Forgets what is done: orders about attempts that have ended, and about processes that the
-/// report does not show. Gives those that are left.
+/// report shows to be gone. Gives those that are left.
 ///
 /// # Errors
 /// Those of the store.
@@ -71,19 +87,20 @@ pub async fn prune(
             full.task.id == *id && full.task.attempt == *attempt && full.task.state.is_leased()
         })
     };
-    let is_shown = |name: &OrderName| {
-        let OrderName::Process { gpu, pid } = name else { return true };
+    // While its driver does not answer, a worker reports no GPU, or not all of them.
+    let is_gone = |name: &OrderName| {
+        let OrderName::Process { gpu, pid } = name else { return false };
         let mut gpus = report.gpus.iter().filter(|known| known.uuid == *gpu);
-        gpus.any(|known| known.processes.iter().any(|process| process.pid == *pid))
+        gpus.any(|known| !known.processes.iter().any(|process| process.pid == *pid))
     };
     let (kept, done): (Vec<_>, Vec<_>) =
-        orders.into_iter().partition(|order| runs(&order.name) && is_shown(&order.name));
+        orders.into_iter().partition(|order| runs(&order.name) && !is_gone(&order.name));
     let done: Vec<OrderName> = done.into_iter().map(|order| order.name).collect();
     store.delete_orders(worker_id, &done).await?;
     Ok(kept)
 }
 
-fn task_of(name: &OrderName) -> Option<&asyncflow_core::id::TaskId> {
+fn task_of(name: &OrderName) -> Option<&TaskId> {
     match name {
         OrderName::Task { id, .. } => Some(id),
         _ => None,

@@ -9,8 +9,8 @@
 //! Shares of GPUs are packed: the fullest shared GPU that still has room, and a free one only if
 //! there is none. Whole GPUs are taken where the fewest are free, so that whole hosts stay free for
 //! those who need several. A task that needs several and has waited for too long gets a hold: what
-//! is freed where it will fit first is kept for it. The next task is always one of the user who has
-//! the fewest GPUs now.
+//! is freed where it will fit first is kept for it. What others were asked to leave for a task is
+//! kept before all of that. The next task is always one of the user who has the fewest GPUs now.
 
 mod fair;
 mod hold;
@@ -74,6 +74,10 @@ pub struct Host {
     /// Thousandths of cores.
     pub cpu_millis: i64,
     pub memory_bytes: i64,
+    /// Thousandths of cores, whatever runs there; 0 = not known.
+    pub cpu_millis_total: i64,
+    /// Whatever runs there; 0 = not known.
+    pub memory_bytes_total: i64,
     /// 0 = idle, 1 = as many runnable threads as cores.
     pub load: f64,
     /// How many tasks run there.
@@ -92,6 +96,8 @@ impl Host {
             slots: 0,
             cpu_millis: 0,
             memory_bytes: 0,
+            cpu_millis_total: 0,
+            memory_bytes_total: 0,
             load: 0.0,
             running: 0,
             gpus: Vec::new(),
@@ -105,7 +111,7 @@ pub struct Waiting {
     pub id: TaskId,
     pub user: String,
     pub order_time_ms: i64,
-    /// Since when it could have been claimed.
+    /// Since when it could have been claimed, the last time.
     pub ready_ms: i64,
     pub priority: i32,
     /// Limit of its running time; 0 = none.
@@ -132,6 +138,19 @@ pub struct Scene<'a> {
     pub users: &'a BTreeMap<String, Standing>,
     /// A task that needs several GPUs gets a hold when it has waited for so long.
     pub hold_after_ms: i64,
+    /// In the order in which they were made; at most one for each task.
+    pub promises: &'a [Promise],
+}
+
+/// GPUs that others were asked to leave for a task. Nobody else gets them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// Index into the waiting tasks.
+    pub task: usize,
+    /// Index into the hosts.
+    pub host: usize,
+    /// UUIDs, also of those that others still use.
+    pub gpus: Vec<String>,
 }
 
 /// What a task gets of its host.
@@ -166,8 +185,9 @@ pub struct Plan {
 pub fn place(scene: &Scene<'_>) -> Plan {
     let mut plan = Plan { hosts: scene.hosts.to_vec(), ..Plan::default() };
     let mut queue = Queue::new(scene);
+    let promised = hold::keep_promises(scene, &mut plan, &mut queue);
     for task in hold::overdue(scene) {
-        hold::place_or_hold(scene, &mut plan, &mut queue, task);
+        hold::place_or_hold(scene, &mut plan, &mut queue, task, promised);
     }
     // Room only gets less, so what did not fit once does not fit in this plan. How long a task may
     // run decides whether it may fill a hold.

@@ -114,7 +114,7 @@ pub fn to_proto(row: HostRow, orders: &[HostOrder], alive_from_ms: i64) -> v1::H
     v1::Host {
         report: decode(&row),
         report_time: row.report_time_ms.map(timestamp),
-        orders: Some(host_order::to_proto(orders)),
+        orders: Some(host_order::without_contexts(host_order::to_proto(orders))),
         worker: Some(work::worker(row.worker, alive_from_ms)),
     }
 }

@@ -46,7 +46,47 @@ pub fn to_proto(orders: &[HostOrder]) -> v1::HostOrders {
     all
 }
 
+/// What people are told of orders: what a task is to go on from is for its worker alone.
+pub fn without_contexts(mut orders: v1::HostOrders) -> v1::HostOrders {
+    orders.tasks.iter_mut().for_each(|order| order.context = None);
+    orders
+}
+
+/// As many orders about tasks as fit into one answer, at least one: the rest is told when these are
+/// done.
+pub fn within(mut orders: v1::HostOrders, bytes_max: usize) -> v1::HostOrders {
+    let mut bytes = 0_usize;
+    let mut fits = |order: &v1::TaskOrder| {
+        let is_first = bytes == 0;
+        bytes = bytes.saturating_add(order.encoded_len());
+        is_first || bytes <= bytes_max
+    };
+    let count = orders.tasks.iter().take_while(|order| fits(order)).count();
+    orders.tasks.truncate(count);
+    orders
+}
+
 /// What was ordered of a GPU before.
 pub fn gpu(orders: &[HostOrder], uuid: &str) -> Option<v1::GpuOrder> {
     to_proto(orders).gpus.into_iter().find(|order| order.uuid == uuid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_with_large_contexts_are_told_a_few_at_a_time() {
+        let context = |bytes| v1::Content { data: vec![0; bytes].into(), ..Default::default() };
+        let order = |bytes| v1::TaskOrder { context: Some(context(bytes)), ..Default::default() };
+        let of = |sizes: &[usize]| v1::HostOrders {
+            cordoned: true,
+            tasks: sizes.iter().copied().map(order).collect(),
+            ..Default::default()
+        };
+        let told = |sizes: &[usize]| within(of(sizes), 1_000).tasks.len();
+        assert_eq!((told(&[300, 300, 300, 300]), told(&[2_000, 1]), told(&[])), (3, 1, 0));
+        let shown = without_contexts(of(&[300]));
+        assert!(shown.cordoned && shown.tasks[0].context.is_none());
+    }
 }

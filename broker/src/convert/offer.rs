@@ -18,15 +18,19 @@ pub fn host(session: &Session, offer: Option<v1::HostOffer>, violations: &mut Vi
     let host = Host::without_offer(&session.worker_id, &session.host, &session.labels);
     let Some(offer) = offer else { return host };
     let at = At::REQUEST.field("offer");
-    for (field, value) in [("cpus", offer.cpus), ("load", offer.load)] {
+    let numbers = [("cpus", offer.cpus), ("load", offer.load), ("cpus_total", offer.cpus_total)];
+    for (field, value) in numbers {
         // NaN lies in no range.
         if !(0.0..=TASK_CPUS_MAX).contains(&value) {
             let what = format!("{value} is out of range; 0 to {TASK_CPUS_MAX}");
             violations.add(at.field(field), what);
         }
     }
-    let memory = at.field("memory_bytes");
-    number::in_range(offer.memory_bytes, 0..=TASK_MEMORY_BYTES_MAX, memory, violations);
+    let bytes =
+        [("memory_bytes", offer.memory_bytes), ("memory_bytes_total", offer.memory_bytes_total)];
+    for (field, value) in bytes {
+        number::in_range(value, 0..=TASK_MEMORY_BYTES_MAX, at.field(field), violations);
+    }
     let list = at.field("gpus");
     number::item_count(offer.gpus.len(), 0..=HOST_GPUS_MAX, list, violations);
     let mut known = BTreeSet::new();
@@ -41,10 +45,17 @@ pub fn host(session: &Session, offer: Option<v1::HostOffer>, violations: &mut Vi
     Host {
         cpu_millis: (offer.cpus * 1_000.0) as i64,
         memory_bytes: offer.memory_bytes,
+        cpu_millis_total: total((offer.cpus_total * 1_000.0) as i64, (offer.cpus * 1_000.0) as i64),
+        memory_bytes_total: total(offer.memory_bytes_total, offer.memory_bytes),
         load: offer.load,
         gpus,
         ..host
     }
+}
+
+/// What there is in all cannot be less than what is free; 0 = not known.
+fn total(total: i64, free: i64) -> i64 {
+    if total > 0 { total.max(free) } else { 0 }
 }
 
 fn gpu(gpu: v1::GpuOffer, at: At<'_>, violations: &mut Violations) -> Gpu {

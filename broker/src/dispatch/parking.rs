@@ -97,7 +97,16 @@ struct Waiter {
     passed_over: HashSet<TypeName>,
     /// By the placer.
     unplaced: bool,
+    /// The placer is to look first.
+    awaits_placer: bool,
     answer: oneshot::Sender<Vec<Assigned>>,
+}
+
+impl Waiter {
+    /// It is not for a lane now.
+    fn is_taken(&self) -> bool {
+        self.reserved || self.awaits_placer
+    }
 }
 
 impl Parking {
@@ -105,14 +114,15 @@ impl Parking {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to wait.
-    pub fn park(&self, wish: Wish) -> Ticket {
+    /// Begins to wait; the lanes pass it over until the placer has looked, if that `awaits_placer`.
+    pub fn park(&self, wish: Wish, awaits_placer: bool) -> Ticket {
         let (answer, tasks) = oneshot::channel();
         let mut lot = self.lock();
         lot.last_number += 1;
         let number = lot.last_number;
         let passed_over = HashSet::new();
-        let waiter = Waiter { wish, reserved: false, passed_over, unplaced: false, answer };
+        let waiter =
+            Waiter { wish, reserved: false, passed_over, unplaced: false, awaits_placer, answer };
         lot.waiters.insert(number, waiter);
         metrics::gauge!("asyncflow_acquirers_waiting").set(lot.waiters.len() as f64);
         Ticket { number, tasks }
@@ -133,7 +143,7 @@ impl Parking {
         if waiting.is_empty() {
             return Waiting::Nobody;
         }
-        if waiting.iter().any(|waiter| !waiter.reserved) {
+        if waiting.iter().any(|waiter| !waiter.is_taken()) {
             return Waiting::Free;
         }
         for waiter in waiting {
@@ -154,7 +164,7 @@ impl Parking {
             if !waiter.wish.types.contain(name) {
                 continue;
             }
-            if waiter.reserved {
+            if waiter.is_taken() {
                 waiter.passed_over.insert(name.clone());
                 continue;
             }
@@ -177,6 +187,20 @@ impl Parking {
             }
         }
         free
+    }
+
+    /// The placer has looked for these: they are the lanes' too. The types whose lanes passed over
+    /// one of them.
+    pub fn end_look(&self, numbers: &[u64]) -> HashSet<TypeName> {
+        let mut lot = self.lock();
+        let mut look_again = HashSet::new();
+        for number in numbers {
+            let Some(waiter) = lot.waiters.get_mut(number) else { continue };
+            if std::mem::take(&mut waiter.awaits_placer) && !waiter.reserved {
+                look_again.extend(waiter.passed_over.drain());
+            }
+        }
+        look_again
     }
 
     /// Takes those of these for whom no claim is under way; the others are passed over.
@@ -204,7 +228,7 @@ impl Parking {
         for Reserved { number, .. } in reserved {
             let Some(tasks) = brought.next().flatten() else {
                 if let Some(waiter) = lot.waiters.get_mut(number) {
-                    waiter.reserved = false;
+                    (waiter.reserved, waiter.awaits_placer) = (false, false);
                     dealt.look_again.extend(waiter.passed_over.drain());
                     dealt.place_again |= std::mem::take(&mut waiter.unplaced);
                 }
@@ -257,7 +281,7 @@ mod tests {
     #[test]
     fn one_claimer_at_a_time_reserves_a_waiter() {
         let parking = Parking::default();
-        let mut ticket = parking.park(wish(&["train", "render"], 2));
+        let mut ticket = parking.park(wish(&["train", "render"], 2), false);
         let by_train = parking.reserve(&name("train"), u32::MAX);
         assert_eq!(by_train.len(), 1);
         assert_eq!(parking.waiting(&name("render")), Waiting::Reserved);
@@ -276,7 +300,8 @@ mod tests {
     #[test]
     fn the_placer_takes_whom_no_lane_has_and_is_told_of_the_others() {
         let parking = Parking::default();
-        let (first, _second) = (parking.park(wish(&["train"], 1)), parking.park(wish(&["b"], 1)));
+        let (first, _second) =
+            (parking.park(wish(&["train"], 1), false), parking.park(wish(&["b"], 1), false));
         let by_lane = parking.reserve(&name("train"), u32::MAX);
         assert_eq!(parking.free().len(), 1);
         assert!(parking.reserve_these(&[first.number, 99]).is_empty());
@@ -289,10 +314,22 @@ mod tests {
     }
 
     #[test]
+    fn a_waiter_is_the_placers_before_it_is_the_lanes() {
+        let parking = Parking::default();
+        let one = parking.park(wish(&["train"], 1), true);
+        assert_eq!(parking.waiting(&name("train")), Waiting::Reserved);
+        assert!(parking.reserve(&name("train"), u32::MAX).is_empty());
+        assert_eq!(parking.free().len(), 1);
+        assert_eq!(parking.end_look(&[one.number]), HashSet::from([name("train")]));
+        assert_eq!(parking.reserve(&name("train"), u32::MAX).len(), 1);
+        assert!(parking.end_look(&[one.number, 99]).is_empty());
+    }
+
+    #[test]
     fn tasks_for_somebody_who_left_are_orphans() {
         let parking = Parking::default();
-        let left = parking.park(wish(&["*"], 1));
-        let dropped = parking.park(wish(&["train"], 1));
+        let left = parking.park(wish(&["*"], 1), false);
+        let dropped = parking.park(wish(&["train"], 1), false);
         let reserved = parking.reserve(&name("train"), u32::MAX);
         parking.leave(left.number);
         drop(dropped);

@@ -10,12 +10,14 @@
 //! decides. What is remembered of tasks and hosts only makes the plan good.
 
 mod aside;
+mod facts;
 mod hosts;
+mod promises;
 mod reports;
 mod users;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -24,19 +26,20 @@ use std::{
 };
 
 use asyncflow_core::{
-    explain::Held,
     id::{TaskId, TypeName},
-    placement::{self, Hold, Host, Plan, Scene, Standing, Waiting},
+    placement::{self, Plan, Waiting},
     state::TaskState,
     task::Task,
 };
 use asyncflow_store::{Assigned, Parts, PlaceRequest, PlacedTask, SetAside, StoreError, Taker};
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
-use super::{Dispatch, Wish, parking::Reserved};
+use super::{Dispatch, Types, Wish, parking::Reserved};
 use crate::clock;
 use aside::Aside;
+use facts::Facts;
 use hosts::Hosts;
+use promises::Promises;
 use users::Users;
 
 /// After a plan nothing is planned for so many times as long as it took, up to a second.
@@ -48,8 +51,6 @@ const PAUSE_ERROR: Duration = Duration::from_millis(250);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// So often, at most, the reports of hosts are looked at.
 const REPORTS_INTERVAL: Duration = Duration::from_secs(3);
-/// Others are asked again to make room for a task after this long.
-const ASKED_AGAIN: Duration = Duration::from_secs(60);
 /// Tasks that are looked up at once.
 const SWEEP_PAGE: usize = 500;
 
@@ -67,8 +68,7 @@ struct State {
     aside: Aside,
     hosts: Hosts,
     users: Users,
-    /// Tasks for which others were asked to make room.
-    asked: HashMap<TaskId, Instant>,
+    promises: Promises,
 }
 
 /// A plan, and what it was made from.
@@ -92,9 +92,20 @@ impl Placer {
         }
     }
 
+    /// Looks again, also if nothing is to be placed any more.
+    pub fn wake(&self) {
+        self.called.notify_one();
+    }
+
     /// Somebody who begins to wait offers something.
     pub fn heard(&self, wish: &Wish) {
         self.lock().hosts.heard(wish, clock::now());
+    }
+
+    /// Whether something waits to be placed that somebody who accepts these types may get.
+    pub fn has_aside(&self, types: &Types) -> bool {
+        self.is_busy.load(Ordering::Relaxed)
+            && self.lock().aside.types().iter().any(|name| types.contain(name))
     }
 
     /// Tasks that a claim has passed over.
@@ -130,6 +141,9 @@ impl Placer {
             let mut state = self.lock();
             state.aside.remove_at(&task.id, task.revision);
             state.users.note(task, clock::now());
+            if task.state != TaskState::Pending {
+                state.promises.end(&task.id);
+            }
         }
         false
     }
@@ -177,12 +191,6 @@ impl Dispatch {
                     tracing::warn!(%error, "looking after tasks that wait for a place failed");
                 }
             }
-            if begun - looked >= REPORTS_INTERVAL && !shared.placer.lock().aside.is_empty() {
-                looked = begun;
-                if let Err(error) = self.look_at_reports().await {
-                    tracing::warn!(%error, "looking at the reports of hosts failed");
-                }
-            }
             let pause = match self.place().await {
                 Ok(()) => ((clock::now() - begun) * PAUSE_SHARE).min(PAUSE_MAX),
                 Err(error) => {
@@ -191,6 +199,13 @@ impl Dispatch {
                     PAUSE_ERROR
                 }
             };
+            // After that: nobody is asked to leave a GPU when another has just become free.
+            if begun - looked >= REPORTS_INTERVAL && !shared.placer.lock().aside.is_empty() {
+                looked = begun;
+                if let Err(error) = self.look_at_reports().await {
+                    tracing::warn!(%error, "looking at the reports of hosts failed");
+                }
+            }
             for name in shared.placer.lock().aside.take_shrunk() {
                 self.lane(&name).look_from_start();
             }
@@ -201,12 +216,22 @@ impl Dispatch {
         }
     }
 
-    /// Makes a plan and carries it out.
+    /// Looks for tasks for those who wait, and leaves them to the lanes then, whatever came of it.
     async fn place(&self) -> Result<(), StoreError> {
+        let parking = &self.shared.parking;
+        let waiters = parking.free();
+        let numbers: Vec<u64> = waiters.iter().map(|one| one.number).collect();
+        let placed = self.place_for(waiters).await;
+        parking.end_look(&numbers).iter().for_each(|name| self.lane(name).call());
+        placed
+    }
+
+    /// Makes a plan and carries it out.
+    async fn place_for(&self, waiters: Vec<Reserved>) -> Result<(), StoreError> {
         if self.shared.placer.lock().aside.is_empty() {
+            metrics::gauge!("asyncflow_tasks_unplaced").set(0.0);
             return Ok(());
         }
-        let waiters = self.shared.parking.free();
         if waiters.is_empty() {
             return Ok(());
         }
@@ -217,42 +242,34 @@ impl Dispatch {
     }
 
     async fn plan(&self, waiters: Vec<Reserved>) -> Result<Planned, StoreError> {
-        let (placer, now) = (&self.shared.placer, clock::now());
-        let mut types = placer.lock().aside.types();
-        let mut at = 0;
-        while let Some(name) = types.get(at) {
-            let is_wanted = waiters.iter().any(|one| one.wish.types.contain(name));
-            let task_type = self.shared.store.get_type(name).await?;
-            if is_wanted && task_type.is_some_and(|task_type| !task_type.paused) {
-                at += 1;
-            } else {
-                types.swap_remove(at);
-            }
-        }
+        let placer = &self.shared.placer;
+        let mut types = self.open_types().await?;
+        types.retain(|name| waiters.iter().any(|one| one.wish.types.contain(name)));
         let now_ms = self.shared.store.now_ms().await?;
         let (mut waiting, mut revisions) = (Vec::new(), Vec::new());
-        let (hosts, waiters, users) = {
-            let mut state = placer.lock();
-            for entry in types.iter().flat_map(|name| state.aside.of_type(name)) {
+        let (facts, waiters) = {
+            let (mut state, now) = (placer.lock(), clock::now());
+            let State { aside, hosts, users, promises, .. } = &mut *state;
+            for entry in types.iter().flat_map(|name| aside.of_type(name)) {
                 waiting.push(entry.waiting.clone());
                 revisions.push(entry.revision);
             }
-            let users = state.users.standings(now);
-            let State { hosts, users: of_tasks, .. } = &mut *state;
-            let (hosts, waiters) = hosts.with(waiters, of_tasks, &types, now);
-            (hosts, waiters, users)
+            let (hosts, waiters) = hosts.with(waiters, users, &types, now);
+            let facts = Facts {
+                now_ms,
+                promises: promises.of(&waiting, &hosts, now),
+                users: users.standings(now),
+                hosts,
+                waiting,
+                hold_after_ms: self.shared.settings.hold_after_ms,
+            };
+            (facts, waiters)
         };
-        let hold_after_ms = self.shared.settings.hold_after_ms;
-        let plan = move || {
-            let scene =
-                Scene { now_ms, hosts: &hosts, waiting: &waiting, users: &users, hold_after_ms };
-            let plan = placement::place(&scene);
-            Planned { waiting, revisions, waiters, plan }
-        };
-        // Thousands of tasks take a while.
-        tokio::task::spawn_blocking(plan)
-            .await
-            .map_err(|error| StoreError::Corrupt(format!("a plan was lost: {error}")))
+        facts::apart(move || {
+            let plan = placement::place(&facts.scene());
+            Planned { waiting: facts.waiting, revisions, waiters, plan }
+        })
+        .await
     }
 
     /// Claims what was placed, for those who still wait.
@@ -300,6 +317,7 @@ impl Dispatch {
                 let placed = leased.placed.clone().unwrap_or_default();
                 let gpu_millis = placement::gpu_millis(host, &placed);
                 state.users.begin(&leased.task.task, &host.worker_id, gpu_millis, now);
+                state.promises.end(&leased.task.task.id);
                 let got = Assigned { full: leased.task, placed: leased.placed };
                 brought[leased.taker].get_or_insert_default().push(got);
             }
@@ -313,8 +331,7 @@ impl Dispatch {
         metrics::counter!("asyncflow_placed_tasks_total").increment(count as u64);
         for at in claimed.replays {
             let Taker { session_id, acquire_id, .. } = &request.takers[at];
-            let again = self.shared.store.acquired(*session_id, acquire_id).await;
-            brought[at] = Some(again.ok().flatten().unwrap_or_default());
+            brought[at] = self.acquired_before(*session_id, acquire_id).await;
         }
         self.deal(&reserved, brought);
         Ok(())
@@ -354,31 +371,5 @@ impl Dispatch {
             }
         }
         Ok(())
-    }
-
-    /// GPUs that are kept for tasks, as far as this broker knows.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn holds(&self) -> Result<Vec<Held>, StoreError> {
-        let now_ms = self.shared.store.now_ms().await?;
-        let mut waiting = Vec::new();
-        let (hosts, users): (Vec<Host>, BTreeMap<String, Standing>) = {
-            let (mut state, now) = (self.shared.placer.lock(), clock::now());
-            for name in state.aside.types() {
-                waiting.extend(state.aside.of_type(&name).map(|entry| entry.waiting.clone()));
-            }
-            (state.hosts.all(now), state.users.standings(now))
-        };
-        let hold_after_ms = self.shared.settings.hold_after_ms;
-        let scene =
-            Scene { now_ms, hosts: &hosts, waiting: &waiting, users: &users, hold_after_ms };
-        let held = |hold: Hold| Held {
-            task_id: waiting[hold.task].id.clone(),
-            worker_id: hosts[hold.host].worker_id.clone(),
-            gpus: hold.gpus,
-            start_ms: hold.start_ms,
-        };
-        Ok(placement::place(&scene).holds.into_iter().map(held).collect())
     }
 }

@@ -171,6 +171,23 @@ async fn a_cordoned_host_gets_no_tasks_until_it_is_open_again() {
 }
 
 #[tokio::test]
+async fn a_host_that_another_broker_has_opened_again_gets_tasks_at_once() {
+    let mut t = TestBroker::start().await;
+    let mut other = t.beside(&[]).await;
+    let session_id = t.register("w1", "a").await;
+    other.cordon(true).await;
+    // So this broker knows the session as that of a closed host.
+    assert!(t.report(&session_id, report(vec![])).await.cordoned);
+    other.cordon(false).await;
+    t.create("train").await;
+    let asked = t.acquire(acquire(&session_id, "1", 1));
+    let tasks = tokio::time::timeout(Duration::from_secs(3), asked).await;
+    assert_eq!(tasks.expect("it does not wait").len(), 1);
+    other.stop().await;
+    t.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_wanted_of_a_host_is_heard_at_once() {
     let mut t = TestBroker::start().await;
     let session_id = t.register("w1", "a").await;
@@ -238,6 +255,9 @@ async fn gpus_and_strangers_on_them_are_ordered_about() {
     let order = t.report(&session_id, with()).await.processes.pop().unwrap();
     assert_eq!((order.pid, order.treatment()), (42, ignored));
     assert!(order.time.is_some());
+    // Nobody knows of the process while the driver does not answer.
+    assert_eq!(t.report(&session_id, report(vec![])).await.processes.len(), 1);
+    t.report(&session_id, with()).await;
     // It ends with the process.
     assert_eq!(t.report(&session_id, report(vec![gpu(0)])).await.processes, []);
     assert_eq!(t.report(&session_id, with()).await.processes, []);
@@ -298,6 +318,8 @@ async fn a_running_task_is_asked_to_go_to_another_host() {
     assert!(order.elsewhere && order.reason() == FailureReason::HandedOver);
     assert_eq!(order.message, "the host goes down");
     assert_eq!(order.context.unwrap().data, "{\"offset\": 100000}");
+    let shown = t.list_all().await.pop().unwrap().orders.unwrap().tasks;
+    assert!(shown.len() == 1 && shown[0].context.is_none(), "it may be large");
     let large = "x".repeat(8_193).leak();
     let fields = refusal(&t.hosts.hand_over_task(ask(Some(large))).await.unwrap_err()).2;
     assert_eq!(fields, ["context.data"]);

@@ -11,6 +11,7 @@ mod harness;
 mod host;
 mod host_explain;
 mod life;
+mod making_room;
 mod operation;
 mod placement;
 mod process;

@@ -10,20 +10,20 @@ use tonic::Code;
 
 use crate::harness::{TestBroker, acquire, complete, refusal, registration};
 
-const GIB: i64 = 1 << 30;
+pub const GIB: i64 = 1 << 30;
 
 /// A host with GPUs that does what a worker does: it offers what is free, and keeps account.
-struct Host {
-    session: String,
+pub struct Host {
+    pub session: String,
     acquires: u32,
     /// Who has each GPU, and how much of it; 0 = all.
-    used: BTreeMap<String, Vec<(String, i64)>>,
-    running: BTreeMap<String, v1::LeasedTask>,
+    pub used: BTreeMap<String, Vec<(String, i64)>>,
+    pub running: BTreeMap<String, v1::LeasedTask>,
     slots: i32,
 }
 
 impl Host {
-    async fn start(t: &mut TestBroker, name: &str, gpus: usize) -> Self {
+    pub async fn start(t: &mut TestBroker, name: &str, gpus: usize) -> Self {
         let mut request = registration(name, "a");
         request.host = name.into();
         request.labels.insert("room".into(), name.into());
@@ -51,7 +51,7 @@ impl Host {
             }
         };
         let gpus = self.used.iter().map(gpu).collect();
-        v1::HostOffer { cpus: 64.0, memory_bytes: 64 * GIB, gpus, load: 0.0 }
+        v1::HostOffer { cpus: 64.0, memory_bytes: 64 * GIB, gpus, ..Default::default() }
     }
 
     fn request(&mut self, wait_ms: i64) -> v1::AcquireTasksRequest {
@@ -64,7 +64,7 @@ impl Host {
     }
 
     /// Takes what comes within that time; panics when it is given what is not there.
-    async fn take(&mut self, t: &mut TestBroker, wait_ms: i64) -> Vec<v1::LeasedTask> {
+    pub async fn take(&mut self, t: &mut TestBroker, wait_ms: i64) -> Vec<v1::LeasedTask> {
         let request = self.request(wait_ms);
         let tasks = t.acquire(request).await;
         tasks.iter().for_each(|leased| self.begin(leased));
@@ -95,13 +95,45 @@ impl Host {
         self.used.values_mut().for_each(|used| used.retain(|(user, _)| user != id));
     }
 
+    /// Says what runs there, and hears what is wanted of it.
+    pub async fn report(&self, t: &mut TestBroker) -> v1::HostOrders {
+        let running = self.running.iter().map(|(id, leased)| v1::RunningTask {
+            task_id: id.clone(),
+            attempt: leased.lease.as_ref().unwrap().attempt,
+            gpus: leased.placement.as_ref().unwrap().gpus.clone(),
+            ..Default::default()
+        });
+        let gpu = |uuid: &String| v1::Gpu {
+            uuid: uuid.clone(),
+            memory_bytes: 24 * GIB,
+            ..Default::default()
+        };
+        let report = v1::HostReport {
+            running: running.collect(),
+            gpus: self.used.keys().map(gpu).collect(),
+            ..Default::default()
+        };
+        let (session_id, report) = (self.session.clone(), Some(report));
+        let request = v1::ReportHostRequest { session_id, report };
+        t.worker.report_host(request).await.unwrap().into_inner().orders.unwrap_or_default()
+    }
+
+    /// The task goes back, as one does that was asked to.
+    pub async fn release(&mut self, t: &mut TestBroker, id: &str) {
+        let leased = self.running.remove(id).unwrap();
+        let (session_id, lease) = (self.session.clone(), leased.lease);
+        let request = v1::ReleaseTaskRequest { session_id, lease, ..Default::default() };
+        t.worker.release_task(request).await.unwrap();
+        self.used.values_mut().for_each(|used| used.retain(|(user, _)| user != id));
+    }
+
     async fn complete_first(&mut self, t: &mut TestBroker) {
         let id = self.running.keys().next().unwrap().clone();
         self.complete(t, &id).await;
     }
 }
 
-fn spec(name: &str, resources: v1::Resources) -> v1::TaskSpec {
+pub fn spec(name: &str, resources: v1::Resources) -> v1::TaskSpec {
     v1::TaskSpec {
         task_type: "train".into(),
         name: name.into(),
@@ -110,11 +142,11 @@ fn spec(name: &str, resources: v1::Resources) -> v1::TaskSpec {
     }
 }
 
-fn gpus(count: i32) -> v1::Resources {
+pub fn gpus(count: i32) -> v1::Resources {
     v1::Resources { gpus: count, ..Default::default() }
 }
 
-fn names(tasks: &[v1::LeasedTask]) -> Vec<&str> {
+pub fn names(tasks: &[v1::LeasedTask]) -> Vec<&str> {
     tasks.iter().map(|leased| leased.task.as_ref().unwrap().name.as_str()).collect()
 }
 
@@ -265,6 +297,27 @@ async fn a_task_goes_to_the_host_that_it_names_and_to_one_with_its_labels() {
 }
 
 #[tokio::test]
+async fn a_backlog_of_plain_tasks_does_not_starve_one_that_needs_a_gpu() {
+    let mut t = TestBroker::start().await;
+    for number in 0..100 {
+        t.create_spec(spec(&number.to_string(), v1::Resources::default())).await;
+    }
+    let mut host = Host::start(&mut t, "a", 1).await;
+    host.slots = 1;
+    assert_eq!(host.take(&mut t, 5_000).await.len(), 1);
+    t.create_spec(spec("needy", gpus(1))).await;
+    // It asks for one at a time, and is answered at once each time.
+    for number in 0..3 {
+        let got = host.take(&mut t, 5_000).await;
+        assert_eq!(got.len(), 1);
+        if names(&got) == ["needy"] {
+            return t.stop().await;
+        }
+        assert!(number < 2, "plain tasks come first, again and again");
+    }
+}
+
+#[tokio::test]
 async fn what_comes_back_is_placed_again() {
     let mut t = TestBroker::start().await;
     let mut host = Host::start(&mut t, "a", 1).await;
@@ -272,14 +325,7 @@ async fn what_comes_back_is_placed_again() {
     for round in 0..3 {
         let got = host.take(&mut t, 5_000).await;
         assert_eq!(names(&got), ["back"], "{round}");
-        let request = v1::ReleaseTaskRequest {
-            session_id: host.session.clone(),
-            lease: got[0].lease.clone(),
-            ..Default::default()
-        };
-        t.worker.release_task(request).await.unwrap();
-        host.running.clear();
-        host.used.values_mut().for_each(Vec::clear);
+        host.release(&mut t, &got[0].lease.as_ref().unwrap().task_id).await;
     }
     t.stop().await;
 }
@@ -310,66 +356,6 @@ async fn two_brokers_never_place_a_task_twice() {
     }
     second.stop().await;
     first.stop().await;
-}
-
-#[tokio::test]
-async fn a_task_makes_room_for_that_of_a_user_who_has_nothing() {
-    let mut t = TestBroker::with(&[("placement.preempt_after_ms", "200")]).await;
-    let of = |name: &str, user: &str, resources| v1::TaskSpec {
-        user: user.into(),
-        ..spec(name, resources)
-    };
-    let mut host = Host::start(&mut t, "a", 2).await;
-    t.create_spec(of("stays", "ana", gpus(1))).await;
-    let may_stop = v1::Resources { preemptible: true, ..gpus(1) };
-    t.create_spec(of("may stop", "ana", may_stop)).await;
-    while host.running.len() < 2 {
-        host.take(&mut t, 5_000).await;
-    }
-    t.create_spec(of("his", "bob", gpus(1))).await;
-    let running = host.running.iter().map(|(id, leased)| v1::RunningTask {
-        task_id: id.clone(),
-        attempt: leased.lease.as_ref().unwrap().attempt,
-        gpus: leased.placement.as_ref().unwrap().gpus.clone(),
-        ..Default::default()
-    });
-    let gpu = |uuid: &String| v1::Gpu {
-        uuid: uuid.clone(),
-        memory_bytes: 24 * GIB,
-        ..Default::default()
-    };
-    let report = v1::HostReport {
-        running: running.collect(),
-        gpus: host.used.keys().map(gpu).collect(),
-        ..Default::default()
-    };
-    let mut orders = Vec::new();
-    for _ in 0..60 {
-        assert!(host.take(&mut t, 200).await.is_empty());
-        let (session_id, report) = (host.session.clone(), Some(report.clone()));
-        let request = v1::ReportHostRequest { session_id, report };
-        let answer = t.worker.report_host(request).await.unwrap().into_inner();
-        orders = answer.orders.unwrap_or_default().tasks;
-        if !orders.is_empty() {
-            break;
-        }
-    }
-    assert_eq!(orders.len(), 1);
-    assert_eq!(orders[0].reason(), v1::FailureReason::Preempted);
-    assert!(orders[0].message.contains("of bob"), "{}", orders[0].message);
-    let asked = host.running[&orders[0].task_id].task.as_ref().unwrap();
-    assert_eq!(asked.name, "may stop");
-
-    let request = v1::ReleaseTaskRequest {
-        session_id: host.session.clone(),
-        lease: host.running[&orders[0].task_id].lease.clone(),
-        ..Default::default()
-    };
-    t.worker.release_task(request).await.unwrap();
-    host.running.remove(&orders[0].task_id);
-    host.used.values_mut().for_each(|used| used.retain(|(id, _)| *id != orders[0].task_id));
-    assert_eq!(names(&host.take(&mut t, 5_000).await), ["his"]);
-    t.stop().await;
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
-//! Holds: GPUs that are freed are kept for a task that needs several and has waited for too long.
+//! Holds: GPUs that are freed are kept for a task that needs several and has waited for too long,
+//! or for the one that others were asked to leave them for.
 //!
 //! Without them a stream of tasks that need one GPU each would take every GPU that is freed, and
 //! several would never be free at once.
 
-use super::{Gpu, GpuUse, Host, Plan, Queue, Scene, Waiting, best, room, take};
+use std::collections::BTreeSet;
+
+use super::{Gpu, GpuUse, Host, Plan, Promise, Queue, Scene, Waiting, best, room, take};
 
 /// GPUs of a host that are kept for a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,26 +21,53 @@ pub struct Hold {
     pub start_ms: Option<i64>,
 }
 
+/// Places the tasks that others were asked to make room for, or keeps that room for them. How many
+/// holds that are.
+pub(super) fn keep_promises<'a>(
+    scene: &Scene<'a>,
+    plan: &mut Plan,
+    queue: &mut Queue<'a>,
+) -> usize {
+    // All of them first, or one of these tasks would be placed on what another was promised.
+    plan.holds.extend(scene.promises.iter().map(|Promise { task, host, gpus }| Hold {
+        task: *task,
+        host: *host,
+        gpus: gpus.clone(),
+        start_ms: None,
+    }));
+    for Promise { task, .. } in scene.promises {
+        if let Some(placement) = best(scene, plan, *task) {
+            plan.holds.retain(|hold| hold.task != *task);
+            queue.remove(&scene.waiting[*task].user, *task);
+            take(scene, plan, queue, placement);
+        }
+    }
+    plan.holds.len()
+}
+
 /// Tasks that need several GPUs and have waited for too long, who waits the longest first; of each
-/// user one, or one user could keep all hosts.
+/// user one, or one user could keep all hosts. Those that were promised GPUs need no hold.
 pub(super) fn overdue(scene: &Scene<'_>) -> Vec<usize> {
     let late = |task: &Waiting| {
         task.needs.gpus > 1 && scene.now_ms.saturating_sub(task.ready_ms) >= scene.hold_after_ms
     };
-    let each = scene.waiting.iter().enumerate();
+    let promised: BTreeSet<usize> = scene.promises.iter().map(|one| one.task).collect();
+    let each = scene.waiting.iter().enumerate().filter(|(at, _)| !promised.contains(at));
     let mut overdue: Vec<usize> = each.filter(|(_, task)| late(task)).map(|(at, _)| at).collect();
     overdue.sort_by_key(|at| (scene.waiting[*at].ready_ms, &scene.waiting[*at].id));
-    let mut users = std::collections::BTreeSet::new();
+    let mut users = BTreeSet::new();
     overdue.retain(|at| users.insert(scene.waiting[*at].user.as_str()));
     overdue
 }
 
-/// Places an overdue task, or keeps what it needs where that is free first.
+/// Places an overdue task, or keeps what it needs where that is free first. The first holds of the
+/// plan are those that were `promised`.
 pub(super) fn place_or_hold<'a>(
     scene: &Scene<'a>,
     plan: &mut Plan,
     queue: &mut Queue<'a>,
     task: usize,
+    promised: usize,
 ) {
     if let Some(placement) = best(scene, plan, task) {
         queue.remove(&scene.waiting[task].user, task);
@@ -48,13 +78,16 @@ pub(super) fn place_or_hold<'a>(
     let avoids = room::avoids(&plan.hosts, waiting);
     let holds = plan.hosts.iter().enumerate().filter_map(|(at, host)| {
         // Two holds on one host could keep each other from ever being filled.
-        if plan.holds.iter().any(|hold| hold.host == at) {
+        if plan.holds[promised..].iter().any(|hold| hold.host == at) {
             return None;
         }
         if !room::is_eligible(host, waiting, avoids) {
             return None;
         }
-        hold_on(host, waiting, scene.now_ms)
+        let promised = plan.holds[..promised].iter().filter(|hold| hold.host == at);
+        let promised: Vec<&str> =
+            promised.flat_map(|hold| hold.gpus.iter().map(String::as_str)).collect();
+        hold_on(host, waiting, scene.now_ms, &promised)
             .map(|(rank, gpus, start_ms)| (rank, at, Hold { task, host: at, gpus, start_ms }))
     });
     let first = holds.min_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
@@ -64,11 +97,18 @@ pub(super) fn place_or_hold<'a>(
 /// When it starts, and how many GPUs it waits for.
 type Rank = (i64, usize);
 
-/// The GPUs that are free first.
-fn hold_on(host: &Host, task: &Waiting, now_ms: i64) -> Option<(Rank, Vec<String>, Option<i64>)> {
+/// The GPUs that are free first. Nobody knows when those are that were promised to others.
+fn hold_on(
+    host: &Host,
+    task: &Waiting,
+    now_ms: i64,
+    promised: &[&str],
+) -> Option<(Rank, Vec<String>, Option<i64>)> {
     let wanted = task.needs.gpus.max(0) as usize;
+    let is_free = |gpu: &Gpu| gpu.usage == GpuUse::Free && !promised.contains(&gpu.uuid.as_str());
     let free_ms = |gpu: &Gpu| match gpu.usage {
-        GpuUse::Free => now_ms,
+        _ if is_free(gpu) => now_ms,
+        GpuUse::Free => i64::MAX,
         _ => gpu.free_time_ms.map_or(i64::MAX, |free_ms| free_ms.max(now_ms)),
     };
     let usable = |gpu: &&Gpu| room::is_suited(gpu, task) && gpu.usage != GpuUse::Unavailable;
@@ -76,7 +116,11 @@ fn hold_on(host: &Host, task: &Waiting, now_ms: i64) -> Option<(Rank, Vec<String
     gpus.sort_by(|a, b| (free_ms(a), &a.uuid).cmp(&(free_ms(b), &b.uuid)));
     gpus.truncate(wanted);
     let last_ms = gpus.last().filter(|_| gpus.len() == wanted).map(|gpu| free_ms(gpu))?;
-    let missing = gpus.iter().filter(|gpu| gpu.usage != GpuUse::Free).count();
+    let missing = gpus.iter().filter(|gpu| !is_free(gpu)).count();
+    // It is not GPUs that it waits for there, and nobody knows whether it ever gets the rest.
+    if missing == 0 && !room::has_room(host, task, false) && !room::is_known_to_do(host, task) {
+        return None;
+    }
     let uuids = gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
     Some(((last_ms, missing), uuids, (last_ms != i64::MAX).then_some(last_ms)))
 }

@@ -1,8 +1,8 @@
 //! Who has to make room: the fewest tasks that may be asked to, and have less of a claim.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::{Gpu, GpuUse, Host, Placed, Plan, Scene, Standing, Waiting, hold, room};
+use super::{Gpu, GpuUse, Host, Placed, Plan, Scene, Waiting, hold, room};
 use crate::id::TaskId;
 
 /// GPUs of a host that are looked at in all combinations.
@@ -18,6 +18,8 @@ pub struct Running {
     pub start_ms: i64,
     /// It may be asked to make room.
     pub preemptible: bool,
+    /// It was asked to stop, and will.
+    pub leaving: bool,
     /// Where.
     pub worker_id: String,
     pub placed: Placed,
@@ -32,10 +34,71 @@ pub struct Preemption {
     pub host: usize,
     /// Indices into those that run.
     pub victims: Vec<usize>,
+    /// UUIDs of what is its own then, also of those that are free now.
+    pub gpus: Vec<String>,
 }
 
-/// Makes room for tasks that have waited for longer than `after_ms` (0 = never) and that the plan
-/// neither places nor holds GPUs for. At most one for each host, and for each user.
+/// How everybody stands when those who are leaving have left, for those whom they were asked for.
+struct Soon<'a> {
+    scene: &'a Scene<'a>,
+    running: &'a [Running],
+    gpu_millis: BTreeMap<&'a str, i64>,
+}
+
+impl<'a> Soon<'a> {
+    fn new(scene: &'a Scene<'a>, running: &'a [Running]) -> Self {
+        let mut gpu_millis: BTreeMap<&str, i64> = BTreeMap::new();
+        for (user, standing) in scene.users {
+            gpu_millis.insert(user, standing.gpu_millis);
+        }
+        for one in running.iter().filter(|one| one.leaving) {
+            *gpu_millis.entry(&one.user).or_default() -= gpu_millis_of(scene, one);
+        }
+        for one in scene.promises {
+            let (waiting, host) = (&scene.waiting[one.task], &scene.hosts[one.host]);
+            *gpu_millis.entry(&waiting.user).or_default() += wanted_millis(host, waiting);
+        }
+        Self { scene, running, gpu_millis }
+    }
+
+    fn has(&self, user: &str) -> i64 {
+        self.gpu_millis.get(user).copied().unwrap_or_default()
+    }
+
+    /// Whether it makes room for the task: its user has more, or it is less important. One whose
+    /// user has less than the other then is left alone for a while, or two would take turns.
+    fn yields(&self, host: &Host, at: usize, task: &Waiting) -> bool {
+        let one = &self.running[at];
+        let (his, mine) = (self.has(&one.user), self.has(&task.user));
+        let is_turned =
+            his - gpu_millis_of(self.scene, one) < mine.saturating_add(wanted_millis(host, task));
+        let has_run = self.scene.now_ms.saturating_sub(one.start_ms);
+        let has_less = one.user != task.user && his > mine;
+        let may = has_less && (!is_turned || has_run >= self.scene.hold_after_ms);
+        one.preemptible && !one.leaving && (may || one.priority < task.priority)
+    }
+}
+
+/// How many GPUs one that runs has, in thousandths.
+fn gpu_millis_of(scene: &Scene<'_>, one: &Running) -> i64 {
+    let host = scene.hosts.iter().find(|host| host.worker_id == one.worker_id);
+    let gpus = host.map(|host| host.gpus.as_slice()).unwrap_or_default();
+    let of = gpus.iter().find(|gpu| one.placed.gpus.contains(&gpu.uuid));
+    one.placed.gpu_millis(of.map_or(0, |gpu| gpu.memory_bytes))
+}
+
+/// How many GPUs a task asks for there, in thousandths.
+fn wanted_millis(host: &Host, task: &Waiting) -> i64 {
+    let of = host.gpus.iter().find(|gpu| room::is_suited(gpu, task));
+    match task.needs.gpu_memory_bytes {
+        0 => i64::from(task.needs.gpus) * 1_000,
+        bytes => Placed { gpus: Vec::new(), gpu_memory_bytes: bytes }
+            .gpu_millis(of.map_or(0, |gpu| gpu.memory_bytes)),
+    }
+}
+
+/// Makes room for tasks that have waited for longer than `after_ms` (0 = never), that the plan does
+/// not place, and for which nobody was asked yet. At most one for each host, and for each user.
 pub fn preemptions(
     scene: &Scene<'_>,
     plan: &Plan,
@@ -45,69 +108,82 @@ pub fn preemptions(
     if after_ms <= 0 {
         return Vec::new();
     }
-    let placed: BTreeSet<usize> = plan.placements.iter().map(|one| one.task).collect();
+    let placed = plan.placements.iter().map(|one| one.task);
+    let settled: BTreeSet<usize> =
+        placed.chain(scene.promises.iter().map(|one| one.task)).collect();
     let late = |task: usize| {
         let waiting = &scene.waiting[task];
         waiting.needs.uses_gpus()
-            && !placed.contains(&task)
+            && !settled.contains(&task)
             && scene.now_ms.saturating_sub(waiting.ready_ms) >= after_ms
     };
     let mut tasks: Vec<usize> = (0..scene.waiting.len()).filter(|task| late(*task)).collect();
     tasks.sort_by_key(|task| (scene.waiting[*task].ready_ms, &scene.waiting[*task].id));
+    let soon = Soon::new(scene, running);
+    let holders: BTreeSet<usize> = plan.holds.iter().map(|hold| hold.task).collect();
     let mut users = BTreeSet::new();
     let mut hosts = BTreeSet::new();
     let mut found = Vec::new();
+    // Hosts only get fewer, so for what nobody could make room once, nobody can in this look.
+    let mut failed = HashSet::new();
     for task in tasks {
-        let user = scene.waiting[task].user.as_str();
-        if !users.contains(user)
-            && let Some(one) = for_task(scene, plan, running, task, &hosts)
-        {
-            hosts.insert(one.host);
-            users.insert(user);
-            found.push(one);
+        let one = &scene.waiting[task];
+        let shape = (
+            (one.id.task_type(), one.user.as_str(), &*one.needs),
+            (one.priority, one.max_running_ms, holders.get(&task)),
+        );
+        if users.contains(one.user.as_str()) || failed.contains(&shape) {
+            continue;
+        }
+        match for_task(&soon, plan, task, &hosts) {
+            Some(preemption) => {
+                hosts.insert(preemption.host);
+                users.insert(one.user.as_str());
+                found.push(preemption);
+            }
+            None => {
+                failed.insert(shape);
+            }
         }
     }
     found
 }
 
 fn for_task(
-    scene: &Scene<'_>,
+    soon: &Soon<'_>,
     plan: &Plan,
-    running: &[Running],
     task: usize,
     taken: &BTreeSet<usize>,
 ) -> Option<Preemption> {
-    let waiting = &scene.waiting[task];
+    let waiting = &soon.scene.waiting[task];
     let avoids = room::avoids(&plan.hosts, waiting);
-    let mut best: Option<(usize, Preemption)> = None;
+    let mut best: Option<Preemption> = None;
     for (at, host) in plan.hosts.iter().enumerate() {
         if taken.contains(&at) || !room::has_room(host, waiting, avoids) {
             continue;
         }
-        let kept = hold::kept(plan, at, scene.now_ms, waiting, Some(task));
-        let Some(victims) = on_host(scene, host, running, waiting, &kept) else { continue };
-        if best.as_ref().is_none_or(|(count, _)| victims.len() < *count) {
-            best = Some((victims.len(), Preemption { task, host: at, victims }));
+        let kept = hold::kept(plan, at, soon.scene.now_ms, waiting, Some(task));
+        let Some((gpus, victims)) = on_host(soon, host, waiting, &kept) else { continue };
+        if victims.is_empty() {
+            // It needs a slot there, and no GPU of anybody.
+            return None;
+        }
+        if best.as_ref().is_none_or(|best| victims.len() < best.victims.len()) {
+            best = Some(Preemption { task, host: at, victims, gpus });
         }
     }
-    best.map(|(_, preemption)| preemption)
+    best
 }
 
-/// The fewest who can make room for it there; `None` if they cannot, or need not.
+/// The GPUs that the fewest have to leave there, and who these are; `None` if they cannot.
 fn on_host(
-    scene: &Scene<'_>,
+    soon: &Soon<'_>,
     host: &Host,
-    running: &[Running],
     task: &Waiting,
     kept: &[&str],
-) -> Option<Vec<usize>> {
-    let standing = |user: &str| scene.users.get(user).copied().unwrap_or_default();
-    let mine = standing(&task.user);
-    let yields = |one: &Running| {
-        let Standing { gpu_millis, .. } = standing(&one.user);
-        let has_less = one.user != task.user && gpu_millis > mine.gpu_millis;
-        one.preemptible && (has_less || one.priority < task.priority)
-    };
+) -> Option<(Vec<String>, Vec<usize>)> {
+    let running = soon.running;
+    let yields = |at: usize| soon.yields(host, at, task);
     let there = running.iter().enumerate().filter(|(_, one)| one.worker_id == host.worker_id);
     let mut users_of: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, one) in there {
@@ -119,18 +195,22 @@ fn on_host(
             && !kept.contains(&gpu.uuid.as_str())
     };
     // Each GPU with who would have to leave it.
-    let mut gpus: Vec<Vec<usize>> = Vec::new();
+    let mut gpus: Vec<(&str, Vec<usize>)> = Vec::new();
     for gpu in host.gpus.iter().filter(usable) {
         let on_it = users_of.get(gpu.uuid.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let is_known = gpu.usage == GpuUse::Free || !on_it.is_empty();
+        // What the report shows may have ended since.
+        let is_free = gpu.usage == GpuUse::Free;
         if task.needs.gpu_memory_bytes > 0 {
-            gpus.extend(share_of(gpu, on_it, running, task, &yields));
-        } else if is_known && on_it.iter().all(|at| yields(&running[*at])) {
-            gpus.push(on_it.to_vec());
+            let leaving = share_of(gpu, on_it, running, task, &yields);
+            gpus.extend(leaving.map(|leaving| (gpu.uuid.as_str(), leaving)));
+        } else if is_free {
+            gpus.push((&gpu.uuid, Vec::new()));
+        } else if !on_it.is_empty() && on_it.iter().all(|at| yields(*at)) {
+            gpus.push((&gpu.uuid, on_it.to_vec()));
         }
     }
     let wanted = if task.needs.gpu_memory_bytes > 0 { 1 } else { task.needs.gpus.max(0) };
-    fewest(&gpus, wanted as usize).filter(|victims| !victims.is_empty())
+    fewest(&gpus, wanted as usize)
 }
 
 /// Who leaves a shared GPU, largest share first, until there is room for another share.
@@ -139,14 +219,13 @@ fn share_of(
     on_it: &[usize],
     running: &[Running],
     task: &Waiting,
-    yields: &impl Fn(&Running) -> bool,
+    yields: &impl Fn(usize) -> bool,
 ) -> Option<Vec<usize>> {
     let share = |at: &usize| match running[*at].placed.gpu_memory_bytes {
         0 => gpu.memory_bytes,
         bytes => bytes,
     };
-    let mut leaving: Vec<usize> =
-        on_it.iter().copied().filter(|at| yields(&running[*at])).collect();
+    let mut leaving: Vec<usize> = on_it.iter().copied().filter(|at| yields(*at)).collect();
     leaving.sort_by_key(|at| (-share(at), -running[*at].start_ms));
     let mut free = gpu.free_bytes.max(0);
     let mut victims = Vec::new();
@@ -161,20 +240,27 @@ fn share_of(
 }
 
 /// So many of the GPUs that the fewest have to leave, and who these are.
-fn fewest(gpus: &[Vec<usize>], wanted: usize) -> Option<Vec<usize>> {
+fn fewest(gpus: &[(&str, Vec<usize>)], wanted: usize) -> Option<(Vec<String>, Vec<usize>)> {
     let gpus = &gpus[..gpus.len().min(GPUS_MAX)];
-    let mut best: Option<BTreeSet<usize>> = None;
+    let mut best: Option<(BTreeSet<usize>, u32)> = None;
     for chosen in 0_u32..1 << gpus.len() {
         if chosen.count_ones() as usize != wanted {
             continue;
         }
-        let of = |at: &usize| chosen >> at & 1 == 1;
-        let victims: BTreeSet<usize> =
-            (0..gpus.len()).filter(of).flat_map(|at| gpus[at].iter().copied()).collect();
-        let is_better = |known: &BTreeSet<usize>| (victims.len(), &victims) < (known.len(), known);
+        let of = those(gpus, chosen).flat_map(|(_, on_it)| on_it.iter().copied());
+        let victims: BTreeSet<usize> = of.collect();
+        let is_better =
+            |(known, _): &(BTreeSet<usize>, u32)| (victims.len(), &victims) < (known.len(), known);
         if best.as_ref().is_none_or(is_better) {
-            best = Some(victims);
+            best = Some((victims, chosen));
         }
     }
-    best.map(|victims| victims.into_iter().collect())
+    let (victims, chosen) = best?;
+    let uuids = those(gpus, chosen).map(|(uuid, _)| (*uuid).to_owned()).collect();
+    Some((uuids, victims.into_iter().collect()))
+}
+
+/// Those of the GPUs whose bit is set.
+fn those<T>(gpus: &[T], chosen: u32) -> impl Iterator<Item = &T> {
+    gpus.iter().enumerate().filter(move |(at, _)| chosen >> at & 1 == 1).map(|(_, gpu)| gpu)
 }

@@ -68,7 +68,7 @@ fn is_suitable(host: &Host, task: &Waiting) -> bool {
     let usable = |gpu: &&Gpu| is_suited(gpu, task) && gpu.usage != GpuUse::Unavailable;
     let gpus = host.gpus.iter().filter(usable).count();
     let wanted = if needs.gpu_memory_bytes > 0 { 1 } else { needs.gpus.max(0) as usize };
-    is_meant(host, task) && gpus >= wanted
+    is_eligible(host, task, false) && gpus >= wanted
 }
 
 /// Type, name and labels.
@@ -87,9 +87,18 @@ pub(super) fn is_suited(gpu: &Gpu, task: &Waiting) -> bool {
         && (model.is_empty() || gpu.model.to_lowercase().contains(&model))
 }
 
-/// Whether it may go there at all.
+/// Whether it may go there at all, and there would be cores and memory if nothing else ran.
 pub(super) fn is_eligible(host: &Host, task: &Waiting, avoids: bool) -> bool {
-    is_meant(host, task) && !(avoids && host.name == task.needs.avoid_host)
+    is_meant(host, task)
+        && !(avoids && host.name == task.needs.avoid_host)
+        && (host.cpu_millis_total == 0 || host.cpu_millis_total >= task.needs.cpu_millis)
+        && (host.memory_bytes_total == 0 || host.memory_bytes_total >= task.needs.memory_bytes)
+}
+
+/// Whether the host has said what it has in all: then whoever is eligible will do in time.
+pub(super) fn is_known_to_do(host: &Host, task: &Waiting) -> bool {
+    (host.cpu_millis_total > 0 || host.cpu_millis >= task.needs.cpu_millis)
+        && (host.memory_bytes_total > 0 || host.memory_bytes >= task.needs.memory_bytes)
 }
 
 /// Whether it fits there, slots and GPUs aside.

@@ -1018,9 +1018,16 @@ pub struct TaskOrder {
     /// Its next attempt goes to another host.
     #[prost(bool, tag = "5")]
     pub elsewhere: bool,
-    /// Its context after that, unless it says otherwise itself; unset = as it was saved.
+    /// Its context after that, unless it says otherwise itself; unset = as it was saved. ListHosts
+    /// leaves it out.
     #[prost(message, optional, tag = "6")]
     pub context: ::core::option::Option<Content>,
+    /// The task that it makes room for; empty = none. For brokers.
+    #[prost(string, tag = "7")]
+    pub for_task_id: ::prost::alloc::string::String,
+    /// The GPUs that are that task's then, also those that are free now. For brokers.
+    #[prost(string, repeated, tag = "8")]
+    pub for_gpus: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What may be done with a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -9119,8 +9126,8 @@ pub struct AcquireTasksRequest {
     /// them, that counts as a crash.
     #[prost(bool, tag = "6")]
     pub start: bool,
-    /// What is free on the host. Without it only tasks come that need nothing but a slot. A call that
-    /// is repeated under its `acquire_id` may offer something else.
+    /// What is free on the host. Without it only tasks come that need nothing but a slot, a host or
+    /// labels. A call that is repeated under its `acquire_id` may offer something else.
     #[prost(message, optional, tag = "7")]
     pub offer: ::core::option::Option<HostOffer>,
 }
@@ -9140,6 +9147,12 @@ pub struct HostOffer {
     /// to the smaller one.
     #[prost(double, tag = "4")]
     pub load: f64,
+    /// Cores that tasks may have when none runs; 0 = not known.
+    #[prost(double, tag = "5")]
+    pub cpus_total: f64,
+    /// Main memory that tasks may have when none runs; 0 = not known.
+    #[prost(int64, tag = "6")]
+    pub memory_bytes_total: i64,
 }
 /// One GPU of an offer.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

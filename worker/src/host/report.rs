@@ -35,6 +35,8 @@ impl State {
             memory_bytes: (self.machine.memory_bytes - self.ledger.memory_bytes()).max(0),
             gpus: self.monitor.cards().into_iter().take(GPUS_MAX).map(gpu).collect(),
             load: self.machine.load(),
+            cpus_total: self.machine.cpus,
+            memory_bytes_total: self.machine.memory_bytes,
         }
     }
 

@@ -205,8 +205,7 @@ impl Lane {
         }
         for at in claimed.replays {
             let Taker { session_id, acquire_id, .. } = &request.takers[at];
-            let again = dispatch.shared.store.acquired(*session_id, acquire_id).await;
-            brought[at] = Some(again.ok().flatten().unwrap_or_default());
+            brought[at] = dispatch.acquired_before(*session_id, acquire_id).await;
         }
         brought
     }

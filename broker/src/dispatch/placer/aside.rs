@@ -35,11 +35,14 @@ pub struct Entry {
 /// What placement has to know of a task.
 pub fn waiting(task: &Task) -> Waiting {
     let seniority_ms = i64::from(task.priority).saturating_mul(PRIORITY_POINT_MS);
+    let ready_ms = task.order_time_ms.saturating_add(seniority_ms);
+    // It keeps its place in the queue when it comes back, but has not waited while it ran.
+    let back_ms = task.start_time_ms.map_or(ready_ms, |_| task.update_time_ms);
     Waiting {
         id: task.id.clone(),
         user: task.user.clone(),
         order_time_ms: task.order_time_ms,
-        ready_ms: task.order_time_ms.saturating_add(seniority_ms),
+        ready_ms: ready_ms.max(back_ms),
         priority: task.priority,
         max_running_ms: task.max_running_ms,
         needs: task.resources.clone().unwrap_or_default(),
@@ -139,6 +142,14 @@ mod tests {
     fn priority_does_not_make_a_task_wait_longer() {
         let waiting = waiting(&task(1));
         assert_eq!((waiting.order_time_ms, waiting.ready_ms), (4_000, 9_000));
+    }
+
+    #[test]
+    fn a_task_that_comes_back_begins_to_wait() {
+        let back = Task { start_time_ms: Some(10_000), update_time_ms: 60_000, ..task(1) };
+        assert_eq!((waiting(&back).order_time_ms, waiting(&back).ready_ms), (4_000, 60_000));
+        let never_began = Task { update_time_ms: 60_000, ..task(1) };
+        assert_eq!(waiting(&never_began).ready_ms, 9_000);
     }
 
     #[test]

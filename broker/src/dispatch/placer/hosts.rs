@@ -27,7 +27,8 @@ struct Known {
 impl Hosts {
     /// A worker offers something.
     pub fn heard(&mut self, wish: &Wish, now: Instant) {
-        let (host, types) = ((*wish.host).clone(), wish.types.clone());
+        let host = Host { slots: wish.want, ..(*wish.host).clone() };
+        let types = wish.types.clone();
         self.0.insert(wish.worker_id.clone(), Known { host, types, heard: now });
     }
 
@@ -39,7 +40,7 @@ impl Hosts {
     /// A worker got something, and this is left.
     pub fn took(&mut self, left: &Host) {
         if let Some(known) = self.0.get_mut(&left.worker_id) {
-            known.host = Host { slots: 0, types: None, ..left.clone() };
+            known.host = Host { types: None, ..left.clone() };
         }
     }
 
@@ -78,7 +79,7 @@ impl Hosts {
         (hosts, waiters)
     }
 
-    /// All of them as they offered last.
+    /// All of them as they offered last, with the slots that they had for it.
     pub fn all(&mut self, now: Instant) -> Vec<Host> {
         self.0.retain(|_, known| now - known.heard < HOSTS_MAX_AGE);
         let of = |known: &Known| {

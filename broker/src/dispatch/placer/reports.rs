@@ -3,15 +3,17 @@
 //! It is looked at now and then, while tasks wait to be placed, and is a few seconds old. What this
 //! broker has placed since is known from its own memory.
 
+use std::collections::BTreeSet;
+
 use asyncflow_core::{
     id::TaskId,
-    placement::{self, Placed, Preemption, Running, Scene, Waiting},
+    placement::{self, Placed, Preemption, Running, Waiting},
     task::Task,
 };
 use asyncflow_proto::v1;
-use asyncflow_store::{HostRow, Parts, StoreError};
+use asyncflow_store::{HostOrder, HostRow, Parts, StoreError};
 
-use super::Dispatch;
+use super::{Dispatch, facts::apart};
 use crate::{clock, convert, orders};
 
 /// Hosts per page of their list.
@@ -27,6 +29,8 @@ struct Reported {
     gpus: Vec<String>,
     /// The memory of one of them in all.
     gpu_bytes: i64,
+    /// That it is to stop.
+    order: Option<v1::TaskOrder>,
 }
 
 impl Dispatch {
@@ -43,6 +47,12 @@ impl Dispatch {
                 let task = full.map(|full| full.task);
                 let in_force = |task: &Task| task.attempt == one.attempt && task.state.is_leased();
                 let Some(task) = task.filter(in_force) else { continue };
+                if let Some(order) = &one.order
+                    && let Ok(id) = order.for_task_id.parse()
+                {
+                    let (mut state, now) = (self.shared.placer.lock(), clock::now());
+                    state.promises.make(&id, &one.worker_id, &order.for_gpus, now);
+                }
                 let of = running_of(&task, one);
                 let gpu_millis = of.placed.gpu_millis(one.gpu_bytes);
                 has.push((task.id.clone(), task.user.clone(), gpu_millis));
@@ -58,11 +68,17 @@ impl Dispatch {
     }
 
     async fn reported(&self) -> Result<Vec<Reported>, StoreError> {
-        let mut reported = Vec::new();
+        let (store, mut reported) = (&self.shared.store, Vec::new());
         let mut after: Option<String> = None;
         loop {
-            let rows = self.shared.store.list_hosts(after.as_deref(), HOSTS_PAGE).await?;
-            rows.iter().for_each(|row| of_host(row, &mut reported));
+            let rows = store.list_hosts(after.as_deref(), HOSTS_PAGE).await?;
+            let id = |row: &HostRow| row.worker.registration.worker_id.clone();
+            let ids: Vec<String> = rows.iter().map(id).collect();
+            let orders = store.list_orders(&ids).await?;
+            for row in &rows {
+                let orders = orders.get(&row.worker.registration.worker_id);
+                of_host(row, orders.map(Vec::as_slice).unwrap_or_default(), &mut reported);
+            }
             match rows.last() {
                 Some(last) if rows.len() == HOSTS_PAGE as usize => {
                     after = Some(last.worker.registration.worker_id.clone());
@@ -72,52 +88,56 @@ impl Dispatch {
         }
     }
 
-    /// Asks the tasks that the plan names; each waiting task has others asked once in a while.
+    /// Asks the tasks that the plan names. Brokers that look at the same moment may ask for the same
+    /// task, each others; who looks later sees the orders and asks nobody.
     async fn preempt(&self, running: Vec<(Task, Running)>) -> Result<(), StoreError> {
-        let now_ms = self.shared.store.now_ms().await?;
-        let settings = &self.shared.settings;
-        let mut waiting: Vec<Waiting> = Vec::new();
-        let (hosts, users) = {
-            let (mut state, now) = (self.shared.placer.lock(), clock::now());
-            for name in state.aside.types() {
-                waiting.extend(state.aside.of_type(&name).map(|entry| entry.waiting.clone()));
+        let after_ms = self.shared.settings.preempt_after_ms;
+        let mut facts = self.facts().await?;
+        {
+            // Room is made for it on a host that this broker does not know.
+            let promised: BTreeSet<usize> = facts.promises.iter().map(|one| one.task).collect();
+            let state = self.shared.placer.lock();
+            for (task, one) in facts.waiting.iter_mut().enumerate() {
+                if state.promises.has(&one.id) && !promised.contains(&task) {
+                    one.ready_ms = facts.now_ms;
+                }
             }
-            state.asked.retain(|_, asked| now - *asked < super::ASKED_AGAIN);
-            waiting.retain(|one| !state.asked.contains_key(&one.id));
-            (state.hosts.all(now), state.users.standings(now))
-        };
-        let is_late = |one: &Waiting| now_ms - one.ready_ms >= settings.preempt_after_ms;
-        if running.is_empty() || !waiting.iter().any(is_late) {
+        }
+        let is_late = |one: &Waiting| facts.now_ms - one.ready_ms >= after_ms;
+        if running.is_empty() || !facts.waiting.iter().any(is_late) {
             return Ok(());
         }
-        let hold_after_ms = settings.hold_after_ms;
-        let scene =
-            Scene { now_ms, hosts: &hosts, waiting: &waiting, users: &users, hold_after_ms };
-        let plan = placement::place(&scene);
         let tasks: Vec<Running> = running.iter().map(|(_, one)| one.clone()).collect();
-        let asked = placement::preemptions(&scene, &plan, &tasks, settings.preempt_after_ms);
-        let mut ordered = Vec::new();
-        for Preemption { task, victims, .. } in asked {
-            let Waiting { id, user, .. } = &waiting[task];
-            let message = format!("it makes room for the task {id} of {user}");
-            for victim in victims {
-                let request = orders::Request {
-                    reason: v1::FailureReason::Preempted,
-                    message: message.clone(),
-                    ..orders::Request::default()
-                };
-                ordered.push((running[victim].0.clone(), request));
-            }
-            self.shared.placer.lock().asked.insert(id.clone(), clock::now());
+        let (facts, asked) = apart(move || {
+            let scene = facts.scene();
+            let plan = placement::place(&scene);
+            let asked = placement::preemptions(&scene, &plan, &tasks, after_ms);
+            (facts, asked)
+        })
+        .await?;
+        for Preemption { task, host, victims, gpus } in asked {
+            let Waiting { id, user, .. } = &facts.waiting[task];
+            let request = orders::Request {
+                reason: v1::FailureReason::Preempted,
+                message: format!("it makes room for the task {id} of {user}"),
+                room: Some(orders::Room { for_task: id.clone(), gpus: gpus.clone() }),
+                ..orders::Request::default()
+            };
+            let of = |victim: usize| (running[victim].0.clone(), request.clone());
+            let ordered: Vec<_> = victims.into_iter().map(of).collect();
+            orders::order_tasks(&self.shared.store, &ordered).await?;
+            let (worker_id, now) = (&facts.hosts[host].worker_id, clock::now());
+            self.shared.placer.lock().promises.make(id, worker_id, &gpus, now);
+            metrics::counter!("asyncflow_preempted_tasks_total").increment(ordered.len() as u64);
         }
-        metrics::counter!("asyncflow_preempted_tasks_total").increment(ordered.len() as u64);
-        orders::order_tasks(&self.shared.store, &ordered).await
+        Ok(())
     }
 }
 
-/// What runs there and has GPUs.
-fn of_host(row: &HostRow, reported: &mut Vec<Reported>) {
+/// What runs there and has GPUs, and what it was told.
+fn of_host(row: &HostRow, orders: &[HostOrder], reported: &mut Vec<Reported>) {
     let Some(report) = convert::host::decode(row) else { return };
+    let orders = convert::host_order::to_proto(orders).tasks;
     for task in report.running {
         let Ok(id) = task.task_id.parse() else { continue };
         if task.gpus.is_empty() {
@@ -125,10 +145,13 @@ fn of_host(row: &HostRow, reported: &mut Vec<Reported>) {
         }
         let mut gpus = report.gpus.iter().filter(|gpu| task.gpus.contains(&gpu.uuid));
         let gpu_bytes = gpus.next().map_or(0, |gpu| gpu.memory_bytes);
+        let is_about =
+            |order: &&v1::TaskOrder| order.task_id == task.task_id && order.attempt == task.attempt;
         reported.push(Reported {
             worker_id: row.worker.registration.worker_id.clone(),
             id,
             attempt: task.attempt,
+            order: orders.iter().find(is_about).cloned(),
             gpus: task.gpus,
             gpu_bytes,
         });
@@ -144,6 +167,7 @@ fn running_of(task: &Task, reported: &Reported) -> Running {
         priority: task.priority,
         start_ms: task.start_time_ms.unwrap_or(task.update_time_ms),
         preemptible: needs.is_some_and(|needs| needs.preemptible),
+        leaving: reported.order.is_some(),
         worker_id: reported.worker_id.clone(),
         placed: Placed {
             gpus: reported.gpus.clone(),

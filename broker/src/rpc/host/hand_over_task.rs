@@ -56,6 +56,7 @@ pub async fn hand_over_task(
         message: request.message,
         elsewhere: true,
         context: request.context,
+        room: None,
     };
     let ordered = [(full.task.clone(), request)];
     order_tasks(&broker.store, &ordered).await?;

@@ -3,7 +3,12 @@
 use asyncflow_core::violation::Violations;
 use asyncflow_proto::{time::duration, v1};
 
-use crate::{broker::Broker, convert, error::RpcError, orders};
+use crate::{
+    broker::Broker,
+    convert::{self, host_order},
+    error::RpcError,
+    orders,
+};
 
 /// The safety net of what is pushed, and how old what people see may be.
 const REPORT_INTERVAL_MS: i64 = 5_000;
@@ -24,8 +29,10 @@ pub async fn report_host(
     let mut given = broker.store.list_orders(std::slice::from_ref(worker_id)).await?;
     let given = given.remove(worker_id).unwrap_or_default();
     let left = orders::prune(&broker.store, worker_id, given, &report).await?;
+    let bytes_max = broker.config.limits.message_bytes_max;
     Ok(v1::ReportHostResponse {
-        orders: Some(convert::host_order::to_proto(&left)),
+        // The other half is for what else an answer has.
+        orders: Some(host_order::within(host_order::to_proto(&left), bytes_max / 2)),
         report_interval: Some(duration(REPORT_INTERVAL_MS)),
     })
 }

@@ -112,6 +112,7 @@ fn lacking(
         waiting: &waiting,
         users: &users,
         hold_after_ms: i64::MAX,
+        promises: &[],
     };
     let plan = Plan { hosts: hosts.clone(), holds, ..Plan::default() };
     misfits(&scene, &plan, 0)
@@ -149,6 +150,8 @@ fn empty(host: &Host) -> placement::Host {
         // One that has not told is not said to have too little.
         cpu_millis: report.map_or(i64::MAX, |report| report.cpu_millis),
         memory_bytes: report.map_or(i64::MAX, |report| report.memory_bytes),
+        cpu_millis_total: 0,
+        memory_bytes_total: 0,
         load: 0.0,
         running: 0,
         gpus: report.map(|report| report.gpus.iter().map(free).collect()).unwrap_or_default(),

@@ -1,12 +1,13 @@
 //! Placement never gives away what is not there, keeps what is held, and is fair.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod preempt;
+
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use asyncflow_core::{
     placement::{
-        Gpu, GpuUse, Host, Misfit, Placed, Plan, Running, Scene, Standing, Waiting, misfits, place,
-        preemptions,
+        Gpu, GpuUse, Host, Misfit, Placed, Plan, Scene, Standing, Waiting, misfits, place,
     },
     resources::Resources,
 };
@@ -37,6 +38,8 @@ fn host(name: &str, gpus: usize) -> Host {
         slots: 1_000,
         cpu_millis: 1_000_000,
         memory_bytes: 1_000 * GIB,
+        cpu_millis_total: 0,
+        memory_bytes_total: 0,
         load: 0.0,
         running: 0,
         gpus: (0..gpus).map(|number| gpu(name, number, GpuUse::Free)).collect(),
@@ -75,7 +78,7 @@ fn scene<'a>(
     waiting: &'a [Waiting],
     users: &'a BTreeMap<String, Standing>,
 ) -> Scene<'a> {
-    Scene { now_ms: NOW_MS, hosts, waiting, users, hold_after_ms: HOLD_MS }
+    Scene { now_ms: NOW_MS, hosts, waiting, users, hold_after_ms: HOLD_MS, promises: &[] }
 }
 
 fn plan(hosts: &[Host], waiting: &[Waiting]) -> Plan {
@@ -188,6 +191,38 @@ fn what_is_freed_is_kept_for_a_task_that_waits_for_too_long() {
 }
 
 #[test]
+fn gpus_are_kept_only_where_the_task_can_ever_have_its_cores_and_memory() {
+    let mut large = task(0, "ana", Resources { cpu_millis: 16_000, ..gpus(2) });
+    large.ready_ms = NOW_MS - HOLD_MS;
+    let mut small = host("a", 2);
+    small.cpu_millis = 8_000;
+    let mut busy = host("b", 2);
+    busy.gpus.iter_mut().for_each(|gpu| gpu.usage = GpuUse::Exclusive);
+    for total in [0, 8_000] {
+        small.cpu_millis_total = total;
+        let plan = plan(&[small.clone(), busy.clone()], std::slice::from_ref(&large));
+        assert_eq!(plan.holds.iter().map(|hold| hold.host).collect::<Vec<_>>(), [1], "{total}");
+    }
+    // Also while its own GPUs are in use, if it says what it has in all.
+    small.gpus[0].usage = GpuUse::Exclusive;
+    assert!(plan(&[small.clone()], std::slice::from_ref(&large)).holds.is_empty());
+    small.cpu_millis_total = 16_000;
+    assert_eq!(plan(&[small], &[large]).holds.len(), 1, "others use its cores");
+}
+
+#[test]
+fn a_host_is_avoided_only_for_one_that_can_ever_take_the_task() {
+    let needs = Resources { avoid_host: "a".into(), cpu_millis: 16_000, ..gpus(1) };
+    let waiting = [task(0, "ana", needs)];
+    let mut small = host("b", 1);
+    (small.cpu_millis, small.cpu_millis_total) = (8_000, 8_000);
+    let placed = plan(&[host("a", 1), small.clone()], &waiting).placements;
+    assert_eq!(placed.iter().map(|one| one.host).collect::<Vec<_>>(), [0]);
+    small.cpu_millis_total = 16_000;
+    assert!(plan(&[host("a", 1), small], &waiting).placements.is_empty());
+}
+
+#[test]
 fn why_a_task_waits_is_told_for_each_host() {
     let waiting = [task(0, "ana", Resources { host: "b".into(), cpu_millis: 9, ..gpus(5) })];
     let mut full = host("a", 4);
@@ -204,71 +239,6 @@ fn why_a_task_waits_is_told_for_each_host() {
         Misfit::Gpus { wanted: 5, suitable: 4, free: 3, kept: vec![], busy: vec!["a-1".into()] },
     ];
     assert_eq!(why, wanted);
-}
-
-#[test]
-fn the_fewest_tasks_that_may_be_asked_make_room() {
-    let mut full = host("a", 4);
-    full.gpus.iter_mut().for_each(|gpu| gpu.usage = GpuUse::Exclusive);
-    let runs = |number: i64, gpus: &[&str], preemptible| {
-        let Waiting { id, .. } = task(number, "bob", Resources::default());
-        let gpus = gpus.iter().map(|uuid| (*uuid).to_owned()).collect();
-        let placed = Placed { gpus, gpu_memory_bytes: 0 };
-        let (user, worker_id) = ("bob".to_owned(), "a".to_owned());
-        Running {
-            id,
-            attempt: 1,
-            user,
-            priority: 0,
-            start_ms: number,
-            preemptible,
-            worker_id,
-            placed,
-        }
-    };
-    let running =
-        [runs(1, &["a-0"], true), runs(2, &["a-1"], false), runs(3, &["a-2", "a-3"], true)];
-    let bob = Standing { gpu_millis: 4_000, usage: 0.0 };
-    let users = BTreeMap::from([("bob".to_owned(), bob)]);
-    let waiting = [Waiting { ready_ms: NOW_MS - 60_000, ..task(9, "ana", gpus(2)) }];
-    let hosts = [full];
-    let scene = scene(&hosts, &waiting, &users);
-    let plan = place(&scene);
-    let asked = |after_ms| preemptions(&scene, &plan, &running, after_ms);
-    assert_eq!(asked(60_000).iter().map(|one| one.victims.clone()).collect::<Vec<_>>(), [[2]]);
-    assert!(asked(60_001).is_empty() && asked(0).is_empty());
-    let three = [Waiting { needs: Arc::new(gpus(4)), ..waiting[0].clone() }];
-    let scene = Scene { waiting: &three, ..scene };
-    assert!(preemptions(&scene, &place(&scene), &running, 1).is_empty(), "one may not be asked");
-}
-
-#[test]
-fn nobody_makes_room_for_a_user_who_has_more() {
-    let mut full = host("a", 1);
-    full.gpus[0].usage = GpuUse::Exclusive;
-    let placed = Placed { gpus: vec!["a-0".into()], gpu_memory_bytes: 0 };
-    let Waiting { id, .. } = task(1, "bob", Resources::default());
-    let running = [Running {
-        id,
-        attempt: 1,
-        user: "bob".into(),
-        priority: 0,
-        start_ms: 0,
-        preemptible: true,
-        worker_id: "a".into(),
-        placed,
-    }];
-    let has = |gpu_millis| Standing { gpu_millis, usage: 0.0 };
-    let users = BTreeMap::from([("bob".into(), has(1_000)), ("ana".into(), has(1_000))]);
-    let mut waiting = [task(9, "ana", gpus(1))];
-    let hosts = [full];
-    let look = |waiting: &[Waiting]| {
-        let scene = scene(&hosts, waiting, &users);
-        preemptions(&scene, &place(&scene), &running, 1).len()
-    };
-    assert_eq!(look(&waiting), 0);
-    waiting[0].priority = 1;
-    assert_eq!(look(&waiting), 1, "the other has a lower priority");
 }
 
 /// What `docs/adr/0022-placement.md` tells: run with `--release --nocapture`.
@@ -336,9 +306,11 @@ fn check(hosts: &[Host], waiting: &[Waiting], plan: &Plan) -> Result<(), TestCas
                 let ends_ms = NOW_MS + task.max_running_ms;
                 let fills = task.max_running_ms > 0
                     && hold.start_ms.is_some_and(|start_ms| ends_ms <= start_ms);
-                // Who came before it in the same plan is as overdue as it is.
+                // Who is as overdue came before it in the same plan, if he has waited longer.
+                let turn = |task: &Waiting| (task.ready_ms, task.id.clone());
                 let is_overdue = task.needs.gpus > 1 && NOW_MS - task.ready_ms >= HOLD_MS;
-                prop_assert!(!is_on_it || fills || is_overdue, "a hold is not kept");
+                let is_before = is_overdue && turn(task) < turn(&waiting[hold.task]);
+                prop_assert!(!is_on_it || fills || is_before, "a hold is not kept");
             }
         }
     }
