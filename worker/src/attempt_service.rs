@@ -69,12 +69,23 @@ impl AttemptDesk {
         Ok(Self { socket, own_dir: Some(own_dir), entries })
     }
 
+    /// Makes the socket. Programs may connect from now on, and are answered by [`Self::serve`].
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen(&self) -> io::Result<UnixListener> {
+        UnixListener::bind(&self.socket)
+    }
+
     /// Serves until `stop` is cancelled.
     ///
     /// # Errors
-    /// The socket cannot be made, or the server fails.
-    pub async fn serve(self: Arc<Self>, stop: CancellationToken) -> io::Result<()> {
-        let listener = UnixListener::bind(&self.socket)?;
+    /// The server fails.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: UnixListener,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
         tonic::transport::Server::builder()
             .add_service(AttemptServiceServer::from_arc(self))
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())

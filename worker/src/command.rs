@@ -12,11 +12,12 @@ mod container;
 mod directory;
 mod environment;
 mod exit;
+mod startable;
 mod supervise;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -71,6 +72,8 @@ pub struct CommandExecutor {
     pub watch: FileWatch,
     /// What a former process left.
     pub adoptable: Mutex<Vec<Adoptable>>,
+    /// Nothing could be started here last, for the host's own reasons.
+    pub cannot_start: AtomicBool,
 }
 
 #[async_trait]
@@ -86,10 +89,7 @@ impl Executor for CommandExecutor {
         });
         let dir = match made {
             Ok(dir) => dir,
-            Err(error) => {
-                let message = format!("the attempt's directory cannot be made: {error}");
-                return Outcome::failed(FailureReason::Error, message);
-            }
+            Err(error) => return self.not_started("its directory cannot be made", &error),
         };
         registered.keep_in(dir.path());
         code::look(&attempt).await;
@@ -106,10 +106,7 @@ impl Executor for CommandExecutor {
                 let outcome = self.follow(&attempt, &registered, &dir, shim).await;
                 allotment.conclude(&attempt, outcome)
             }
-            Err(error) => {
-                let message = format!("its shim cannot be started: {error}");
-                Outcome::failed(FailureReason::Error, message)
-            }
+            Err(error) => self.not_started("its shim cannot be started", &error),
         }
     }
 
@@ -138,7 +135,16 @@ impl Executor for CommandExecutor {
         allotment.conclude(&attempt, outcome)
     }
 
-    fn log_keeper(&self, lease: &Lease, _is_adopted: bool) -> Option<Box<dyn LogKeeper>> {
+    async fn ready(&self) {
+        self.until_startable().await;
+    }
+
+    /// The shim does, also while no worker is there.
+    fn keeps_time(&self) -> bool {
+        true
+    }
+
+    fn log_keeper(&self, lease: &Lease) -> Option<Box<dyn LogKeeper>> {
         Some(Box::new(SentLog::new(self.dir_of(lease))))
     }
 

@@ -16,6 +16,7 @@ mod nvidia_smi;
 mod nvml;
 mod open;
 mod owner;
+mod places;
 mod watch;
 
 pub use config::{GpuConfig, ProviderChoice, VisibleAs};
@@ -34,7 +35,7 @@ pub enum Vendor {
     Amd,
 }
 
-/// A GPU, as a provider sees it. Figures that cannot be measured are zero.
+/// A GPU, as a provider sees it. Other figures that cannot be measured are zero.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Device {
     /// Its name for good.
@@ -47,8 +48,8 @@ pub struct Device {
     pub memory_bytes: i64,
     /// By anybody.
     pub memory_used_bytes: i64,
-    /// 0 to 100.
-    pub utilization_percent: i32,
+    /// 0 to 100; `None` = it cannot be measured, as on a card in MIG mode.
+    pub utilization_percent: Option<i32>,
     /// Degrees Celsius.
     pub temperature_celsius: i32,
     /// Watts.

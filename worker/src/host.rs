@@ -83,6 +83,10 @@ struct State {
     host: String,
     provider: &'static str,
     vendor: Vendor,
+    /// Why tasks cannot be started, whatever is free.
+    trouble: Option<String>,
+    /// When it was looked at last, or that was tried.
+    looked_ms: i64,
     /// What brokers were offered last, and what was said of the GPUs.
     told: Told,
     faults_kept: Faults,
@@ -124,6 +128,8 @@ impl Host {
             host: name,
             provider: "none",
             vendor: Vendor::None,
+            trouble: None,
+            looked_ms: clock::steady_ms(),
             told: Told::default(),
             faults_kept: faults,
         };
@@ -226,6 +232,12 @@ impl Host {
         }
     }
 
+    /// Keeps brokers and people informed of why tasks cannot be started here; `None` = they can.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        self.with(|state| state.trouble = trouble);
+        self.tell_changes();
+    }
+
     fn free(&self, key: &Attempt) {
         self.with(|state| state.ledger.free(key));
         self.tell_changes();
@@ -291,6 +303,7 @@ impl State {
     }
 
     fn take_in(&mut self, now_ms: i64, look: Look) -> Vec<follow_up::Action> {
+        let span_ms = now_ms - std::mem::replace(&mut self.looked_ms, now_ms);
         self.provider = look.provider;
         self.vendor = look.vendor;
         let seen = match look.seen {
@@ -300,6 +313,7 @@ impl State {
                     tracing::error!(provider = look.provider, why, "GPUs cannot be looked at");
                 }
                 self.monitor.observe_nothing(why);
+                self.ledger.pass_unseen(now_ms, span_ms);
                 return Vec::new();
             }
         };

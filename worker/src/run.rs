@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -96,6 +96,8 @@ pub async fn run_with(
     let adoptable = take_over(&data_dir).await;
     let desk = AttemptDesk::open(data_dir.socket(), data_dir.mark());
     let desk = Arc::new(desk.map_err(WorkerError::Socket)?);
+    // Whoever runs already finds it there before this worker is known to anybody.
+    let listener = desk.listen().map_err(WorkerError::Socket)?;
     let watch = FileWatch::open();
     let name = if config.host.is_empty() { identity::hostname() } else { config.host.clone() };
     let owners = Arc::new(Environ::new(data_dir.mark()));
@@ -112,6 +114,7 @@ pub async fn run_with(
         config: config.command.clone(),
         stop_grace: config.stop_grace(),
         adoptable: Mutex::new(adoptable),
+        cannot_start: AtomicBool::new(false),
         desk: desk.clone(),
         host: host.clone(),
         watch: watch.clone(),
@@ -135,7 +138,7 @@ pub async fn run_with(
     let _desk_ends_too = desk_end.clone().drop_guard();
     tokio::select! {
         ended = worker.run(ends.drain, ends.abort) => Ok(ended?),
-        served = desk.serve(desk_end) => served.map_err(WorkerError::Socket),
+        served = desk.serve(listener, desk_end) => served.map_err(WorkerError::Socket),
         () = watch.run() => Ok(()),
         () = host.run() => Ok(()),
         () = clean::run(data_dir.attempts(), config.keep.clone()) => Ok(()),

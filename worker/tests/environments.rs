@@ -74,6 +74,7 @@ fn mock_engine(dir: &Path) -> PathBuf {
         here=$(dirname "$0")
         printf '%s\n' "$@" >> "$here/args"
         if [ "$1" = rm ]; then
+            test ! -e "$here/is_down" || { echo Cannot connect >&2; exit 1; }
             echo "$3" >> "$here/removed"
             test ! -e "$here/$3.pid" || kill -KILL -- "-$(cat "$here/$3.pid")" 2>/dev/null
             exit 0
@@ -229,6 +230,21 @@ async fn a_container_is_measured_also_by_the_next_worker() {
     inside.wait().unwrap();
 }
 
+/// The daemon does not answer: whoever reads the log knows that the GPU may not be free.
+#[tokio::test]
+async fn a_container_that_cannot_be_removed_is_told() {
+    let broker = FakeBroker::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = mock_engine(dir.path()).to_str().unwrap().to_owned();
+    fs::write(dir.path().join("is_down"), "").unwrap();
+    let _worker = Worker::start(&broker, |config| config.command.container_engine = engine);
+    broker.add(script("command-1-left", "exit 3", contained));
+    assert_eq!(failure(broker.settled("command-1-left").await).2, Some(3));
+    let log = broker.log("command-1-left", 3);
+    assert!(log.contains("may run on: "), "{log}");
+    assert!(log.contains("rm --force asyncflow-command-1-left-1: exit code 1: Cannot connect"));
+}
+
 #[tokio::test]
 async fn without_an_engine_it_is_said_what_is_missing() {
     let broker = FakeBroker::start().await;
@@ -252,13 +268,17 @@ async fn an_edit_after_the_submission_is_told_in_the_log() {
     let file = dir.path().join("train.py");
     git(dir.path(), &["init", "-q"]);
     fs::write(&file, "lr = 1\n").unwrap();
+    fs::write(dir.path().join("utils.py"), "b = 1\n").unwrap();
     git(dir.path(), &["add", "."]);
     git(dir.path(), &["commit", "-qm", "a"]);
+    // As it was then: one file edited, and one that git does not know.
+    fs::write(dir.path().join("utils.py"), "b = 2\n").unwrap();
+    fs::write(dir.path().join("notes"), "").unwrap();
     let state = CodeState::of(dir.path()).await.unwrap();
     let code = CodeSnapshot {
         directory: state.root.to_str().unwrap().to_owned(),
         commit: state.commit.clone(),
-        diff: state.diff.clone(),
+        diff: state.for_people(),
         diff_sha256: state.diff_sha256(),
     };
     let broker = FakeBroker::start().await;

@@ -92,7 +92,7 @@ async fn a_full_disk_costs_the_task_its_log_and_nothing_else() {
         .arg(disk.path())
         .output();
     if !mounted.as_ref().is_ok_and(|output| output.status.success()) {
-        println!("no tmpfs can be mounted here: {mounted:?}");
+        println!("SKIPPED, as no tmpfs can be mounted here (it needs root): {mounted:?}");
         return;
     }
     let mut worker = Worker::start(&broker, |config| {
@@ -345,15 +345,74 @@ async fn three_stages_killed_in_the_second_go_on_in_the_second() {
     assert_eq!(ran, "one 1\ntwo 1\ntwo 2\nthree 2\n");
 }
 
+/// It goes to another host, and loses no attempt.
+async fn not_started(broker: &FakeBroker, id: &str, why: &str) {
+    let settled = broker.settled(id).await;
+    let Settled::Released(call) = settled else { panic!("{settled:?}") };
+    let failure = call.failure.unwrap();
+    assert_eq!(failure.reason(), FailureReason::NotStarted);
+    assert!(failure.message.contains(why), "{}", failure.message);
+    assert!(call.elsewhere && call.delay.is_some());
+}
+
+#[tokio::test]
+async fn a_host_whose_disk_takes_nothing_takes_no_tasks() {
+    let broker = FakeBroker::start().await;
+    let worker = Worker::start(&broker, |_| {});
+    let attempts = worker.dir.path().join("data/attempts");
+    let away = worker.dir.path().join("away");
+    broker.add(script("command-1-before", "exit 0"));
+    broker.settled("command-1-before").await;
+    std::fs::rename(&attempts, &away).unwrap();
+    std::fs::write(&attempts, "").unwrap();
+    broker.add(script("command-1-a", "exit 0"));
+    not_started(&broker, "command-1-a", "its directory cannot be made").await;
+    let alarm = |state: &fake::State| state.reports.last()?.alarms.first().cloned();
+    let alarm = broker.until("an alarm", alarm).await;
+    assert!(alarm.starts_with("tasks cannot be started: its directory"), "{alarm}");
+    // This one goes to the poll that was open then, the other one waits.
+    broker.add(script("command-1-b", "exit 0"));
+    not_started(&broker, "command-1-b", "its directory cannot be made").await;
+    broker.add(script("command-1-c", "exit 0"));
+    tokio::time::sleep(Duration::from_millis(4_000)).await;
+    assert!(!broker.state().settled.contains_key("command-1-c"));
+    std::fs::remove_file(&attempts).unwrap();
+    std::fs::rename(&away, &attempts).unwrap();
+    assert!(matches!(broker.settled("command-1-c").await, Settled::Completed(_)));
+    let is_over = |state: &fake::State| state.reports.last()?.alarms.is_empty().then_some(());
+    broker.until("the end of the alarm", is_over).await;
+}
+
+/// Its time was over before: it is not run again for nothing.
+#[tokio::test]
+async fn a_drain_in_the_grace_of_a_time_limit_does_not_hide_it() {
+    let broker = FakeBroker::start().await;
+    let mut worker = Worker::start(&broker, |config| {
+        config.stop_grace_ms = 2_000;
+        config.drain_time_ms = 0;
+    });
+    let mut task =
+        script("command-1-late", "trap '' TERM; echo ready; while :; do sleep 0.1; done");
+    task.max_running_time = Some(asyncflow_proto::time::duration(500));
+    broker.add(task);
+    began(&broker, "command-1-late").await;
+    let stop = worker.attempt_dir("command-1-late.1").join("stop");
+    while !stop.exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    worker.drain.cancel();
+    let (reason, ..) = failure(broker.settled("command-1-late").await);
+    assert_eq!(reason, FailureReason::TimedOut);
+    worker.end().await;
+}
+
 /// Whatever it is that was started in its place, it does not stay.
 #[tokio::test]
 async fn a_shim_that_does_not_come_up_fails_the_attempt_and_is_ended() {
     let broker = FakeBroker::start().await;
     let worker = Worker::start(&broker, |config| config.command.shim = "/usr/bin/yes".into());
     broker.add(script("command-1-none", "exit 0"));
-    let (reason, permanent, _, message) = failure(broker.settled("command-1-none").await);
-    assert_eq!((reason, permanent), (FailureReason::Error, false));
-    assert!(message.contains("its shim cannot be started"), "{message}");
+    not_started(&broker, "command-1-none", "its shim cannot be started").await;
     let dir = worker.attempt_dir("command-1-none.1");
     assert_eq!(alive_called(dir.to_str().unwrap()), Vec::<String>::new());
 }

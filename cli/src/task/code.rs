@@ -1,13 +1,13 @@
 //! What a task's code was when the task was made.
 
 use asyncflow_proto::v1::{CodeSnapshot, Command};
+use asyncflow_sdk::code::CUT;
 use std::path::Path;
 
 /// What of a diff is recorded: the whole command has to fit into a task's payload of 64 KiB.
 const DIFF_BYTES_MAX: usize = 32 * 1024;
 /// What a command may weigh with it, encoded.
 const COMMAND_BYTES_MAX: usize = 60 * 1024;
-const CUT: &str = "\n(cut here)\n";
 
 /// What git says of the directory; `None` where there is no repository, or no git.
 pub async fn of(directory: &Path) -> Option<CodeSnapshot> {

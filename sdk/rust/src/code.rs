@@ -12,10 +12,15 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use tokio::process::Command;
+use tokio::{io::AsyncReadExt, process::Command};
 
 /// A call of git that takes longer tells nothing.
 const GIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What git says beyond that is not read, whatever lies in a directory.
+const GIT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Where a diff is cut, this stands at its end.
+pub const CUT: &str = "\n(cut here)\n";
+const UNTRACKED: &str = "untracked: ";
 /// Untracked files that are named.
 const UNTRACKED_MAX: usize = 100;
 /// Whatever the settings of whoever calls, the same changes give the same text.
@@ -58,15 +63,15 @@ pub struct CodeState {
 }
 
 impl CodeState {
-    /// Asks git. `None` without git, without a repository or a commit in it, or when git takes
-    /// longer than five seconds.
+    /// Asks git. `None` without git, without a repository or a commit in it, when git takes longer
+    /// than five seconds, or says more than 8 MiB.
     pub async fn of(directory: &Path) -> Option<Self> {
         let root =
             PathBuf::from(git(directory, &["rev-parse", "--show-toplevel"]).await?.trim_end());
         let commit = git(&root, &["rev-parse", "--verify", "HEAD"]).await?.trim_end().to_owned();
         let diff = git(&root, &DIFF).await?;
         let others = ["ls-files", "--others", "--exclude-standard"];
-        let untracked = git(&root, &others).await.unwrap_or_default();
+        let (untracked, _) = ask(&root, &others).await.unwrap_or_default();
         let untracked = untracked.lines().take(UNTRACKED_MAX).map(str::to_owned).collect();
         Some(Self { root, commit, diff, untracked })
     }
@@ -82,7 +87,7 @@ impl CodeState {
 
     /// The diff, and the names of files that git does not track.
     pub fn for_people(&self) -> String {
-        let named = self.untracked.iter().map(|name| format!("untracked: {name}\n"));
+        let named = self.untracked.iter().map(|name| format!("{UNTRACKED}{name}\n"));
         std::iter::once(self.diff.clone()).chain(named).collect()
     }
 
@@ -91,10 +96,19 @@ impl CodeState {
         self.commit != commit || self.diff_sha256() != diff_sha256
     }
 
-    /// Which files are not as they were at `commit` with this diff, as far as that can be told.
+    /// Which files are not as they were at `commit` with this diff, which may be one for people
+    /// and cut. As far as that can be told: what stood behind the cut nobody knows.
     pub async fn files_that_differ(&self, commit: &str, diff: &str) -> BTreeSet<String> {
-        let (then, now) = (sections(diff), sections(&self.diff));
+        let (mut then, now) = (sections(diff), sections(&self.diff));
+        let mut last = None;
+        if is_cut(diff) {
+            // The last one is not whole.
+            then.pop_last();
+            last = Some(then.last_key_value().map_or("", |(name, _)| *name));
+        }
         let names = then.keys().chain(now.keys());
+        // They are in the order of their names.
+        let names = names.filter(|name| last.is_none_or(|last| **name <= last));
         let edited = names.filter(|name| then.get(*name) != now.get(*name));
         let mut files: BTreeSet<String> = edited.map(|name| (*name).to_owned()).collect();
         if self.commit != commit {
@@ -107,8 +121,21 @@ impl CodeState {
     }
 }
 
+/// Where the diff ends of which this is told to people.
+fn end_of_diff(text: &str) -> usize {
+    let is_first = text.starts_with(UNTRACKED).then_some(0);
+    let named = || text.find(&format!("\n{UNTRACKED}")).map(|at| at + 1);
+    is_first.or_else(named).unwrap_or(text.strip_suffix(CUT).unwrap_or(text).len())
+}
+
+/// Whether some of the diff is missing. Of what is named after it something may be.
+fn is_cut(text: &str) -> bool {
+    text.ends_with(CUT) && text.len() == end_of_diff(text) + CUT.len()
+}
+
 /// What a diff says of each file.
-fn sections(diff: &str) -> BTreeMap<&str, &str> {
+fn sections(text: &str) -> BTreeMap<&str, &str> {
+    let diff = text.get(..end_of_diff(text)).unwrap_or_default();
     let mut starts: Vec<usize> =
         diff.match_indices("\ndiff --git ").map(|(at, _)| at + 1).collect();
     if diff.starts_with("diff --git ") {
@@ -125,7 +152,13 @@ fn sections(diff: &str) -> BTreeMap<&str, &str> {
     named.collect()
 }
 
+/// All that git says.
 async fn git(directory: &Path, args: &[&str]) -> Option<String> {
+    ask(directory, args).await.and_then(|(said, is_all)| is_all.then_some(said))
+}
+
+/// What git says, or its beginning, and whether it is all.
+async fn ask(directory: &Path, args: &[&str]) -> Option<(String, bool)> {
     let mut command = Command::new("git");
     command.arg("-C").arg(directory).arg("--no-pager").args(PLAIN).args(args);
     // It must not wait for anything, nor keep others waiting.
@@ -134,10 +167,17 @@ async fn git(directory: &Path, args: &[&str]) -> Option<String> {
     {
         command.env_remove(name);
     }
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(GIT_TIMEOUT, command.output()).await.ok()?.ok()?;
-    let said = || String::from_utf8_lossy(&output.stdout).into_owned();
-    output.status.success().then(said)
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let asking = async {
+        let mut child = command.spawn().ok()?;
+        let (mut said, stdout) = (Vec::new(), child.stdout.take()?);
+        let mut stdout = stdout.take(GIT_BYTES_MAX);
+        stdout.read_to_end(&mut said).await.ok()?;
+        let is_all = stdout.limit() > 0;
+        let is_good = !is_all || child.wait().await.ok()?.success();
+        is_good.then(|| (String::from_utf8_lossy(&said).into_owned(), is_all))
+    };
+    tokio::time::timeout(GIT_TIMEOUT, asking).await.ok()?
 }
 
 #[cfg(test)]
@@ -193,6 +233,39 @@ mod tests {
         assert!(now.differs_from(&commit, &digest));
         let files = now.files_that_differ(&commit, &then.diff).await;
         assert_eq!(files.into_iter().collect::<Vec<_>>(), ["data file.py", "train.py"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_told_to_people_accuses_no_file_that_is_the_same() {
+        let dir = repository().await;
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("data file.py", "edited\n");
+        write("train.py", "lr = 2\n");
+        write("notes", "");
+        let then = CodeState::of(dir.path()).await.unwrap();
+        write("data file.py", "once more\n");
+        let now = CodeState::of(dir.path()).await.unwrap();
+        let told = then.for_people();
+        assert!(told.contains("\nuntracked: notes\n"), "{told}");
+        let named = |told: String| {
+            let (commit, now) = (then.commit.clone(), now.clone());
+            async move { now.files_that_differ(&commit, &told).await.into_iter().collect::<Vec<_>>() }
+        };
+        assert_eq!(named(told.clone()).await, ["data file.py"]);
+        let within_names = format!("{}{CUT}", &told[..told.len() - 3]);
+        assert_eq!(named(within_names).await, ["data file.py"]);
+        let second = told.find("diff --git a/train.py").unwrap();
+        let within_second = format!("{}{CUT}", &told[..second + 120]);
+        assert_eq!(named(within_second).await, ["data file.py"]);
+        let within_first = format!("{}{CUT}", &told[..second - 10]);
+        assert_eq!(named(within_first).await, Vec::<String>::new(), "nobody knows");
+    }
+
+    #[tokio::test]
+    async fn git_is_not_listened_to_for_ever() {
+        let dir = repository().await;
+        std::fs::write(dir.path().join("train.py"), "0123456789abcde\n".repeat(600_000)).unwrap();
+        assert_eq!(CodeState::of(dir.path()).await, None);
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ pub fn outcome(
     }
     let code = end.exit().map(Exit::code);
     if let Some(told) = end.told {
-        return stopped(told, code).with_exit_code(code);
+        return stopped(told, code, result).with_exit_code(code);
     }
     let outcome = match end.exit() {
         Some(Exit::Code(0)) => Outcome::Succeeded { result, exit_code: None },
@@ -69,10 +69,10 @@ pub fn outcome(
 }
 
 /// Who was told to stop, saved what it had and says so goes on from there.
-fn stopped(told: StopReason, code: Option<i32>) -> Outcome {
+fn stopped(told: StopReason, code: Option<i32>, result: Option<Content>) -> Outcome {
     // Who holds GPUs for work by hand is done when nobody works.
     if told == StopReason::GpuIdle && code == Some(0) {
-        return Outcome::Succeeded { result: None, exit_code: None };
+        return Outcome::Succeeded { result, exit_code: None };
     }
     match code {
         Some(CHECKPOINTED) => Outcome::stopped_at_checkpoint(told),

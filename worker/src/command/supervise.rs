@@ -90,15 +90,18 @@ pub async fn to_the_end(
     }
     let stopped = record.as_ref().and_then(|record| record.told.as_ref());
     let stopped = stopped.and_then(|told| StopReason::named(&told.reason));
-    if let Some(reason) = stopped
-        && attempt.should_stop().is_none()
-    {
-        // Its shim has told it, for its time or for a worker before this one.
+    if let Some(reason) = stopped {
+        // Its shim has told it, for its time or for a worker before this one. A weaker reason than
+        // the present changes nothing.
         attempt.demand_stop(reason, StopNote::default());
     }
     if let Some(record) = record.as_ref().filter(|record| !record.unkillable.is_empty()) {
         tracing::error!(pids = ?record.unkillable, "processes of an ended attempt are left");
         say(attempt, &format!("processes {:?} could not be killed", record.unkillable)).await;
+    }
+    if let Some(why) = record.as_ref().and_then(|record| record.end_failed.as_ref()) {
+        tracing::error!(why, "what an ended attempt left elsewhere may run on");
+        say(attempt, &format!("what it left elsewhere may run on: {why}")).await;
     }
     // A shim that was killed with the program had no time to write why.
     let told = if record.is_some() { stopped } else { told };

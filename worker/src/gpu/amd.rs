@@ -64,7 +64,7 @@ impl Amd {
             model,
             memory_bytes: number(&dir.join("mem_info_vram_total")),
             memory_used_bytes: number(&dir.join("mem_info_vram_used")),
-            utilization_percent: small(number(&dir.join("gpu_busy_percent"))),
+            utilization_percent: text(&dir.join("gpu_busy_percent")).parse().ok(),
             temperature_celsius: small(sensor("temp1_input").unwrap_or_default() / 1_000),
             power_watts: power as f64 / 1e6,
             processes: self.processes(&node.gpu_id),
@@ -184,7 +184,8 @@ mod tests {
         let uuids: Vec<_> = devices.iter().map(|device| &device.uuid[..]).collect();
         assert_eq!(uuids, ["PCI-0000:43:00.0", "GPU-a1b2c3d4e5f60718"], "as the driver counts");
         let gpu = &devices[1];
-        assert_eq!((gpu.index, gpu.utilization_percent, gpu.temperature_celsius), (1, 37, 41));
+        assert_eq!((gpu.index, gpu.temperature_celsius), (1, 41));
+        assert_eq!(gpu.utilization_percent, Some(37));
         assert_eq!((gpu.memory_bytes, gpu.memory_used_bytes), (68_702_699_520, 10_485_760));
         assert_eq!((gpu.model.as_str(), gpu.power_watts as i32), ("Instinct MI210", 42));
         assert!(devices[0].processes.is_empty());

@@ -46,14 +46,19 @@ struct FakeDevice {
     memory_bytes: i64,
     #[serde(default)]
     memory_used_bytes: i64,
-    #[serde(default)]
-    utilization_percent: i32,
+    #[serde(default = "idle")]
+    utilization_percent: Option<i32>,
     #[serde(default)]
     temperature_celsius: i32,
     #[serde(default)]
     power_watts: f64,
     #[serde(default)]
     processes: Vec<FakeProcess>,
+}
+
+/// `null` says that it cannot be measured.
+fn idle() -> Option<i32> {
+    Some(0)
 }
 
 #[derive(Deserialize)]

@@ -12,6 +12,7 @@ use nvml_wrapper::{
 
 use super::{
     Device, DeviceProcess, Fault, GpuProvider, ProviderError, Sample, Vendor, open::NotOpened,
+    places::Places,
 };
 
 const LIBRARY: &str = "libnvidia-ml.so.1";
@@ -24,6 +25,7 @@ pub(super) struct NvmlProvider {
     nvml: &'static Nvml,
     /// One per GPU, because one that cannot be watched would end the set for all.
     events: BTreeMap<String, EventSet<'static>>,
+    places: Places,
     /// The last look at what the processes of a GPU used, by the library's clock.
     last_seen: BTreeMap<String, u64>,
 }
@@ -46,7 +48,8 @@ impl NvmlProvider {
             },
         })?;
         let nvml = Box::leak(Box::new(nvml));
-        Ok(Self { nvml, events: BTreeMap::new(), last_seen: BTreeMap::new() })
+        let (events, places, last_seen) = Default::default();
+        Ok(Self { nvml, events, places, last_seen })
     }
 
     fn watch_faults(&mut self, device: &NvmlDevice<'static>, uuid: &str) {
@@ -83,7 +86,7 @@ impl NvmlProvider {
         let uuid = device.uuid()?;
         let memory = device.memory_info();
         let (total, used) = memory.map_or((0, 0), |memory| (memory.total, memory.used));
-        let utilization = device.utilization_rates().map_or(0, |rates| rates.gpu);
+        let utilization = device.utilization_rates().ok().map(|rates| percent(rates.gpu));
         let temperature = device.temperature(TemperatureSensor::Gpu).unwrap_or_default();
         let milliwatts = device.power_usage().unwrap_or_default();
         self.watch_faults(device, &uuid);
@@ -92,7 +95,7 @@ impl NvmlProvider {
             model: device.name().unwrap_or_default(),
             memory_bytes: bytes(total),
             memory_used_bytes: bytes(used),
-            utilization_percent: percent(utilization),
+            utilization_percent: utilization,
             temperature_celsius: i32::try_from(temperature).unwrap_or_default(),
             power_watts: f64::from(milliwatts) / 1_000.0,
             processes: self.processes(device, &uuid),
@@ -147,8 +150,10 @@ impl GpuProvider for NvmlProvider {
         for number in 0..count {
             let nvml = self.nvml;
             let seen = nvml.device_by_index(number).and_then(|device| {
-                let place = device.pci_info().map(|info| info.bus_id).unwrap_or_default();
-                Ok((place.to_ascii_lowercase(), self.device(&device)?))
+                let place = device.pci_info().map(|info| info.bus_id);
+                let place = place.unwrap_or_else(|_| format!("unknown {number:03}"));
+                self.places.know(&place);
+                Ok((place, self.device(&device)?))
             });
             match seen {
                 Ok(seen) => found.push(seen),
@@ -156,13 +161,7 @@ impl GpuProvider for NvmlProvider {
                 Err(error) => tracing::debug!(number, %error, "a GPU cannot be read"),
             }
         }
-        found.sort_by(|one, other| one.0.cmp(&other.0));
-        let number = |(index, (_, mut device)): (usize, (String, Device))| {
-            device.index = i32::try_from(index).unwrap_or_default();
-            device
-        };
-        let devices = found.into_iter().enumerate().map(number).collect();
-        Ok(Sample { devices, faults: self.faults() })
+        Ok(Sample { devices: self.places.number(found), faults: self.faults() })
     }
 }
 

@@ -134,15 +134,30 @@ impl GpuWatch {
         let (sender, requests) = mpsc::channel();
         let (config, owners, hung) = (self.config.clone(), self.owners.clone(), self.hung.clone());
         let serving = move || {
-            hung.fetch_add(1, Ordering::Relaxed);
+            let _counted = Counted::new(hung);
             serve(&config, &*owners, &requests);
-            hung.fetch_sub(1, Ordering::Relaxed);
         };
         let thread = std::thread::Builder::new().name("gpus".to_owned()).spawn(serving);
         thread.map_err(|error| format!("no thread to look at GPUs: {error}"))?;
         let _ = sender.send(request);
         self.thread = Some(sender);
         Ok(())
+    }
+}
+
+/// A thread that has not ended; one that panics has.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -74,7 +74,7 @@ fn place(seen: &mut Seen, process: &SeenProcess, ledger: &Ledger, found: &mut Ve
 
 /// Where nothing is known of single processes, the GPU's work is that of a stranger who is alone.
 fn stranger(seen: &Seen, process: &SeenProcess, who: &Stranger, in_use: bool) -> Sighting {
-    let of_all = if in_use { 0 } else { seen.device.utilization_percent };
+    let of_all = seen.device.utilization_percent.filter(|_| !in_use).unwrap_or_default();
     Sighting {
         pid: process.pid,
         who: who.clone(),
@@ -104,7 +104,7 @@ pub fn in_use(ledger: &Ledger, uuid: &str) -> bool {
     ledger.holders(uuid).next().is_some()
 }
 
-/// Whether a GPU works.
+/// Whether a GPU works. One that cannot be measured may: nobody is stopped for idleness there.
 pub fn is_busy(device: &Device) -> bool {
-    device.utilization_percent >= BUSY_PERCENT
+    device.utilization_percent.is_none_or(|percent| percent >= BUSY_PERCENT)
 }

@@ -6,7 +6,8 @@ use crate::gpu::{Vendor, VisibleAs};
 const NONE: &str = "-1";
 
 /// Overrides what the task's own environment says. Empty on a host without GPUs. A container is
-/// shown its own GPUs only, and counts them anew: there the names are always UUIDs.
+/// shown its own GPUs only, and counts them anew: there the names are always UUIDs, as they are
+/// while a card of the host cannot be seen.
 pub fn variables(
     holding: &Holding,
     monitor: &Monitor,
@@ -21,8 +22,10 @@ pub fn variables(
         let card = monitor.card(uuid);
         card.map_or_else(|| uuid.clone(), |card| card.device.index.to_string())
     };
+    // The driver may number the others anew; AMD's numbers are those of the kernel, and stay.
+    let counts_on = vendor == Vendor::Amd || monitor.are_all_there();
     let visible = match visible_as {
-        VisibleAs::Index if !holding.in_container => joined(&index),
+        VisibleAs::Index if !holding.in_container && counts_on => joined(&index),
         VisibleAs::Index | VisibleAs::Uuid => joined(&String::clone),
     };
     let mut variables = match vendor {

@@ -47,15 +47,19 @@ impl State {
                 if known == 0 && alone { seen.device.memory_used_bytes } else { known }
             };
             let (mut percents, mut memory) = (Vec::new(), Vec::new());
+            let mut seen_gpus = 0;
             let mut works = false;
             for seen in own {
-                percents.push(seen.device.utilization_percent);
+                seen_gpus += 1;
+                percents.extend(seen.device.utilization_percent);
                 memory.push(memory_on(seen));
                 works |= is_busy(&seen.device);
             }
-            let count = i32::try_from(percents.len()).unwrap_or(i32::MAX).max(1);
+            // One that is not to be seen may work.
+            works |= seen_gpus < holding.gpus.len();
+            let count = i32::try_from(percents.len()).unwrap_or(i32::MAX);
             let reading = Reading {
-                percent: percents.iter().sum::<i32>() / count,
+                percent: percents.iter().sum::<i32>().checked_div(count),
                 memory_bytes: memory.iter().sum(),
                 memory_most_bytes: memory.iter().copied().max().unwrap_or_default(),
             };

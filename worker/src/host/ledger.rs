@@ -176,6 +176,13 @@ impl Ledger {
         if is_whole { memory_bytes } else { self.shares_bytes(uuid) }
     }
 
+    /// Nobody saw whether GPUs worked in the time that ends now: it counts for nobody as idle.
+    pub fn pass_unseen(&mut self, now_ms: i64, span_ms: i64) {
+        for holding in self.0.values_mut() {
+            holding.busy_ms = holding.busy_ms.saturating_add(span_ms).min(now_ms);
+        }
+    }
+
     /// Cores that are given away.
     pub fn cpus(&self) -> f64 {
         self.0.values().map(|holding| holding.needs.cpus.max(0.0)).sum()

@@ -160,6 +160,13 @@ impl Monitor {
         cards
     }
 
+    /// Whether every card that is known, or has a number, is to be seen.
+    pub fn are_all_there(&self) -> bool {
+        let cards = self.cards();
+        let mut numbered = cards.iter().zip(0..);
+        numbered.all(|(card, number)| card.is_there && card.device.index == number)
+    }
+
     /// One of them.
     pub fn card(&self, uuid: &str) -> Option<&Card> {
         self.cards.get(uuid)

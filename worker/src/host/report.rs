@@ -102,7 +102,7 @@ impl State {
             model: device.model.clone(),
             memory_bytes: device.memory_bytes,
             memory_used_bytes: device.memory_used_bytes,
-            utilization_percent: device.utilization_percent,
+            utilization_percent: device.utilization_percent.unwrap_or_default(),
             temperature_celsius: device.temperature_celsius,
             power_watts: device.power_watts,
             state: standing.state.into(),
@@ -145,7 +145,8 @@ impl State {
             let name = || self.monitor.name_of(&card.device.uuid);
             is_alarm.then(|| format!("{}: {}", name(), standing.reason))
         });
-        blind.chain(trespasses).chain(broken).take(ALARMS_MAX).map(cut).collect()
+        let trouble = self.trouble.iter().cloned();
+        trouble.chain(blind).chain(trespasses).chain(broken).take(ALARMS_MAX).map(cut).collect()
     }
 }
 

@@ -23,8 +23,8 @@ pub struct Meter {
 /// How the GPUs of an attempt are at a look.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
-    /// Mean of its GPUs.
-    pub percent: i32,
+    /// Mean of its GPUs; `None` if it cannot be measured.
+    pub percent: Option<i32>,
     /// On all of them.
     pub memory_bytes: i64,
     /// On the one where it holds the most.
@@ -46,10 +46,12 @@ impl Meter {
     pub fn read(&mut self, now_ms: i64, reading: Reading) {
         let span_ms = (now_ms - self.looked_ms).clamp(0, SPAN_MAX_MS) as f64;
         self.looked_ms = now_ms;
-        self.worked += span_ms * f64::from(reading.percent);
-        self.counted_ms += span_ms;
+        if let Some(percent) = reading.percent {
+            self.worked += span_ms * f64::from(percent);
+            self.counted_ms += span_ms;
+        }
         self.memory_peak_bytes = self.memory_peak_bytes.max(reading.memory_most_bytes);
-        self.percent_now = reading.percent;
+        self.percent_now = reading.percent.unwrap_or_default();
         self.memory_now_bytes = reading.memory_bytes;
     }
 
@@ -75,8 +77,9 @@ mod tests {
         let mut meter = Meter::begun(1_000);
         let reading =
             |percent, memory| Reading { percent, memory_bytes: memory, memory_most_bytes: memory };
-        meter.read(3_000, reading(100, 7));
-        meter.read(5_000, reading(50, 3));
+        meter.read(3_000, reading(Some(100), 7));
+        meter.read(5_000, reading(Some(50), 3));
+        meter.read(9_000, reading(None, 3));
         let usage = meter.usage(11_000, 2.0);
         assert_eq!(usage.gpu_seconds.to_string(), "20");
         assert_eq!(usage.gpu_utilization_percent.to_string(), "75");

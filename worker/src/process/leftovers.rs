@@ -44,8 +44,8 @@ pub fn kill_leftovers(
             leaf.kill();
             leaf.remove();
         }
-        if let Some(end_command) = leftover.end_command {
-            end_command.run();
+        if let Some(Err(error)) = leftover.end_command.map(|end_command| end_command.run()) {
+            tracing::error!(error, "what an attempt left elsewhere cannot be ended");
         }
     }
     end(&Family { variable: Some(variable), spared, ..Family::default() });

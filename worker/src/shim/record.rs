@@ -97,6 +97,8 @@ pub struct ExitRecord {
     pub ran_ms: u64,
     /// Processes that would not die.
     pub unkillable: Vec<i32>,
+    /// Why what it left elsewhere, as a container, could not be ended.
+    pub end_failed: Option<String>,
 }
 
 impl ExitRecord {

@@ -36,6 +36,9 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 const PIPES_MAX: Duration = Duration::from_secs(2);
 /// A disk that takes no record may take it later.
 const RECORD_TRIES: u32 = 60;
+/// An engine that is started anew may answer later.
+const END_TRIES: u32 = 2;
+const END_PAUSE: Duration = Duration::from_secs(2);
 const RECORD_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the threads tell the main one.
@@ -178,9 +181,18 @@ fn follow_program(
     let was_killed = exit == Some(Exit::Signal(9)) && !watch.has_killed();
     let out_of_memory = usage.was_out_of_memory(record.leaf.as_ref(), was_killed);
     let unkillable = end_tree(launch, record, pid);
+    let end_failed = end_elsewhere(launch);
     let log_dropped_bytes = logs_end(events, watch.logged());
     let told = watch.told();
-    ExitRecord { exit, told, out_of_memory, log_dropped_bytes, unkillable, ..Default::default() }
+    ExitRecord {
+        exit,
+        told,
+        out_of_memory,
+        log_dropped_bytes,
+        unkillable,
+        end_failed,
+        ..Default::default()
+    }
 }
 
 fn read_log(
@@ -253,11 +265,20 @@ fn end_tree(launch: &ShimLaunch, record: &ShimRecord, leader: i32) -> Vec<i32> {
         variable: token,
         ..Family::default()
     };
-    let unkillable = kill_family(&family).err().unwrap_or_default();
-    if let Some(end_command) = &launch.end_command {
-        end_command.run();
+    kill_family(&family).err().unwrap_or_default()
+}
+
+/// Ends what is left elsewhere; gives why not.
+fn end_elsewhere(launch: &ShimLaunch) -> Option<String> {
+    let end_command = launch.end_command.as_ref()?;
+    let mut failed = end_command.run().err();
+    for _ in 1..END_TRIES {
+        if failed.is_some() {
+            thread::sleep(END_PAUSE);
+            failed = end_command.run().err();
+        }
     }
-    unkillable
+    failed
 }
 
 /// Waits until both logs are at their end, and gives what of them was dropped.

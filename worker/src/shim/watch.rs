@@ -103,6 +103,8 @@ impl Watch {
         let now = clock::since_boot();
         if let Some(order) = Order::read(&self.dir)
             && self.order.as_ref() != Some(&order)
+            // Whose time is over ran too long, whatever he is told after that.
+            && (order.at_once || self.order.as_ref() != Some(&self.time_over))
         {
             self.obey(order);
         }

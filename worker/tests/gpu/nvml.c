@@ -4,6 +4,8 @@
  *   init CODE                                        what nvmlInit gives, e.g. 18
  *   hang                                             calls do not return while this stands there
  *   gpu UUID BUS MEMORY USED PERCENT CELSIUS MILLIWATT
+ *                                                    a PERCENT over 100 is not supported, as with MIG
+ *   lost GPU-NUMBER                                  its handle is not given
  *   process GPU-NUMBER PID MEMORY PERCENT
  *   xid GPU-NUMBER XID                               told once for each line
  */
@@ -19,7 +21,7 @@
 typedef struct { unsigned index; char uuid[96]; char bus[32]; unsigned long long total, used;
                  unsigned percent, celsius, milliwatt; } gpu_t;
 typedef struct { unsigned gpu, pid; unsigned long long memory; unsigned percent; } process_t;
-typedef struct { int init, hangs, gpus, processes, xids; gpu_t gpu[GPUS];
+typedef struct { int init, hangs, lost, gpus, processes, xids; gpu_t gpu[GPUS];
                  process_t process[PROCESSES]; struct { unsigned gpu, xid; } xid[PROCESSES]; } file_t;
 
 static int told = 0;
@@ -29,6 +31,7 @@ static void read_once(file_t *f) {
     Dl_info self;
     char path[4096], line[512];
     memset(f, 0, sizeof *f);
+    f->lost = -1;
     dladdr((void *)read_once, &self);
     snprintf(path, sizeof path, "%s.state", self.dli_fname);
     FILE *in = fopen(path, "r");
@@ -38,6 +41,7 @@ static void read_once(file_t *f) {
         process_t *p = &f->process[f->processes < PROCESSES ? f->processes : PROCESSES - 1];
         int x = f->xids < PROCESSES ? f->xids : PROCESSES - 1;
         if (sscanf(line, "init %d", &f->init) == 1) continue;
+        if (sscanf(line, "lost %d", &f->lost) == 1) continue;
         if (!strncmp(line, "hang", 4)) f->hangs = 1;
         if (sscanf(line, "gpu %95s %31s %llu %llu %u %u %u", g->uuid, g->bus, &g->total, &g->used,
                    &g->percent, &g->celsius, &g->milliwatt) == 7) g->index = f->gpus++;
@@ -65,7 +69,7 @@ int nvmlDeviceGetCount_v2(unsigned *count) { *count = now().gpus; return 0; }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) {
     *device = (void *)(unsigned long)(index + 1);
-    return 0;
+    return now().lost == (int)index ? 15 : 0;
 }
 
 int nvmlDeviceGetUUID(void *device, char *text, unsigned size) {
@@ -98,7 +102,7 @@ int nvmlDeviceGetMemoryInfo_v2(void *device, memory_t *info) {
 
 int nvmlDeviceGetUtilizationRates(void *device, unsigned rates[2]) {
     rates[0] = rates[1] = now().gpu[number(device)].percent;
-    return 0;
+    return rates[0] > 100 ? 3 : 0;
 }
 
 int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *celsius) {

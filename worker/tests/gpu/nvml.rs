@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, process::Command, sync::OnceLock};
 
-use asyncflow_sdk::v1::{FailureReason, GpuState};
+use asyncflow_proto::time::duration;
+use asyncflow_sdk::v1::{FailureReason, GpuState, Resources};
 use asyncflow_worker::{ProviderChoice, WorkerConfig};
 use tempfile::TempDir;
 
@@ -10,6 +11,7 @@ use crate::{
     fake::{FakeBroker, Settled, command_task},
     gpu_task, in_state, ready, released, reported,
     support::Worker,
+    with,
 };
 
 /// The library, and the file that it answers from.
@@ -125,4 +127,34 @@ async fn a_library_that_hangs_holds_up_nothing_else() {
     assert!(alarms.await[0].starts_with("GPUs cannot be looked at"));
     library.say(TWO);
     in_state(&broker, "GPU-a", GpuState::Ready).await;
+}
+
+/// Its neighbour is not taken for it.
+#[tokio::test]
+async fn a_gpu_that_cannot_be_read_keeps_its_number() {
+    let broker = FakeBroker::start().await;
+    let library = Library::new(TWO);
+    let _worker = Worker::start(&broker, library.settings());
+    in_state(&broker, "GPU-a", GpuState::Ready).await;
+    library.say(&format!("{TWO}lost 1\n"));
+    let gone = in_state(&broker, "GPU-a", GpuState::Broken).await;
+    let left = in_state(&broker, "GPU-b", GpuState::Ready).await;
+    assert_eq!((gone.index, left.index), (0, 1));
+    broker.add(gpu_task("command-1-left", 1, "echo ready $CUDA_VISIBLE_DEVICES"));
+    ready(&broker, "command-1-left").await;
+    let log = broker.log("command-1-left", 1);
+    assert_eq!(log, "ready GPU-b\n", "whether the driver numbers it anew nobody knows");
+}
+
+/// As on a card in MIG mode.
+#[tokio::test]
+async fn what_cannot_be_measured_is_not_idle() {
+    let broker = FakeBroker::start().await;
+    let library = Library::new("gpu GPU-a 00000000:01:00.0 25769803776 0 255 30 20000\n");
+    let _worker = Worker::start(&broker, library.settings());
+    let needs =
+        Resources { gpus: 1, gpu_idle_timeout: Some(duration(500)), ..Resources::default() };
+    broker.add(with("command-1-mig", "echo ready; sleep 2", needs));
+    let settled = broker.settled("command-1-mig").await;
+    assert!(matches!(settled, Settled::Completed(_)), "{settled:?}");
 }

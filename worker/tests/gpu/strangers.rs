@@ -178,14 +178,15 @@ async fn gpus_that_are_held_for_work_by_hand_have_no_strangers_and_go_back_when_
     let mut gpus = Gpus::new(1);
     let _worker = Worker::start(&broker, gpus.settings());
     gpus.change(|content| content["devices"][0]["utilization_percent"] = 50.into());
+    let result = r#"echo '{"event":"result","data":"kept"}' >> "$ASYNCFLOW_EVENTS""#;
     let needs = Resources {
         gpus: 1,
         interactive: true,
         gpu_idle_timeout: Some(asyncflow_proto::time::duration(1_500)),
         ..Resources::default()
     };
-    let hold = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done";
-    broker.add(with("command-1-hold", hold, needs));
+    let hold = format!("trap 'exit 0' TERM; {result}; echo ready; while :; do sleep 0.05; done");
+    broker.add(with("command-1-hold", &hold, needs));
     ready(&broker, "command-1-hold").await;
     gpus.bob(0, 20 * GIB);
     reported(&broker, "bob's memory", |report| {
@@ -195,8 +196,17 @@ async fn gpus_that_are_held_for_work_by_hand_have_no_strangers_and_go_back_when_
     .await;
     tokio::time::sleep(Duration::from_millis(2_000)).await;
     assert!(!broker.state().settled.contains_key("command-1-hold"), "it works");
-    gpus.change(|content| content["devices"][0]["utilization_percent"] = 0.into());
+    // Nobody knows whether it works while nobody sees it.
+    gpus.change(|content| {
+        content["devices"][0]["utilization_percent"] = 0.into();
+        content["error"] = "not now".into();
+    });
+    tokio::time::sleep(Duration::from_millis(2_000)).await;
+    gpus.change(|content| content["error"] = "".into());
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!broker.state().settled.contains_key("command-1-hold"), "it was not seen idle so long");
     let settled = broker.settled("command-1-hold").await;
-    assert!(matches!(settled, Settled::Completed(_)), "{settled:?}");
+    let Settled::Completed(call) = settled else { panic!("{settled:?}") };
+    assert_eq!(call.result.unwrap().data, "\"kept\"");
     in_state(&broker, "GPU-0", GpuState::Foreign).await;
 }

@@ -32,6 +32,7 @@ pub(super) async fn run(runtime: &Arc<Runtime>) {
     loop {
         runtime.until_it_takes(true).await;
         runtime.journal_works().await;
+        runtime.executors_ready().await;
         let free = runtime.held.free_slots(runtime.options.slots).await;
         let asked_at = clock::now();
         let acquired = tokio::select! {
@@ -112,7 +113,8 @@ fn take(runtime: &Arc<Runtime>, tasks: Vec<LeasedTask>) {
     let starter = runtime.clone();
     runtime.attempts.spawn(async move {
         let leases: Vec<Lease> = taken.iter().map(|(lease, ..)| lease.clone()).collect();
-        let statuses = start(&starter, &leases).await;
+        let starting = starter.detach.run_until_cancelled(start(&starter, &leases));
+        let Some(statuses) = starting.await else { return };
         for (lease, task, stop) in taken {
             match verdict(&statuses, &lease) {
                 LeaseVerdict::Ok => {}

@@ -19,6 +19,14 @@ pub trait Executor: Send + Sync + 'static {
     /// time.
     async fn execute(&self, attempt: AttemptHandle) -> Outcome;
 
+    /// Resolves when attempts can be started; before that no tasks are taken. Cancel safe.
+    async fn ready(&self) {}
+
+    /// Whether it stops attempts by itself when their `max_running_time` is over.
+    fn keeps_time(&self) -> bool {
+        false
+    }
+
     /// Attempts that a former process of this worker left running, or ended and not settled: they
     /// are offered to the broker, and given to [`Self::adopt`]. Called once, at the start.
     fn adoptable(&self) -> Vec<LeasedTask> {
@@ -33,7 +41,7 @@ pub trait Executor: Send + Sync + 'static {
 
     /// Remembers what of an attempt's log was sent; `None`: nobody goes on with it after this
     /// process.
-    fn log_keeper(&self, _lease: &Lease, _is_adopted: bool) -> Option<Box<dyn LogKeeper>> {
+    fn log_keeper(&self, _lease: &Lease) -> Option<Box<dyn LogKeeper>> {
         None
     }
 

@@ -130,7 +130,9 @@ pub(super) async fn report(runtime: &Runtime) {
             }
             Err(error) => {
                 refused(&error);
-                INTERVAL_OLDER
+                // Nobody there listens, whatever changes.
+                tokio::time::sleep(INTERVAL_OLDER).await;
+                continue;
             }
         };
         tokio::time::sleep(INTERVAL_MIN).await;

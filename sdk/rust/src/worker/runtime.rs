@@ -133,6 +133,9 @@ impl Runtime {
             () = foreground => {}
         }
         if self.detach.is_cancelled() {
+            // They let go at once: what they have open is the next process's.
+            self.attempts.close();
+            let _ = tokio::time::timeout(LAST_WORDS_MAX, self.attempts.wait()).await;
             return Ok(());
         }
         // After the last heartbeat: one that came later would find the session unknown and make
@@ -156,7 +159,10 @@ impl Runtime {
                 runtime.deliver_or_keep(&lease, &trace::traceparent("").into(), &call).await;
                 runtime.forget(&lease);
             };
-            self.attempts.spawn(delivering.instrument(span));
+            let detach = self.detach.clone();
+            self.attempts.spawn(async move {
+                detach.run_until_cancelled(delivering.instrument(span)).await;
+            });
         }
     }
 
@@ -278,6 +284,13 @@ impl Runtime {
         let _ = self.journal_ok.subscribe().wait_for(|works| *works).await;
     }
 
+    /// Waits while what was taken could not be started: it would only come back.
+    pub async fn executors_ready(&self) {
+        for executor in self.handlers.all() {
+            executor.ready().await;
+        }
+    }
+
     async fn run_attempt(
         &self,
         lease: Lease,
@@ -316,17 +329,19 @@ impl Runtime {
         }
         let (stop, traceparent) = (attempt.stop.clone(), attempt.traceparent.clone());
         let executor = self.handlers.route(attempt.task());
-        let keeper = executor.as_ref().ok().and_then(|one| one.log_keeper(&lease, is_adopted));
+        let keeper = executor.as_ref().ok().and_then(|one| one.log_keeper(&lease));
         let logs_end = CancellationToken::new();
         let (link, trace, end) = (self.link.clone(), traceparent.clone(), logs_end.clone());
         let shipping = logs::ship(link, lease.clone(), trace, log_queue, end, keeper);
         let shipper = AbortOnDropHandle::new(tokio::spawn(shipping.in_current_span()));
         let outcome = match (stop.reason(), &executor) {
             (_, Ok(executor)) if is_adopted => {
-                execute(executor.adopt(attempt.clone()), &attempt).await
+                execute(executor.adopt(attempt.clone()), &attempt, executor.keeps_time()).await
             }
             (Some(reason), _) => Outcome::stopped(reason),
-            (None, Ok(executor)) => execute(executor.execute(attempt.clone()), &attempt).await,
+            (None, Ok(executor)) => {
+                execute(executor.execute(attempt.clone()), &attempt, executor.keeps_time()).await
+            }
             (None, Err(refused)) => refused.clone(),
         };
         logs_end.cancel();
@@ -416,11 +431,17 @@ impl Runtime {
     }
 }
 
-/// Works under the task's `max_running_time`; a panic becomes a failure.
-async fn execute(work: impl Future<Output = Outcome>, attempt: &AttemptHandle) -> Outcome {
+/// Works under the task's `max_running_time`, unless the work `keeps_time` itself; a panic becomes
+/// a failure.
+async fn execute(
+    work: impl Future<Output = Outcome>,
+    attempt: &AttemptHandle,
+    keeps_time: bool,
+) -> Outcome {
     let stop = attempt.stop_signal();
     let limit = attempt.task().max_running_time.as_ref().and_then(duration_ms);
-    let limit = limit.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    let limit = limit.and_then(|ms| u64::try_from(ms).ok()).filter(|_| !keeps_time);
+    let limit = limit.map(Duration::from_millis);
     let overtime = async {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
