@@ -459,6 +459,7 @@ fn gpus_that_are_free_may_be_kept_for_somebody_else() {
     let kept = format!("1 free GPU is kept for {big}, which needs 2 and has waited for long");
     assert_eq!(explained.reasons[1].message, kept);
     assert!(explained.summary.contains(&kept), "{}", explained.summary);
+    assert_eq!(explained.earliest_start_ms, None, "nobody knows when the other has what it needs");
 
     let own = Held { task_id: one.id.clone(), ..held.clone() };
     let explained = explain(&Subject { holds: &[own], ..subject });

@@ -226,8 +226,15 @@ fn earliest(
         |misfit: &&Misfit| matches!(misfit, Misfit::Gpus { .. } | Misfit::GpuMemory { .. });
     let mut earliest_ms = subject.now_ms;
     if now.iter().any(|misfit| is_gpu(&misfit)) {
+        // Nobody knows when those are free that are kept for others.
+        let is_kept = |gpu: &Gpu| {
+            let others = subject.holds.iter().filter(|held| held.task_id != subject.task.id);
+            let mut here = others.filter(|held| held.worker_id == host.worker_id);
+            here.any(|held| held.gpus.contains(&gpu.uuid))
+        };
+        let open = suitable.iter().filter(|gpu| !is_kept(gpu));
         let mut free: Vec<i64> =
-            suitable.iter().filter_map(|gpu| free_ms(gpu, report, subject.now_ms)).collect();
+            open.filter_map(|gpu| free_ms(gpu, report, subject.now_ms)).collect();
         free.sort_unstable();
         let wanted = usize::try_from(needs.gpus.max(1)).unwrap_or(1);
         earliest_ms = earliest_ms.max(*free.get(wanted - 1)?);
