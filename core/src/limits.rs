@@ -63,9 +63,7 @@ pub const CALLBACKS_MAX: usize = 16;
 pub const CALLBACK_LEVELS_MAX: usize = 4;
 /// How the tasks that a task makes in one call are named.
 pub const CHILDREN_KEY_BYTES_MAX: usize = 40;
-/// GPUs of one host.
-pub const HOST_GPUS_MAX: usize = 64;
-/// The UUID, or the model, of a GPU.
+/// The model of a GPU, as its driver calls it.
 pub const GPU_NAME_BYTES_MAX: usize = 128;
 /// GPUs that a task may have for itself.
 pub const TASK_GPUS_MAX: i64 = 64;

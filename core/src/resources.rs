@@ -47,10 +47,18 @@ pub struct Resources {
     /// client says so.
     #[serde(skip_serializing_if = "is_default")]
     pub avoid_host: String,
-    /// When that was; 0 without it.
-    #[serde(skip_serializing_if = "is_default")]
-    pub avoid_since_ms: i64,
 }
+
+/// The fields that make a task need more than a slot, as they stand in its text.
+pub const NEEDS: [&str; 7] = [
+    "gpus",
+    "gpu_memory_bytes",
+    "cpu_millis",
+    "memory_bytes",
+    "host",
+    "worker_labels",
+    "avoid_host",
+];
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -79,7 +87,6 @@ impl Resources {
             interactive: self.interactive || base.interactive,
             gpu_idle_ms: or(&self.gpu_idle_ms, &base.gpu_idle_ms),
             avoid_host: self.avoid_host.clone(),
-            avoid_since_ms: self.avoid_since_ms,
         }
     }
 
@@ -143,6 +150,28 @@ mod tests {
         assert!(!behaves.is_needy());
         assert!(Resources { avoid_host: "a".into(), ..behaves.clone() }.is_needy());
         assert!(Resources { cpu_millis: 1, ..behaves }.is_needy());
+    }
+
+    #[test]
+    fn the_stored_text_tells_whether_it_needs_more_than_a_slot() {
+        let labels = BTreeMap::from([("host".into(), "a\"gpus\":1".into())]);
+        let all = Resources::default();
+        for resources in [
+            Resources { gpus: 1, ..all.clone() },
+            Resources { gpu_memory_bytes: 1, ..all.clone() },
+            Resources { cpu_millis: 1, ..all.clone() },
+            Resources { memory_bytes: 1, ..all.clone() },
+            Resources { host: "a".into(), ..all.clone() },
+            Resources { worker_labels: labels, ..all.clone() },
+            Resources { avoid_host: "a".into(), ..all.clone() },
+            Resources { gpu_model: "a\"gpus\":1".into(), gpu_idle_ms: 1, ..all.clone() },
+            Resources { gpu_memory_min_bytes: 1, preemptible: true, ..all.clone() },
+            Resources { stop_on_trespass: true, interactive: true, ..all.clone() },
+        ] {
+            let text = resources.to_json();
+            let tells = NEEDS.iter().any(|field| text.contains(&format!("\"{field}\":")));
+            assert_eq!(tells, resources.is_needy(), "{text}");
+        }
     }
 
     #[test]

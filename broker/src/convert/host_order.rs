@@ -13,10 +13,6 @@ pub fn of_host(worker_id: &str, name: OrderName) -> Order {
     (worker_id.to_owned(), name, Vec::new())
 }
 
-pub fn of_gpu(worker_id: &str, order: &v1::GpuOrder) -> Order {
-    (worker_id.to_owned(), OrderName::Gpu(order.uuid.clone()), order.encode_to_vec())
-}
-
 pub fn of_process(worker_id: &str, order: &v1::GpuProcessOrder) -> Order {
     let name = OrderName::Process { gpu: order.uuid.clone(), pid: order.pid };
     (worker_id.to_owned(), name, order.encode_to_vec())
@@ -69,6 +65,16 @@ pub fn within(mut orders: v1::HostOrders, bytes_max: usize) -> v1::HostOrders {
 /// What was ordered of a GPU before.
 pub fn gpu(orders: &[HostOrder], uuid: &str) -> Option<v1::GpuOrder> {
     to_proto(orders).gpus.into_iter().find(|order| order.uuid == uuid)
+}
+
+/// The body of an order about a GPU after a change.
+pub fn changed_gpu(
+    uuid: &str,
+    before: Option<&[u8]>,
+    change: impl Fn(v1::GpuOrder) -> v1::GpuOrder,
+) -> Vec<u8> {
+    let before = before.and_then(|body| v1::GpuOrder::decode(body).ok()).unwrap_or_default();
+    change(v1::GpuOrder { uuid: uuid.to_owned(), ..before }).encode_to_vec()
 }
 
 #[cfg(test)]

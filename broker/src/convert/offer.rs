@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use asyncflow_core::{
-    limits::{GPU_NAME_BYTES_MAX, HOST_GPUS_MAX, TASK_CPUS_MAX, TASK_MEMORY_BYTES_MAX},
+    limits::{
+        GPU_NAME_BYTES_MAX, GPU_UUID_BYTES_MAX, GPUS_MAX, TASK_CPUS_MAX, TASK_MEMORY_BYTES_MAX,
+    },
     placement::{Gpu, GpuUse, Host, Placed},
     validate::{at::At, number, text},
     violation::{Violations, shown},
@@ -32,10 +34,10 @@ pub fn host(session: &Session, offer: Option<v1::HostOffer>, violations: &mut Vi
         number::in_range(value, 0..=TASK_MEMORY_BYTES_MAX, at.field(field), violations);
     }
     let list = at.field("gpus");
-    number::item_count(offer.gpus.len(), 0..=HOST_GPUS_MAX, list, violations);
+    number::item_count(offer.gpus.len(), 0..=GPUS_MAX, list, violations);
     let mut known = BTreeSet::new();
     let mut gpus = Vec::new();
-    for (index, gpu) in offer.gpus.into_iter().take(HOST_GPUS_MAX).enumerate() {
+    for (index, gpu) in offer.gpus.into_iter().take(GPUS_MAX).enumerate() {
         let at = list.item(index);
         if !known.insert(gpu.uuid.clone()) {
             violations.add(at.field("uuid"), format!("{} is there twice", shown(&gpu.uuid)));
@@ -59,7 +61,7 @@ fn total(total: i64, free: i64) -> i64 {
 }
 
 fn gpu(gpu: v1::GpuOffer, at: At<'_>, violations: &mut Violations) -> Gpu {
-    text::required_line(&gpu.uuid, GPU_NAME_BYTES_MAX, at.field("uuid"), violations);
+    text::required_line(&gpu.uuid, GPU_UUID_BYTES_MAX, at.field("uuid"), violations);
     text::line(&gpu.model, GPU_NAME_BYTES_MAX, at.field("model"), violations);
     let bytes = [("memory_bytes", gpu.memory_bytes), ("memory_free_bytes", gpu.memory_free_bytes)];
     for (field, value) in bytes {

@@ -12,6 +12,7 @@ pub mod update_host;
 use std::collections::HashMap;
 
 use asyncflow_core::{
+    host::OrderName,
     id::TaskId,
     limits::{GPU_UUID_BYTES_MAX, WORKER_ID_BYTES_MAX},
     validate::{at::At, text},
@@ -65,6 +66,21 @@ fn find_gpu<'a>(
 async fn orders(broker: &Broker, worker_id: &str) -> Result<Vec<HostOrder>, StoreError> {
     let mut orders = broker.store.list_orders(&[worker_id.to_owned()]).await?;
     Ok(orders.remove(worker_id).unwrap_or_default())
+}
+
+/// Changes what is wanted of a GPU, whatever somebody else changes at the same moment.
+async fn change_gpu(
+    broker: &Broker,
+    worker_id: &str,
+    uuid: &str,
+    change: impl Fn(v1::GpuOrder) -> v1::GpuOrder + Send + Sync,
+) -> Result<(), RpcError> {
+    let name = OrderName::Gpu(uuid.to_owned());
+    let body = |before: Option<&[u8]>| convert::host_order::changed_gpu(uuid, before, &change);
+    match broker.store.change_order(worker_id, &name, body).await {
+        Err(StoreError::NotFound) => Err(RpcError::HostNotFound(worker_id.to_owned())),
+        changed => Ok(changed?),
+    }
 }
 
 /// A host after it was changed, which its session has to know at once.

@@ -95,7 +95,6 @@ impl Step {
         if let Some(host) = &hand_over.avoid_host {
             let needs = Arc::make_mut(task.resources.get_or_insert_default());
             needs.avoid_host.clone_from(host);
-            needs.avoid_since_ms = self.now_ms;
         }
     }
 

@@ -89,7 +89,6 @@ impl ResourcesInput {
             interactive: self.interactive,
             gpu_idle_ms: self.gpu_idle_ms.unwrap_or(0),
             avoid_host: String::new(),
-            avoid_since_ms: 0,
         }
     }
 }

@@ -8,7 +8,7 @@ use sea_orm::{DatabaseTransaction, Value};
 use super::HostOrder;
 use crate::{
     Store,
-    backend::or_replace,
+    backend::{for_update, or_replace},
     error::StoreError,
     sql::{InsertInto, insert_rows},
     wake::host_topic,
@@ -40,6 +40,28 @@ impl Store {
             .collect();
         self.transact(&rows, |store, tx, rows| Box::pin(insert(store, tx, rows))).await?;
         self.ring_hosts(orders.iter().map(|(worker, ..)| worker.as_str()));
+        Ok(())
+    }
+
+    /// Replaces an order by what `change` makes of its body; `None` = there is none. Of two who do
+    /// that at once the second sees what the first has made. `change` may be called again.
+    ///
+    /// # Errors
+    /// `NotFound` when the worker is not registered, and those of the database.
+    pub async fn change_order(
+        &self,
+        worker_id: &str,
+        name: &OrderName,
+        change: impl Fn(Option<&[u8]>) -> Vec<u8> + Send + Sync,
+    ) -> Result<(), StoreError> {
+        let changing = Changing {
+            worker_id,
+            name: name.to_string(),
+            now_ms: self.now_ms().await?,
+            change: &change,
+        };
+        self.transact(&changing, |store, tx, one| Box::pin(replace(store, tx, one))).await?;
+        self.ring_hosts([worker_id]);
         Ok(())
     }
 
@@ -96,6 +118,33 @@ impl Store {
         let topics: BTreeSet<String> = worker_ids.into_iter().map(host_topic).collect();
         self.wake().ring(topics);
     }
+}
+
+/// An order that is being changed.
+struct Changing<'a> {
+    worker_id: &'a str,
+    name: String,
+    now_ms: i64,
+    change: &'a (dyn Fn(Option<&[u8]>) -> Vec<u8> + Send + Sync),
+}
+
+async fn replace(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    Changing { worker_id, name, now_ms, change }: &Changing<'_>,
+) -> Result<(), StoreError> {
+    // An order that is not there cannot be locked, its worker can.
+    let mut sql = store.sql("SELECT session_id FROM workers WHERE worker_id = ");
+    sql.bind(*worker_id).push(for_update(store.backend()));
+    sql.one(tx).await?.ok_or(StoreError::NotFound)?;
+    let mut sql = store.sql("SELECT body FROM host_orders WHERE worker_id = ");
+    sql.bind(*worker_id).push(" AND name = ").bind(name.as_str());
+    sql.push(for_update(store.backend()));
+    let before: Option<Vec<u8>> =
+        sql.one(tx).await?.map(|row| row.try_get_by_index(0)).transpose()?;
+    let body = change(before.as_deref());
+    let row = vec![(*worker_id).into(), name.as_str().into(), body.into(), (*now_ms).into()];
+    insert(store, tx, &[row]).await
 }
 
 pub(super) async fn insert(

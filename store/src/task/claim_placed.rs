@@ -49,7 +49,8 @@ pub struct PlaceRequest {
     pub handout_ttl_ms: i64,
 }
 
-/// What became of it. Tasks that are in neither list are PENDING no more, or others than they were.
+/// What became of it. Tasks that are in neither list are PENDING no more, or others than they were,
+/// or somebody else is about to change them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClaimedPlaced {
     pub leased: Vec<Leased>,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use asyncflow_core::{
     id::{ShardId, TypeName},
+    resources::NEEDS,
     state::TaskState,
 };
 
@@ -24,6 +25,13 @@ fn push_up_to(sql: &mut Sql, mark: Mark) {
         sql.push(" AND (order_time < ").bind(mark.0);
         sql.push(" OR id <= ").bind(mark.1).push(")");
     }
+}
+
+/// Only those that need no more than a slot.
+fn push_not_needy(sql: &mut Sql) {
+    let says = |field: &str| format!("resources LIKE '%\"{field}\":%'");
+    let needy: Vec<String> = NEEDS.into_iter().map(says).collect();
+    sql.push(&format!(" AND (resources IS NULL OR NOT ({}))", needy.join(" OR ")));
 }
 
 impl Store {
@@ -67,7 +75,9 @@ impl Store {
         let first = self.first_of_each(&looks, |sql, (shard, mark)| {
             let (table, pending) = (shard.task_table(), TaskState::Pending.code());
             sql.push(&format!("SELECT order_time FROM {table} WHERE state = {pending}"));
-            sql.push(if aside.is_cut { " AND resources IS NULL" } else { "" });
+            if aside.is_cut {
+                push_not_needy(sql);
+            }
             push_up_to(sql, **mark);
             sql.push(" ORDER BY order_time, id");
         });

@@ -7,7 +7,7 @@ use asyncflow_core::{
     task::{AttemptOutcome, Task},
     usage::{AttemptUsage, UserUsage},
 };
-use asyncflow_store::{Registered, Registration, Store, Touch, wake::host_topic};
+use asyncflow_store::{Registered, Registration, Store, StoreError, Touch, wake::host_topic};
 
 use crate::fixture::{apply, fence, running};
 
@@ -95,6 +95,26 @@ pub async fn orders_replace_each_other_and_are_taken_back(store: Store) {
     store.delete_orders("gpu-1", &[]).await.unwrap();
     assert_eq!(names(&store, "gpu-1").await, [OrderName::Cordon, gpu.clone()]);
     assert_eq!(names(&store, "gpu-2").await, [gpu]);
+}
+
+pub async fn of_two_who_change_an_order_none_undoes_the_other(store: Store) {
+    let name = OrderName::Gpu("GPU-1".into());
+    let add = |letter: u8| {
+        let (store, name) = (store.clone(), name.clone());
+        async move {
+            let change = |before: Option<&[u8]>| [before.unwrap_or_default(), &[letter]].concat();
+            store.change_order("gpu-1", &name, change).await
+        }
+    };
+    let unknown = add(b'x').await;
+    assert!(matches!(unknown, Err(StoreError::NotFound)), "{unknown:?}");
+    register(&store, "gpu-1", "a").await;
+    let all = futures::future::join_all((b'a'..=b'f').map(add)).await;
+    all.into_iter().for_each(|one| one.unwrap());
+    let orders = store.list_orders(&["gpu-1".into()]).await.unwrap();
+    let mut body = orders["gpu-1"][0].body.clone();
+    body.sort_unstable();
+    assert_eq!((orders["gpu-1"].len(), body), (1, b"abcdef".to_vec()));
 }
 
 pub async fn an_order_for_a_process_ends_with_it(store: Store) {

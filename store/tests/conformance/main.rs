@@ -106,6 +106,7 @@ conformance! {
     handover::what_nobody_takes_leaves_room_for_the_rest,
     host::the_last_report_of_the_session_in_force_is_kept,
     host::orders_replace_each_other_and_are_taken_back,
+    host::of_two_who_change_an_order_none_undoes_the_other,
     host::an_order_for_a_process_ends_with_it,
     host::a_drained_host_is_cordoned_for_its_next_worker,
     host::orders_are_as_old_as_the_silence_of_their_host,

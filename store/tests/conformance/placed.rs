@@ -97,6 +97,11 @@ pub async fn a_claim_sets_aside_what_needs_more_than_a_slot(store: Store) {
     assert_eq!(looked[&shard], (tasks[30].order_time_ms - 1, i64::MAX));
     let cut = SetAside { is_cut: true, ..known(keys) };
     assert!(store.look_back(&name, &rest.marks, &cut).await.unwrap().is_empty());
+    // One that may be asked to stop needs no more than others.
+    let may_stop = Resources { preemptible: true, ..Resources::default() };
+    let new = NewTask { resources: Some(may_stop), priority: Some(500), ..new_task("may stop") };
+    insert_all(&store, [new]).await;
+    assert_eq!(store.look_back(&name, &rest.marks, &cut).await.unwrap().len(), 1);
 }
 
 pub async fn nobody_is_handed_what_needs_more_than_a_slot(store: Store) {

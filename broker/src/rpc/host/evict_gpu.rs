@@ -4,10 +4,9 @@ use asyncflow_core::{access::Principal, id::TaskId, state::TaskState};
 use asyncflow_proto::v1;
 use asyncflow_store::Parts;
 
-use super::{changed, find_gpu, get, gpu_of, orders};
+use super::{change_gpu, changed, find_gpu, get, gpu_of};
 use crate::{
     broker::Broker,
-    convert::host_order,
     error::RpcError,
     orders::{Request, order_tasks},
 };
@@ -21,11 +20,9 @@ pub async fn evict_gpu(
     gpu_of(&worker_id, &uuid).none()?;
     let (row, report) = get(broker, &worker_id).await?;
     let gpu = find_gpu(&report, &worker_id, &uuid)?;
-    let before = host_order::gpu(&orders(broker, &worker_id).await?, &uuid);
-    let forgive_time = before.and_then(|order| order.forgive_time);
     // First this: otherwise another task comes where one has gone.
-    let order = v1::GpuOrder { uuid: uuid.clone(), cordoned: true, forgive_time };
-    broker.store.put_orders(&[host_order::of_gpu(&worker_id, &order)]).await?;
+    let cordon = |before| v1::GpuOrder { cordoned: true, ..before };
+    change_gpu(broker, &worker_id, &uuid, cordon).await?;
 
     let on_it = report.running.iter().filter(|one| one.gpus.contains(&uuid));
     let ids = gpu.task_ids.iter().chain(on_it.map(|one| &one.task_id));

@@ -3,7 +3,7 @@
 use asyncflow_core::validate::at::At;
 use asyncflow_proto::{time::timestamp, v1};
 
-use super::{changed, find_gpu, get, gpu_of, orders};
+use super::{change_gpu, changed, find_gpu, get, gpu_of, orders};
 use crate::{broker::Broker, convert::host_order, error::RpcError};
 
 pub async fn update_gpu(
@@ -22,11 +22,13 @@ pub async fn update_gpu(
         // One that was cordoned and is not to be seen any more can be given free.
         find_gpu(&report, &worker_id, &uuid)?;
     }
-    let forgive_time = match cordoned {
-        Some(false) => Some(timestamp(broker.store.now_ms().await?)),
-        _ => before.and_then(|order| order.forgive_time),
-    };
-    let order = v1::GpuOrder { uuid, cordoned: cordoned == Some(true), forgive_time };
-    broker.store.put_orders(&[host_order::of_gpu(&worker_id, &order)]).await?;
+    let cordoned = cordoned == Some(true);
+    let now = timestamp(broker.store.now_ms().await?);
+    change_gpu(broker, &worker_id, &uuid, |before| v1::GpuOrder {
+        cordoned,
+        forgive_time: if cordoned { before.forgive_time } else { Some(now) },
+        ..before
+    })
+    .await?;
     Ok(v1::UpdateGpuResponse { host: Some(changed(broker, &worker_id).await?) })
 }
