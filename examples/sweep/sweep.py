@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RATES = [0.01, 0.03, 0.1, 0.3, 1.0]
@@ -53,8 +54,13 @@ def best_of(tasks):
 
 
 def has_gpus():
-    listed = asyncflow("gpu", "list", "-o", "json").strip()
-    return bool(listed) and bool(json.loads(listed))
+    """Whether any host has told of GPUs. One that has just begun needs a few seconds to."""
+    for pause in (0, 1, 2, 3):
+        time.sleep(pause)
+        listed = asyncflow("gpu", "list", "-o", "json").strip()
+        if listed and json.loads(listed):
+            return True
+    return False
 
 
 def main():

@@ -72,8 +72,22 @@ pub async fn execute(args: Args) -> Outcome {
     let (broker, output) = (args.broker.open()?, args.output.open());
     let task = broker.client.create(spec).await.map_err(|error| broker.explain(error))?;
     crate::remark(&format!("{} created", task.id));
-    let Some(task) = wait::until_running(&broker, task).await? else { return Ok(exit::CANCELLED) };
-    let place = place::find(&broker, &task).await?;
+    let id = task.id.clone();
+    let placed = async {
+        let task = wait::until_running(&broker, task).await?;
+        let place = place::find(&broker, &task).await?;
+        Ok::<_, CliError>((task, place))
+    };
+    let (task, place) = tokio::select! {
+        placed = placed => placed?,
+        interrupt = tokio::signal::ctrl_c() => {
+            interrupt.map_err(unheard)?;
+            let cancelled = broker.client.cancel(&id, "interrupted").await;
+            cancelled.map_err(|error| broker.explain(error))?;
+            crate::remark(&format!("{id} was taken back"));
+            return Ok(exit::CANCELLED);
+        }
+    };
     let view = HoldView::new(&task, place, &args.span);
     if output.is_table() {
         view.exports().iter().try_for_each(|line| output.line(line))?;
@@ -82,6 +96,10 @@ pub async fn execute(args: Args) -> Outcome {
     }
     args.tell(&view, &task);
     if args.attach { follow::follow(&broker, task).await } else { Ok(exit::OK) }
+}
+
+fn unheard(error: std::io::Error) -> CliError {
+    CliError::Failed(format!("cannot listen for Ctrl-C: {error}"))
 }
 
 impl Args {

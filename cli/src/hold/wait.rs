@@ -9,11 +9,11 @@ use std::{pin::pin, time::Duration};
 /// How often it is asked why the task still waits.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Gives the task as soon as it runs, or `None` when Ctrl-C took it back before.
+/// Gives the task as soon as it runs. Cancel safe.
 ///
 /// # Errors
 /// [`CliError::Failed`] when it ends before it has run.
-pub async fn until_running(broker: &Broker, task: Task) -> Result<Option<Task>, CliError> {
+pub async fn until_running(broker: &Broker, task: Task) -> Result<Task, CliError> {
     let id = task.id.clone();
     let mut states = pin!(broker.client.watch(WatchTasksRequest {
         task_ids: vec![id.clone()],
@@ -26,7 +26,7 @@ pub async fn until_running(broker: &Broker, task: Task) -> Result<Option<Task>, 
     let (mut task, mut told) = (task, String::new());
     loop {
         if task.state() == TaskState::Running && task.start_time.is_some() {
-            return Ok(Some(task));
+            return Ok(task);
         }
         if is_terminal(task.state()) {
             return Err(CliError::Failed(ended(&task)));
@@ -44,19 +44,8 @@ pub async fn until_running(broker: &Broker, task: Task) -> Result<Option<Task>, 
                     told = why;
                 }
             }
-            interrupt = tokio::signal::ctrl_c() => {
-                interrupt.map_err(unheard)?;
-                let cancelled = broker.client.cancel(&id, "interrupted").await;
-                cancelled.map_err(|error| broker.explain(error))?;
-                crate::remark(&format!("{id} was taken back"));
-                return Ok(None);
-            }
         }
     }
-}
-
-fn unheard(error: std::io::Error) -> CliError {
-    CliError::Failed(format!("cannot listen for Ctrl-C: {error}"))
 }
 
 fn ended(task: &Task) -> String {

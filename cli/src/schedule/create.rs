@@ -24,7 +24,7 @@ pub struct Args {
               "words", "workflow", "name", "user", "priority", "labels", "max_retries",
               "retry_interval", "max_retry_interval", "max_time", "success_if", "signals", "start",
               "end", "jitter", "overlap", "catch_up", "payload", "payload_file", "context",
-              "context_file", "cwd", "environment",
+              "context_file", "cwd", "environment", "python_env", "container", "volumes", "no_code",
               "gpus", "gpu_memory", "cpus", "memory", "gpu_model", "min_gpu_memory", "on_host",
               "worker_labels", "preemptible", "stop_on_trespass", "gpu_idle_timeout"])]
     file: Option<PathBuf>,

@@ -22,6 +22,7 @@ use crate::{
 };
 use asyncflow_proto::v1::Host;
 use board::Board;
+use futures::future::OptionFuture;
 use history::History;
 use keys::{Position, Turn};
 use ratatui::{DefaultTerminal, crossterm::event};
@@ -76,20 +77,27 @@ async fn show(
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     rounds.tick().await;
+    let mut asked = None;
     let ended = loop {
         let board = screen.board(&hosts, output.look());
         if let Err(error) = screen.draw(terminal, &board) {
             break Err(error.into());
         }
         let turn = tokio::select! {
+            Some(answer) = OptionFuture::from(asked.as_mut()) => {
+                asked = None;
+                screen.take(answer, &mut hosts);
+                Turn::Draw
+            }
             event = events.recv() => match event {
                 None => Turn::Quit,
                 Some(Err(error)) => break Err(CliError::from(error)),
                 Some(Ok(event)) => screen.position.take(&event, &board),
             },
-            _ = rounds.tick() => {
-                screen.look_again(broker, &mut hosts).await;
-                Turn::Draw
+            // Keys are heard while a call hangs, and one call at a time is asked.
+            _ = rounds.tick(), if asked.is_none() => {
+                asked = Some(Box::pin(fleet::hosts(broker)));
+                continue;
             }
         };
         if turn == Turn::Quit {
@@ -121,8 +129,8 @@ impl Screen {
     }
 
     /// A broker that is away for a while ends nothing: the last picture stays, and says so.
-    async fn look_again(&mut self, broker: &Broker, hosts: &mut Vec<Host>) {
-        match fleet::hosts(broker).await {
+    fn take(&mut self, answer: Result<Vec<Host>, CliError>, hosts: &mut Vec<Host>) {
+        match answer {
             Ok(now) => {
                 self.history.note(&now);
                 self.position.trouble = None;

@@ -74,8 +74,7 @@ impl ExplanationView {
             lines.extend(self.explanations.iter().map(|part| format!("  - {}", part.message)));
         }
         lines.extend(self.queue().map(|text| format!("  {text}")));
-        let earliest = self.earliest.as_ref().map(|_| format!("  {}", self.start(look)));
-        lines.extend(earliest);
+        lines.extend(self.start(look).map(|text| format!("  {text}")));
         lines
     }
 
@@ -87,14 +86,12 @@ impl ExplanationView {
         })
     }
 
-    fn start(&self, look: Look) -> String {
-        // A time that has come already says nothing about when its turn comes.
+    /// A time that has come already says nothing about when its turn comes.
+    fn start(&self, look: Look) -> Option<String> {
         let is_ahead = |time: &&Timestamp| timestamp_ms(time).is_some_and(|ms| ms > look.now_ms);
-        let when = time::relative(self.earliest.as_ref().filter(is_ahead), look.now_ms);
-        if when.is_empty() {
-            return when;
-        }
-        format!("it starts {when} at the earliest, if tasks end by their limits")
+        let earliest = self.earliest.as_ref().filter(is_ahead)?;
+        let when = time::relative(Some(earliest), look.now_ms);
+        Some(format!("it starts {when} at the earliest, if tasks end by their limits"))
     }
 }
 
@@ -151,6 +148,9 @@ mod tests {
                 "  it starts in 2h at the earliest, if tasks end by their limits",
             ]
         );
+        let mut past = answer.clone();
+        past.earliest_start_time = Some(timestamp(999_000));
+        assert_eq!(lines(&past).last().unwrap(), "  3 tasks are before it");
         let view = ExplanationView::new("t-1-x".to_owned(), answer);
         let json = serde_json::to_value(&view).unwrap();
         assert_eq!(json["explanations"][0]["kind"], "TOO_LITTLE_FREE");
