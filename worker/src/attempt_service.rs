@@ -1,4 +1,5 @@
-//! AttemptService: what running tasks call, on one Unix socket per worker.
+//! AttemptService: what running tasks call, on one Unix socket per worker, by gRPC or as JSON over
+//! HTTP/1.1.
 
 mod rpc;
 
@@ -11,10 +12,12 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use asyncflow_proto::FILE_DESCRIPTOR_SET;
 use asyncflow_sdk::{
     v1::{Content, HandOverAttemptRequest, WaitFor, attempt_service_server::AttemptServiceServer},
     worker::{AttemptHandle, HandOver},
 };
+use asyncflow_service::transcode::{Browsers, HttpApi, HttpApiError, TranscodeLayer};
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +40,17 @@ const HAND_OVER_FILE: &str = "hand_over.pb";
 
 /// The longest path of a Unix socket on Linux, in bytes: `sun_path` without its final NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Tonic's own limit of a message.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// The calls of a running task as JSON over HTTP.
+///
+/// # Errors
+/// When the annotations of the .proto files are wrong, which a test excludes.
+pub fn http_api() -> Result<HttpApi, HttpApiError> {
+    HttpApi::new(FILE_DESCRIPTOR_SET, &["asyncflow.v1.AttemptService"])
+}
 
 /// Knows the running attempts by their tokens.
 pub struct AttemptDesk {
@@ -75,7 +89,12 @@ impl AttemptDesk {
     /// The socket cannot be made, or the server fails.
     pub async fn serve(self: Arc<Self>, stop: CancellationToken) -> io::Result<()> {
         let listener = UnixListener::bind(&self.socket)?;
+        let api = http_api().map_err(io::Error::other)?;
+        // No page reaches a Unix socket.
+        let http = TranscodeLayer::new(api, Browsers::default(), MESSAGE_BYTES_MAX);
         tonic::transport::Server::builder()
+            .accept_http1(true)
+            .layer(http)
             .add_service(AttemptServiceServer::from_arc(self))
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
             .await
