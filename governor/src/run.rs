@@ -152,3 +152,23 @@ async fn join(tasks: &mut JoinSet<()>) -> Result<(), GovernorError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::http_api;
+
+    #[test]
+    fn every_call_can_be_made_over_http_and_the_document_is_fresh() {
+        let api = http_api().unwrap();
+        assert_eq!(api.calls_without_route(), [""; 0]);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi-governor.json");
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            std::fs::write(path, api.document()).unwrap();
+        }
+        let committed = std::fs::read(path).unwrap_or_default();
+        let hint = "run: UPDATE_GENERATED=1 cargo test -p asyncflow-governor --lib document";
+        assert!(committed == api.document(), "{path} is not what the .proto files say; {hint}");
+    }
+}

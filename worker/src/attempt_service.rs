@@ -252,7 +252,7 @@ mod tests {
 
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{AttemptDesk, SOCKET_PATH_BYTES_MAX};
+    use super::{AttemptDesk, SOCKET_PATH_BYTES_MAX, http_api};
 
     #[test]
     fn what_a_killed_worker_left_is_replaced_and_removed() {
@@ -288,5 +288,18 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&desk.socket).unwrap());
         drop(desk);
         assert!(!own_dir.exists());
+    }
+
+    #[test]
+    fn every_call_can_be_made_over_http_and_the_document_is_fresh() {
+        let api = http_api().unwrap();
+        assert_eq!(api.calls_without_route(), [""; 0]);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi-attempt.json");
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            std::fs::write(path, api.document()).unwrap();
+        }
+        let committed = std::fs::read(path).unwrap_or_default();
+        let hint = "run: UPDATE_GENERATED=1 cargo test -p asyncflow-worker --lib document";
+        assert!(committed == api.document(), "{path} is not what the .proto files say; {hint}");
     }
 }

@@ -4,13 +4,13 @@ use super::{
     json,
     refusal::{pass_headers, respond},
     request::PREFIX_BYTES,
-    stream::{Form, Frames, events},
+    stream::{BYTES_FIELD, Form, Frames, events},
 };
 use crate::status;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body_util::Full;
-use prost_reflect::{DynamicMessage, MessageDescriptor};
+use prost_reflect::{DynamicMessage, Kind, MessageDescriptor};
 use tonic::{Code, Status, body::Body};
 
 /// The answer of a call that answers once.
@@ -35,7 +35,11 @@ pub(super) async fn once(answer: Response<Body>, output: MessageDescriptor) -> R
         .map_err(|error| error.to_string())
         .and_then(|message| json::text(&message).map_err(|error| error.to_string()))
     {
-        Ok(text) => with_headers(&parts.headers, "application/json", Body::new(Full::from(text))),
+        Ok(mut text) => {
+            // For who looks at it in a terminal.
+            text.push(b'\n');
+            with_headers(&parts.headers, "application/json", Body::new(Full::from(text)))
+        }
         Err(error) => respond(&status::unreadable_answer(&error)),
     }
 }
@@ -50,6 +54,7 @@ pub(super) fn stream(
     if let Some(status) = refused(&parts.headers) {
         return respond(&status);
     }
+    let form = if form == Form::Bytes && !has_bytes(&output) { Form::Lines } else { form };
     let body = events(Frames::new(body), output, form);
     let mut response = with_headers(&parts.headers, form.content_type(), body);
     let headers = response.headers_mut();
@@ -57,6 +62,11 @@ pub(super) fn stream(
     // A proxy that buffers would hold events back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
+}
+
+/// Whether its messages are pieces of one text or file.
+pub(super) fn has_bytes(output: &MessageDescriptor) -> bool {
+    output.get_field_by_name(BYTES_FIELD).is_some_and(|field| field.kind() == Kind::Bytes)
 }
 
 /// A refusal that was told at once.

@@ -246,10 +246,12 @@ fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
 
 fn form(headers: &HeaderMap) -> Form {
     let accepted = headers.get_all(header::ACCEPT).iter();
-    let mut texts = accepted.filter_map(|value| value.to_str().ok());
-    match texts.any(|text| text.contains("text/event-stream")) {
-        true => Form::Events,
-        false => Form::Lines,
+    let texts: Vec<_> = accepted.filter_map(|value| value.to_str().ok()).collect();
+    let accepts = |kind: &str| texts.iter().any(|text| text.contains(kind));
+    match () {
+        () if accepts("text/event-stream") => Form::Events,
+        () if accepts("text/plain") => Form::Bytes,
+        () => Form::Lines,
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::status;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use prost::Message;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tonic::{Code, Status, body::Body};
 use tonic_types::{StatusExt, pb};
@@ -12,7 +13,9 @@ const TYPE_PREFIX: &str = "type.googleapis.com/";
 
 /// The answer that refuses a call.
 pub(super) fn respond(status: &Status) -> Response<Body> {
-    let mut response = Response::new(Body::new(http_body_util::Full::from(text(status))));
+    let mut body = text(status);
+    body.push(b'\n');
+    let mut response = Response::new(Body::new(http_body_util::Full::from(body)));
     *response.status_mut() = http_status(status);
     let headers = response.headers_mut();
     pass_headers(status.metadata().as_ref(), headers);
@@ -27,15 +30,29 @@ pub(super) fn respond(status: &Status) -> Response<Body> {
     response
 }
 
+#[derive(Serialize)]
+struct Refusal<'a> {
+    error: Reason<'a>,
+}
+
+#[derive(Serialize)]
+struct Reason<'a> {
+    code: u16,
+    status: &'static str,
+    message: &'a str,
+    details: Vec<Value>,
+}
+
 /// The body of such an answer, on one line.
 pub(super) fn text(status: &Status) -> Vec<u8> {
-    let error = json!({
-        "code": http_status(status).as_u16(),
-        "status": code_name(status.code()),
-        "message": status.message(),
-        "details": details(status),
-    });
-    json!({ "error": error }).to_string().into_bytes()
+    let error = Reason {
+        code: http_status(status).as_u16(),
+        status: code_name(status.code()),
+        message: status.message(),
+        details: details(status),
+    };
+    // A structure of texts and numbers: there is nothing in it that cannot be written.
+    serde_json::to_vec(&Refusal { error }).unwrap_or_default()
 }
 
 /// What callers may see of an answer's metadata.

@@ -1,4 +1,4 @@
-//! Messages as they come: server-sent events, or JSON lines.
+//! Messages as they come: server-sent events, or JSON lines; of pieces of a file their bytes alone.
 //!
 //! ```text
 //! retry: 1000                      {"task":{…},"resume_token":"…"}
@@ -23,7 +23,7 @@ use futures::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 use tonic::{Code, Status, body::Body};
 
 /// How long nothing is sent at most: proxies cut what is silent for a minute.
@@ -31,11 +31,15 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a browser waits before it comes back.
 const BEGIN: &str = "retry: 1000\n\n";
 
+/// The field that holds a piece of a file.
+pub(super) const BYTES_FIELD: &str = "data";
+
 /// How a stream is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Events,
     Lines,
+    Bytes,
 }
 
 impl Form {
@@ -43,6 +47,7 @@ impl Form {
         match self {
             Self::Events => "text/event-stream",
             Self::Lines => "application/jsonl",
+            Self::Bytes => "text/plain; charset=utf-8",
         }
     }
 }
@@ -108,67 +113,77 @@ struct Events {
 pub(super) fn events(frames: Frames, output: MessageDescriptor, form: Form) -> Body {
     let state = Events { frames, output, form, begun: false, ended: false };
     Body::new(StreamBody::new(stream::unfold(state, |mut events| async move {
-        let text = events.next().await?;
-        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(text))), events))
+        let piece = events.next().await?;
+        Some((piece.map(Frame::data), events))
     })))
 }
 
 impl Events {
-    async fn next(&mut self) -> Option<Vec<u8>> {
+    /// The next piece of the body. An error cuts the connection: where the form has no place for
+    /// it, what came must not look whole.
+    async fn next(&mut self) -> Option<Result<Bytes, Status>> {
         if self.ended {
             return None;
         }
-        if self.form == Form::Lines {
-            return match self.frames.next().await {
-                Ok(Some(message)) => Some(self.line(message)),
-                Ok(None) => None,
-                Err(status) => Some(self.fail(&status)),
-            };
+        if self.form == Form::Events {
+            return Some(Ok(self.next_event().await));
         }
+        let message = match self.frames.next().await {
+            Ok(message) => message?,
+            Err(status) => return Some(self.fail(status)),
+        };
+        let text = match self.form {
+            Form::Bytes => self.bytes(message),
+            _ => self.read(message).map(|(_, text)| [text.as_slice(), b"\n"].concat().into()),
+        };
+        Some(text.or_else(|status| self.fail(status)))
+    }
+
+    async fn next_event(&mut self) -> Bytes {
         if !std::mem::replace(&mut self.begun, true) {
-            return Some(BEGIN.into());
+            return BEGIN.into();
         }
-        match tokio::time::timeout(KEEP_ALIVE, self.frames.next()).await {
-            Err(_) => Some(b": keep-alive\n\n".to_vec()),
-            Ok(Ok(Some(message))) => Some(self.event(message)),
+        let written = match tokio::time::timeout(KEEP_ALIVE, self.frames.next()).await {
+            Err(_) => return Bytes::from_static(b": keep-alive\n\n"),
+            Ok(Ok(Some(message))) => self.read(message),
             Ok(Ok(None)) => {
                 self.ended = true;
-                Some(b"event: end\ndata: {}\n\n".to_vec())
+                return Bytes::from_static(b"event: end\ndata: {}\n\n");
             }
-            Ok(Err(status)) => Some(self.fail(&status)),
+            Ok(Err(status)) => Err(status),
+        };
+        match written {
+            Ok((id, text)) => [id.as_bytes(), b"data: ", &text, b"\n\n"].concat().into(),
+            Err(status) => {
+                self.ended = true;
+                let text = refusal::text(&status);
+                [b"event: failed\ndata: ", text.as_slice(), b"\n\n"].concat().into()
+            }
         }
     }
 
-    fn fail(&mut self, status: &Status) -> Vec<u8> {
+    fn fail(&mut self, status: Status) -> Result<Bytes, Status> {
         self.ended = true;
-        let text = refusal::text(status);
         match self.form {
-            Form::Events => [b"event: failed\ndata: ", text.as_slice(), b"\n\n"].concat(),
-            Form::Lines => [text.as_slice(), b"\n"].concat(),
+            Form::Bytes => Err(status),
+            _ => Ok([refusal::text(&status).as_slice(), b"\n"].concat().into()),
         }
     }
 
-    fn line(&mut self, message: Bytes) -> Vec<u8> {
-        match self.read(message) {
-            Ok((_, mut text)) => {
-                text.push(b'\n');
-                text
-            }
-            Err(status) => self.fail(&status),
-        }
+    fn bytes(&self, message: Bytes) -> Result<Bytes, Status> {
+        let message = self.decode(message)?;
+        let data = message.get_field_by_name(BYTES_FIELD);
+        Ok(data.as_deref().and_then(Value::as_bytes).cloned().unwrap_or_default())
     }
 
-    fn event(&mut self, message: Bytes) -> Vec<u8> {
-        match self.read(message) {
-            Ok((id, text)) => [id.as_bytes(), b"data: ", &text, b"\n\n"].concat(),
-            Err(status) => self.fail(&status),
-        }
+    fn decode(&self, message: Bytes) -> Result<DynamicMessage, Status> {
+        DynamicMessage::decode(self.output.clone(), message)
+            .map_err(|error| status::unreadable_answer(&error.to_string()))
     }
 
     /// The line that names the event, and the message.
     fn read(&self, message: Bytes) -> Result<(String, Vec<u8>), Status> {
-        let message = DynamicMessage::decode(self.output.clone(), message)
-            .map_err(|error| status::unreadable_answer(&error.to_string()))?;
+        let message = self.decode(message)?;
         let token = message.get_field_by_name(RESUME_FIELD);
         let token = token.as_deref().and_then(Value::as_str).unwrap_or_default();
         let is_id = !token.is_empty() && !token.contains(['\n', '\r', '\0']);

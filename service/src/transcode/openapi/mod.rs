@@ -4,6 +4,7 @@ mod comments;
 mod schema;
 
 use super::{
+    answer::has_bytes,
     bind::dotted,
     json::is_text,
     table::{Payload, Route},
@@ -125,10 +126,16 @@ fn answer(route: &Route, schemas: &mut Schemas) -> Value {
     match route.streams() {
         false => json!({ "application/json": { "schema": schema } }),
         // OpenAPI 3.2 has the name itemSchema for this; readers of 3.1 pass over it.
-        true => json!({
-            "application/jsonl": { "itemSchema": schema },
-            "text/event-stream": { "itemSchema": schema },
-        }),
+        true => {
+            let mut forms = json!({
+                "application/jsonl": { "itemSchema": schema },
+                "text/event-stream": { "itemSchema": schema },
+            });
+            if has_bytes(&route.call.output()) {
+                forms["text/plain"] = json!({ "schema": { "type": "string" } });
+            }
+            forms
+        }
     }
 }
 
