@@ -1,0 +1,50 @@
+"""asyncflow for Python: asynchronous tasks on shared GPU servers.
+
+Two halves that do not drag each other in:
+
+- the client half (`Client`, `AsyncClient`) creates tasks and follows them, over gRPC;
+- the task half is what a task is written with. It needs the standard library only, because gRPC
+  clashes with forks, e.g. those of a data loader.
+
+Each name is imported at its first use, so `import asyncflow` costs nothing and imports no gRPC.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncflow.client import AsyncClient as AsyncClient
+    from asyncflow.client import Client as Client
+
+__version__ = "0.1.0"
+
+# Where each public name lives.
+_HOMES = {
+    "AsyncClient": "asyncflow.client",
+    "Client": "asyncflow.client",
+}
+
+__all__ = ["AsyncClient", "Client"]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'asyncflow' has no attribute {name!r}")
+    try:
+        value: object = getattr(importlib.import_module(home), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("grpc", "google"):
+            raise
+        raise ImportError(
+            f"asyncflow.{name} needs {error.name}, which is not installed here: "
+            "pip install asyncflow-sdk"
+        ) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

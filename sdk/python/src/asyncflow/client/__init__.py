@@ -1,0 +1,1 @@
+"""The client half: create tasks, follow them, read what came of them."""
