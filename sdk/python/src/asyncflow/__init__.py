@@ -6,13 +6,30 @@ Two halves that do not drag each other in:
 - the task half is what a task is written with. It needs the standard library only, because gRPC
   clashes with forks, e.g. those of a data loader.
 
-Each name is imported at its first use, so `import asyncflow` costs nothing and imports no gRPC.
+What needs gRPC is imported at its first use, so `import asyncflow` costs little and imports none.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING
+
+from asyncflow.task import (
+    Child,
+    Context,
+    Fail,
+    Outcome,
+    Preempted,
+    Refused,
+    Retry,
+    atomic_file,
+    atomic_path,
+    current,
+    sync_tree,
+    # Of the two things of this name a person means the decorator; `from asyncflow.task import …`
+    # and `python -m asyncflow.task` find the package all the same.
+    task,
+)
 
 if TYPE_CHECKING:
     from asyncflow.client import AsyncClient as AsyncClient
@@ -26,7 +43,22 @@ _HOMES = {
     "Client": "asyncflow.client",
 }
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = [
+    "AsyncClient",
+    "Child",
+    "Client",
+    "Context",
+    "Fail",
+    "Outcome",
+    "Preempted",
+    "Refused",
+    "Retry",
+    "atomic_file",
+    "atomic_path",
+    "current",
+    "sync_tree",
+    "task",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -25,7 +25,7 @@ from typing import (
 from asyncflow.task.bar import Bar
 from asyncflow.task.children import Child
 from asyncflow.task.duration import Span, seconds
-from asyncflow.task.errors import HandedOver, Preempted, Waiting
+from asyncflow.task.errors import HandedOver, Preempted, Refused, Waiting
 from asyncflow.task.link import SAVE_WAIT_S, Link, LocalLink, WorkerLink
 from asyncflow.task.loop import Loop, described
 from asyncflow.task.place import Place, check_stage
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
 T = TypeVar("T")
+
+RESULT_BYTES_MAX = 64 * 1024
 
 
 class Context:
@@ -74,7 +76,7 @@ class Context:
     def in_worker_of(cls, found: Surroundings, save_wait: Span = SAVE_WAIT_S) -> Context:
         """The context of the attempt that a worker has described."""
         stop = StopFlag(found.stop_path)
-        link = WorkerLink(found, lambda: bool(stop), seconds(save_wait))
+        link = WorkerLink(found, stop.peek, seconds(save_wait))
         return cls(found, link, stop, context=found.context())
 
     @classmethod
@@ -172,7 +174,7 @@ class Context:
         Raises Refused for what is not JSON, and Preempted if the task was told to stop before.
         """
         if function is None:
-            return lambda decorated: self.stage(name, decorated)
+            return functools.partial(self.stage, name)
         if self._loops:
             raise RuntimeError(
                 f"stage {name!r} inside of the loop {self._loops[-1].name!r}: from the second "
@@ -183,7 +185,8 @@ class Context:
         if name in self._place.done:
             value = self._place.done[name]
             return _ready(value) if is_async else value
-        self.raise_if_stopped()
+        if self._stop.peek():
+            self.raise_if_stopped()
         self._reporter.say(None, name)
         value = function(*args, **kwargs)
         if is_async:
@@ -396,7 +399,14 @@ class Context:
 
     def set_result(self, value: Any) -> None:
         """What the task returns, as JSON of at most 64 KiB; the runner calls it. Raises Refused."""
-        self._link.set_result(dumps(value, "the result"))
+        text = dumps(value, "the result")
+        size = len(text.encode("utf-8"))
+        if size > RESULT_BYTES_MAX:
+            raise Refused(
+                f"the result is {size:,} bytes, {RESULT_BYTES_MAX:,} at most: write it to a file "
+                "and return its path"
+            )
+        self._link.set_result(text)
 
     def forget(self) -> None:
         """A run by hand has ended well: the next one begins anew."""

@@ -293,6 +293,7 @@ def task(
             raise TypeError(f"@task is for functions and classes, not {target!r}")
         if inspect.isclass(target) and not callable(getattr(target, "process", None)):
             raise TypeError(f"the class {target.__qualname__} has no method process(self, ctx)")
-        return Task[Any, Any, Any](type_name, target, options)
+        made: Task[..., Any, Any] = Task(type_name, target, options)
+        return made
 
     return cast(Decorator, decorate)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 import traceback
 from types import ModuleType
-from typing import Any, Iterable
+from typing import TYPE_CHECKING, Any, Iterable
 
 from asyncflow.task.definition import Task
 
-AnyTask = Task[Any, Any, Any]
+if TYPE_CHECKING:
+    AnyTask = Task[..., Any, Any]
 
 
 class NotFound(Exception):
@@ -28,7 +28,7 @@ def load(names: Iterable[str]) -> dict[str, AnyTask]:
     found: dict[str, AnyTask] = {}
     for name in names:
         module = _imported(name)
-        tasks = [value for value in vars(module).values() if isinstance(value, Task)]
+        tasks: list[AnyTask] = [item for item in vars(module).values() if isinstance(item, Task)]
         if not tasks:
             where = getattr(module, "__file__", None) or name
             raise NotFound(f"module {name} ({where}) has no @task in its own namespace")

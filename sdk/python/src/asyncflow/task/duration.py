@@ -22,10 +22,8 @@ def seconds(span: Span) -> float:
         found = span.total_seconds()
     elif isinstance(span, str):
         found = _parsed(span)
-    elif isinstance(span, (int, float)) and not isinstance(span, bool):
-        found = float(span)
     else:
-        raise TypeError(f"a duration is a number, a text or a timedelta, not {type(span).__name__}")
+        found = float(span)
     if not math.isfinite(found) or found < 0:
         raise ValueError(f"{span!r} is no duration: it must be finite and not negative")
     return found

@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import IO, Any, Iterator, Union
+from typing import IO, Any, Generator, Union
 
 AnyPath = Union[str, "os.PathLike[str]"]
 
 
 @contextlib.contextmanager
-def atomic_file(path: AnyPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+def atomic_file(path: AnyPath, mode: str = "wb", **options: Any) -> Generator[IO[Any], None, None]:
     """A file to write that appears under `path` when the block has ended, complete and on the disk.
 
     Until then, and for ever when the block raises, what was there before stays. `options` are those
     of `open`. Any library that writes to an open file can be used: `torch.save(state, file)`.
     """
-    target = os.path.abspath(os.fspath(path))
+    target = _absolute(path)
     if "r" in mode or "a" in mode or "+" in mode:
         raise ValueError(f"mode {mode!r}: an atomic file is written as a whole")
     temporary = f"{target}.{os.getpid()}.{threading.get_ident()}.tmp"
@@ -35,9 +35,9 @@ def atomic_file(path: AnyPath, mode: str = "wb", **options: Any) -> Iterator[IO[
 
 
 @contextlib.contextmanager
-def atomic_path(path: AnyPath) -> Iterator[str]:
+def atomic_path(path: AnyPath) -> Generator[str, None, None]:
     """The same for libraries that want a path: a neighbour of `path` to write the file to."""
-    target = os.path.abspath(os.fspath(path))
+    target = _absolute(path)
     stem, ending = os.path.splitext(target)
     # Many libraries choose the format by the ending.
     temporary = f"{stem}.{os.getpid()}.{threading.get_ident()}.tmp{ending}"
@@ -67,7 +67,7 @@ def sync_tree(path: AnyPath) -> None:
 
     For checkpoints that a library has written; then the context may name them.
     """
-    top = os.path.abspath(os.fspath(path))
+    top = _absolute(path)
     if os.path.isfile(top):
         _sync_file(top)
     for folder, _, names in os.walk(top):
@@ -75,6 +75,11 @@ def sync_tree(path: AnyPath) -> None:
             _sync_file(os.path.join(folder, name))
         sync_directory(folder)
     sync_directory(os.path.dirname(top))
+
+
+def _absolute(path: AnyPath) -> str:
+    text: str = os.fspath(path)
+    return os.path.abspath(text)
 
 
 def _sync_file(path: str) -> None:

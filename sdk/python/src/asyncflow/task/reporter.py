@@ -49,8 +49,7 @@ class Reporter:
     def metrics(self, values: dict[str, Any]) -> None:
         """The latest values. Numbers of torch and the like are read when they are sent."""
         for name, value in values.items():
-            kind = type(value)
-            if kind is not float and kind is not int:
+            if not isinstance(value, (float, int)):
                 # Only the number: not the graph that it is the end of.
                 detach = getattr(value, "detach", None)
                 value = detach() if callable(detach) else value

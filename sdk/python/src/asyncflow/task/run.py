@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sys
 import traceback
-from typing import Any, Coroutine, Iterator, Mapping, Sequence, cast
+from typing import TYPE_CHECKING, Any, Coroutine, Generator, Mapping, Sequence, cast
 
 from asyncflow.task import errors
 from asyncflow.task.context import Context, Entered, current_or_none, say
@@ -17,8 +16,8 @@ from asyncflow.task.discover import NotFound, load
 from asyncflow.task.stop import CatchTerm
 from asyncflow.task.surroundings import Surroundings
 
-AnyTask = Task[Any, Any, Any]
-RESULT_BYTES_MAX = 64 * 1024
+if TYPE_CHECKING:
+    AnyTask = Task[..., Any, Any]
 
 
 class BadPayload(Exception):
@@ -134,10 +133,11 @@ def _read(task: AnyTask, payload: bytes) -> tuple[list[Any], dict[str, Any]]:
     if not isinstance(found, dict):
         return [found], {}
     named = cast("dict[str, Any]", found)
-    args, kwargs = named.get("args", []), named.get("kwargs", {})
-    is_ours = named and set(named) <= {"args", "kwargs"}
-    if is_ours and isinstance(args, list) and isinstance(kwargs, dict):
-        return cast("list[Any]", args), cast("dict[str, Any]", kwargs)
+    args: Any = named.get("args", [])
+    kwargs: Any = named.get("kwargs", {})
+    is_ours = isinstance(args, list) and isinstance(kwargs, dict) and bool(named)
+    if is_ours and set(named) <= {"args", "kwargs"}:
+        return cast("tuple[list[Any], dict[str, Any]]", (args, kwargs))
     return [], named
 
 
@@ -209,7 +209,7 @@ def call_here(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     ctx = Context.in_worker_of(found) if found.in_worker else Context.local(task.type)
     if task.is_async:
         return _call_async(task, ctx, args, kwargs)
-    with Entered(ctx), CatchTerm(ctx.stop_flag), _leaving(ctx):
+    with Entered(ctx), _leaving(ctx):
         result = work(task, ctx, args, kwargs)
         _hand_in(ctx, result)
         return result
@@ -218,7 +218,7 @@ def call_here(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
 async def _call_async(
     task: AnyTask, ctx: Context, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
-    with Entered(ctx), CatchTerm(ctx.stop_flag), _leaving(ctx):
+    with Entered(ctx), _leaving(ctx):
         result = await work(task, ctx, args, kwargs)
         _hand_in(ctx, result)
         return result
@@ -233,22 +233,19 @@ def _hand_in(ctx: Context, result: Any) -> None:
 
 
 @contextlib.contextmanager
-def _leaving(ctx: Context) -> Iterator[None]:
+def _leaving(ctx: Context) -> Generator[None, None, None]:
     """In a script of a worker, what asks for an exit code leaves with it; by hand it is raised."""
-    try:
+    if not ctx.in_worker:
         yield
+        return
+    try:
+        with CatchTerm(ctx.stop_flag):
+            yield
     except (errors.Retry, errors.Fail, errors.Refused) as error:
-        if not ctx.in_worker:
-            raise
+        failed = error
 
         def again() -> None:
-            raise error
+            raise failed
 
         raise SystemExit(_exit_code(again, ctx)) from error
 
-
-def leave(code: int) -> None:
-    """Ends the process with this code, also when a thread of the task goes on."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -28,18 +28,14 @@ class NoAnswer(Exception):
 class CallError(Exception):
     """The worker has answered with an error."""
 
-    def __init__(self, status: str, message: str, reason: str, http_status: int) -> None:
+    def __init__(self, status: str, message: str, reason: str, *, may_be_retried: bool) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
-        self.http_status = http_status
-
-    @property
-    def is_passing(self) -> bool:
-        """The same call may be answered a moment later, e.g. by a worker that has just started."""
-        # A worker that was restarted knows the token again when it has taken the attempt over.
-        passing = ("UNAVAILABLE", "UNAUTHENTICATED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
-        return self.status in passing and self.reason not in ("MESSAGE_TOO_LARGE",)
+        # The same call may be answered a moment later. A worker that was restarted knows the token
+        # again when it has taken the attempt over.
+        passing = ("UNAVAILABLE", "UNAUTHENTICATED", "DEADLINE_EXCEEDED")
+        self.is_passing = may_be_retried or status in passing
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -165,7 +161,8 @@ def _read(http_status: int, text: bytes) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         shown = text[:200].decode("utf-8", "replace")
-        raise CallError("UNKNOWN", f"HTTP {http_status} without JSON: {shown!r}", "", http_status)
+        said = f"HTTP {http_status} without JSON: {shown!r}"
+        raise CallError("UNKNOWN", said, "", may_be_retried=http_status == 503)
     answer = cast("dict[str, Any]", found)
     if http_status < 400:
         return answer
@@ -174,4 +171,5 @@ def _read(http_status: int, text: bytes) -> dict[str, Any]:
     reasons = [str(detail["reason"]) for detail in details if detail.get("reason")]
     message = str(error.get("message") or f"HTTP {http_status}")
     status = str(error.get("status") or "UNKNOWN")
-    raise CallError(status, message, reasons[0] if reasons else "", http_status)
+    may_be_retried = any("RetryInfo" in str(detail.get("@type")) for detail in details)
+    raise CallError(status, message, reasons[0] if reasons else "", may_be_retried=may_be_retried)

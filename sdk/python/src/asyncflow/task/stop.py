@@ -10,6 +10,8 @@ import time
 from types import FrameType
 from typing import Any, Optional
 
+from asyncflow.task.errors import Preempted
+
 # SIGTERM tells at once; the file is for programs in which something else catches the signal.
 _LOOK_EVERY_S = 0.25
 
@@ -21,8 +23,15 @@ class StopFlag:
         self._path = path
         self._is_set = False
         self._look_at = 0.0
+        # Somebody asks, and so will leave by itself.
+        self.was_asked = False
 
     def __bool__(self) -> bool:
+        self.was_asked = True
+        return self._is_set or self.peek()
+
+    def peek(self) -> bool:
+        """The same; it does not count as having asked."""
         if self._is_set or not self._path:
             return self._is_set
         now = time.monotonic()
@@ -45,7 +54,8 @@ class StopFlag:
 class CatchTerm:
     """While it is entered, SIGTERM sets the flag instead of ending the process.
 
-    Does nothing in a thread that is not the main one. Children that are forked meanwhile end on
+    A task that has never asked whether it should stop is ended all the same, by Preempted, wherever
+    it is: waiting for SIGKILL would be of no use. Does nothing in a thread that is not the main one. Children that are forked meanwhile end on
     SIGTERM as they always do: workers of a data loader must not survive it.
     """
 
@@ -71,6 +81,8 @@ class CatchTerm:
 
     def _on_signal(self, _number: int, _frame: Optional[FrameType]) -> None:
         self._flag.set()
+        if not self._flag.was_asked:
+            raise Preempted("told to stop, before it asked whether it should")
 
     def in_child(self) -> None:
         """Gives the signal back."""

@@ -45,9 +45,10 @@ def normalised(value: Any, what: str) -> Any:
 def _plain(value: Any) -> Any:
     """One step towards JSON."""
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return os.fspath(cast("os.PathLike[str]", value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        names = [field.name for field in dataclasses.fields(cast(Any, value))]
+        return {name: getattr(cast(Any, value), name) for name in names}
     # Numbers of numpy, torch and jax; not their arrays, which would be large.
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "ndim", 0) == 0:
@@ -64,13 +65,13 @@ def _cleaned(value: Any, where: str, found: list[str]) -> Any:
         found.append(where)
         return None
     if isinstance(value, dict):
-        pairs = cast("dict[Any, Any]", value)
+        pairs = dict[Any, Any](cast(Any, value))
         for key in pairs:
             if not isinstance(key, str):
                 raise Refused(f"{where}: the key {key!r} is no text")
         return {key: _cleaned(item, f"{where}[{key!r}]", found) for key, item in pairs.items()}
     if isinstance(value, (list, tuple)):
-        items = cast("list[Any]", value)
+        items = list[Any](cast(Any, value))
         return [_cleaned(item, f"{where}[{i}]", found) for i, item in enumerate(items)]
     try:
         plain = _plain(value)
