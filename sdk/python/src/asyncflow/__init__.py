@@ -14,6 +14,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from asyncflow.errors import (
+    AsyncflowError,
+    BrokerError,
+    InvalidArgument,
+    NotFound,
+    TaskCancelled,
+    TaskError,
+    TaskFailed,
+    Unavailable,
+)
 from asyncflow.task import (
     Child,
     Context,
@@ -34,25 +44,38 @@ from asyncflow.task import (
 if TYPE_CHECKING:
     from asyncflow.client import AsyncClient as AsyncClient
     from asyncflow.client import Client as Client
+    from asyncflow.client import Command as Command
+    from asyncflow.client import State as State
+    from asyncflow.client import TaskSpec as TaskSpec
 
 __version__ = "0.1.0"
 
-# Where each public name lives.
-_HOMES = {
-    "AsyncClient": "asyncflow.client",
-    "Client": "asyncflow.client",
-}
+# Where each name lives that is imported at its first use.
+_HOMES = dict.fromkeys(
+    ("AsyncClient", "Client", "Command", "State", "TaskSpec"), "asyncflow.client"
+)
 
 __all__ = [
     "AsyncClient",
+    "AsyncflowError",
+    "BrokerError",
     "Child",
     "Client",
+    "Command",
     "Context",
     "Fail",
+    "InvalidArgument",
+    "NotFound",
     "Outcome",
     "Preempted",
     "Refused",
     "Retry",
+    "State",
+    "TaskCancelled",
+    "TaskError",
+    "TaskFailed",
+    "TaskSpec",
+    "Unavailable",
     "atomic_file",
     "atomic_path",
     "current",
