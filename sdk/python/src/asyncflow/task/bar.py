@@ -61,9 +61,14 @@ def line(
         speed = f"{rate:.2f}it/s"
     else:
         speed = f"{1 / rate:.2f}s/it"
-    tail = "".join(f", {key}={value:.4g}" for key, value in list(numbers.items())[:6])
+    tail = as_postfix(numbers)
     head = f"{name}: {part:4.0%}|{bar:<{_WIDTH}}| {done}/{total}"
     return f"{head} [{_clock(elapsed_s)}<{left}, {speed}{tail}]"
+
+
+def as_postfix(numbers: Mapping[str, float]) -> str:
+    """The first of them, e.g. `, loss=0.31`."""
+    return "".join(f", {key}={value:.4g}" for key, value in list(numbers.items())[:6])
 
 
 def _clock(span_s: float) -> str:

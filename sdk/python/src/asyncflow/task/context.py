@@ -191,7 +191,8 @@ class Context:
         value = function(*args, **kwargs)
         if is_async:
             return self._end_when_ready(name, value)
-        if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
             raise TypeError(f"stage {name!r}: give it the async function itself, not one around it")
         return self.end_stage(name, value)
 

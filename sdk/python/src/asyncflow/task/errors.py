@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Union
 
+from asyncflow.errors import AsyncflowError
 from asyncflow.task.duration import Span, seconds
 
 # The exit codes of docs/guide/script-protocol.md.
@@ -20,7 +21,7 @@ BAD_SETUP = 78
 RUN_AGAIN = 85
 
 
-class Retry(Exception):
+class Retry(AsyncflowError):
     """Not now: the attempt fails and is tried again, at the earliest after `after`.
 
     `after` is a number of seconds, a `timedelta` or a text such as "30s"; None leaves the wait to
@@ -32,7 +33,7 @@ class Retry(Exception):
         self.after_s = None if after is None else seconds(after)
 
 
-class Fail(Exception):
+class Fail(AsyncflowError):
     """The attempt has failed; unless `permanent` is False it is not tried again."""
 
     def __init__(self, message: str = "", *, permanent: bool = True) -> None:
@@ -63,5 +64,5 @@ class HandedOver(Preempted):
     """The task gives itself away: another host goes on with it; see `Context.hand_over`."""
 
 
-class Refused(ValueError):
+class Refused(AsyncflowError, ValueError):
     """What was to be saved or returned is not accepted: too large, no JSON, a bad name."""

@@ -137,11 +137,19 @@ class SocketCaller:
             connection.close()
 
     def after_fork(self) -> None:
-        """In the child: the lock may have been held by a thread that is not there any more."""
+        """In the child: a thread that is not there any more may hold the locks.
+
+        Its connection is not closed but put away: it holds a reader whose own lock may be taken.
+        """
         self._lock = threading.Lock()
-        self._drop()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _put_away.append(connection)
+            if connection.sock is not None:
+                os.close(connection.sock.detach())
 
 
+_put_away: list[_UnixConnection] = []
 _callers: weakref.WeakSet[SocketCaller] = weakref.WeakSet()
 
 
