@@ -6,7 +6,7 @@ Two halves that do not drag each other in:
 - the task half is what a task is written with. It needs the standard library only, because gRPC
   clashes with forks, e.g. those of a data loader.
 
-Each name is imported at its first use, so `import asyncflow` costs nothing and imports no gRPC.
+What needs gRPC is imported at its first use, so `import asyncflow` costs little and imports none.
 """
 
 from __future__ import annotations
@@ -14,19 +14,74 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from asyncflow.errors import (
+    AsyncflowError,
+    BrokerError,
+    InvalidArgument,
+    NotFound,
+    TaskCancelled,
+    TaskError,
+    TaskFailed,
+    Unavailable,
+)
+from asyncflow.task import (
+    Child,
+    Context,
+    Fail,
+    Outcome,
+    Preempted,
+    Refused,
+    Retry,
+    atomic_file,
+    atomic_path,
+    current,
+    sync_tree,
+    # Of the two things of this name a person means the decorator; `from asyncflow.task import …`
+    # and `python -m asyncflow.task` find the package all the same.
+    task,
+)
+
 if TYPE_CHECKING:
     from asyncflow.client import AsyncClient as AsyncClient
     from asyncflow.client import Client as Client
+    from asyncflow.client import Command as Command
+    from asyncflow.client import State as State
+    from asyncflow.client import TaskSpec as TaskSpec
 
 __version__ = "0.1.0"
 
-# Where each public name lives.
-_HOMES = {
-    "AsyncClient": "asyncflow.client",
-    "Client": "asyncflow.client",
-}
+# Where each name lives that is imported at its first use.
+_HOMES: dict[str, str] = dict.fromkeys(
+    ("AsyncClient", "Client", "Command", "State", "TaskSpec"), "asyncflow.client"
+)
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = [
+    "AsyncClient",
+    "AsyncflowError",
+    "BrokerError",
+    "Child",
+    "Client",
+    "Command",
+    "Context",
+    "Fail",
+    "InvalidArgument",
+    "NotFound",
+    "Outcome",
+    "Preempted",
+    "Refused",
+    "Retry",
+    "State",
+    "TaskCancelled",
+    "TaskError",
+    "TaskFailed",
+    "TaskSpec",
+    "Unavailable",
+    "atomic_file",
+    "atomic_path",
+    "current",
+    "sync_tree",
+    "task",
+]
 
 
 def __getattr__(name: str) -> object:

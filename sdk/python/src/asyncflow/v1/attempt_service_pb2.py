@@ -15,51 +15,70 @@ _sym_db = _symbol_database.Default()
 from asyncflow.v1 import task_pb2 as asyncflow_dot_v1_dot_task__pb2
 from asyncflow.v1 import worker_service_pb2 as asyncflow_dot_v1_dot_worker__service__pb2
 from asyncflow.v1 import workflow_pb2 as asyncflow_dot_v1_dot_workflow__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"asyncflow/v1/attempt_service.proto\x12\x0c\x61syncflow.v1\x1a\x17\x61syncflow/v1/task.proto\x1a!asyncflow/v1/worker_service.proto\x1a\x1b\x61syncflow/v1/workflow.proto\"\x13\n\x11GetAttemptRequest\"G\n\x12GetAttemptResponse\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Task\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"a\n\x19SaveAttemptContextRequest\x12\x12\n\x05stage\x18\x01 \x01(\tH\x00\x88\x01\x01\x12&\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x15.asyncflow.v1.ContentB\x08\n\x06_stage\"5\n\x1aSaveAttemptContextResponse\x12\x17\n\x0f\x63ontext_version\x18\x01 \x01(\x03\"H\n\x1cReportAttemptProgressRequest\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Progress\"\x1f\n\x1dReportAttemptProgressResponse\"@\n\x17SetAttemptResultRequest\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.asyncflow.v1.Content\"\x1a\n\x18SetAttemptResultResponse\"h\n\x1c\x43reateAttemptChildrenRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05tasks\x18\x02 \x03(\x0b\x32\x16.asyncflow.v1.TaskSpec\x12\x14\n\x0cmax_parallel\x18\x03 \x01(\x05\"I\n\x1d\x43reateAttemptChildrenResponse\x12(\n\x08workflow\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Workflow\"P\n\x1aListAttemptChildrenRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x1bListAttemptChildrenResponse\x12)\n\x08\x63hildren\x18\x01 \x03(\x0b\x32\x17.asyncflow.v1.ChildTask\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"@\n\x15SetAttemptWaitRequest\x12\'\n\x08wait_for\x18\x01 \x01(\x0b\x32\x15.asyncflow.v1.WaitFor\"\x18\n\x16SetAttemptWaitResponse\"Q\n\x16HandOverAttemptRequest\x12&\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x15.asyncflow.v1.Content\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x19\n\x17HandOverAttemptResponse\"\x13\n\x11ShouldStopRequest\"9\n\x12ShouldStopResponse\x12\x13\n\x0bshould_stop\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t2\x8b\x07\n\x0e\x41ttemptService\x12O\n\nGetAttempt\x12\x1f.asyncflow.v1.GetAttemptRequest\x1a .asyncflow.v1.GetAttemptResponse\x12g\n\x12SaveAttemptContext\x12\'.asyncflow.v1.SaveAttemptContextRequest\x1a(.asyncflow.v1.SaveAttemptContextResponse\x12p\n\x15ReportAttemptProgress\x12*.asyncflow.v1.ReportAttemptProgressRequest\x1a+.asyncflow.v1.ReportAttemptProgressResponse\x12\x61\n\x10SetAttemptResult\x12%.asyncflow.v1.SetAttemptResultRequest\x1a&.asyncflow.v1.SetAttemptResultResponse\x12p\n\x15\x43reateAttemptChildren\x12*.asyncflow.v1.CreateAttemptChildrenRequest\x1a+.asyncflow.v1.CreateAttemptChildrenResponse\x12j\n\x13ListAttemptChildren\x12(.asyncflow.v1.ListAttemptChildrenRequest\x1a).asyncflow.v1.ListAttemptChildrenResponse\x12[\n\x0eSetAttemptWait\x12#.asyncflow.v1.SetAttemptWaitRequest\x1a$.asyncflow.v1.SetAttemptWaitResponse\x12^\n\x0fHandOverAttempt\x12$.asyncflow.v1.HandOverAttemptRequest\x1a%.asyncflow.v1.HandOverAttemptResponse\x12O\n\nShouldStop\x12\x1f.asyncflow.v1.ShouldStopRequest\x1a .asyncflow.v1.ShouldStopResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"asyncflow/v1/attempt_service.proto\x12\x0c\x61syncflow.v1\x1a\x17\x61syncflow/v1/task.proto\x1a!asyncflow/v1/worker_service.proto\x1a\x1b\x61syncflow/v1/workflow.proto\x1a\x1cgoogle/api/annotations.proto\"\x13\n\x11GetAttemptRequest\"G\n\x12GetAttemptResponse\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Task\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"a\n\x19SaveAttemptContextRequest\x12\x12\n\x05stage\x18\x01 \x01(\tH\x00\x88\x01\x01\x12&\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x15.asyncflow.v1.ContentB\x08\n\x06_stage\"5\n\x1aSaveAttemptContextResponse\x12\x17\n\x0f\x63ontext_version\x18\x01 \x01(\x03\"H\n\x1cReportAttemptProgressRequest\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Progress\"\x1f\n\x1dReportAttemptProgressResponse\"@\n\x17SetAttemptResultRequest\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.asyncflow.v1.Content\"\x1a\n\x18SetAttemptResultResponse\"h\n\x1c\x43reateAttemptChildrenRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05tasks\x18\x02 \x03(\x0b\x32\x16.asyncflow.v1.TaskSpec\x12\x14\n\x0cmax_parallel\x18\x03 \x01(\x05\"I\n\x1d\x43reateAttemptChildrenResponse\x12(\n\x08workflow\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Workflow\"P\n\x1aListAttemptChildrenRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x1bListAttemptChildrenResponse\x12)\n\x08\x63hildren\x18\x01 \x03(\x0b\x32\x17.asyncflow.v1.ChildTask\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"@\n\x15SetAttemptWaitRequest\x12\'\n\x08wait_for\x18\x01 \x01(\x0b\x32\x15.asyncflow.v1.WaitFor\"\x18\n\x16SetAttemptWaitResponse\"Q\n\x16HandOverAttemptRequest\x12&\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x15.asyncflow.v1.Content\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x19\n\x17HandOverAttemptResponse\"\x13\n\x11ShouldStopRequest\"9\n\x12ShouldStopResponse\x12\x13\n\x0bshould_stop\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t2\xbc\t\n\x0e\x41ttemptService\x12\x64\n\nGetAttempt\x12\x1f.asyncflow.v1.GetAttemptRequest\x1a .asyncflow.v1.GetAttemptResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/attempt\x12\x8b\x01\n\x12SaveAttemptContext\x12\'.asyncflow.v1.SaveAttemptContextRequest\x1a(.asyncflow.v1.SaveAttemptContextResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/attempt:saveContext:\x01*\x12\x97\x01\n\x15ReportAttemptProgress\x12*.asyncflow.v1.ReportAttemptProgressRequest\x1a+.asyncflow.v1.ReportAttemptProgressResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/attempt:reportProgress:\x01*\x12\x83\x01\n\x10SetAttemptResult\x12%.asyncflow.v1.SetAttemptResultRequest\x1a&.asyncflow.v1.SetAttemptResultResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/attempt:setResult:\x01*\x12\x97\x01\n\x15\x43reateAttemptChildren\x12*.asyncflow.v1.CreateAttemptChildrenRequest\x1a+.asyncflow.v1.CreateAttemptChildrenResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/attempt:createChildren:\x01*\x12\x8c\x01\n\x13ListAttemptChildren\x12(.asyncflow.v1.ListAttemptChildrenRequest\x1a).asyncflow.v1.ListAttemptChildrenResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/attempt:listChildren\x12{\n\x0eSetAttemptWait\x12#.asyncflow.v1.SetAttemptWaitRequest\x1a$.asyncflow.v1.SetAttemptWaitResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/attempt:setWait:\x01*\x12\x7f\n\x0fHandOverAttempt\x12$.asyncflow.v1.HandOverAttemptRequest\x1a%.asyncflow.v1.HandOverAttemptResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/attempt:handOver:\x01*\x12o\n\nShouldStop\x12\x1f.asyncflow.v1.ShouldStopRequest\x1a .asyncflow.v1.ShouldStopResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/attempt:shouldStopb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'asyncflow.v1.attempt_service_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_GETATTEMPTREQUEST']._serialized_start=141
-  _globals['_GETATTEMPTREQUEST']._serialized_end=160
-  _globals['_GETATTEMPTRESPONSE']._serialized_start=162
-  _globals['_GETATTEMPTRESPONSE']._serialized_end=233
-  _globals['_SAVEATTEMPTCONTEXTREQUEST']._serialized_start=235
-  _globals['_SAVEATTEMPTCONTEXTREQUEST']._serialized_end=332
-  _globals['_SAVEATTEMPTCONTEXTRESPONSE']._serialized_start=334
-  _globals['_SAVEATTEMPTCONTEXTRESPONSE']._serialized_end=387
-  _globals['_REPORTATTEMPTPROGRESSREQUEST']._serialized_start=389
-  _globals['_REPORTATTEMPTPROGRESSREQUEST']._serialized_end=461
-  _globals['_REPORTATTEMPTPROGRESSRESPONSE']._serialized_start=463
-  _globals['_REPORTATTEMPTPROGRESSRESPONSE']._serialized_end=494
-  _globals['_SETATTEMPTRESULTREQUEST']._serialized_start=496
-  _globals['_SETATTEMPTRESULTREQUEST']._serialized_end=560
-  _globals['_SETATTEMPTRESULTRESPONSE']._serialized_start=562
-  _globals['_SETATTEMPTRESULTRESPONSE']._serialized_end=588
-  _globals['_CREATEATTEMPTCHILDRENREQUEST']._serialized_start=590
-  _globals['_CREATEATTEMPTCHILDRENREQUEST']._serialized_end=694
-  _globals['_CREATEATTEMPTCHILDRENRESPONSE']._serialized_start=696
-  _globals['_CREATEATTEMPTCHILDRENRESPONSE']._serialized_end=769
-  _globals['_LISTATTEMPTCHILDRENREQUEST']._serialized_start=771
-  _globals['_LISTATTEMPTCHILDRENREQUEST']._serialized_end=851
-  _globals['_LISTATTEMPTCHILDRENRESPONSE']._serialized_start=853
-  _globals['_LISTATTEMPTCHILDRENRESPONSE']._serialized_end=950
-  _globals['_SETATTEMPTWAITREQUEST']._serialized_start=952
-  _globals['_SETATTEMPTWAITREQUEST']._serialized_end=1016
-  _globals['_SETATTEMPTWAITRESPONSE']._serialized_start=1018
-  _globals['_SETATTEMPTWAITRESPONSE']._serialized_end=1042
-  _globals['_HANDOVERATTEMPTREQUEST']._serialized_start=1044
-  _globals['_HANDOVERATTEMPTREQUEST']._serialized_end=1125
-  _globals['_HANDOVERATTEMPTRESPONSE']._serialized_start=1127
-  _globals['_HANDOVERATTEMPTRESPONSE']._serialized_end=1152
-  _globals['_SHOULDSTOPREQUEST']._serialized_start=1154
-  _globals['_SHOULDSTOPREQUEST']._serialized_end=1173
-  _globals['_SHOULDSTOPRESPONSE']._serialized_start=1175
-  _globals['_SHOULDSTOPRESPONSE']._serialized_end=1232
-  _globals['_ATTEMPTSERVICE']._serialized_start=1235
-  _globals['_ATTEMPTSERVICE']._serialized_end=2142
+  _globals['_ATTEMPTSERVICE'].methods_by_name['GetAttempt']._options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['GetAttempt']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/attempt'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['SaveAttemptContext']._options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['SaveAttemptContext']._serialized_options = b'\202\323\344\223\002\034\"\027/v1/attempt:saveContext:\001*'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ReportAttemptProgress']._options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ReportAttemptProgress']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/attempt:reportProgress:\001*'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['SetAttemptResult']._options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['SetAttemptResult']._serialized_options = b'\202\323\344\223\002\032\"\025/v1/attempt:setResult:\001*'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['CreateAttemptChildren']._options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['CreateAttemptChildren']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/attempt:createChildren:\001*'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ListAttemptChildren']._options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ListAttemptChildren']._serialized_options = b'\202\323\344\223\002\032\022\030/v1/attempt:listChildren'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['SetAttemptWait']._options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['SetAttemptWait']._serialized_options = b'\202\323\344\223\002\030\"\023/v1/attempt:setWait:\001*'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['HandOverAttempt']._options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['HandOverAttempt']._serialized_options = b'\202\323\344\223\002\031\"\024/v1/attempt:handOver:\001*'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ShouldStop']._options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ShouldStop']._serialized_options = b'\202\323\344\223\002\030\022\026/v1/attempt:shouldStop'
+  _globals['_GETATTEMPTREQUEST']._serialized_start=171
+  _globals['_GETATTEMPTREQUEST']._serialized_end=190
+  _globals['_GETATTEMPTRESPONSE']._serialized_start=192
+  _globals['_GETATTEMPTRESPONSE']._serialized_end=263
+  _globals['_SAVEATTEMPTCONTEXTREQUEST']._serialized_start=265
+  _globals['_SAVEATTEMPTCONTEXTREQUEST']._serialized_end=362
+  _globals['_SAVEATTEMPTCONTEXTRESPONSE']._serialized_start=364
+  _globals['_SAVEATTEMPTCONTEXTRESPONSE']._serialized_end=417
+  _globals['_REPORTATTEMPTPROGRESSREQUEST']._serialized_start=419
+  _globals['_REPORTATTEMPTPROGRESSREQUEST']._serialized_end=491
+  _globals['_REPORTATTEMPTPROGRESSRESPONSE']._serialized_start=493
+  _globals['_REPORTATTEMPTPROGRESSRESPONSE']._serialized_end=524
+  _globals['_SETATTEMPTRESULTREQUEST']._serialized_start=526
+  _globals['_SETATTEMPTRESULTREQUEST']._serialized_end=590
+  _globals['_SETATTEMPTRESULTRESPONSE']._serialized_start=592
+  _globals['_SETATTEMPTRESULTRESPONSE']._serialized_end=618
+  _globals['_CREATEATTEMPTCHILDRENREQUEST']._serialized_start=620
+  _globals['_CREATEATTEMPTCHILDRENREQUEST']._serialized_end=724
+  _globals['_CREATEATTEMPTCHILDRENRESPONSE']._serialized_start=726
+  _globals['_CREATEATTEMPTCHILDRENRESPONSE']._serialized_end=799
+  _globals['_LISTATTEMPTCHILDRENREQUEST']._serialized_start=801
+  _globals['_LISTATTEMPTCHILDRENREQUEST']._serialized_end=881
+  _globals['_LISTATTEMPTCHILDRENRESPONSE']._serialized_start=883
+  _globals['_LISTATTEMPTCHILDRENRESPONSE']._serialized_end=980
+  _globals['_SETATTEMPTWAITREQUEST']._serialized_start=982
+  _globals['_SETATTEMPTWAITREQUEST']._serialized_end=1046
+  _globals['_SETATTEMPTWAITRESPONSE']._serialized_start=1048
+  _globals['_SETATTEMPTWAITRESPONSE']._serialized_end=1072
+  _globals['_HANDOVERATTEMPTREQUEST']._serialized_start=1074
+  _globals['_HANDOVERATTEMPTREQUEST']._serialized_end=1155
+  _globals['_HANDOVERATTEMPTRESPONSE']._serialized_start=1157
+  _globals['_HANDOVERATTEMPTRESPONSE']._serialized_end=1182
+  _globals['_SHOULDSTOPREQUEST']._serialized_start=1184
+  _globals['_SHOULDSTOPREQUEST']._serialized_end=1203
+  _globals['_SHOULDSTOPRESPONSE']._serialized_start=1205
+  _globals['_SHOULDSTOPRESPONSE']._serialized_end=1262
+  _globals['_ATTEMPTSERVICE']._serialized_start=1265
+  _globals['_ATTEMPTSERVICE']._serialized_end=2477
 # @@protoc_insertion_point(module_scope)

@@ -13,57 +13,74 @@ _sym_db = _symbol_database.Default()
 
 
 from asyncflow.v1 import task_pb2 as asyncflow_dot_v1_dot_task__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#asyncflow/v1/governor_service.proto\x12\x0c\x61syncflow.v1\x1a\x17\x61syncflow/v1/task.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xb3\x01\n\x11GetStatusResponse\x12\x13\n\x0bgovernor_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07leading\x18\x03 \x01(\x08\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12(\n\x06\x64uties\x18\x05 \x03(\x0b\x32\x18.asyncflow.v1.DutyStatus\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc6\x02\n\nDutyStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12+\n\x08interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\rlast_run_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x11last_run_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tlast_rows\x18\x06 \x01(\x03\x12\x12\n\ntotal_rows\x18\x07 \x01(\x03\x12\x0c\n\x04runs\x18\x08 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\t \x01(\x03\x12\x12\n\nlast_error\x18\n \x01(\t\x12&\n\x03lag\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x11ListShardsRequest\x12\x11\n\ttask_type\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xd9\x02\n\x05Shard\x12\x11\n\ttask_type\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.asyncflow.v1.ShardState\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\x11\n\tlive_rows\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06\x63ounts\x18\x07 \x03(\x0b\x32\x1d.asyncflow.v1.ShardStateCount\x12\x12\n\nsize_bytes\x18\x08 \x01(\x03\x12.\n\nclose_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndrain_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61rchive\x18\x0b \x01(\t\"G\n\x0fShardStateCount\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.asyncflow.v1.TaskState\x12\x0c\n\x04rows\x18\x02 \x01(\x03\"%\n\x10RollShardRequest\x12\x11\n\ttask_type\x18\x01 \x01(\t\"7\n\x11RollShardResponse\x12\"\n\x05shard\x18\x01 \x01(\x0b\x32\x13.asyncflow.v1.Shard\"L\n\x10\x44ropShardRequest\x12\x11\n\ttask_type\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"n\n\x11\x44ropShardResponse\x12\"\n\x05shard\x18\x01 \x01(\x0b\x32\x13.asyncflow.v1.Shard\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x15\n\rretained_rows\x18\x03 \x01(\x03\x12\x10\n\x08obstacle\x18\x04 \x01(\t\"8\n\x13\x41rchiveShardRequest\x12\x11\n\ttask_type\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\"W\n\x14\x41rchiveShardResponse\x12\"\n\x05shard\x18\x01 \x01(\x0b\x32\x13.asyncflow.v1.Shard\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\"R\n\x12ListShardsResponse\x12#\n\x06shards\x18\x01 \x03(\x0b\x32\x13.asyncflow.v1.Shard\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x12\n\x10GetLeaderRequest\"h\n\x11GetLeaderResponse\x12\x13\n\x0bgovernor_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1e\n\x0eRunDutyRequest\x12\x0c\n\x04\x64uty\x18\x01 \x01(\t\"9\n\x0fRunDutyResponse\x12&\n\x04\x64uty\x18\x01 \x01(\x0b\x32\x18.asyncflow.v1.DutyStatus\"\x0f\n\rResignRequest\"\x10\n\x0eResignResponse*\xba\x01\n\nShardState\x12\x1b\n\x17SHARD_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SHARD_STATE_CREATING\x10\x01\x12\x14\n\x10SHARD_STATE_OPEN\x10\x02\x12\x16\n\x12SHARD_STATE_CLOSED\x10\x03\x12\x17\n\x13SHARD_STATE_DRAINED\x10\x04\x12\x18\n\x14SHARD_STATE_DROPPING\x10\x05\x12\x14\n\x10SHARD_STATE_GONE\x10\x06\x32\xfe\x04\n\x0fGovernorService\x12L\n\tGetStatus\x12\x1e.asyncflow.v1.GetStatusRequest\x1a\x1f.asyncflow.v1.GetStatusResponse\x12O\n\nListShards\x12\x1f.asyncflow.v1.ListShardsRequest\x1a .asyncflow.v1.ListShardsResponse\x12L\n\tRollShard\x12\x1e.asyncflow.v1.RollShardRequest\x1a\x1f.asyncflow.v1.RollShardResponse\x12L\n\tDropShard\x12\x1e.asyncflow.v1.DropShardRequest\x1a\x1f.asyncflow.v1.DropShardResponse\x12U\n\x0c\x41rchiveShard\x12!.asyncflow.v1.ArchiveShardRequest\x1a\".asyncflow.v1.ArchiveShardResponse\x12L\n\tGetLeader\x12\x1e.asyncflow.v1.GetLeaderRequest\x1a\x1f.asyncflow.v1.GetLeaderResponse\x12\x46\n\x07RunDuty\x12\x1c.asyncflow.v1.RunDutyRequest\x1a\x1d.asyncflow.v1.RunDutyResponse\x12\x43\n\x06Resign\x12\x1b.asyncflow.v1.ResignRequest\x1a\x1c.asyncflow.v1.ResignResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#asyncflow/v1/governor_service.proto\x12\x0c\x61syncflow.v1\x1a\x17\x61syncflow/v1/task.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xb3\x01\n\x11GetStatusResponse\x12\x13\n\x0bgovernor_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07leading\x18\x03 \x01(\x08\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12(\n\x06\x64uties\x18\x05 \x03(\x0b\x32\x18.asyncflow.v1.DutyStatus\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc6\x02\n\nDutyStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12+\n\x08interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\rlast_run_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x11last_run_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tlast_rows\x18\x06 \x01(\x03\x12\x12\n\ntotal_rows\x18\x07 \x01(\x03\x12\x0c\n\x04runs\x18\x08 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\t \x01(\x03\x12\x12\n\nlast_error\x18\n \x01(\t\x12&\n\x03lag\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x11ListShardsRequest\x12\x11\n\ttask_type\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xd9\x02\n\x05Shard\x12\x11\n\ttask_type\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.asyncflow.v1.ShardState\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\x11\n\tlive_rows\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06\x63ounts\x18\x07 \x03(\x0b\x32\x1d.asyncflow.v1.ShardStateCount\x12\x12\n\nsize_bytes\x18\x08 \x01(\x03\x12.\n\nclose_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndrain_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61rchive\x18\x0b \x01(\t\"G\n\x0fShardStateCount\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.asyncflow.v1.TaskState\x12\x0c\n\x04rows\x18\x02 \x01(\x03\"%\n\x10RollShardRequest\x12\x11\n\ttask_type\x18\x01 \x01(\t\"7\n\x11RollShardResponse\x12\"\n\x05shard\x18\x01 \x01(\x0b\x32\x13.asyncflow.v1.Shard\"L\n\x10\x44ropShardRequest\x12\x11\n\ttask_type\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"n\n\x11\x44ropShardResponse\x12\"\n\x05shard\x18\x01 \x01(\x0b\x32\x13.asyncflow.v1.Shard\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x15\n\rretained_rows\x18\x03 \x01(\x03\x12\x10\n\x08obstacle\x18\x04 \x01(\t\"8\n\x13\x41rchiveShardRequest\x12\x11\n\ttask_type\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\"W\n\x14\x41rchiveShardResponse\x12\"\n\x05shard\x18\x01 \x01(\x0b\x32\x13.asyncflow.v1.Shard\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\"R\n\x12ListShardsResponse\x12#\n\x06shards\x18\x01 \x03(\x0b\x32\x13.asyncflow.v1.Shard\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x12\n\x10GetLeaderRequest\"h\n\x11GetLeaderResponse\x12\x13\n\x0bgovernor_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1e\n\x0eRunDutyRequest\x12\x0c\n\x04\x64uty\x18\x01 \x01(\t\"9\n\x0fRunDutyResponse\x12&\n\x04\x64uty\x18\x01 \x01(\x0b\x32\x18.asyncflow.v1.DutyStatus\"\x0f\n\rResignRequest\"\x10\n\x0eResignResponse*\xba\x01\n\nShardState\x12\x1b\n\x17SHARD_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SHARD_STATE_CREATING\x10\x01\x12\x14\n\x10SHARD_STATE_OPEN\x10\x02\x12\x16\n\x12SHARD_STATE_CLOSED\x10\x03\x12\x17\n\x13SHARD_STATE_DRAINED\x10\x04\x12\x18\n\x14SHARD_STATE_DROPPING\x10\x05\x12\x14\n\x10SHARD_STATE_GONE\x10\x06\x32\xa7\x07\n\x0fGovernorService\x12`\n\tGetStatus\x12\x1e.asyncflow.v1.GetStatusRequest\x1a\x1f.asyncflow.v1.GetStatusResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/status\x12\x63\n\nListShards\x12\x1f.asyncflow.v1.ListShardsRequest\x1a .asyncflow.v1.ListShardsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/shards\x12~\n\tRollShard\x12\x1e.asyncflow.v1.RollShardRequest\x1a\x1f.asyncflow.v1.RollShardResponse\"0\x82\xd3\xe4\x93\x02*\"%/v1/taskTypes/{task_type}/shards:roll:\x01*\x12\x87\x01\n\tDropShard\x12\x1e.asyncflow.v1.DropShardRequest\x1a\x1f.asyncflow.v1.DropShardResponse\"9\x82\xd3\xe4\x93\x02\x33\"./v1/taskTypes/{task_type}/shards/{number}:drop:\x01*\x12\x93\x01\n\x0c\x41rchiveShard\x12!.asyncflow.v1.ArchiveShardRequest\x1a\".asyncflow.v1.ArchiveShardResponse\"<\x82\xd3\xe4\x93\x02\x36\"1/v1/taskTypes/{task_type}/shards/{number}:archive:\x01*\x12`\n\tGetLeader\x12\x1e.asyncflow.v1.GetLeaderRequest\x1a\x1f.asyncflow.v1.GetLeaderResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/leader\x12h\n\x07RunDuty\x12\x1c.asyncflow.v1.RunDutyRequest\x1a\x1d.asyncflow.v1.RunDutyResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/duties/{duty}:run:\x01*\x12\x61\n\x06Resign\x12\x1b.asyncflow.v1.ResignRequest\x1a\x1c.asyncflow.v1.ResignResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/leader:resign:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'asyncflow.v1.governor_service_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_SHARDSTATE']._serialized_start=1944
-  _globals['_SHARDSTATE']._serialized_end=2130
-  _globals['_GETSTATUSREQUEST']._serialized_start=143
-  _globals['_GETSTATUSREQUEST']._serialized_end=161
-  _globals['_GETSTATUSRESPONSE']._serialized_start=164
-  _globals['_GETSTATUSRESPONSE']._serialized_end=343
-  _globals['_DUTYSTATUS']._serialized_start=346
-  _globals['_DUTYSTATUS']._serialized_end=672
-  _globals['_LISTSHARDSREQUEST']._serialized_start=674
-  _globals['_LISTSHARDSREQUEST']._serialized_end=751
-  _globals['_SHARD']._serialized_start=754
-  _globals['_SHARD']._serialized_end=1099
-  _globals['_SHARDSTATECOUNT']._serialized_start=1101
-  _globals['_SHARDSTATECOUNT']._serialized_end=1172
-  _globals['_ROLLSHARDREQUEST']._serialized_start=1174
-  _globals['_ROLLSHARDREQUEST']._serialized_end=1211
-  _globals['_ROLLSHARDRESPONSE']._serialized_start=1213
-  _globals['_ROLLSHARDRESPONSE']._serialized_end=1268
-  _globals['_DROPSHARDREQUEST']._serialized_start=1270
-  _globals['_DROPSHARDREQUEST']._serialized_end=1346
-  _globals['_DROPSHARDRESPONSE']._serialized_start=1348
-  _globals['_DROPSHARDRESPONSE']._serialized_end=1458
-  _globals['_ARCHIVESHARDREQUEST']._serialized_start=1460
-  _globals['_ARCHIVESHARDREQUEST']._serialized_end=1516
-  _globals['_ARCHIVESHARDRESPONSE']._serialized_start=1518
-  _globals['_ARCHIVESHARDRESPONSE']._serialized_end=1605
-  _globals['_LISTSHARDSRESPONSE']._serialized_start=1607
-  _globals['_LISTSHARDSRESPONSE']._serialized_end=1689
-  _globals['_GETLEADERREQUEST']._serialized_start=1691
-  _globals['_GETLEADERREQUEST']._serialized_end=1709
-  _globals['_GETLEADERRESPONSE']._serialized_start=1711
-  _globals['_GETLEADERRESPONSE']._serialized_end=1815
-  _globals['_RUNDUTYREQUEST']._serialized_start=1817
-  _globals['_RUNDUTYREQUEST']._serialized_end=1847
-  _globals['_RUNDUTYRESPONSE']._serialized_start=1849
-  _globals['_RUNDUTYRESPONSE']._serialized_end=1906
-  _globals['_RESIGNREQUEST']._serialized_start=1908
-  _globals['_RESIGNREQUEST']._serialized_end=1923
-  _globals['_RESIGNRESPONSE']._serialized_start=1925
-  _globals['_RESIGNRESPONSE']._serialized_end=1941
-  _globals['_GOVERNORSERVICE']._serialized_start=2133
-  _globals['_GOVERNORSERVICE']._serialized_end=2771
+  _globals['_GOVERNORSERVICE'].methods_by_name['GetStatus']._options = None
+  _globals['_GOVERNORSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/status'
+  _globals['_GOVERNORSERVICE'].methods_by_name['ListShards']._options = None
+  _globals['_GOVERNORSERVICE'].methods_by_name['ListShards']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/shards'
+  _globals['_GOVERNORSERVICE'].methods_by_name['RollShard']._options = None
+  _globals['_GOVERNORSERVICE'].methods_by_name['RollShard']._serialized_options = b'\202\323\344\223\002*\"%/v1/taskTypes/{task_type}/shards:roll:\001*'
+  _globals['_GOVERNORSERVICE'].methods_by_name['DropShard']._options = None
+  _globals['_GOVERNORSERVICE'].methods_by_name['DropShard']._serialized_options = b'\202\323\344\223\0023\"./v1/taskTypes/{task_type}/shards/{number}:drop:\001*'
+  _globals['_GOVERNORSERVICE'].methods_by_name['ArchiveShard']._options = None
+  _globals['_GOVERNORSERVICE'].methods_by_name['ArchiveShard']._serialized_options = b'\202\323\344\223\0026\"1/v1/taskTypes/{task_type}/shards/{number}:archive:\001*'
+  _globals['_GOVERNORSERVICE'].methods_by_name['GetLeader']._options = None
+  _globals['_GOVERNORSERVICE'].methods_by_name['GetLeader']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/leader'
+  _globals['_GOVERNORSERVICE'].methods_by_name['RunDuty']._options = None
+  _globals['_GOVERNORSERVICE'].methods_by_name['RunDuty']._serialized_options = b'\202\323\344\223\002\032\"\025/v1/duties/{duty}:run:\001*'
+  _globals['_GOVERNORSERVICE'].methods_by_name['Resign']._options = None
+  _globals['_GOVERNORSERVICE'].methods_by_name['Resign']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/leader:resign:\001*'
+  _globals['_SHARDSTATE']._serialized_start=1974
+  _globals['_SHARDSTATE']._serialized_end=2160
+  _globals['_GETSTATUSREQUEST']._serialized_start=173
+  _globals['_GETSTATUSREQUEST']._serialized_end=191
+  _globals['_GETSTATUSRESPONSE']._serialized_start=194
+  _globals['_GETSTATUSRESPONSE']._serialized_end=373
+  _globals['_DUTYSTATUS']._serialized_start=376
+  _globals['_DUTYSTATUS']._serialized_end=702
+  _globals['_LISTSHARDSREQUEST']._serialized_start=704
+  _globals['_LISTSHARDSREQUEST']._serialized_end=781
+  _globals['_SHARD']._serialized_start=784
+  _globals['_SHARD']._serialized_end=1129
+  _globals['_SHARDSTATECOUNT']._serialized_start=1131
+  _globals['_SHARDSTATECOUNT']._serialized_end=1202
+  _globals['_ROLLSHARDREQUEST']._serialized_start=1204
+  _globals['_ROLLSHARDREQUEST']._serialized_end=1241
+  _globals['_ROLLSHARDRESPONSE']._serialized_start=1243
+  _globals['_ROLLSHARDRESPONSE']._serialized_end=1298
+  _globals['_DROPSHARDREQUEST']._serialized_start=1300
+  _globals['_DROPSHARDREQUEST']._serialized_end=1376
+  _globals['_DROPSHARDRESPONSE']._serialized_start=1378
+  _globals['_DROPSHARDRESPONSE']._serialized_end=1488
+  _globals['_ARCHIVESHARDREQUEST']._serialized_start=1490
+  _globals['_ARCHIVESHARDREQUEST']._serialized_end=1546
+  _globals['_ARCHIVESHARDRESPONSE']._serialized_start=1548
+  _globals['_ARCHIVESHARDRESPONSE']._serialized_end=1635
+  _globals['_LISTSHARDSRESPONSE']._serialized_start=1637
+  _globals['_LISTSHARDSRESPONSE']._serialized_end=1719
+  _globals['_GETLEADERREQUEST']._serialized_start=1721
+  _globals['_GETLEADERREQUEST']._serialized_end=1739
+  _globals['_GETLEADERRESPONSE']._serialized_start=1741
+  _globals['_GETLEADERRESPONSE']._serialized_end=1845
+  _globals['_RUNDUTYREQUEST']._serialized_start=1847
+  _globals['_RUNDUTYREQUEST']._serialized_end=1877
+  _globals['_RUNDUTYRESPONSE']._serialized_start=1879
+  _globals['_RUNDUTYRESPONSE']._serialized_end=1936
+  _globals['_RESIGNREQUEST']._serialized_start=1938
+  _globals['_RESIGNREQUEST']._serialized_end=1953
+  _globals['_RESIGNRESPONSE']._serialized_start=1955
+  _globals['_RESIGNRESPONSE']._serialized_end=1971
+  _globals['_GOVERNORSERVICE']._serialized_start=2163
+  _globals['_GOVERNORSERVICE']._serialized_end=3098
 # @@protoc_insertion_point(module_scope)

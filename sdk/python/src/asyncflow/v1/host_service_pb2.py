@@ -15,56 +15,73 @@ _sym_db = _symbol_database.Default()
 from asyncflow.v1 import broker_service_pb2 as asyncflow_dot_v1_dot_broker__service__pb2
 from asyncflow.v1 import host_pb2 as asyncflow_dot_v1_dot_host__pb2
 from asyncflow.v1 import task_pb2 as asyncflow_dot_v1_dot_task__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61syncflow/v1/host_service.proto\x12\x0c\x61syncflow.v1\x1a!asyncflow/v1/broker_service.proto\x1a\x17\x61syncflow/v1/host.proto\x1a\x17\x61syncflow/v1/task.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\x10ListHostsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xb1\x01\n\x04Host\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.asyncflow.v1.Worker\x12(\n\x06report\x18\x02 \x01(\x0b\x32\x18.asyncflow.v1.HostReport\x12(\n\x06orders\x18\x03 \x01(\x0b\x32\x18.asyncflow.v1.HostOrders\x12/\n\x0breport_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x11ListHostsResponse\x12!\n\x05hosts\x18\x01 \x03(\x0b\x32\x12.asyncflow.v1.Host\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"~\n\x11UpdateHostRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x15\n\x08\x63ordoned\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x15\n\x08\x64raining\x18\x03 \x01(\x08H\x01\x88\x01\x01\x12\x0e\n\x06\x64\x65tach\x18\x04 \x01(\x08\x42\x0b\n\t_cordonedB\x0b\n\t_draining\"6\n\x12UpdateHostResponse\x12 \n\x04host\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Host\"W\n\x10UpdateGpuRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\x12\x15\n\x08\x63ordoned\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x0b\n\t_cordoned\"5\n\x11UpdateGpuResponse\x12 \n\x04host\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Host\"}\n\x17UpdateGpuProcessRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\x05\x12\x34\n\ttreatment\x18\x04 \x01(\x0e\x32!.asyncflow.v1.GpuProcessTreatment\"<\n\x18UpdateGpuProcessResponse\x12 \n\x04host\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Host\"2\n\x0f\x45victGpuRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\"F\n\x10\x45victGpuResponse\x12 \n\x04host\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Host\x12\x10\n\x08task_ids\x18\x02 \x03(\t\"_\n\x13HandOverTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12&\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x15.asyncflow.v1.Content\x12\x0f\n\x07message\x18\x03 \x01(\t\"8\n\x14HandOverTaskResponse\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Task\"%\n\x12\x45xplainTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\"\xe2\x01\n\x13\x45xplainTaskResponse\x12\x0f\n\x07summary\x18\x01 \x01(\t\x12/\n\x0c\x65xplanations\x18\x02 \x03(\x0b\x32\x19.asyncflow.v1.Explanation\x12\x1b\n\x0equeue_position\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x37\n\x13\x65\x61rliest_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x04task\x18\x05 \x01(\x0b\x32\x12.asyncflow.v1.TaskB\x11\n\x0f_queue_position\"\xa4\x01\n\x0b\x45xplanation\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.asyncflow.v1.ExplanationKind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x11\n\tworker_id\x18\x04 \x01(\t\x12\x0b\n\x03gpu\x18\x05 \x01(\t\x12)\n\x07process\x18\x06 \x01(\x0b\x32\x18.asyncflow.v1.GpuProcess\"P\n\x10ListUsageRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04user\x18\x02 \x01(\t\"\x84\x01\n\tUserUsage\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x0bgpu_seconds\x18\x02 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x03 \x01(\x01\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\x03\x12\x10\n\x08gpus_now\x18\x05 \x01(\x01\x12\x1b\n\x13\x64\x65\x63\x61yed_gpu_seconds\x18\x06 \x01(\x01\";\n\x11ListUsageResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.asyncflow.v1.UserUsage*\xe7\x04\n\x0f\x45xplanationKind\x12 \n\x1c\x45XPLANATION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XPLANATION_KIND_ENDED\x10\x01\x12\x1c\n\x18\x45XPLANATION_KIND_RUNNING\x10\x02\x12\x1f\n\x1b\x45XPLANATION_KIND_HANDED_OUT\x10\x03\x12 \n\x1c\x45XPLANATION_KIND_TYPE_PAUSED\x10\x04\x12\x1b\n\x17\x45XPLANATION_KIND_PAUSED\x10\x05\x12\x1f\n\x1b\x45XPLANATION_KIND_NOT_BEFORE\x10\x06\x12\x1d\n\x19\x45XPLANATION_KIND_BACK_OFF\x10\x07\x12\x1e\n\x1a\x45XPLANATION_KIND_WAITS_FOR\x10\x08\x12\x1e\n\x1a\x45XPLANATION_KIND_NO_WORKER\x10\t\x12$\n EXPLANATION_KIND_NO_WORKER_READY\x10\n\x12\x1f\n\x1b\x45XPLANATION_KIND_NEVER_FITS\x10\x0b\x12$\n EXPLANATION_KIND_TOO_LITTLE_FREE\x10\x0c\x12$\n EXPLANATION_KIND_FOREIGN_PROCESS\x10\r\x12$\n EXPLANATION_KIND_GPU_UNAVAILABLE\x10\x0e\x12\x1b\n\x17\x45XPLANATION_KIND_QUEUED\x10\x0f\x12$\n EXPLANATION_KIND_HELD_FOR_OTHERS\x10\x10\x12\x1c\n\x18\x45XPLANATION_KIND_NO_SLOT\x10\x11\x32\xa1\x05\n\x0bHostService\x12L\n\tListHosts\x12\x1e.asyncflow.v1.ListHostsRequest\x1a\x1f.asyncflow.v1.ListHostsResponse\x12O\n\nUpdateHost\x12\x1f.asyncflow.v1.UpdateHostRequest\x1a .asyncflow.v1.UpdateHostResponse\x12L\n\tUpdateGpu\x12\x1e.asyncflow.v1.UpdateGpuRequest\x1a\x1f.asyncflow.v1.UpdateGpuResponse\x12\x61\n\x10UpdateGpuProcess\x12%.asyncflow.v1.UpdateGpuProcessRequest\x1a&.asyncflow.v1.UpdateGpuProcessResponse\x12I\n\x08\x45victGpu\x12\x1d.asyncflow.v1.EvictGpuRequest\x1a\x1e.asyncflow.v1.EvictGpuResponse\x12U\n\x0cHandOverTask\x12!.asyncflow.v1.HandOverTaskRequest\x1a\".asyncflow.v1.HandOverTaskResponse\x12R\n\x0b\x45xplainTask\x12 .asyncflow.v1.ExplainTaskRequest\x1a!.asyncflow.v1.ExplainTaskResponse\x12L\n\tListUsage\x12\x1e.asyncflow.v1.ListUsageRequest\x1a\x1f.asyncflow.v1.ListUsageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61syncflow/v1/host_service.proto\x12\x0c\x61syncflow.v1\x1a!asyncflow/v1/broker_service.proto\x1a\x17\x61syncflow/v1/host.proto\x1a\x17\x61syncflow/v1/task.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\x10ListHostsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xb1\x01\n\x04Host\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.asyncflow.v1.Worker\x12(\n\x06report\x18\x02 \x01(\x0b\x32\x18.asyncflow.v1.HostReport\x12(\n\x06orders\x18\x03 \x01(\x0b\x32\x18.asyncflow.v1.HostOrders\x12/\n\x0breport_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x11ListHostsResponse\x12!\n\x05hosts\x18\x01 \x03(\x0b\x32\x12.asyncflow.v1.Host\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"~\n\x11UpdateHostRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x15\n\x08\x63ordoned\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x15\n\x08\x64raining\x18\x03 \x01(\x08H\x01\x88\x01\x01\x12\x0e\n\x06\x64\x65tach\x18\x04 \x01(\x08\x42\x0b\n\t_cordonedB\x0b\n\t_draining\"6\n\x12UpdateHostResponse\x12 \n\x04host\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Host\"W\n\x10UpdateGpuRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\x12\x15\n\x08\x63ordoned\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x0b\n\t_cordoned\"5\n\x11UpdateGpuResponse\x12 \n\x04host\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Host\"}\n\x17UpdateGpuProcessRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\x05\x12\x34\n\ttreatment\x18\x04 \x01(\x0e\x32!.asyncflow.v1.GpuProcessTreatment\"<\n\x18UpdateGpuProcessResponse\x12 \n\x04host\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Host\"2\n\x0f\x45victGpuRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\"F\n\x10\x45victGpuResponse\x12 \n\x04host\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Host\x12\x10\n\x08task_ids\x18\x02 \x03(\t\"_\n\x13HandOverTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12&\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x15.asyncflow.v1.Content\x12\x0f\n\x07message\x18\x03 \x01(\t\"8\n\x14HandOverTaskResponse\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.asyncflow.v1.Task\"%\n\x12\x45xplainTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\"\xe2\x01\n\x13\x45xplainTaskResponse\x12\x0f\n\x07summary\x18\x01 \x01(\t\x12/\n\x0c\x65xplanations\x18\x02 \x03(\x0b\x32\x19.asyncflow.v1.Explanation\x12\x1b\n\x0equeue_position\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x37\n\x13\x65\x61rliest_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x04task\x18\x05 \x01(\x0b\x32\x12.asyncflow.v1.TaskB\x11\n\x0f_queue_position\"\xa4\x01\n\x0b\x45xplanation\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.asyncflow.v1.ExplanationKind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x11\n\tworker_id\x18\x04 \x01(\t\x12\x0b\n\x03gpu\x18\x05 \x01(\t\x12)\n\x07process\x18\x06 \x01(\x0b\x32\x18.asyncflow.v1.GpuProcess\"P\n\x10ListUsageRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04user\x18\x02 \x01(\t\"\x84\x01\n\tUserUsage\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x0bgpu_seconds\x18\x02 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x03 \x01(\x01\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\x03\x12\x10\n\x08gpus_now\x18\x05 \x01(\x01\x12\x1b\n\x13\x64\x65\x63\x61yed_gpu_seconds\x18\x06 \x01(\x01\";\n\x11ListUsageResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.asyncflow.v1.UserUsage*\xe7\x04\n\x0f\x45xplanationKind\x12 \n\x1c\x45XPLANATION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XPLANATION_KIND_ENDED\x10\x01\x12\x1c\n\x18\x45XPLANATION_KIND_RUNNING\x10\x02\x12\x1f\n\x1b\x45XPLANATION_KIND_HANDED_OUT\x10\x03\x12 \n\x1c\x45XPLANATION_KIND_TYPE_PAUSED\x10\x04\x12\x1b\n\x17\x45XPLANATION_KIND_PAUSED\x10\x05\x12\x1f\n\x1b\x45XPLANATION_KIND_NOT_BEFORE\x10\x06\x12\x1d\n\x19\x45XPLANATION_KIND_BACK_OFF\x10\x07\x12\x1e\n\x1a\x45XPLANATION_KIND_WAITS_FOR\x10\x08\x12\x1e\n\x1a\x45XPLANATION_KIND_NO_WORKER\x10\t\x12$\n EXPLANATION_KIND_NO_WORKER_READY\x10\n\x12\x1f\n\x1b\x45XPLANATION_KIND_NEVER_FITS\x10\x0b\x12$\n EXPLANATION_KIND_TOO_LITTLE_FREE\x10\x0c\x12$\n EXPLANATION_KIND_FOREIGN_PROCESS\x10\r\x12$\n EXPLANATION_KIND_GPU_UNAVAILABLE\x10\x0e\x12\x1b\n\x17\x45XPLANATION_KIND_QUEUED\x10\x0f\x12$\n EXPLANATION_KIND_HELD_FOR_OTHERS\x10\x10\x12\x1c\n\x18\x45XPLANATION_KIND_NO_SLOT\x10\x11\x32\xd8\x07\n\x0bHostService\x12_\n\tListHosts\x12\x1e.asyncflow.v1.ListHostsRequest\x1a\x1f.asyncflow.v1.ListHostsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/hosts\x12q\n\nUpdateHost\x12\x1f.asyncflow.v1.UpdateHostRequest\x1a .asyncflow.v1.UpdateHostResponse\" \x82\xd3\xe4\x93\x02\x1a\x32\x15/v1/hosts/{worker_id}:\x01*\x12z\n\tUpdateGpu\x12\x1e.asyncflow.v1.UpdateGpuRequest\x1a\x1f.asyncflow.v1.UpdateGpuResponse\",\x82\xd3\xe4\x93\x02&2!/v1/hosts/{worker_id}/gpus/{uuid}:\x01*\x12\x9f\x01\n\x10UpdateGpuProcess\x12%.asyncflow.v1.UpdateGpuProcessRequest\x1a&.asyncflow.v1.UpdateGpuProcessResponse\"<\x82\xd3\xe4\x93\x02\x36\x32\x31/v1/hosts/{worker_id}/gpus/{uuid}/processes/{pid}:\x01*\x12}\n\x08\x45victGpu\x12\x1d.asyncflow.v1.EvictGpuRequest\x1a\x1e.asyncflow.v1.EvictGpuResponse\"2\x82\xd3\xe4\x93\x02,\"\'/v1/hosts/{worker_id}/gpus/{uuid}:evict:\x01*\x12~\n\x0cHandOverTask\x12!.asyncflow.v1.HandOverTaskRequest\x1a\".asyncflow.v1.HandOverTaskResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/tasks/{task_id}:handOver:\x01*\x12w\n\x0b\x45xplainTask\x12 .asyncflow.v1.ExplainTaskRequest\x1a!.asyncflow.v1.ExplainTaskResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/tasks/{task_id}:explain\x12_\n\tListUsage\x12\x1e.asyncflow.v1.ListUsageRequest\x1a\x1f.asyncflow.v1.ListUsageResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/usageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'asyncflow.v1.host_service_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_EXPLANATIONKIND']._serialized_start=1997
-  _globals['_EXPLANATIONKIND']._serialized_end=2612
-  _globals['_LISTHOSTSREQUEST']._serialized_start=167
-  _globals['_LISTHOSTSREQUEST']._serialized_end=224
-  _globals['_HOST']._serialized_start=227
-  _globals['_HOST']._serialized_end=404
-  _globals['_LISTHOSTSRESPONSE']._serialized_start=406
-  _globals['_LISTHOSTSRESPONSE']._serialized_end=485
-  _globals['_UPDATEHOSTREQUEST']._serialized_start=487
-  _globals['_UPDATEHOSTREQUEST']._serialized_end=613
-  _globals['_UPDATEHOSTRESPONSE']._serialized_start=615
-  _globals['_UPDATEHOSTRESPONSE']._serialized_end=669
-  _globals['_UPDATEGPUREQUEST']._serialized_start=671
-  _globals['_UPDATEGPUREQUEST']._serialized_end=758
-  _globals['_UPDATEGPURESPONSE']._serialized_start=760
-  _globals['_UPDATEGPURESPONSE']._serialized_end=813
-  _globals['_UPDATEGPUPROCESSREQUEST']._serialized_start=815
-  _globals['_UPDATEGPUPROCESSREQUEST']._serialized_end=940
-  _globals['_UPDATEGPUPROCESSRESPONSE']._serialized_start=942
-  _globals['_UPDATEGPUPROCESSRESPONSE']._serialized_end=1002
-  _globals['_EVICTGPUREQUEST']._serialized_start=1004
-  _globals['_EVICTGPUREQUEST']._serialized_end=1054
-  _globals['_EVICTGPURESPONSE']._serialized_start=1056
-  _globals['_EVICTGPURESPONSE']._serialized_end=1126
-  _globals['_HANDOVERTASKREQUEST']._serialized_start=1128
-  _globals['_HANDOVERTASKREQUEST']._serialized_end=1223
-  _globals['_HANDOVERTASKRESPONSE']._serialized_start=1225
-  _globals['_HANDOVERTASKRESPONSE']._serialized_end=1281
-  _globals['_EXPLAINTASKREQUEST']._serialized_start=1283
-  _globals['_EXPLAINTASKREQUEST']._serialized_end=1320
-  _globals['_EXPLAINTASKRESPONSE']._serialized_start=1323
-  _globals['_EXPLAINTASKRESPONSE']._serialized_end=1549
-  _globals['_EXPLANATION']._serialized_start=1552
-  _globals['_EXPLANATION']._serialized_end=1716
-  _globals['_LISTUSAGEREQUEST']._serialized_start=1718
-  _globals['_LISTUSAGEREQUEST']._serialized_end=1798
-  _globals['_USERUSAGE']._serialized_start=1801
-  _globals['_USERUSAGE']._serialized_end=1933
-  _globals['_LISTUSAGERESPONSE']._serialized_start=1935
-  _globals['_LISTUSAGERESPONSE']._serialized_end=1994
-  _globals['_HOSTSERVICE']._serialized_start=2615
-  _globals['_HOSTSERVICE']._serialized_end=3288
+  _globals['_HOSTSERVICE'].methods_by_name['ListHosts']._options = None
+  _globals['_HOSTSERVICE'].methods_by_name['ListHosts']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/hosts'
+  _globals['_HOSTSERVICE'].methods_by_name['UpdateHost']._options = None
+  _globals['_HOSTSERVICE'].methods_by_name['UpdateHost']._serialized_options = b'\202\323\344\223\002\0322\025/v1/hosts/{worker_id}:\001*'
+  _globals['_HOSTSERVICE'].methods_by_name['UpdateGpu']._options = None
+  _globals['_HOSTSERVICE'].methods_by_name['UpdateGpu']._serialized_options = b'\202\323\344\223\002&2!/v1/hosts/{worker_id}/gpus/{uuid}:\001*'
+  _globals['_HOSTSERVICE'].methods_by_name['UpdateGpuProcess']._options = None
+  _globals['_HOSTSERVICE'].methods_by_name['UpdateGpuProcess']._serialized_options = b'\202\323\344\223\002621/v1/hosts/{worker_id}/gpus/{uuid}/processes/{pid}:\001*'
+  _globals['_HOSTSERVICE'].methods_by_name['EvictGpu']._options = None
+  _globals['_HOSTSERVICE'].methods_by_name['EvictGpu']._serialized_options = b'\202\323\344\223\002,\"\'/v1/hosts/{worker_id}/gpus/{uuid}:evict:\001*'
+  _globals['_HOSTSERVICE'].methods_by_name['HandOverTask']._options = None
+  _globals['_HOSTSERVICE'].methods_by_name['HandOverTask']._serialized_options = b'\202\323\344\223\002!\"\034/v1/tasks/{task_id}:handOver:\001*'
+  _globals['_HOSTSERVICE'].methods_by_name['ExplainTask']._options = None
+  _globals['_HOSTSERVICE'].methods_by_name['ExplainTask']._serialized_options = b'\202\323\344\223\002\035\022\033/v1/tasks/{task_id}:explain'
+  _globals['_HOSTSERVICE'].methods_by_name['ListUsage']._options = None
+  _globals['_HOSTSERVICE'].methods_by_name['ListUsage']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/usage'
+  _globals['_EXPLANATIONKIND']._serialized_start=2027
+  _globals['_EXPLANATIONKIND']._serialized_end=2642
+  _globals['_LISTHOSTSREQUEST']._serialized_start=197
+  _globals['_LISTHOSTSREQUEST']._serialized_end=254
+  _globals['_HOST']._serialized_start=257
+  _globals['_HOST']._serialized_end=434
+  _globals['_LISTHOSTSRESPONSE']._serialized_start=436
+  _globals['_LISTHOSTSRESPONSE']._serialized_end=515
+  _globals['_UPDATEHOSTREQUEST']._serialized_start=517
+  _globals['_UPDATEHOSTREQUEST']._serialized_end=643
+  _globals['_UPDATEHOSTRESPONSE']._serialized_start=645
+  _globals['_UPDATEHOSTRESPONSE']._serialized_end=699
+  _globals['_UPDATEGPUREQUEST']._serialized_start=701
+  _globals['_UPDATEGPUREQUEST']._serialized_end=788
+  _globals['_UPDATEGPURESPONSE']._serialized_start=790
+  _globals['_UPDATEGPURESPONSE']._serialized_end=843
+  _globals['_UPDATEGPUPROCESSREQUEST']._serialized_start=845
+  _globals['_UPDATEGPUPROCESSREQUEST']._serialized_end=970
+  _globals['_UPDATEGPUPROCESSRESPONSE']._serialized_start=972
+  _globals['_UPDATEGPUPROCESSRESPONSE']._serialized_end=1032
+  _globals['_EVICTGPUREQUEST']._serialized_start=1034
+  _globals['_EVICTGPUREQUEST']._serialized_end=1084
+  _globals['_EVICTGPURESPONSE']._serialized_start=1086
+  _globals['_EVICTGPURESPONSE']._serialized_end=1156
+  _globals['_HANDOVERTASKREQUEST']._serialized_start=1158
+  _globals['_HANDOVERTASKREQUEST']._serialized_end=1253
+  _globals['_HANDOVERTASKRESPONSE']._serialized_start=1255
+  _globals['_HANDOVERTASKRESPONSE']._serialized_end=1311
+  _globals['_EXPLAINTASKREQUEST']._serialized_start=1313
+  _globals['_EXPLAINTASKREQUEST']._serialized_end=1350
+  _globals['_EXPLAINTASKRESPONSE']._serialized_start=1353
+  _globals['_EXPLAINTASKRESPONSE']._serialized_end=1579
+  _globals['_EXPLANATION']._serialized_start=1582
+  _globals['_EXPLANATION']._serialized_end=1746
+  _globals['_LISTUSAGEREQUEST']._serialized_start=1748
+  _globals['_LISTUSAGEREQUEST']._serialized_end=1828
+  _globals['_USERUSAGE']._serialized_start=1831
+  _globals['_USERUSAGE']._serialized_end=1963
+  _globals['_LISTUSAGERESPONSE']._serialized_start=1965
+  _globals['_LISTUSAGERESPONSE']._serialized_end=2024
+  _globals['_HOSTSERVICE']._serialized_start=2645
+  _globals['_HOSTSERVICE']._serialized_end=3629
 # @@protoc_insertion_point(module_scope)

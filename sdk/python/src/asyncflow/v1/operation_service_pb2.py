@@ -13,63 +13,80 @@ _sym_db = _symbol_database.Default()
 
 
 from asyncflow.v1 import task_pb2 as asyncflow_dot_v1_dot_task__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$asyncflow/v1/operation_service.proto\x12\x0c\x61syncflow.v1\x1a\x17\x61syncflow/v1/task.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"?\n\rTaskSelection\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x11\n\tmax_tasks\x18\x03 \x01(\x03\"\x83\x01\n\x16\x42ulkCancelTasksRequest\x12.\n\tselection\x18\x01 \x01(\x0b\x32\x1b.asyncflow.v1.TaskSelection\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x8a\x01\n\x17\x42ulkCancelTasksResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\x12-\n\x08matching\x18\x03 \x01(\x0b\x32\x1b.asyncflow.v1.MatchingTasks\"\x86\x01\n\x15\x42ulkRetryTasksRequest\x12.\n\tselection\x18\x01 \x01(\x0b\x32\x1b.asyncflow.v1.TaskSelection\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nfrom_start\x18\x04 \x01(\x08\"\x89\x01\n\x16\x42ulkRetryTasksResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\x12-\n\x08matching\x18\x03 \x01(\x0b\x32\x1b.asyncflow.v1.MatchingTasks\"s\n\x16\x42ulkDeleteTasksRequest\x12.\n\tselection\x18\x01 \x01(\x0b\x32\x1b.asyncflow.v1.TaskSelection\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x8a\x01\n\x17\x42ulkDeleteTasksResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\x12-\n\x08matching\x18\x03 \x01(\x0b\x32\x1b.asyncflow.v1.MatchingTasks\"r\n\x15\x42ulkPurgeTasksRequest\x12.\n\tselection\x18\x01 \x01(\x0b\x32\x1b.asyncflow.v1.TaskSelection\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x89\x01\n\x16\x42ulkPurgeTasksResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\x12-\n\x08matching\x18\x03 \x01(\x0b\x32\x1b.asyncflow.v1.MatchingTasks\"Z\n\rMatchingTasks\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x10\n\x08\x61t_least\x18\x02 \x01(\x08\x12(\n\x06\x63ounts\x18\x03 \x03(\x0b\x32\x18.asyncflow.v1.StateCount\"C\n\nStateCount\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.asyncflow.v1.TaskState\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xed\x03\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.asyncflow.v1.OperationKind\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.asyncflow.v1.OperationState\x12\x0c\n\x04user\x18\x04 \x01(\t\x12.\n\tselection\x18\x05 \x01(\x0b\x32\x1b.asyncflow.v1.TaskSelection\x12\x11\n\tonly_user\x18\x06 \x01(\t\x12\x15\n\rmatched_count\x18\x07 \x01(\x03\x12\x15\n\rchanged_count\x18\x08 \x01(\x03\x12\x15\n\rskipped_count\x18\t \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\n \x01(\x03\x12,\n\x06issues\x18\x0b \x03(\x0b\x32\x1c.asyncflow.v1.OperationIssue\x12\x0f\n\x07message\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x0eOperationIssue\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"+\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"B\n\x14GetOperationResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\"L\n\x15ListOperationsRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"^\n\x16ListOperationsResponse\x12+\n\noperations\x18\x01 \x03(\x0b\x32\x17.asyncflow.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x16\x43\x61ncelOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"E\n\x17\x43\x61ncelOperationResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\"X\n\x14WaitOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"Q\n\x15WaitOperationResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08*\x99\x01\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15OPERATION_KIND_CANCEL\x10\x01\x12\x18\n\x14OPERATION_KIND_RETRY\x10\x02\x12\x19\n\x15OPERATION_KIND_DELETE\x10\x03\x12\x18\n\x14OPERATION_KIND_PURGE\x10\x04*\xa8\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x01\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x02\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x03\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x04\x32\xfa\x05\n\x10OperationService\x12^\n\x0f\x42ulkCancelTasks\x12$.asyncflow.v1.BulkCancelTasksRequest\x1a%.asyncflow.v1.BulkCancelTasksResponse\x12[\n\x0e\x42ulkRetryTasks\x12#.asyncflow.v1.BulkRetryTasksRequest\x1a$.asyncflow.v1.BulkRetryTasksResponse\x12^\n\x0f\x42ulkDeleteTasks\x12$.asyncflow.v1.BulkDeleteTasksRequest\x1a%.asyncflow.v1.BulkDeleteTasksResponse\x12[\n\x0e\x42ulkPurgeTasks\x12#.asyncflow.v1.BulkPurgeTasksRequest\x1a$.asyncflow.v1.BulkPurgeTasksResponse\x12U\n\x0cGetOperation\x12!.asyncflow.v1.GetOperationRequest\x1a\".asyncflow.v1.GetOperationResponse\x12[\n\x0eListOperations\x12#.asyncflow.v1.ListOperationsRequest\x1a$.asyncflow.v1.ListOperationsResponse\x12^\n\x0f\x43\x61ncelOperation\x12$.asyncflow.v1.CancelOperationRequest\x1a%.asyncflow.v1.CancelOperationResponse\x12X\n\rWaitOperation\x12\".asyncflow.v1.WaitOperationRequest\x1a#.asyncflow.v1.WaitOperationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$asyncflow/v1/operation_service.proto\x12\x0c\x61syncflow.v1\x1a\x17\x61syncflow/v1/task.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"?\n\rTaskSelection\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x11\n\tmax_tasks\x18\x03 \x01(\x03\"\x83\x01\n\x16\x42ulkCancelTasksRequest\x12.\n\tselection\x18\x01 \x01(\x0b\x32\x1b.asyncflow.v1.TaskSelection\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x8a\x01\n\x17\x42ulkCancelTasksResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\x12-\n\x08matching\x18\x03 \x01(\x0b\x32\x1b.asyncflow.v1.MatchingTasks\"\x86\x01\n\x15\x42ulkRetryTasksRequest\x12.\n\tselection\x18\x01 \x01(\x0b\x32\x1b.asyncflow.v1.TaskSelection\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nfrom_start\x18\x04 \x01(\x08\"\x89\x01\n\x16\x42ulkRetryTasksResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\x12-\n\x08matching\x18\x03 \x01(\x0b\x32\x1b.asyncflow.v1.MatchingTasks\"s\n\x16\x42ulkDeleteTasksRequest\x12.\n\tselection\x18\x01 \x01(\x0b\x32\x1b.asyncflow.v1.TaskSelection\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x8a\x01\n\x17\x42ulkDeleteTasksResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\x12-\n\x08matching\x18\x03 \x01(\x0b\x32\x1b.asyncflow.v1.MatchingTasks\"r\n\x15\x42ulkPurgeTasksRequest\x12.\n\tselection\x18\x01 \x01(\x0b\x32\x1b.asyncflow.v1.TaskSelection\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x89\x01\n\x16\x42ulkPurgeTasksResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\x12-\n\x08matching\x18\x03 \x01(\x0b\x32\x1b.asyncflow.v1.MatchingTasks\"Z\n\rMatchingTasks\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x10\n\x08\x61t_least\x18\x02 \x01(\x08\x12(\n\x06\x63ounts\x18\x03 \x03(\x0b\x32\x18.asyncflow.v1.StateCount\"C\n\nStateCount\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.asyncflow.v1.TaskState\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xed\x03\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.asyncflow.v1.OperationKind\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.asyncflow.v1.OperationState\x12\x0c\n\x04user\x18\x04 \x01(\t\x12.\n\tselection\x18\x05 \x01(\x0b\x32\x1b.asyncflow.v1.TaskSelection\x12\x11\n\tonly_user\x18\x06 \x01(\t\x12\x15\n\rmatched_count\x18\x07 \x01(\x03\x12\x15\n\rchanged_count\x18\x08 \x01(\x03\x12\x15\n\rskipped_count\x18\t \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\n \x01(\x03\x12,\n\x06issues\x18\x0b \x03(\x0b\x32\x1c.asyncflow.v1.OperationIssue\x12\x0f\n\x07message\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x0eOperationIssue\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"+\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"B\n\x14GetOperationResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\"L\n\x15ListOperationsRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"^\n\x16ListOperationsResponse\x12+\n\noperations\x18\x01 \x03(\x0b\x32\x17.asyncflow.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x16\x43\x61ncelOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"E\n\x17\x43\x61ncelOperationResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\"X\n\x14WaitOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"Q\n\x15WaitOperationResponse\x12*\n\toperation\x18\x01 \x01(\x0b\x32\x17.asyncflow.v1.Operation\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08*\x99\x01\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15OPERATION_KIND_CANCEL\x10\x01\x12\x18\n\x14OPERATION_KIND_RETRY\x10\x02\x12\x19\n\x15OPERATION_KIND_DELETE\x10\x03\x12\x18\n\x14OPERATION_KIND_PURGE\x10\x04*\xa8\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x01\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x02\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x03\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x04\x32\x9a\x08\n\x10OperationService\x12\x7f\n\x0f\x42ulkCancelTasks\x12$.asyncflow.v1.BulkCancelTasksRequest\x1a%.asyncflow.v1.BulkCancelTasksResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/tasks:bulkCancel:\x01*\x12{\n\x0e\x42ulkRetryTasks\x12#.asyncflow.v1.BulkRetryTasksRequest\x1a$.asyncflow.v1.BulkRetryTasksResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/tasks:bulkRetry:\x01*\x12\x7f\n\x0f\x42ulkDeleteTasks\x12$.asyncflow.v1.BulkDeleteTasksRequest\x1a%.asyncflow.v1.BulkDeleteTasksResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/tasks:bulkDelete:\x01*\x12{\n\x0e\x42ulkPurgeTasks\x12#.asyncflow.v1.BulkPurgeTasksRequest\x1a$.asyncflow.v1.BulkPurgeTasksResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/tasks:bulkPurge:\x01*\x12|\n\x0cGetOperation\x12!.asyncflow.v1.GetOperationRequest\x1a\".asyncflow.v1.GetOperationResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/operations/{operation_id}\x12s\n\x0eListOperations\x12#.asyncflow.v1.ListOperationsRequest\x1a$.asyncflow.v1.ListOperationsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/operations\x12\x8f\x01\n\x0f\x43\x61ncelOperation\x12$.asyncflow.v1.CancelOperationRequest\x1a%.asyncflow.v1.CancelOperationResponse\"/\x82\xd3\xe4\x93\x02)\"$/v1/operations/{operation_id}:cancel:\x01*\x12\x84\x01\n\rWaitOperation\x12\".asyncflow.v1.WaitOperationRequest\x1a#.asyncflow.v1.WaitOperationResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/v1/operations/{operation_id}:waitb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'asyncflow.v1.operation_service_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_OPERATIONKIND']._serialized_start=2564
-  _globals['_OPERATIONKIND']._serialized_end=2717
-  _globals['_OPERATIONSTATE']._serialized_start=2720
-  _globals['_OPERATIONSTATE']._serialized_end=2888
-  _globals['_TASKSELECTION']._serialized_start=144
-  _globals['_TASKSELECTION']._serialized_end=207
-  _globals['_BULKCANCELTASKSREQUEST']._serialized_start=210
-  _globals['_BULKCANCELTASKSREQUEST']._serialized_end=341
-  _globals['_BULKCANCELTASKSRESPONSE']._serialized_start=344
-  _globals['_BULKCANCELTASKSRESPONSE']._serialized_end=482
-  _globals['_BULKRETRYTASKSREQUEST']._serialized_start=485
-  _globals['_BULKRETRYTASKSREQUEST']._serialized_end=619
-  _globals['_BULKRETRYTASKSRESPONSE']._serialized_start=622
-  _globals['_BULKRETRYTASKSRESPONSE']._serialized_end=759
-  _globals['_BULKDELETETASKSREQUEST']._serialized_start=761
-  _globals['_BULKDELETETASKSREQUEST']._serialized_end=876
-  _globals['_BULKDELETETASKSRESPONSE']._serialized_start=879
-  _globals['_BULKDELETETASKSRESPONSE']._serialized_end=1017
-  _globals['_BULKPURGETASKSREQUEST']._serialized_start=1019
-  _globals['_BULKPURGETASKSREQUEST']._serialized_end=1133
-  _globals['_BULKPURGETASKSRESPONSE']._serialized_start=1136
-  _globals['_BULKPURGETASKSRESPONSE']._serialized_end=1273
-  _globals['_MATCHINGTASKS']._serialized_start=1275
-  _globals['_MATCHINGTASKS']._serialized_end=1365
-  _globals['_STATECOUNT']._serialized_start=1367
-  _globals['_STATECOUNT']._serialized_end=1434
-  _globals['_OPERATION']._serialized_start=1437
-  _globals['_OPERATION']._serialized_end=1930
-  _globals['_OPERATIONISSUE']._serialized_start=1932
-  _globals['_OPERATIONISSUE']._serialized_end=1982
-  _globals['_GETOPERATIONREQUEST']._serialized_start=1984
-  _globals['_GETOPERATIONREQUEST']._serialized_end=2027
-  _globals['_GETOPERATIONRESPONSE']._serialized_start=2029
-  _globals['_GETOPERATIONRESPONSE']._serialized_end=2095
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=2097
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=2173
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=2175
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=2269
-  _globals['_CANCELOPERATIONREQUEST']._serialized_start=2271
-  _globals['_CANCELOPERATIONREQUEST']._serialized_end=2317
-  _globals['_CANCELOPERATIONRESPONSE']._serialized_start=2319
-  _globals['_CANCELOPERATIONRESPONSE']._serialized_end=2388
-  _globals['_WAITOPERATIONREQUEST']._serialized_start=2390
-  _globals['_WAITOPERATIONREQUEST']._serialized_end=2478
-  _globals['_WAITOPERATIONRESPONSE']._serialized_start=2480
-  _globals['_WAITOPERATIONRESPONSE']._serialized_end=2561
-  _globals['_OPERATIONSERVICE']._serialized_start=2891
-  _globals['_OPERATIONSERVICE']._serialized_end=3653
+  _globals['_OPERATIONSERVICE'].methods_by_name['BulkCancelTasks']._options = None
+  _globals['_OPERATIONSERVICE'].methods_by_name['BulkCancelTasks']._serialized_options = b'\202\323\344\223\002\031\"\024/v1/tasks:bulkCancel:\001*'
+  _globals['_OPERATIONSERVICE'].methods_by_name['BulkRetryTasks']._options = None
+  _globals['_OPERATIONSERVICE'].methods_by_name['BulkRetryTasks']._serialized_options = b'\202\323\344\223\002\030\"\023/v1/tasks:bulkRetry:\001*'
+  _globals['_OPERATIONSERVICE'].methods_by_name['BulkDeleteTasks']._options = None
+  _globals['_OPERATIONSERVICE'].methods_by_name['BulkDeleteTasks']._serialized_options = b'\202\323\344\223\002\031\"\024/v1/tasks:bulkDelete:\001*'
+  _globals['_OPERATIONSERVICE'].methods_by_name['BulkPurgeTasks']._options = None
+  _globals['_OPERATIONSERVICE'].methods_by_name['BulkPurgeTasks']._serialized_options = b'\202\323\344\223\002\030\"\023/v1/tasks:bulkPurge:\001*'
+  _globals['_OPERATIONSERVICE'].methods_by_name['GetOperation']._options = None
+  _globals['_OPERATIONSERVICE'].methods_by_name['GetOperation']._serialized_options = b'\202\323\344\223\002\037\022\035/v1/operations/{operation_id}'
+  _globals['_OPERATIONSERVICE'].methods_by_name['ListOperations']._options = None
+  _globals['_OPERATIONSERVICE'].methods_by_name['ListOperations']._serialized_options = b'\202\323\344\223\002\020\022\016/v1/operations'
+  _globals['_OPERATIONSERVICE'].methods_by_name['CancelOperation']._options = None
+  _globals['_OPERATIONSERVICE'].methods_by_name['CancelOperation']._serialized_options = b'\202\323\344\223\002)\"$/v1/operations/{operation_id}:cancel:\001*'
+  _globals['_OPERATIONSERVICE'].methods_by_name['WaitOperation']._options = None
+  _globals['_OPERATIONSERVICE'].methods_by_name['WaitOperation']._serialized_options = b'\202\323\344\223\002$\022\"/v1/operations/{operation_id}:wait'
+  _globals['_OPERATIONKIND']._serialized_start=2594
+  _globals['_OPERATIONKIND']._serialized_end=2747
+  _globals['_OPERATIONSTATE']._serialized_start=2750
+  _globals['_OPERATIONSTATE']._serialized_end=2918
+  _globals['_TASKSELECTION']._serialized_start=174
+  _globals['_TASKSELECTION']._serialized_end=237
+  _globals['_BULKCANCELTASKSREQUEST']._serialized_start=240
+  _globals['_BULKCANCELTASKSREQUEST']._serialized_end=371
+  _globals['_BULKCANCELTASKSRESPONSE']._serialized_start=374
+  _globals['_BULKCANCELTASKSRESPONSE']._serialized_end=512
+  _globals['_BULKRETRYTASKSREQUEST']._serialized_start=515
+  _globals['_BULKRETRYTASKSREQUEST']._serialized_end=649
+  _globals['_BULKRETRYTASKSRESPONSE']._serialized_start=652
+  _globals['_BULKRETRYTASKSRESPONSE']._serialized_end=789
+  _globals['_BULKDELETETASKSREQUEST']._serialized_start=791
+  _globals['_BULKDELETETASKSREQUEST']._serialized_end=906
+  _globals['_BULKDELETETASKSRESPONSE']._serialized_start=909
+  _globals['_BULKDELETETASKSRESPONSE']._serialized_end=1047
+  _globals['_BULKPURGETASKSREQUEST']._serialized_start=1049
+  _globals['_BULKPURGETASKSREQUEST']._serialized_end=1163
+  _globals['_BULKPURGETASKSRESPONSE']._serialized_start=1166
+  _globals['_BULKPURGETASKSRESPONSE']._serialized_end=1303
+  _globals['_MATCHINGTASKS']._serialized_start=1305
+  _globals['_MATCHINGTASKS']._serialized_end=1395
+  _globals['_STATECOUNT']._serialized_start=1397
+  _globals['_STATECOUNT']._serialized_end=1464
+  _globals['_OPERATION']._serialized_start=1467
+  _globals['_OPERATION']._serialized_end=1960
+  _globals['_OPERATIONISSUE']._serialized_start=1962
+  _globals['_OPERATIONISSUE']._serialized_end=2012
+  _globals['_GETOPERATIONREQUEST']._serialized_start=2014
+  _globals['_GETOPERATIONREQUEST']._serialized_end=2057
+  _globals['_GETOPERATIONRESPONSE']._serialized_start=2059
+  _globals['_GETOPERATIONRESPONSE']._serialized_end=2125
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=2127
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=2203
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=2205
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=2299
+  _globals['_CANCELOPERATIONREQUEST']._serialized_start=2301
+  _globals['_CANCELOPERATIONREQUEST']._serialized_end=2347
+  _globals['_CANCELOPERATIONRESPONSE']._serialized_start=2349
+  _globals['_CANCELOPERATIONRESPONSE']._serialized_end=2418
+  _globals['_WAITOPERATIONREQUEST']._serialized_start=2420
+  _globals['_WAITOPERATIONREQUEST']._serialized_end=2508
+  _globals['_WAITOPERATIONRESPONSE']._serialized_start=2510
+  _globals['_WAITOPERATIONRESPONSE']._serialized_end=2591
+  _globals['_OPERATIONSERVICE']._serialized_start=2921
+  _globals['_OPERATIONSERVICE']._serialized_end=3971
 # @@protoc_insertion_point(module_scope)

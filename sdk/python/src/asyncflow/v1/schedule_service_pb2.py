@@ -13,57 +13,78 @@ _sym_db = _symbol_database.Default()
 
 
 from asyncflow.v1 import schedule_pb2 as asyncflow_dot_v1_dot_schedule__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#asyncflow/v1/schedule_service.proto\x12\x0c\x61syncflow.v1\x1a\x1b\x61syncflow/v1/schedule.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"p\n\x15\x43reateScheduleRequest\x12,\n\x08schedule\x18\x01 \x01(\x0b\x32\x1a.asyncflow.v1.ScheduleSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"X\n\x16\x43reateScheduleResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Schedule\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\")\n\x12GetScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\"j\n\x13GetScheduleResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Schedule\x12)\n\x05\x66ires\x18\x02 \x03(\x0b\x32\x1a.asyncflow.v1.ScheduleFire\"K\n\x14ListSchedulesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04user\x18\x03 \x01(\t\"[\n\x15ListSchedulesResponse\x12)\n\tschedules\x18\x01 \x03(\x0b\x32\x16.asyncflow.v1.Schedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x99\x01\n\x15UpdateScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\x12,\n\x08schedule\x18\x02 \x01(\x0b\x32\x1a.asyncflow.v1.ScheduleSpec\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"B\n\x16UpdateScheduleResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Schedule\":\n\x15\x44\x65leteScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteScheduleResponse\"+\n\x14PauseScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\"A\n\x15PauseScheduleResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Schedule\",\n\x15ResumeScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\"B\n\x16ResumeScheduleResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Schedule\"=\n\x12RunScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"U\n\x13RunScheduleResponse\x12(\n\x04\x66ire\x18\x01 \x01(\x0b\x32\x1a.asyncflow.v1.ScheduleFire\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\"\x8c\x01\n\x17\x42\x61\x63kfillScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x18\x42\x61\x63kfillScheduleResponse\x12)\n\x05\x66ires\x18\x01 \x03(\x0b\x32\x1a.asyncflow.v1.ScheduleFire\x12\x1b\n\x13\x61lready_fired_count\x18\x02 \x01(\x05\"\x93\x01\n\x14ListFireTimesRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\x12,\n\x08schedule\x18\x02 \x01(\x0b\x32\x1a.asyncflow.v1.ScheduleSpec\x12)\n\x05\x61\x66ter\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x04 \x01(\x05\"G\n\x15ListFireTimesResponse\x12.\n\nfire_times\x18\x01 \x03(\x0b\x32\x1a.google.protobuf.Timestamp2\x9e\x07\n\x0fScheduleService\x12[\n\x0e\x43reateSchedule\x12#.asyncflow.v1.CreateScheduleRequest\x1a$.asyncflow.v1.CreateScheduleResponse\x12R\n\x0bGetSchedule\x12 .asyncflow.v1.GetScheduleRequest\x1a!.asyncflow.v1.GetScheduleResponse\x12X\n\rListSchedules\x12\".asyncflow.v1.ListSchedulesRequest\x1a#.asyncflow.v1.ListSchedulesResponse\x12[\n\x0eUpdateSchedule\x12#.asyncflow.v1.UpdateScheduleRequest\x1a$.asyncflow.v1.UpdateScheduleResponse\x12[\n\x0e\x44\x65leteSchedule\x12#.asyncflow.v1.DeleteScheduleRequest\x1a$.asyncflow.v1.DeleteScheduleResponse\x12X\n\rPauseSchedule\x12\".asyncflow.v1.PauseScheduleRequest\x1a#.asyncflow.v1.PauseScheduleResponse\x12[\n\x0eResumeSchedule\x12#.asyncflow.v1.ResumeScheduleRequest\x1a$.asyncflow.v1.ResumeScheduleResponse\x12R\n\x0bRunSchedule\x12 .asyncflow.v1.RunScheduleRequest\x1a!.asyncflow.v1.RunScheduleResponse\x12\x61\n\x10\x42\x61\x63kfillSchedule\x12%.asyncflow.v1.BackfillScheduleRequest\x1a&.asyncflow.v1.BackfillScheduleResponse\x12X\n\rListFireTimes\x12\".asyncflow.v1.ListFireTimesRequest\x1a#.asyncflow.v1.ListFireTimesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#asyncflow/v1/schedule_service.proto\x12\x0c\x61syncflow.v1\x1a\x1b\x61syncflow/v1/schedule.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"p\n\x15\x43reateScheduleRequest\x12,\n\x08schedule\x18\x01 \x01(\x0b\x32\x1a.asyncflow.v1.ScheduleSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"X\n\x16\x43reateScheduleResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Schedule\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\")\n\x12GetScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\"j\n\x13GetScheduleResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Schedule\x12)\n\x05\x66ires\x18\x02 \x03(\x0b\x32\x1a.asyncflow.v1.ScheduleFire\"K\n\x14ListSchedulesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04user\x18\x03 \x01(\t\"[\n\x15ListSchedulesResponse\x12)\n\tschedules\x18\x01 \x03(\x0b\x32\x16.asyncflow.v1.Schedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x99\x01\n\x15UpdateScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\x12,\n\x08schedule\x18\x02 \x01(\x0b\x32\x1a.asyncflow.v1.ScheduleSpec\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"B\n\x16UpdateScheduleResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Schedule\":\n\x15\x44\x65leteScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteScheduleResponse\"+\n\x14PauseScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\"A\n\x15PauseScheduleResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Schedule\",\n\x15ResumeScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\"B\n\x16ResumeScheduleResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.asyncflow.v1.Schedule\"=\n\x12RunScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"U\n\x13RunScheduleResponse\x12(\n\x04\x66ire\x18\x01 \x01(\x0b\x32\x1a.asyncflow.v1.ScheduleFire\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08\"\x8c\x01\n\x17\x42\x61\x63kfillScheduleRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x18\x42\x61\x63kfillScheduleResponse\x12)\n\x05\x66ires\x18\x01 \x03(\x0b\x32\x1a.asyncflow.v1.ScheduleFire\x12\x1b\n\x13\x61lready_fired_count\x18\x02 \x01(\x05\"\x93\x01\n\x14ListFireTimesRequest\x12\x13\n\x0bschedule_id\x18\x01 \x01(\t\x12,\n\x08schedule\x18\x02 \x01(\x0b\x32\x1a.asyncflow.v1.ScheduleSpec\x12)\n\x05\x61\x66ter\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x04 \x01(\x05\"G\n\x15ListFireTimesResponse\x12.\n\nfire_times\x18\x01 \x03(\x0b\x32\x1a.google.protobuf.Timestamp2\xe0\n\n\x0fScheduleService\x12|\n\x0e\x43reateSchedule\x12#.asyncflow.v1.CreateScheduleRequest\x1a$.asyncflow.v1.CreateScheduleResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\r/v1/schedules:\x08schedule\x12w\n\x0bGetSchedule\x12 .asyncflow.v1.GetScheduleRequest\x1a!.asyncflow.v1.GetScheduleResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/schedules/{schedule_id}\x12o\n\rListSchedules\x12\".asyncflow.v1.ListSchedulesRequest\x1a#.asyncflow.v1.ListSchedulesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/schedules\x12\x8a\x01\n\x0eUpdateSchedule\x12#.asyncflow.v1.UpdateScheduleRequest\x1a$.asyncflow.v1.UpdateScheduleResponse\"-\x82\xd3\xe4\x93\x02\'2\x1b/v1/schedules/{schedule_id}:\x08schedule\x12\x80\x01\n\x0e\x44\x65leteSchedule\x12#.asyncflow.v1.DeleteScheduleRequest\x1a$.asyncflow.v1.DeleteScheduleResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/schedules/{schedule_id}\x12\x86\x01\n\rPauseSchedule\x12\".asyncflow.v1.PauseScheduleRequest\x1a#.asyncflow.v1.PauseScheduleResponse\",\x82\xd3\xe4\x93\x02&\"!/v1/schedules/{schedule_id}:pause:\x01*\x12\x8a\x01\n\x0eResumeSchedule\x12#.asyncflow.v1.ResumeScheduleRequest\x1a$.asyncflow.v1.ResumeScheduleResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/schedules/{schedule_id}:resume:\x01*\x12~\n\x0bRunSchedule\x12 .asyncflow.v1.RunScheduleRequest\x1a!.asyncflow.v1.RunScheduleResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/schedules/{schedule_id}:run:\x01*\x12\x92\x01\n\x10\x42\x61\x63kfillSchedule\x12%.asyncflow.v1.BackfillScheduleRequest\x1a&.asyncflow.v1.BackfillScheduleResponse\"/\x82\xd3\xe4\x93\x02)\"$/v1/schedules/{schedule_id}:backfill:\x01*\x12\xa9\x01\n\rListFireTimes\x12\".asyncflow.v1.ListFireTimesRequest\x1a#.asyncflow.v1.ListFireTimesResponse\"O\x82\xd3\xe4\x93\x02I\x12%/v1/schedules/{schedule_id}/fireTimesZ \"\x1b/v1/schedules:listFireTimes:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'asyncflow.v1.schedule_service_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_CREATESCHEDULEREQUEST']._serialized_start=149
-  _globals['_CREATESCHEDULEREQUEST']._serialized_end=261
-  _globals['_CREATESCHEDULERESPONSE']._serialized_start=263
-  _globals['_CREATESCHEDULERESPONSE']._serialized_end=351
-  _globals['_GETSCHEDULEREQUEST']._serialized_start=353
-  _globals['_GETSCHEDULEREQUEST']._serialized_end=394
-  _globals['_GETSCHEDULERESPONSE']._serialized_start=396
-  _globals['_GETSCHEDULERESPONSE']._serialized_end=502
-  _globals['_LISTSCHEDULESREQUEST']._serialized_start=504
-  _globals['_LISTSCHEDULESREQUEST']._serialized_end=579
-  _globals['_LISTSCHEDULESRESPONSE']._serialized_start=581
-  _globals['_LISTSCHEDULESRESPONSE']._serialized_end=672
-  _globals['_UPDATESCHEDULEREQUEST']._serialized_start=675
-  _globals['_UPDATESCHEDULEREQUEST']._serialized_end=828
-  _globals['_UPDATESCHEDULERESPONSE']._serialized_start=830
-  _globals['_UPDATESCHEDULERESPONSE']._serialized_end=896
-  _globals['_DELETESCHEDULEREQUEST']._serialized_start=898
-  _globals['_DELETESCHEDULEREQUEST']._serialized_end=956
-  _globals['_DELETESCHEDULERESPONSE']._serialized_start=958
-  _globals['_DELETESCHEDULERESPONSE']._serialized_end=982
-  _globals['_PAUSESCHEDULEREQUEST']._serialized_start=984
-  _globals['_PAUSESCHEDULEREQUEST']._serialized_end=1027
-  _globals['_PAUSESCHEDULERESPONSE']._serialized_start=1029
-  _globals['_PAUSESCHEDULERESPONSE']._serialized_end=1094
-  _globals['_RESUMESCHEDULEREQUEST']._serialized_start=1096
-  _globals['_RESUMESCHEDULEREQUEST']._serialized_end=1140
-  _globals['_RESUMESCHEDULERESPONSE']._serialized_start=1142
-  _globals['_RESUMESCHEDULERESPONSE']._serialized_end=1208
-  _globals['_RUNSCHEDULEREQUEST']._serialized_start=1210
-  _globals['_RUNSCHEDULEREQUEST']._serialized_end=1271
-  _globals['_RUNSCHEDULERESPONSE']._serialized_start=1273
-  _globals['_RUNSCHEDULERESPONSE']._serialized_end=1358
-  _globals['_BACKFILLSCHEDULEREQUEST']._serialized_start=1361
-  _globals['_BACKFILLSCHEDULEREQUEST']._serialized_end=1501
-  _globals['_BACKFILLSCHEDULERESPONSE']._serialized_start=1503
-  _globals['_BACKFILLSCHEDULERESPONSE']._serialized_end=1601
-  _globals['_LISTFIRETIMESREQUEST']._serialized_start=1604
-  _globals['_LISTFIRETIMESREQUEST']._serialized_end=1751
-  _globals['_LISTFIRETIMESRESPONSE']._serialized_start=1753
-  _globals['_LISTFIRETIMESRESPONSE']._serialized_end=1824
-  _globals['_SCHEDULESERVICE']._serialized_start=1827
-  _globals['_SCHEDULESERVICE']._serialized_end=2753
+  _globals['_SCHEDULESERVICE'].methods_by_name['CreateSchedule']._options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['CreateSchedule']._serialized_options = b'\202\323\344\223\002\031\"\r/v1/schedules:\010schedule'
+  _globals['_SCHEDULESERVICE'].methods_by_name['GetSchedule']._options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['GetSchedule']._serialized_options = b'\202\323\344\223\002\035\022\033/v1/schedules/{schedule_id}'
+  _globals['_SCHEDULESERVICE'].methods_by_name['ListSchedules']._options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['ListSchedules']._serialized_options = b'\202\323\344\223\002\017\022\r/v1/schedules'
+  _globals['_SCHEDULESERVICE'].methods_by_name['UpdateSchedule']._options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['UpdateSchedule']._serialized_options = b'\202\323\344\223\002\'2\033/v1/schedules/{schedule_id}:\010schedule'
+  _globals['_SCHEDULESERVICE'].methods_by_name['DeleteSchedule']._options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['DeleteSchedule']._serialized_options = b'\202\323\344\223\002\035*\033/v1/schedules/{schedule_id}'
+  _globals['_SCHEDULESERVICE'].methods_by_name['PauseSchedule']._options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['PauseSchedule']._serialized_options = b'\202\323\344\223\002&\"!/v1/schedules/{schedule_id}:pause:\001*'
+  _globals['_SCHEDULESERVICE'].methods_by_name['ResumeSchedule']._options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['ResumeSchedule']._serialized_options = b'\202\323\344\223\002\'\"\"/v1/schedules/{schedule_id}:resume:\001*'
+  _globals['_SCHEDULESERVICE'].methods_by_name['RunSchedule']._options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['RunSchedule']._serialized_options = b'\202\323\344\223\002$\"\037/v1/schedules/{schedule_id}:run:\001*'
+  _globals['_SCHEDULESERVICE'].methods_by_name['BackfillSchedule']._options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['BackfillSchedule']._serialized_options = b'\202\323\344\223\002)\"$/v1/schedules/{schedule_id}:backfill:\001*'
+  _globals['_SCHEDULESERVICE'].methods_by_name['ListFireTimes']._options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['ListFireTimes']._serialized_options = b'\202\323\344\223\002I\022%/v1/schedules/{schedule_id}/fireTimesZ \"\033/v1/schedules:listFireTimes:\001*'
+  _globals['_CREATESCHEDULEREQUEST']._serialized_start=179
+  _globals['_CREATESCHEDULEREQUEST']._serialized_end=291
+  _globals['_CREATESCHEDULERESPONSE']._serialized_start=293
+  _globals['_CREATESCHEDULERESPONSE']._serialized_end=381
+  _globals['_GETSCHEDULEREQUEST']._serialized_start=383
+  _globals['_GETSCHEDULEREQUEST']._serialized_end=424
+  _globals['_GETSCHEDULERESPONSE']._serialized_start=426
+  _globals['_GETSCHEDULERESPONSE']._serialized_end=532
+  _globals['_LISTSCHEDULESREQUEST']._serialized_start=534
+  _globals['_LISTSCHEDULESREQUEST']._serialized_end=609
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_start=611
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_end=702
+  _globals['_UPDATESCHEDULEREQUEST']._serialized_start=705
+  _globals['_UPDATESCHEDULEREQUEST']._serialized_end=858
+  _globals['_UPDATESCHEDULERESPONSE']._serialized_start=860
+  _globals['_UPDATESCHEDULERESPONSE']._serialized_end=926
+  _globals['_DELETESCHEDULEREQUEST']._serialized_start=928
+  _globals['_DELETESCHEDULEREQUEST']._serialized_end=986
+  _globals['_DELETESCHEDULERESPONSE']._serialized_start=988
+  _globals['_DELETESCHEDULERESPONSE']._serialized_end=1012
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_start=1014
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_end=1057
+  _globals['_PAUSESCHEDULERESPONSE']._serialized_start=1059
+  _globals['_PAUSESCHEDULERESPONSE']._serialized_end=1124
+  _globals['_RESUMESCHEDULEREQUEST']._serialized_start=1126
+  _globals['_RESUMESCHEDULEREQUEST']._serialized_end=1170
+  _globals['_RESUMESCHEDULERESPONSE']._serialized_start=1172
+  _globals['_RESUMESCHEDULERESPONSE']._serialized_end=1238
+  _globals['_RUNSCHEDULEREQUEST']._serialized_start=1240
+  _globals['_RUNSCHEDULEREQUEST']._serialized_end=1301
+  _globals['_RUNSCHEDULERESPONSE']._serialized_start=1303
+  _globals['_RUNSCHEDULERESPONSE']._serialized_end=1388
+  _globals['_BACKFILLSCHEDULEREQUEST']._serialized_start=1391
+  _globals['_BACKFILLSCHEDULEREQUEST']._serialized_end=1531
+  _globals['_BACKFILLSCHEDULERESPONSE']._serialized_start=1533
+  _globals['_BACKFILLSCHEDULERESPONSE']._serialized_end=1631
+  _globals['_LISTFIRETIMESREQUEST']._serialized_start=1634
+  _globals['_LISTFIRETIMESREQUEST']._serialized_end=1781
+  _globals['_LISTFIRETIMESRESPONSE']._serialized_start=1783
+  _globals['_LISTFIRETIMESRESPONSE']._serialized_end=1854
+  _globals['_SCHEDULESERVICE']._serialized_start=1857
+  _globals['_SCHEDULESERVICE']._serialized_end=3233
 # @@protoc_insertion_point(module_scope)
