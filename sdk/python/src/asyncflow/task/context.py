@@ -29,7 +29,7 @@ from asyncflow.task.errors import HandedOver, Preempted, Refused, Waiting
 from asyncflow.task.link import SAVE_WAIT_S, Link, LocalLink, WorkerLink
 from asyncflow.task.loop import Loop, described
 from asyncflow.task.place import Place, check_stage
-from asyncflow.task.reporter import Reporter
+from asyncflow.task.reporter import MESSAGE_BYTES_MAX, Reporter, cut
 from asyncflow.task.stop import StopFlag
 from asyncflow.task.surroundings import Surroundings
 from asyncflow.task.values import dumps, normalised
@@ -408,6 +408,10 @@ class Context:
                 "and return its path"
             )
         self._link.set_result(text)
+
+    def explain(self, message: str, retry_after_s: Optional[float] = None) -> None:
+        """Why the task fails, for people; the runner calls it."""
+        self._link.explain(cut(message, MESSAGE_BYTES_MAX), retry_after_s)
 
     def forget(self) -> None:
         """A run by hand has ended well: the next one begins anew."""
