@@ -56,11 +56,13 @@ def threads(address: str, count: int) -> None:
     """Many threads on one client."""
     with Client(address) as client:
 
-        def create() -> None:
-            for spec in specs(count // THREADS):
+        every = list(specs(count))
+
+        def create(number: int) -> None:
+            for spec in every[number::THREADS]:
                 client.create(spec)
 
-        running = [threading.Thread(target=create) for _ in range(THREADS)]
+        running = [threading.Thread(target=create, args=(n,)) for n in range(THREADS)]
         for thread in running:
             thread.start()
         for thread in running:
@@ -72,9 +74,10 @@ def at_once(address: str, count: int) -> None:
 
     async def main() -> None:
         async with AsyncClient(address) as client:
+            shared = specs(count)
 
             async def create() -> None:
-                for spec in specs(count // AT_ONCE):
+                for spec in shared:
                     await client.create(spec)
 
             await asyncio.gather(*(create() for _ in range(AT_ONCE)))
