@@ -1,4 +1,5 @@
-//! AttemptService: what running tasks call, on one Unix socket per worker.
+//! AttemptService: what running tasks call, on one Unix socket per worker, by gRPC or as JSON over
+//! HTTP/1.1.
 
 mod rpc;
 
@@ -11,10 +12,12 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use asyncflow_proto::FILE_DESCRIPTOR_SET;
 use asyncflow_sdk::{
     v1::{Content, HandOverAttemptRequest, WaitFor, attempt_service_server::AttemptServiceServer},
     worker::{AttemptHandle, HandOver},
 };
+use asyncflow_service::transcode::{Browsers, HttpApi, HttpApiError, TranscodeLayer};
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +40,17 @@ const HAND_OVER_FILE: &str = "hand_over.pb";
 
 /// The longest path of a Unix socket on Linux, in bytes: `sun_path` without its final NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Tonic's own limit of a message.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// The calls of a running task as JSON over HTTP.
+///
+/// # Errors
+/// When the annotations of the .proto files are wrong, which a test excludes.
+pub fn http_api() -> Result<HttpApi, HttpApiError> {
+    HttpApi::new(FILE_DESCRIPTOR_SET, &["asyncflow.v1.AttemptService"])
+}
 
 /// Knows the running attempts by their tokens.
 pub struct AttemptDesk {
@@ -75,7 +89,12 @@ impl AttemptDesk {
     /// The socket cannot be made, or the server fails.
     pub async fn serve(self: Arc<Self>, stop: CancellationToken) -> io::Result<()> {
         let listener = UnixListener::bind(&self.socket)?;
+        let api = http_api().map_err(io::Error::other)?;
+        // No page reaches a Unix socket.
+        let http = TranscodeLayer::new(api, Browsers::default(), MESSAGE_BYTES_MAX);
         tonic::transport::Server::builder()
+            .accept_http1(true)
+            .layer(http)
             .add_service(AttemptServiceServer::from_arc(self))
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
             .await
@@ -233,7 +252,7 @@ mod tests {
 
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{AttemptDesk, SOCKET_PATH_BYTES_MAX};
+    use super::{AttemptDesk, SOCKET_PATH_BYTES_MAX, http_api};
 
     #[test]
     fn what_a_killed_worker_left_is_replaced_and_removed() {
@@ -269,5 +288,18 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&desk.socket).unwrap());
         drop(desk);
         assert!(!own_dir.exists());
+    }
+
+    #[test]
+    fn every_call_can_be_made_over_http_and_the_document_is_fresh() {
+        let api = http_api().unwrap();
+        assert_eq!(api.calls_without_route(), [""; 0]);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi-attempt.json");
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            std::fs::write(path, api.document()).unwrap();
+        }
+        let committed = std::fs::read(path).unwrap_or_default();
+        let hint = "run: UPDATE_GENERATED=1 cargo test -p asyncflow-worker --lib document";
+        assert!(committed == api.document(), "{path} is not what the .proto files say; {hint}");
     }
 }

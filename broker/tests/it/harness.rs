@@ -1,6 +1,6 @@
 //! Starts a broker on a database file of its own and calls it.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use asyncflow_broker::{Args, BrokerConfig, BrokerError, config};
 use asyncflow_proto::v1::{
@@ -23,6 +23,7 @@ pub struct TestBroker {
     pub schedules: ScheduleServiceClient<Channel>,
     pub hosts: HostServiceClient<Channel>,
     pub store: Store,
+    pub address: SocketAddr,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), BrokerError>>,
     folder: Arc<TempDir>,
@@ -75,6 +76,7 @@ impl TestBroker {
             hosts: HostServiceClient::new(channel.clone()),
             worker: WorkerServiceClient::new(channel),
             store,
+            address,
             shutdown,
             running,
             folder,
@@ -98,6 +100,7 @@ impl TestBroker {
             shutdown,
             running,
             folder: _,
+            address: _,
         } = self;
         shutdown.cancel();
         drop((broker, operations, worker, schedules, hosts));

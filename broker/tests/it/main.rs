@@ -10,6 +10,7 @@ mod hand_over;
 mod harness;
 mod host;
 mod host_explain;
+mod http;
 mod life;
 mod operation;
 mod placement;

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Where each name lives that is imported at its first use.
-_HOMES = dict.fromkeys(
+_HOMES: dict[str, str] = dict.fromkeys(
     ("AsyncClient", "Client", "Command", "State", "TaskSpec"), "asyncflow.client"
 )
 

@@ -19,6 +19,10 @@ from asyncflow.v1 import task_pb2
 
 _DETAILS_KEY = "grpc-status-details-bin"
 
+# What gRPC says, with the codes INTERNAL and UNKNOWN, when a connection breaks in the middle of a
+# call.
+_BROKEN_IN_TRANSIT = ("Internal error from Core", "Stream removed", "Received RST_STREAM")
+
 
 def of_call(error: grpc.RpcError, settings: Settings) -> BrokerError:
     """The error of a call, told with the broker's address where it could not be reached."""
@@ -78,6 +82,8 @@ def _told(
 ) -> BrokerError:
     refusal = _refusal(code, message, status)
     advice = ""
+    if not refusal.reason and message.startswith(_BROKEN_IN_TRANSIT):
+        code, message = "UNAVAILABLE", f"the connection broke: {message}"
     if refusal.reason:
         if refusal.reason == "UNKNOWN_TASK_TYPE":
             advice = "Client.ensure_type makes one, or `asyncflow type create NAME`"
