@@ -8,6 +8,7 @@ README.md beside this file for scenarios, runners and the control endpoint.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import signal
@@ -150,8 +151,8 @@ def table(runs, wanted):
     return lines + [""] + [f"{number}. {note}" for number, note in enumerate(notes, 1)]
 
 
-def write(path, runs, wanted):
-    """Writes the page with the table."""
+def page_of(runs, wanted):
+    """The page with the table."""
     page = [
         "# Conformance of the SDKs",
         "",
@@ -162,8 +163,38 @@ def write(path, runs, wanted):
         "Written by `python3 sdk/conformance/run.py --write docs/sdk-conformance.md`; do not edit.",
         "",
     ]
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("\n".join(page + table(runs, wanted)).rstrip() + "\n")
+    return "\n".join(page + table(runs, wanted)).rstrip() + "\n"
+
+
+def publish(arguments, page):
+    """Writes the page, or looks whether what is written still holds; the exit code."""
+    if arguments.write:
+        with open(arguments.write, "w", encoding="utf-8") as file:
+            file.write(page)
+    if arguments.check:
+        with open(arguments.check, encoding="utf-8") as file:
+            if file.read() != page:
+                again = f"run.py --write {arguments.check}"
+                print(f"{arguments.check} is stale: {again}", file=sys.stderr)
+                return 1
+    return 0
+
+
+def run_all(languages, arguments, wanted, falsified):
+    """The runs of all SDKs, each with a stack of its own, some side by side; and the logs."""
+    ends = {}
+
+    def run_one(language):
+        with tempfile.TemporaryDirectory(prefix="asyncflow-conformance-") as folder:
+            with Stack(folder, arguments.database_url) as stack:
+                run = Run(language, wanted, falsified).start(stack)
+                ends[language] = stack.log_tail()
+        return run
+
+    # They mostly wait. With one database for all they go one after the other.
+    jobs = 1 if arguments.database_url else arguments.jobs
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(run_one, languages)), ends
 
 
 def main():
@@ -172,6 +203,8 @@ def main():
     parser.add_argument("languages", nargs="*", metavar="LANGUAGE")
     parser.add_argument("--only", action="append", metavar="SCENARIO", help="only these")
     parser.add_argument("--write", metavar="FILE", help="write the table of results there")
+    parser.add_argument("--check", metavar="FILE", help="fail unless this is what is written there")
+    parser.add_argument("--jobs", type=int, default=2, help="SDKs side by side; 2 unless given")
     parser.add_argument("--database-url", help="MariaDB or PostgreSQL instead of SQLite; empty")
     arguments = parser.parse_args()
     every = [language for language in LANGUAGES if os.path.exists(runner_of(language))]
@@ -180,23 +213,17 @@ def main():
         if not os.path.exists(runner_of(language)):
             raise Trouble(f"{language}: there is no {runner_of(language)}")
     wanted, falsified = load("scenarios", arguments.only), load("falsified")
-    runs = []
-    with tempfile.TemporaryDirectory(prefix="asyncflow-conformance-") as folder:
-        with Stack(folder, arguments.database_url) as stack:
-            for language in languages:
-                runs.append(Run(language, wanted, falsified).start(stack))
-                stack.proxy.up()
-            logs = stack.log_tail()
+    runs, logs = run_all(languages, arguments, wanted, falsified)
     print("\n".join(["", *table(runs, wanted)]))
     for run in runs:
         verdict = "conformant" if not run.wrong else "; ".join(run.wrong)
         print(f"{run.language}: {verdict} ({run.seconds:.0f} s)")
+    for run in runs:
+        if run.wrong:
+            print(f"\n{run.language}, broker and governor:\n{logs[run.language]}", file=sys.stderr)
     if any(run.wrong for run in runs):
-        print(f"\nbroker and governor:\n{logs}", file=sys.stderr)
         return 1
-    if arguments.write:
-        write(arguments.write, runs, wanted)
-    return 0
+    return publish(arguments, page_of(runs, wanted))
 
 
 if __name__ == "__main__":
