@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The example in ../digits a second time, through the Python SDK: what is left is the work.
 
-Learns to read handwritten digits, proves it, and draws new ones. Whatever kills it, the next attempt
-goes on behind the last saved epoch, or the last stage that was done. By hand, without asyncflow:
+Learns to read handwritten digits, proves it, and draws new ones. Whatever kills it, the next
+attempt goes on behind the last saved epoch, or the last stage that was done. Also by hand:
 
     python digits.py --run-dir /tmp/run
 """
@@ -39,7 +39,8 @@ def digits(ctx, run_dir, epochs=40, columns=16, seed=7, pace=0.0):
     )
     images, _, labels, _ = load_split(seed)
     images, labels = augment(images, labels)
-    print("attempt %d goes on behind epoch %d" % (ctx.attempt, ctx.saved.get("epoch", 0)), flush=True)
+    behind = ctx.saved.get("epoch", 0)
+    print("attempt %d goes on behind epoch %d" % (ctx.attempt, behind), flush=True)
     for epoch in ctx.range(1, epochs + 1, stage="train"):
         order = np.random.default_rng([seed, epoch]).permutation(len(labels))
         network.partial_fit(images[order], labels[order], classes=CLASSES)

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from client import stack
-
 from asyncflow import Client, State, TaskFailed
 from asyncflow.client import Task
+from client import stack
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parent.parent / "src"

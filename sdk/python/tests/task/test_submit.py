@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client import stack
-
 from asyncflow import Client, Context, InvalidArgument, State, TaskCancelled, task
 from asyncflow.task.handle import Handle
+from client import stack
 
 SOURCES = Path(__file__).parent.parent.parent / "src"
 TYPE = f"train_{uuid.uuid4().hex[:8]}"
@@ -106,3 +105,11 @@ def test_a_task_imports_no_grpc() -> None:
     )
     environment = {"PYTHONPATH": str(SOURCES)}
     subprocess.run([sys.executable, "-c", text], env=environment, check=True)
+
+
+def test_a_task_travels_to_another_process_by_its_name() -> None:
+    import pickle
+
+    assert pickle.loads(pickle.dumps(train)) is train
+    other = pickle.loads(pickle.dumps(train.options(name="try")))
+    assert (other.default.name, other.target) == ("try", train.target)
