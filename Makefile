@@ -28,6 +28,7 @@ demo-workflow: ## Three trainings on two hosts, of which one dies; the best draw
 test: setup ## Everything, against real databases; installs by apt what it lacks.
 	cargo build --workspace --bins
 	cargo test --workspace --doc
+	ASYNCFLOW_TEST_PYTHON=$(PYTHON) sdk/test.sh
 	$(PYTHON) -m unittest discover examples/digits
 	$(PYTHON) -m unittest discover examples/digits_sdk
 	$(PYTHON) -m unittest discover examples/lightning
@@ -36,6 +37,11 @@ test: setup ## Everything, against real databases; installs by apt what it lacks
 	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests
 	cargo test --workspace --test tidy
 	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test system -- --test-threads=4
+
+.PHONY: test-sdk
+test-sdk: setup ## Only the SDKs of all languages, their scenarios and guides.
+	cargo build --workspace --bins
+	ASYNCFLOW_TEST_PYTHON=$(PYTHON) sdk/test.sh $(ARGS)
 
 .PHONY: test-integrations
 test-integrations: ## The callbacks for Trainer, Lightning, Keras, tqdm, with the real ones (6 GB).

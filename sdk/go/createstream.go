@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/asyncflow/asyncflow/sdk/go/asyncflowpb"
+	"github.com/asyncflow/asyncflow/sdk/go/internal/backoff"
 )
 
 const (
@@ -95,7 +96,7 @@ type creating struct {
 func (s *creating) run(
 	ctx context.Context, yield func(*asyncflowpb.CreateTaskResult, error) bool,
 ) {
-	var wait backOff
+	var wait backoff.Waits
 	broken := time.Time{}
 	for {
 		progress, left, err := s.connection(ctx, yield)
@@ -103,14 +104,14 @@ func (s *creating) run(
 			return
 		}
 		if progress {
-			wait, broken = backOff{}, time.Time{}
+			wait, broken = backoff.Waits{}, time.Time{}
 		}
 		if broken.IsZero() {
 			broken = time.Now()
 		}
 		var told *Error
 		if !errors.As(err, &told) || !told.Retryable() ||
-			time.Since(broken) > s.client.timeout || !wait.rest(ctx, told.RetryAfter) {
+			time.Since(broken) > s.client.timeout || !wait.Rest(ctx, told.RetryAfter) {
 			yield(nil, err)
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/asyncflow/asyncflow/sdk/go/asyncflowpb"
+	"github.com/asyncflow/asyncflow/sdk/go/internal/backoff"
 )
 
 // Watch streams the state of tasks: as they are, then at every change. States that follow each
@@ -73,7 +74,7 @@ func follow[T any](
 ) {
 	ctx, cancel := context.WithCancel(traced(ctx))
 	defer cancel()
-	var wait backOff
+	var wait backoff.Waits
 	broken := time.Time{}
 	for {
 		stream, err := open(ctx)
@@ -82,7 +83,7 @@ func follow[T any](
 			if message, err = stream.Recv(); err != nil {
 				break
 			}
-			wait, broken = backOff{}, time.Time{}
+			wait, broken = backoff.Waits{}, time.Time{}
 			if news := take(message); news != nil && !yield(news, nil) {
 				return
 			}
@@ -95,7 +96,7 @@ func follow[T any](
 		}
 		var told *Error
 		if !errors.As(err, &told) || !told.Retryable() || time.Since(broken) > c.timeout ||
-			!wait.rest(ctx, told.RetryAfter) {
+			!wait.Rest(ctx, told.RetryAfter) {
 			yield(nil, err)
 			return
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"path"
 	"strings"
 	"time"
@@ -15,14 +14,12 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/asyncflow/asyncflow/sdk/go/internal/backoff"
 )
 
-const (
-	waitMin = 100 * time.Millisecond
-	waitMax = 5 * time.Second
-	// What WaitTask and its like wait when the request does not say.
-	defaultWait = 30 * time.Second
-)
+// What WaitTask and its like wait when the request does not say.
+const defaultWait = 30 * time.Second
 
 // Calls with these names change nothing, or do the same when they are repeated.
 var harmless = []string{
@@ -46,7 +43,7 @@ func (r repeater) unary(
 	}
 	// One trace for all tries: the first may have created the task which the last one finds.
 	ctx = traced(ctx)
-	var wait backOff
+	var wait backoff.Waits
 	var before *Error
 	mayBeDone := false
 	for {
@@ -69,7 +66,7 @@ func (r repeater) unary(
 		if !told.Retryable() || !isSafe && mayBeDone {
 			return withLast(told, before)
 		}
-		if !wait.rest(ctx, told.RetryAfter) {
+		if !wait.Rest(ctx, told.RetryAfter) {
 			return told
 		}
 		before = told
@@ -161,27 +158,4 @@ func allowance(request any) time.Duration {
 		return waiting.GetTimeout().AsDuration()
 	}
 	return 0
-}
-
-// backOff gives growing, jittered waits.
-type backOff struct {
-	next time.Duration
-}
-
-// rest waits, for `atLeast` in any case; false when the context ends before that, at once where it
-// can be known.
-func (b *backOff) rest(ctx context.Context, atLeast time.Duration) bool {
-	b.next = min(max(b.next*2, waitMin), waitMax)
-	wait := max(b.next/2+rand.N(b.next/2+1), atLeast)
-	if deadline, limited := ctx.Deadline(); limited && time.Until(deadline) <= wait {
-		return false
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

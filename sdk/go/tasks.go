@@ -2,6 +2,7 @@ package asyncflow
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	"github.com/asyncflow/asyncflow/sdk/go/asyncflowpb"
@@ -10,9 +11,29 @@ import (
 // Create creates a task, and only one, however often it has to be repeated inside.
 //
 // Errors: [ErrInvalidArgument] with all violations, [ErrUnknownTaskType].
-func (c *Client) Create(ctx context.Context, task *asyncflowpb.TaskSpec) (*asyncflowpb.Task, error) {
+func (c *Client) Create(
+	ctx context.Context, task *asyncflowpb.TaskSpec,
+) (*asyncflowpb.Task, error) {
 	answer, err := c.CreateWith(ctx, &asyncflowpb.CreateTaskRequest{Task: task})
 	return taskOf(answer, err)
+}
+
+// Submit creates a task of a type with a payload that is made JSON, nil for none. Create has the
+// other choices.
+//
+// Errors: as Create; the payload cannot be made JSON.
+func (c *Client) Submit(
+	ctx context.Context, taskType string, payload any,
+) (*asyncflowpb.Task, error) {
+	task := &asyncflowpb.TaskSpec{TaskType: taskType}
+	if payload != nil {
+		content, err := JSON(payload)
+		if err != nil {
+			return nil, fmt.Errorf("payload of a task of type %s: %w", taskType, err)
+		}
+		task.Payload = content
+	}
+	return c.Create(ctx, task)
 }
 
 // CreateWith creates a task under a request id of the caller's: the same request gives the same

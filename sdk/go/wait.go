@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/asyncflow/asyncflow/sdk/go/asyncflowpb"
+	"github.com/asyncflow/asyncflow/sdk/go/internal/backoff"
 )
 
 const (
@@ -90,8 +91,7 @@ func (c *Client) waitRound(
 		return nil, false, incomplete("task")
 	}
 	if early := min(round, waitRoundMin) - time.Since(began); !answer.GetDone() && early > 0 {
-		var wait backOff
-		wait.rest(ctx, early)
+		backoff.Sleep(ctx, early)
 	}
 	return answer.GetTask(), answer.GetDone(), nil
 }
