@@ -90,7 +90,7 @@ impl Outcome {
         }
     }
 
-    /// The same failure, to be tried again after this wait at the earliest; nothing else is changed.
+    /// The same failure, to be tried again after this wait at the earliest; nothing else changes.
     #[must_use]
     pub fn not_before(mut self, wait: Option<Duration>) -> Self {
         if let Self::Failed { retry_after, .. } = &mut self {
