@@ -179,6 +179,8 @@ impl Shared {
         }
         let is_head = request.method() == Method::HEAD;
         let response = self.answer_route(inner, request).await;
+        let labels = [("status", response.status().as_str().to_owned())];
+        metrics::counter!("asyncflow_http_requests_total", &labels).increment(1);
         if is_head { without_body(response) } else { response }
     }
 

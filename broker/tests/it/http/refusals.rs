@@ -146,16 +146,16 @@ async fn paths_and_methods_that_are_not_there_are_told_what_is() {
 #[tokio::test]
 async fn limits_and_load_are_those_of_grpc() {
     let t = TestBroker::with(&[
-        ("limits.message_bytes_max", "65536"),
+        ("limits.message_bytes_max", "1048576"),
         ("listen.parked_calls_max", "1"),
     ])
     .await;
     let http = Caller::http1(t.address);
-    let body = json!({ "task_type": "a", "payload": { "json": "x".repeat(100_000) } });
+    let body = json!({ "task_type": "a", "payload": { "json": "x".repeat(1_500_000) } });
     let answer = http.post("/v1/tasks", &body).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{answer:?}");
     assert_eq!(answer.json()["error"]["details"][0]["reason"], "MESSAGE_TOO_LARGE");
-    let body = "x".repeat(200_000);
+    let body = "x".repeat(3_000_000);
     let answer = http.send(Method::POST, "/v1/tasks", &[], body).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{answer:?}");
 
