@@ -180,7 +180,8 @@ async fn limits_and_load_are_those_of_grpc() {
 fn reason(answer: &Answer) -> String {
     let line = answer.body.split(|byte| *byte == b'\n').next().unwrap();
     let error: Value = serde_json::from_slice(line).unwrap_or_default();
-    error["error"]["details"][0]["reason"].as_str().unwrap_or_default().to_owned()
+    let details = error["error"]["details"].as_array().cloned().unwrap_or_default();
+    details.iter().find_map(|detail| detail["reason"].as_str()).unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
