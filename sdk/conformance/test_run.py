@@ -17,6 +17,8 @@ from proxy import Proxy
 
 SCENARIO = {"about": "", "steps": [{"do": "get"}]}
 WANTED = {"one": ("one.json", SCENARIO), "two": ("two.json", SCENARIO)}
+FALSIFIED = {"bad": ("bad.json", {"about": "", "steps": [{"do": "get"}, {"do": "get"}]})}
+BAD = '{"scenario": "bad", "ok": false, "step": 1, "message": "b instead of a"}'
 
 
 class FakeStack:
@@ -29,7 +31,8 @@ class FakeStack:
 class Judging(unittest.TestCase):
     """A runner's output as the driver judges it."""
 
-    def judge(self, lines, code):
+    def judge(self, lines, code, bad=BAD):
+        lines = [bad, *lines]
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "conformance.sh")
             with open(path, "w", encoding="utf-8") as file:
@@ -37,11 +40,13 @@ class Judging(unittest.TestCase):
             os.chmod(path, 0o755)
             with mock.patch.object(run, "runner_of", lambda _: path):
                 with mock.patch("builtins.print"):
-                    return run.Run("fake", WANTED).start(FakeStack()).wrong
+                    return run.Run("fake", WANTED, FALSIFIED).start(FakeStack()).wrong
 
     def test_all_well(self):
         lines = [json.dumps({"scenario": name, "ok": True}) for name in WANTED]
-        self.assertEqual(self.judge(lines, 0), [])
+        self.assertEqual(self.judge(lines, 1), [])
+        for code, bad in ((0, BAD.replace("false", "true")), (1, BAD.replace("1", "0"))):
+            self.assertNotEqual(self.judge(lines, code, bad), [])
 
     def test_a_reason_to_skip(self):
         lines = ['{"scenario": "one", "ok": true}']
@@ -51,16 +56,16 @@ class Judging(unittest.TestCase):
         self.assertEqual(self.judge([*lines, silent], 1), ["two: failed"])
 
     def test_what_is_missing_failed_or_nonsense(self):
-        wrong = self.judge(['{"scenario": "one", "ok": true}'], 0)
+        wrong = self.judge(['{"scenario": "one", "ok": true}'], 1)
         self.assertEqual(wrong, ["two: missing from the output"])
         failed = '{"scenario": "one", "ok": false, "step": 0, "message": "no"}'
         two = '{"scenario": "two", "ok": true}'
         self.assertEqual(self.judge([failed, two], 1), ["one: failed"])
         self.assertIn("ended with 0, though not all is well", self.judge([failed, two], 0))
         one = '{"scenario": "one", "ok": true}'
-        self.assertEqual(len(self.judge([one, two, "hello"], 0)), 1)
-        self.assertEqual(len(self.judge([one, two, one], 0)), 1)
-        self.assertEqual(len(self.judge([one, two], 3)), 1)
+        self.assertEqual(len(self.judge([one, two, "hello"], 1)), 1)
+        self.assertEqual(len(self.judge([one, two, one], 1)), 1)
+        self.assertEqual(len(self.judge([one, two], 0)), 1)
         self.assertEqual(len(self.judge([one, '{"scenario": "two", "ok": "yes"}'], 1)), 1)
 
 

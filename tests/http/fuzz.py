@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Sends a real broker what its OpenAPI document allows, and what it does not, by schemathesis.
 
-    tests/http/fuzz.py [--seconds N] [--seed N] [--examples N]
+    tests/http/fuzz.py [--seconds N] [--seed N] [--examples N] [--database URL]
 
 Fails on an answer of 5xx, or one that the document does not describe. 503 is described: it is
 UNAVAILABLE, which a broker with its database at hand must not say, so it fails too.
-The broker is that of $ASYNCFLOW_BIN_DIR, by default target/debug, on SQLite in a fresh directory.
+The broker is that of $ASYNCFLOW_BIN_DIR, by default target/debug, on SQLite in a fresh directory,
+or on the database that is named, which should be an empty one.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="asyncflow-fuzz-") as folder:
         with open(Path(folder) / "broker.log", "w+", encoding="utf-8") as log:
             settings = [
-                f"database.url=sqlite://{folder}/fuzz.db",
+                f"database.url={options.database or f'sqlite://{folder}/fuzz.db'}",
                 "listen.address=127.0.0.1:0",
                 "metrics.address=",
                 "auto_create_task_types=true",
@@ -63,6 +64,7 @@ def parse():
     parser.add_argument("--seconds", type=int, default=60, help="stop generating after so long")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--examples", type=int, default=8, help="of each call")
+    parser.add_argument("--database", help="the URL of an empty database")
     return parser.parse_args()
 
 

@@ -250,10 +250,12 @@ fn form(headers: &HeaderMap) -> Form {
     let accepted = headers.get_all(header::ACCEPT).iter();
     let texts: Vec<_> = accepted.filter_map(|value| value.to_str().ok()).collect();
     let accepts = |kind: &str| texts.iter().any(|text| text.contains(kind));
-    match () {
-        () if accepts("text/event-stream") => Form::Events,
-        () if accepts("text/plain") => Form::Bytes,
-        () => Form::Lines,
+    if accepts("text/event-stream") {
+        Form::Events
+    } else if accepts("text/plain") {
+        Form::Bytes
+    } else {
+        Form::Lines
     }
 }
 

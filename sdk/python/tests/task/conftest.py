@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 from asyncflow.task.context import Context
 from asyncflow.task.surroundings import Surroundings
 
@@ -17,11 +17,13 @@ from .fake_worker import FakeWorker
 @pytest.fixture
 def fake() -> Iterator[FakeWorker]:
     # Not pytest's own folder: the path of a Unix socket is short.
-    with tempfile.TemporaryDirectory(prefix="af-") as folder:
-        worker = FakeWorker(Path(folder))
-        worker.start()
-        yield worker
-        worker.stop()
+    folder = tempfile.mkdtemp(prefix="af-")
+    worker = FakeWorker(Path(folder))
+    worker.start()
+    yield worker
+    worker.stop()
+    # A reporter that a test has left behind may still write there.
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def attempt(fake: FakeWorker, **changed: Any) -> Context:

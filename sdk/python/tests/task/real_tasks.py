@@ -33,7 +33,7 @@ def real(ctx: Context, how: str, folder: str) -> Any:
         parts = [{"task_type": "part", "command": command} for _ in range(3)]
         return [child.result for child in ctx.gather("parts", parts)]
     if how == "retry" and ctx.attempt == 1:
-        raise Retry("not now")
+        raise Retry("not now", after="1s")
     if how == "fail":
         raise Fail("the data are bad")
     if how == "preempted" and ctx.attempt == 1:

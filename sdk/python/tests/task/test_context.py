@@ -7,7 +7,6 @@ import signal
 from typing import Any
 
 import pytest
-
 from asyncflow.task import Preempted, Refused, current
 from asyncflow.task.context import Context, Entered
 

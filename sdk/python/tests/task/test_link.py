@@ -8,7 +8,6 @@ import time
 from typing import Any, Optional
 
 import pytest
-
 from asyncflow.task import LeaseLost, Refused
 from asyncflow.task import link as links
 from asyncflow.task.context import Context
@@ -191,8 +190,8 @@ def test_threads_may_save_at_once(fake: FakeWorker) -> None:
     for thread in threads:
         thread.join()
     assert fake.connections == 1
-    assert set(fake.contexts()[-1]) <= {f"t{i}" for i in range(8)}
-    assert dict(ctx.saved) == {f"t{i}": i for i in range(8)}
+    assert fake.contexts()[-1] == dict(ctx.saved) == {f"t{i}": i for i in range(8)}
+    assert [len(context) for context in fake.contexts()] == list(range(1, 9))
 
 
 def test_a_result_that_is_too_large_is_refused_before_it_is_sent(fake: FakeWorker) -> None:

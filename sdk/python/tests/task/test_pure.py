@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from asyncflow.task.bar import line
 from asyncflow.task.duration import proto_json, seconds
 from asyncflow.task.errors import Refused

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from client import stack
-
 from asyncflow import Client, State, TaskFailed
 from asyncflow.client import Task
+from client import stack
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parent.parent / "src"
@@ -112,7 +111,21 @@ def test_what_fails_for_good_is_not_tried_again(client: Client, tmp_path: Path) 
     task = create(client, "fail", tmp_path)
     with pytest.raises(TaskFailed):
         client.result(task, timeout=60)
-    assert client.get(task).attempt == 1
+    found = client.get(task)
+    assert found.attempt == 1
+    assert found.failure is not None
+    assert (found.failure.reason, found.failure.message) == ("PERMANENT", "the data are bad")
+
+
+def test_what_is_tried_again_waits_as_long_as_it_asked(client: Client, tmp_path: Path) -> None:
+    task = create(client, "retry", tmp_path)
+    client.result(task, timeout=60)
+    first, second = client.attempts(task)
+    assert first.failure is not None
+    assert first.failure.message == "not now"
+    assert first.end_time is not None
+    assert second.start_time is not None
+    assert (second.start_time - first.end_time).total_seconds() >= 1.0
 
 
 def test_children_give_their_results_to_the_next_attempt(client: Client, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import time
 from typing import Any, Callable, Mapping, Optional
 
 import pytest
-
 from asyncflow.task.link import LocalLink
 from asyncflow.task.reporter import Reporter
 

@@ -119,6 +119,10 @@ def test_each_end_has_its_code(fake: FakeWorker, how: str, code: int, said: str)
     assert found == code, stderr
     assert said in stderr
     assert (not said) == (not stderr)
+    notes = fake.events("failure")
+    assert bool(notes) == (how not in ("preempted", "exit_0", "exit_7", "exit_text", "interrupt"))
+    assert all(said.split(": ", 1)[-1] in note["message"] for note in notes)
+    assert all(note.get("retry_after_s") == (5.0 if how == "retry" else None) for note in notes)
     assert result(fake) is None
 
 

@@ -7,8 +7,10 @@ import functools
 import inspect
 import os
 import sys
+import threading
 import time
 import types
+import weakref
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -29,7 +31,7 @@ from asyncflow.task.errors import HandedOver, Preempted, Refused, Waiting
 from asyncflow.task.link import SAVE_WAIT_S, Link, LocalLink, WorkerLink
 from asyncflow.task.loop import Loop, described
 from asyncflow.task.place import Place, check_stage
-from asyncflow.task.reporter import Reporter
+from asyncflow.task.reporter import MESSAGE_BYTES_MAX, Reporter, cut
 from asyncflow.task.stop import StopFlag
 from asyncflow.task.surroundings import Surroundings
 from asyncflow.task.values import dumps, normalised
@@ -69,6 +71,9 @@ class Context:
         self._used: set[str] = set()
         self._saved_at = time.monotonic()
         self._is_leaving = False
+        # What is saved later must not be overtaken by what was saved before.
+        self._saving = threading.RLock()
+        _contexts.add(self)
         self._reporter = Reporter(link, is_heard=found.in_worker)
         self.bar = bar
 
@@ -205,8 +210,9 @@ class Context:
         `stage` and `range` call it by themselves; a loop that is left by `break` for good needs it.
         """
         found = normalised(value, f"what the stage {name!r} returned")
-        self._place.end(check_stage(name), found)
-        self._save(name)
+        with self._saving:
+            self._place.end(check_stage(name), found)
+            self._save(name)
         return found
 
     def is_done(self, stage: str) -> bool:
@@ -239,9 +245,10 @@ class Context:
         Raises Refused when it is no JSON or too large, and LeaseLost when the task is not this
         process's any more.
         """
-        self._place.add({**(values or {}), **named})
-        self._note_positions()
-        return self._save(None)
+        with self._saving:
+            self._place.add({**(values or {}), **named})
+            self._note_positions()
+            return self._save(None)
 
     def save_due(self, every: Span) -> bool:
         """Whether it is time to save: so long since the last time, or the task should stop."""
@@ -391,9 +398,10 @@ class Context:
         raise Waiting("waits for " + ", ".join([*signals, *(["its children"] if children else [])]))
 
     def hand_over(self, message: str = "", /, **values: Any) -> NoReturn:
-        """Gives the task away: another host goes on with it, from these values. Raises HandedOver."""
-        self._place.add(values)
-        self._link.hand_over(self._place.text(), message)
+        """Gives the task away: another host goes on, from these values. Raises HandedOver."""
+        with self._saving:
+            self._place.add(values)
+            self._link.hand_over(self._place.text(), message)
         raise HandedOver(message or "handed over")
 
     # --- its end ---------------------------------------------------------------------------------
@@ -409,6 +417,10 @@ class Context:
             )
         self._link.set_result(text)
 
+    def explain(self, message: str, retry_after_s: Optional[float] = None) -> None:
+        """Why the task fails, for people; the runner calls it."""
+        self._link.explain(cut(message, MESSAGE_BYTES_MAX), retry_after_s)
+
     def forget(self) -> None:
         """A run by hand has ended well: the next one begins anew."""
         if isinstance(self._link, LocalLink):
@@ -417,6 +429,22 @@ class Context:
     def close(self) -> None:
         """Sends what was not sent."""
         self._reporter.close()
+
+    def after_fork(self) -> None:
+        """In a child: a thread that is not there any more may hold the lock."""
+        self._saving = threading.RLock()
+
+
+_contexts: weakref.WeakSet[Context] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for ctx in list(_contexts):
+        ctx.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 async def _ready(value: Any) -> Any:

@@ -133,6 +133,7 @@ class Task(Generic[P, C, R]):
         self.type = type_name
         self.target = target
         self.default = options
+        self._base: Optional[Task[P, C, R]] = None
         self.is_class = inspect.isclass(target)
         work = cast(Any, target).process if self.is_class else target
         self.is_async = inspect.iscoroutinefunction(work)
@@ -140,6 +141,12 @@ class Task(Generic[P, C, R]):
 
     def __repr__(self) -> str:
         return f"<task {self.type!r}: {self.target.__module__}.{self.target.__qualname__}>"
+
+    def __reduce__(self) -> Any:
+        """By its name, as the function would be: for processes that are spawned."""
+        if self._base is not None:
+            return _with_options, (self._base, self.default)
+        return self.target.__qualname__
 
     @functools.cached_property
     def takes_context(self) -> bool:
@@ -194,13 +201,24 @@ class Task(Generic[P, C, R]):
 
         They are those of `task`, and `name`, `labels`, `request_id`, `client`. Raises TypeError.
         """
-        other = copy.copy(self)
         try:
-            other.default = dataclasses.replace(self.default, **changed)
+            changed_options = dataclasses.replace(self.default, **changed)
         except TypeError:
             known = ", ".join(field.name for field in dataclasses.fields(Options))
-            unknown = sorted(set(changed) - {f.name for f in dataclasses.fields(Options)})
-            raise TypeError(f"no option is called {', '.join(unknown)}; there are {known}") from None
+            names = {field.name for field in dataclasses.fields(Options)}
+            unknown = ", ".join(sorted(set(changed) - names))
+            raise TypeError(f"no option is called {unknown}; there are {known}") from None
+        return self.with_options(changed_options)
+
+    def with_options(self, options: Options) -> Task[P, C, R]:
+        """The same task with exactly these options."""
+        other = copy.copy(self)
+        other._base, other.default = self._base or self, options
+        return other
+
+    def __copy__(self) -> Task[P, C, R]:
+        other: Task[P, C, R] = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
         return other
 
     def described(self) -> dict[str, Any]:
@@ -224,6 +242,10 @@ class Task(Generic[P, C, R]):
     def context(self, local_directory: Optional[str] = None) -> Context:
         """The context that runs here already, else a fresh one for a run by hand."""
         return current_or_none() or Context.local(self.type, local_directory)
+
+
+def _with_options(base: Task[..., Any, Any], options: Options) -> Task[..., Any, Any]:
+    return base.with_options(options)
 
 
 class Decorator(Protocol):

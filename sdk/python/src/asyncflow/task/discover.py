@@ -53,8 +53,9 @@ def _imported(name: str) -> ModuleType:
         missing = error.name or ""
         if name == missing or name.startswith(missing + "."):
             raise NotFound(
-                f"there is no module {name}; it is looked for in: {', '.join(filter(None, sys.path))}"
-                " (set PYTHONPATH, or python.path of the worker)"
+                f"there is no module {name}; it is looked for in: "
+                f"{', '.join(filter(None, sys.path))} "
+                "(set PYTHONPATH, or python.path of the worker)"
             ) from None
         traceback.print_exc()
         raise NotFound(f"module {name} needs {missing}, which is not installed here") from error
@@ -62,4 +63,5 @@ def _imported(name: str) -> ModuleType:
         if isinstance(error, KeyboardInterrupt):
             raise
         traceback.print_exc()
-        raise NotFound(f"module {name} cannot be imported: {type(error).__name__}: {error}") from error
+        said = f"{type(error).__name__}: {error}"
+        raise NotFound(f"module {name} cannot be imported: {said}") from error

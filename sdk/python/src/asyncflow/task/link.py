@@ -55,6 +55,10 @@ class Link(Protocol):
         """Gives the task away when the program ends."""
         ...
 
+    def explain(self, message: str, retry_after_s: Optional[float]) -> None:
+        """Why the task fails, if the program then ends with a failure. Never raises."""
+        ...
+
     def create_children(
         self, key: str, tasks: Sequence[Mapping[str, Any]], max_parallel: int
     ) -> None:
@@ -117,6 +121,13 @@ class WorkerLink:
             body["context"] = content(context)
             event["data"] = json.loads(context)
         self._tell("handOver", body, event, "the hand-over")
+
+    def explain(self, message: str, retry_after_s: Optional[float]) -> None:
+        event: dict[str, Any] = {"event": "failure", "message": message}
+        if retry_after_s is not None:
+            event["retry_after_s"] = retry_after_s
+        with contextlib.suppress(Exception):
+            self._events.append(event, sync=False)
 
     def create_children(
         self, key: str, tasks: Sequence[Mapping[str, Any]], max_parallel: int
@@ -274,6 +285,9 @@ class LocalLink:
     def hand_over(self, context: Optional[str], message: str) -> None:
         if context is not None:
             self.save(context, None)
+
+    def explain(self, message: str, retry_after_s: Optional[float]) -> None:
+        pass
 
     def create_children(
         self, key: str, tasks: Sequence[Mapping[str, Any]], max_parallel: int

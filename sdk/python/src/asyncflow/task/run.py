@@ -51,6 +51,7 @@ def run_in_worker(task: AnyTask, found: Surroundings) -> int:
         args, kwargs = arguments(task, ctx.payload)
     except BadPayload as error:
         say(str(error))
+        ctx.explain(str(error))
         return errors.BAD_DATA
     with Entered(ctx), CatchTerm(ctx.stop_flag):
         return _exit_code(lambda: _worked(task, ctx, args, kwargs), ctx)
@@ -72,23 +73,27 @@ def _exit_code(run: Any, ctx: Context) -> int:
         return errors.RUN_AGAIN
     except errors.Retry as error:
         say(f"to be tried again: {error}")
+        ctx.explain(str(error), error.after_s)
         return errors.RETRY_LATER
     except errors.Fail as error:
         if error.__cause__ is not None:
             traceback.print_exc()
         say(f"failed{' for good' if error.permanent else ''}: {error}")
+        ctx.explain(str(error))
         return errors.BAD_DATA if error.permanent else errors.FAILED
     except errors.Refused as error:
         # The same would be refused the next time.
         traceback.print_exc()
         say(f"failed for good: {error}")
+        ctx.explain(str(error))
         return errors.BAD_DATA
     except SystemExit as left:
         return _code_of(left)
     except KeyboardInterrupt:
         return errors.RUN_AGAIN if ctx.should_stop else 130
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
+        ctx.explain("".join(traceback.format_exception_only(type(error), error)).strip())
         return errors.FAILED
     return errors.SUCCEEDED
 

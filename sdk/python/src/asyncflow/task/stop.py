@@ -55,8 +55,9 @@ class CatchTerm:
     """While it is entered, SIGTERM sets the flag instead of ending the process.
 
     A task that has never asked whether it should stop is ended all the same, by Preempted, wherever
-    it is: waiting for SIGKILL would be of no use. Does nothing in a thread that is not the main one. Children that are forked meanwhile end on
-    SIGTERM as they always do: workers of a data loader must not survive it.
+    it is: waiting for SIGKILL would be of no use. Does nothing in a thread that is not the main
+    one. Children that are forked meanwhile end on SIGTERM as they always do: workers of a data
+    loader must not survive it.
     """
 
     def __init__(self, flag: StopFlag) -> None:

@@ -20,9 +20,8 @@ EPOCHS, STEPS, BATCH = 3, 20, 4
 @task("transformers")
 def with_transformers(ctx: Context, pace: float = 0.0) -> dict:
     import torch
-    from transformers import Trainer, TrainingArguments
-
     from asyncflow.integrations.transformers import AsyncflowCallback, saved_checkpoint
+    from transformers import Trainer, TrainingArguments
 
     class Rows(torch.utils.data.Dataset):
         def __len__(self):
@@ -114,7 +113,6 @@ def with_lightning(ctx: Context, pace: float = 0.0) -> dict:
 def with_keras(ctx: Context, pace: float = 0.0) -> dict:
     import keras
     import numpy as np
-
     from asyncflow.integrations.keras import AsyncflowCallback, restored
 
     def made():
