@@ -47,11 +47,10 @@ func (w *Worker) execute(ctx context.Context, task *Task) outcome {
 		defer time.AfterFunc(limit, func() { task.stop.raise(TimedOut) }).Stop()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	unhook := context.AfterFunc(task.stop.told, func() { cancel(context.Cause(task.stop.told)) })
+	task.stop.attach(cancel)
 	done := make(chan outcome, 1)
 	go func() {
 		defer cancel(nil)
-		defer unhook()
 		result, err := w.protected(ctx, handler, task)
 		done <- outcomeOf(result, err, task.StopReason())
 	}()

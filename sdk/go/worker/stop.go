@@ -57,6 +57,8 @@ type stopSignal struct {
 	// Ends when nothing that the attempt says counts any more.
 	gone    context.Context
 	sayGone context.CancelCauseFunc
+	// Cancels the handler's context.
+	handler context.CancelCauseFunc
 }
 
 // newStop makes a signal that says nothing yet.
@@ -67,6 +69,17 @@ func newStop() *stopSignal {
 	return s
 }
 
+// attach has the handler's context cancelled with the first reason, before `raise` returns: whoever
+// was just told that the lease is lost finds the context ended.
+func (s *stopSignal) attach(cancel context.CancelCauseFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handler = cancel
+	if s.reason != NotStopped {
+		cancel(&StopError{Reason: s.reason})
+	}
+}
+
 // raise gives a reason; a weaker one than the present is ignored.
 func (s *stopSignal) raise(reason Reason) {
 	s.mu.Lock()
@@ -75,7 +88,11 @@ func (s *stopSignal) raise(reason Reason) {
 		return
 	}
 	s.reason = reason
-	s.tell(&StopError{Reason: reason})
+	cause := &StopError{Reason: reason}
+	s.tell(cause)
+	if s.handler != nil {
+		s.handler(cause)
+	}
 	if reason == LeaseLost {
 		s.sayGone(&StopError{Reason: reason})
 	}
