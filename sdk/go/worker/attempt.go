@@ -23,6 +23,7 @@ func (w *Worker) attempt(leased *asyncflowpb.LeasedTask, stop *stopSignal) {
 		stage: leased.GetTask().GetStage(), context: leased.GetTask().GetContext(),
 	}
 	ended := w.execute(ctx, task)
+	stop.end()
 	w.board.flush(ctx, keyOf(lease))
 	if stop.why() == LeaseLost {
 		w.logger.Warn("another attempt is in force, stopped and forgotten",
@@ -69,7 +70,6 @@ func (w *Worker) execute(ctx context.Context, task *Task) outcome {
 		w.logger.Error("the handler does not stop and is given up", "task_id", task.ID(),
 			"attempt", task.Attempt(), "reason", task.StopReason())
 	}
-	task.stop.giveUp()
 	w.held.runaway(1)
 	go func() {
 		<-done

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -80,9 +81,11 @@ func (s *stopSignal) raise(reason Reason) {
 	}
 }
 
-// giveUp makes the attempt's calls fail, whatever it was told before.
-func (s *stopSignal) giveUp() {
-	s.sayGone(&StopError{Reason: max(s.why(), Drained)})
+var errEnded = errors.New("the attempt has ended")
+
+// end makes the attempt's calls fail from now on.
+func (s *stopSignal) end() {
+	s.sayGone(errEnded)
 }
 
 func (s *stopSignal) why() Reason {
