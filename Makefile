@@ -28,12 +28,26 @@ demo-workflow: ## Three trainings on two hosts, of which one dies; the best draw
 test: setup ## Everything, against real databases; installs by apt what it lacks.
 	cargo build --workspace --bins
 	cargo test --workspace --doc
+	ASYNCFLOW_TEST_PYTHON=$(PYTHON) sdk/test.sh
 	$(PYTHON) -m unittest discover examples/digits
+	$(PYTHON) -m unittest discover examples/digits_sdk
+	$(PYTHON) -m unittest discover examples/lightning
 	$(PYTHON) -m unittest discover examples/pytorch
 	$(PYTHON) -m unittest discover examples/sweep
 	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests
+	tests/http/fuzz.sh
 	cargo test --workspace --test tidy
 	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test system -- --test-threads=4
+
+.PHONY: test-sdk
+test-sdk: setup ## Only the SDKs of all languages, their scenarios and guides.
+	cargo build --workspace --bins
+	ASYNCFLOW_TEST_PYTHON=$(PYTHON) sdk/test.sh $(ARGS)
+
+.PHONY: test-integrations
+test-integrations: ## The callbacks for Trainer, Lightning, Keras, tqdm, with the real ones (6 GB).
+	cargo build --workspace --bins
+	sdk/python/test-integrations.sh
 
 .PHONY: setup
 setup:

@@ -24,6 +24,15 @@ missing() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
+# The packages of toolchains for SDKs that this machine lacks. They may be missing: sdk/test.sh then
+# says what it skips, also when the version that is packaged here is too old.
+missing_toolchains() {
+    have go || echo golang-go
+    have node && have npm || echo nodejs npm
+    have javac || echo default-jdk-headless
+    have mvn || echo maven
+}
+
 # Debian starts a server as soon as its package is installed, unless this file says no.
 install() {
     local sudo=() policy=/usr/sbin/policy-rc.d made_policy=
@@ -54,6 +63,12 @@ if ! have cargo; then
     exit 1
 fi
 
+mapfile -t toolchains < <(missing_toolchains | tr ' ' '\n')
+if [ "${#toolchains[@]}" -gt 0 ]; then
+    if ! may_install || ! install "${toolchains[@]}"; then
+        echo "setup: some SDKs cannot be tested without these packages: ${toolchains[*]}" >&2
+    fi
+fi
 mapfile -t packages < <(missing | tr ' ' '\n')
 if [ "${#packages[@]}" -gt 0 ]; then
     if ! may_install; then

@@ -39,4 +39,4 @@ mod watch;
 /// What [`run`] is handed; here so that a program which embeds a broker need not know the store.
 pub use asyncflow_store::{Store, StoreError};
 pub use config::{Args, BrokerConfig};
-pub use run::{BrokerError, execute, run, run_with_http};
+pub use run::{BrokerError, execute, http_api, run, run_with_http};

@@ -16,6 +16,7 @@ use asyncflow_service::{
     server::{self, CallClass, GrpcServer, ServerError},
     shutdown::{Shutdown, watch_signals},
     telemetry,
+    transcode::{HttpApi, HttpApiError},
 };
 use asyncflow_store::{Store, StoreError};
 use tokio::net::TcpListener;
@@ -31,7 +32,7 @@ use crate::{
     },
 };
 
-/// What health is told of.
+/// What is served: by gRPC and as JSON; health is told of them.
 const SERVICES: [&str; 5] = [
     "asyncflow.v1.BrokerService",
     "asyncflow.v1.HostService",
@@ -150,6 +151,14 @@ pub async fn run_with_http(
     serving.await
 }
 
+/// The calls of a broker as JSON over HTTP.
+///
+/// # Errors
+/// When the annotations of the .proto files are wrong, which a test excludes.
+pub fn http_api() -> Result<HttpApi, HttpApiError> {
+    HttpApi::new(FILE_DESCRIPTOR_SET, &SERVICES)
+}
+
 async fn serve(
     config: BrokerConfig,
     store: Store,
@@ -158,8 +167,10 @@ async fn serve(
     shutdown: &Shutdown,
 ) -> Result<(), BrokerError> {
     let message_bytes_max = config.limits.message_bytes_max;
-    let grpc =
-        GrpcServer::new(&config.listen)?.classify(classify).descriptor_set(FILE_DESCRIPTOR_SET);
+    let grpc = GrpcServer::new(&config.listen)?
+        .classify(classify)
+        .descriptor_set(FILE_DESCRIPTOR_SET)
+        .http_api(http_api().map_err(ServerError::from)?, message_bytes_max);
     let health = Health::new(&SERVICES).await;
     // Who reaches it at once is to find it ready, if it is.
     if store.ping().await.is_ok() {

@@ -35,4 +35,4 @@ pub use config::{
     ArchiveConfig, DEFAULT_CONFIG, DatabaseConfig, DutiesConfig, ENV_PREFIX, GovernorConfig,
     LeaderConfig, LeaseConfig, RedisConfig, RetentionConfig,
 };
-pub use run::{GovernorError, run};
+pub use run::{GovernorError, http_api, run};

@@ -17,6 +17,7 @@ use asyncflow_service::{
     identity::InstanceId,
     server::{self, GrpcServer, ServerError},
     shutdown::Shutdown,
+    transcode::{HttpApi, HttpApiError},
 };
 use asyncflow_store::{Store, StoreError};
 use std::io;
@@ -25,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 const SERVICE: &str = "asyncflow.v1.GovernorService";
+/// Tonic's own limit, which the service leaves as it is.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Why a governor ended.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,14 @@ pub async fn run(
     outcome
 }
 
+/// The calls of a governor as JSON over HTTP.
+///
+/// # Errors
+/// When the annotations of the .proto files are wrong, which a test excludes.
+pub fn http_api() -> Result<HttpApi, HttpApiError> {
+    HttpApi::new(FILE_DESCRIPTOR_SET, &[SERVICE])
+}
+
 async fn lead_and_serve(
     config: &GovernorConfig,
     store: Store,
@@ -78,7 +89,9 @@ async fn lead_and_serve(
     health: &Health,
     shutdown: CancellationToken,
 ) -> Result<(), GovernorError> {
-    let server = GrpcServer::new(&config.listen)?.descriptor_set(FILE_DESCRIPTOR_SET);
+    let server = GrpcServer::new(&config.listen)?
+        .descriptor_set(FILE_DESCRIPTOR_SET)
+        .http_api(http_api().map_err(ServerError::from)?, MESSAGE_BYTES_MAX);
     let (clock, outages) = (Clock::system(), Outages::default());
     let governor_id = InstanceId::generate().to_string();
     let candidate = Candidate {
@@ -138,4 +151,24 @@ async fn join(tasks: &mut JoinSet<()>) -> Result<(), GovernorError> {
         ended?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::http_api;
+
+    #[test]
+    fn every_call_can_be_made_over_http_and_the_document_is_fresh() {
+        let api = http_api().unwrap();
+        assert_eq!(api.calls_without_route(), [""; 0]);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi-governor.json");
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            std::fs::write(path, api.document()).unwrap();
+        }
+        let committed = std::fs::read(path).unwrap_or_default();
+        let hint = "run: UPDATE_GENERATED=1 cargo test -p asyncflow-governor --lib document";
+        assert!(committed == api.document(), "{path} is not what the .proto files say; {hint}");
+    }
 }

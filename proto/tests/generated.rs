@@ -4,8 +4,6 @@
 
 use std::{fs, path::Path};
 
-use prost::Message;
-
 const PROTOS: [&str; 12] = [
     "asyncflow/v1/task.proto",
     "asyncflow/v1/host.proto",
@@ -25,15 +23,17 @@ const PROTOS: [&str; 12] = [
 fn generated_code_is_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = tempfile::tempdir().unwrap();
-    let descriptors = protox::compile(PROTOS, [root]).unwrap();
-    fs::write(out.path().join("descriptors.binpb"), descriptors.encode_to_vec()).unwrap();
+    let mut compiler = protox::Compiler::new([root]).unwrap();
+    compiler.include_imports(true).include_source_info(true).open_files(PROTOS).unwrap();
+    // Only the encoded set keeps the `google.api.http` of each method.
+    fs::write(out.path().join("descriptors.binpb"), compiler.encode_file_descriptor_set()).unwrap();
     tonic_prost_build::configure()
         .out_dir(out.path())
         .bytes(".asyncflow.v1.Content.data")
         .bytes(".asyncflow.v1.LogChunk.data")
         .bytes(".asyncflow.v1.StreamTaskLogsResponse.data")
         .btree_map(".asyncflow.v1")
-        .compile_fds(descriptors)
+        .compile_fds(compiler.file_descriptor_set())
         .unwrap();
 
     let committed = root.join("src/generated");

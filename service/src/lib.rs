@@ -5,6 +5,7 @@
 //! | [`config`] | which settings are in force, and what is wrong with them, all at once |
 //! | [`telemetry`] | how logs, metrics and panics leave the process |
 //! | [`server`] | how a gRPC server is built: limits, TLS, tokens, deadlines, traces |
+//! | [`transcode`] | how the same calls are made as JSON over plain HTTP, and by gRPC-Web |
 //! | [`health`], [`http`] | who may ask whether it lives, and what it counts |
 //! | [`auth`], [`secret_file`] | who calls |
 //! | [`shutdown`] | how it ends: drain first, stop after |
@@ -21,3 +22,4 @@ pub mod server;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;
+pub mod transcode;

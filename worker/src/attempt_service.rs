@@ -1,4 +1,5 @@
-//! AttemptService: what running tasks call, on one Unix socket per worker.
+//! AttemptService: what running tasks call, on one Unix socket per worker, by gRPC or as JSON over
+//! HTTP/1.1.
 
 mod rpc;
 
@@ -11,22 +12,26 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use asyncflow_proto::FILE_DESCRIPTOR_SET;
 use asyncflow_sdk::{
     v1::{Content, HandOverAttemptRequest, WaitFor, attempt_service_server::AttemptServiceServer},
     worker::{AttemptHandle, HandOver},
 };
+use asyncflow_service::transcode::{Browsers, HttpApi, HttpApiError, TranscodeLayer};
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::adoption;
+use crate::{adoption, events::FailureNote};
 
 struct Entry {
     attempt: AttemptHandle,
     result: Mutex<Option<Content>>,
     wait_for: Mutex<Option<Result<WaitFor, String>>>,
     hand_over: Mutex<Option<HandOver>>,
+    /// Of the events file alone, which a later worker reads again.
+    failure: Mutex<Option<FailureNote>>,
     /// Where what is set by the socket is kept for a later worker.
     dir: OnceLock<PathBuf>,
 }
@@ -37,6 +42,17 @@ const HAND_OVER_FILE: &str = "hand_over.pb";
 
 /// The longest path of a Unix socket on Linux, in bytes: `sun_path` without its final NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Tonic's own limit of a message.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// The calls of a running task as JSON over HTTP.
+///
+/// # Errors
+/// When the annotations of the .proto files are wrong, which a test excludes.
+pub fn http_api() -> Result<HttpApi, HttpApiError> {
+    HttpApi::new(FILE_DESCRIPTOR_SET, &["asyncflow.v1.AttemptService"])
+}
 
 /// Knows the running attempts by their tokens.
 pub struct AttemptDesk {
@@ -86,7 +102,12 @@ impl AttemptDesk {
         listener: UnixListener,
         stop: CancellationToken,
     ) -> io::Result<()> {
+        let api = http_api().map_err(io::Error::other)?;
+        // No page reaches a Unix socket.
+        let http = TranscodeLayer::new(api, Browsers::default(), MESSAGE_BYTES_MAX);
         tonic::transport::Server::builder()
+            .accept_http1(true)
+            .layer(http)
             .add_service(AttemptServiceServer::from_arc(self))
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
             .await
@@ -100,8 +121,8 @@ impl AttemptDesk {
 
     /// The same under the token that its programs have already.
     pub fn register_as(self: &Arc<Self>, attempt: AttemptHandle, token: String) -> Registered {
-        let (result, wait_for, hand_over, dir) = Default::default();
-        let entry = Arc::new(Entry { attempt, result, wait_for, hand_over, dir });
+        let (result, wait_for, hand_over, failure, dir) = Default::default();
+        let entry = Arc::new(Entry { attempt, result, wait_for, hand_over, failure, dir });
         self.with(|entries| entries.insert(token.clone(), entry.clone()));
         Registered { desk: self.clone(), socket: self.socket.clone(), token, entry }
     }
@@ -206,6 +227,16 @@ impl Registered {
         self.entry.hand_over.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// It says why it fails, if it then does; the last one wins.
+    pub fn set_failure(&self, note: FailureNote) {
+        *self.entry.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(note);
+    }
+
+    /// Takes what it said last of its failure.
+    pub fn take_failure(&self) -> Option<FailureNote> {
+        self.entry.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Takes the result that was set last.
     pub fn take_result(&self) -> Option<Content> {
         self.entry.result.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -244,7 +275,7 @@ mod tests {
 
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{AttemptDesk, SOCKET_PATH_BYTES_MAX};
+    use super::{AttemptDesk, SOCKET_PATH_BYTES_MAX, http_api};
 
     #[test]
     fn what_a_killed_worker_left_is_replaced_and_removed() {
@@ -280,5 +311,18 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&desk.socket).unwrap());
         drop(desk);
         assert!(!own_dir.exists());
+    }
+
+    #[test]
+    fn every_call_can_be_made_over_http_and_the_document_is_fresh() {
+        let api = http_api().unwrap();
+        assert_eq!(api.calls_without_route(), [""; 0]);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi-attempt.json");
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            std::fs::write(path, api.document()).unwrap();
+        }
+        let committed = std::fs::read(path).unwrap_or_default();
+        let hint = "run: UPDATE_GENERATED=1 cargo test -p asyncflow-worker --lib document";
+        assert!(committed == api.document(), "{path} is not what the .proto files say; {hint}");
     }
 }

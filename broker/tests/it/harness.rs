@@ -1,6 +1,8 @@
 //! Starts a broker on a database file of its own and calls it.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration,
+};
 
 use asyncflow_broker::{Args, BrokerConfig, BrokerError, config};
 use asyncflow_proto::v1::{
@@ -23,6 +25,7 @@ pub struct TestBroker {
     pub schedules: ScheduleServiceClient<Channel>,
     pub hosts: HostServiceClient<Channel>,
     pub store: Store,
+    pub address: SocketAddr,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), BrokerError>>,
     url: String,
@@ -83,6 +86,7 @@ impl TestBroker {
             hosts: HostServiceClient::new(channel.clone()),
             worker: WorkerServiceClient::new(channel),
             store,
+            address,
             shutdown,
             running,
             url,
@@ -108,6 +112,7 @@ impl TestBroker {
             running,
             url: _,
             folder: _,
+            address: _,
         } = self;
         shutdown.cancel();
         drop((broker, operations, worker, schedules, hosts));

@@ -12,6 +12,7 @@ mod host;
 mod host_explain;
 mod host_orders;
 mod host_rights;
+mod http;
 mod life;
 mod making_room;
 mod operation;

@@ -83,6 +83,8 @@ pub struct Client {
     hosts: hosts::Hosts,
     call_timeout: Duration,
     retries_max: usize,
+    /// Of a call with all its repetitions.
+    deadline: Option<Duration>,
 }
 
 impl Client {
@@ -106,7 +108,28 @@ impl Client {
             operations: operations.max_decoding_message_size(MESSAGE_BYTES_MAX),
             call_timeout: options.call_timeout,
             retries_max: options.retries_max,
+            deadline: None,
         })
+    }
+
+    /// A client of which each call, with all its repetitions and waits, is over after `deadline`,
+    /// then with DEADLINE_EXCEEDED; of a list each page, and its streams not. It shares the
+    /// connection.
+    ///
+    /// What was called may still be carried out: repeat creates with the same request id.
+    #[must_use]
+    pub fn within(&self, deadline: Duration) -> Self {
+        Self { deadline: Some(deadline), ..self.clone() }
+    }
+
+    /// Ends the work at the deadline, if there is one.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match self.deadline {
+            None => work.await,
+            Some(deadline) => tokio::time::timeout(deadline, work)
+                .await
+                .unwrap_or_else(|_| Err(crate::status::late().into())),
+        }
     }
 
     fn waits(&self) -> ExponentialBuilder {
@@ -142,16 +165,18 @@ impl Client {
     {
         // One trace for all tries: the first may have created the task which the last one finds.
         let traceparent = trace::traceparent("");
+        let timeout = self.deadline.map_or(timeout, |deadline| deadline.min(timeout));
         let once = || async {
             let mut request = Request::new(message.clone());
             trace::mark(&mut request, &traceparent);
             request.set_timeout(timeout);
             send(self.broker.clone(), request).await.map(Response::into_inner).map_err(Error::from)
         };
-        once.retry(self.waits())
+        let repeated = once
+            .retry(self.waits())
             .when(Error::is_retryable)
-            .adjust(|error, wait| wait.map(|wait| wait.max(error.retry_delay().unwrap_or(wait))))
-            .await
+            .adjust(|error, wait| wait.map(|wait| wait.max(error.retry_delay().unwrap_or(wait))));
+        self.in_time(repeated.into_future()).await
     }
 
     /// All that a list answers, page by page as they are asked for. `read` takes a page apart into

@@ -17,6 +17,7 @@ mod advance;
 mod attempt;
 mod children;
 mod executor;
+mod function;
 mod hand_over;
 mod handler;
 mod heartbeat;
@@ -46,7 +47,7 @@ pub use logs::LogKeeper;
 pub use outcome::{CONTEXT_BYTES_MAX, Outcome, RESULT_BYTES_MAX};
 pub use stop::{StopNote, StopReason, StopSignal};
 
-use crate::{ChannelOptions, Error};
+use crate::{ChannelOptions, Error, v1::Content};
 
 /// How a worker presents itself and behaves.
 #[derive(Clone, Debug)]
@@ -118,6 +119,17 @@ impl WorkerBuilder {
     pub fn handler<H: Handler>(mut self, task_type: impl Into<String>, handler: H) -> Self {
         self.handlers = self.handlers.handler(task_type, handler);
         self
+    }
+
+    /// Runs tasks of this type by a function: `None` is no result. For what takes long a
+    /// [`Handler`] is the better form.
+    #[must_use]
+    pub fn function<F, W>(self, task_type: impl Into<String>, function: F) -> Self
+    where
+        F: Fn(AttemptHandle) -> W + Send + Sync + 'static,
+        W: Future<Output = Result<Option<Content>, HandlerError>> + Send + 'static,
+    {
+        self.handler(task_type, function::FunctionHandler(function))
     }
 
     /// Replaces all handlers.

@@ -27,6 +27,9 @@ pub struct ListenConfig {
     /// Most long polls and streams at once.
     #[serde(default = "parked_calls_max")]
     pub parked_calls_max: usize,
+    /// Pages that may call from a browser, by origin (`https://example.org`).
+    #[serde(default)]
+    pub cors_origins: Vec<String>,
     /// `[listen.tls]`.
     #[serde(default)]
     pub tls: TlsConfig,
@@ -62,6 +65,12 @@ impl Validate for ListenConfig {
         for (key, count) in counts {
             rules.require((1..=1_000_000).contains(&count), key, "it must be 1 to 1,000,000");
         }
+        for origin in &self.cors_origins {
+            let message = format!(
+                "{origin:?} is no origin: write https://host or http://host:port, without a path"
+            );
+            rules.require(is_origin(origin), "cors_origins", message);
+        }
         let guarded = self.tls.cert_file.is_some() && self.auth.tokens_file.is_some();
         rules.require(
             self.address.ip().is_loopback() || guarded,
@@ -75,6 +84,15 @@ impl Validate for ListenConfig {
         rules.section("tls", &self.tls);
         rules.section("auth", &self.auth);
     }
+}
+
+/// As a browser sends it: a scheme and an authority, in small letters, and nothing behind.
+fn is_origin(text: &str) -> bool {
+    let authority = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    authority.is_some_and(|authority| {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:[]".contains(c);
+        !authority.is_empty() && authority.chars().all(fits)
+    })
 }
 
 /// `[listen.tls]`: PEM files; an empty text means unset.

@@ -1,7 +1,8 @@
 //! A gRPC server with the limits that tonic leaves unset.
 //!
 //! ```text
-//!  TCP ─▶ TLS ─▶ HTTP/2 limits, keepalive
+//!  TCP ─▶ TLS ─▶ HTTP/1.1, or HTTP/2 with limits and keepalive
+//!        ─▶ JSON and gRPC-Web become gRPC (`crate::transcode`)
 //!        ─▶ call: trace ─▶ token ─▶ deadline ─▶ gate (load shed) ─▶ routes
 //!           ◀─ statuses remapped, counted, traceparent returned
 //! ```
@@ -25,10 +26,12 @@ use crate::{
     config::ListenConfig,
     health::Health,
     shutdown::Shutdown,
+    transcode::{Browsers, HttpApi, HttpApiError, TranscodeLayer},
 };
 use call::{CallLayer, CallShared};
 use gate::Gates;
-use std::{io, time::Duration};
+use rustls::ServerConfig;
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -36,15 +39,18 @@ use tokio::{
 use tonic::{
     service::Routes,
     transport::{
-        Server, ServerTlsConfig,
+        Server,
         server::{Connected, TcpIncoming},
     },
 };
 use tonic_health::pb::health_server::HealthServer;
+use tower::util::option_layer;
 
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADERS_MAX_BYTES: u32 = 16 << 10;
+/// Tonic's own limit of a message.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// How long connections get to send their last answers after the stop.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
@@ -73,6 +79,9 @@ pub enum ServerError {
     /// The descriptor set given for reflection is not one.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The calls cannot be made over plain HTTP.
+    #[error("plain HTTP: {0}")]
+    HttpApi(#[from] HttpApiError),
     /// The transport failed.
     #[error(transparent)]
     Transport(#[from] tonic::transport::Error),
@@ -80,12 +89,15 @@ pub enum ServerError {
 
 /// What a gRPC server is made of.
 pub struct GrpcServer {
-    tls: Option<ServerTlsConfig>,
+    tls: Option<Arc<ServerConfig>>,
     connection_calls_max: u32,
     authenticator: Authenticator,
     gates: Gates,
     reflection: bool,
     descriptor_set: Option<&'static [u8]>,
+    browsers: Browsers,
+    http_api: HttpApi,
+    message_bytes_max: usize,
 }
 
 impl GrpcServer {
@@ -107,6 +119,9 @@ impl GrpcServer {
             gates: Gates::new(config),
             reflection: config.reflection,
             descriptor_set: None,
+            browsers: Browsers::new(&config.cors_origins, config.auth.tokens_file.is_none()),
+            http_api: HttpApi::default(),
+            message_bytes_max: MESSAGE_BYTES_MAX,
         })
     }
 
@@ -122,6 +137,15 @@ impl GrpcServer {
     #[must_use]
     pub fn descriptor_set(mut self, encoded: &'static [u8]) -> Self {
         self.descriptor_set = Some(encoded);
+        self
+    }
+
+    /// Answers these calls over plain HTTP too; `message_bytes_max` is the limit of a message that
+    /// their services have.
+    #[must_use]
+    pub fn http_api(mut self, api: HttpApi, message_bytes_max: usize) -> Self {
+        self.http_api = api;
+        self.message_bytes_max = message_bytes_max;
         self
     }
 
@@ -158,18 +182,37 @@ impl GrpcServer {
         I: futures::Stream<Item = io::Result<IO>>,
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
+        match self.tls.take() {
+            Some(tls) => self.serve_on(tls::accept(incoming, tls), routes, health, shutdown).await,
+            None => self.serve_on(incoming, routes, health, shutdown).await,
+        }
+    }
+
+    async fn serve_on<I, IO>(
+        self,
+        incoming: I,
+        routes: Routes,
+        health: &Health,
+        shutdown: &Shutdown,
+    ) -> Result<(), ServerError>
+    where
+        I: futures::Stream<Item = io::Result<IO>>,
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let routes = self.add_own_services(routes, health)?;
-        let mut server = Server::builder()
+        let cors = self.browsers.cors();
+        let http = TranscodeLayer::new(self.http_api, self.browsers, self.message_bytes_max);
+        let server = Server::builder()
+            .accept_http1(true)
             .concurrency_limit_per_connection(self.connection_calls_max as usize)
             .max_concurrent_streams(self.connection_calls_max)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(HEADERS_MAX_BYTES);
-        if let Some(tls) = self.tls.take() {
-            server = server.tls_config(tls)?;
-        }
         let shared = CallShared::new(self.authenticator, self.gates, shutdown.stop().clone());
         let serving = server
+            .layer(option_layer(cors))
+            .layer(http)
             .layer(CallLayer::new(shared))
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, shutdown.drain().cancelled());

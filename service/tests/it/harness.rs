@@ -7,6 +7,7 @@ use asyncflow_service::{
     health::Health,
     server::{CallClass, GrpcServer, ServerError, TraceContext, bind},
     shutdown::Shutdown,
+    transcode::HttpApi,
 };
 use serde::Deserialize;
 use std::{net::SocketAddr, sync::Arc};
@@ -108,6 +109,10 @@ impl AttemptService for Held {
     }
 }
 
+fn http_api() -> HttpApi {
+    HttpApi::new(FILE_DESCRIPTOR_SET, &["asyncflow.v1.AttemptService"]).unwrap()
+}
+
 #[derive(Deserialize)]
 struct OnlyListen {
     listen: ListenConfig,
@@ -150,7 +155,8 @@ impl Running {
                 Some("Watch" | "ServerReflectionInfo") => CallClass::Parked,
                 _ => CallClass::Ordinary,
             })
-            .descriptor_set(FILE_DESCRIPTOR_SET);
+            .descriptor_set(FILE_DESCRIPTOR_SET)
+            .http_api(http_api(), MESSAGE_MAX_BYTES);
         let service = AttemptServiceServer::new(held.clone())
             .max_decoding_message_size(MESSAGE_MAX_BYTES)
             .max_encoding_message_size(MESSAGE_MAX_BYTES);

@@ -1,7 +1,12 @@
 use crate::harness::Running;
 use asyncflow_proto::v1::{ShouldStopRequest, attempt_service_client::AttemptServiceClient};
 use asyncflow_service::server::tls::install_crypto_provider;
-use std::{fs, os::unix::fs::PermissionsExt};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tonic::{
     Code, Request,
     transport::{Certificate, Channel, ClientTlsConfig},
@@ -52,8 +57,31 @@ async fn with_tls_and_a_token_a_call_gets_through_and_without_either_it_does_not
     assert_eq!(wrong.code(), Code::Unauthenticated);
     HealthClient::new(channel).check(HealthCheckRequest::default()).await.unwrap();
 
+    let text = https_1(port, &cert, "/v1/attempt:shouldStop").await;
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("gpu-07 Worker "), "{text}");
+
     let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     assert!(trust(&other.cert.pem()).connect().await.is_err(), "a foreign certificate was trusted");
     let plain = Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect_lazy();
     assert!(AttemptServiceClient::new(plain).should_stop(with_token(TOKEN)).await.is_err());
+}
+
+/// A call by HTTP/1.1, of a client that knows nothing else and says so in its handshake.
+async fn https_1(port: u16, pem: &str, path: &str) -> String {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    let mut config =
+        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         authorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }

@@ -157,6 +157,14 @@ impl Client {
     /// Waits until the task is terminal, or `timeout` is over (`None` = as long as it takes), and
     /// gives the task as it is then; look at its state.
     pub async fn wait(&self, task_id: &str, timeout: Option<Duration>) -> Result<Task, Error> {
+        self.in_time(self.wait_in_rounds(task_id, timeout)).await
+    }
+
+    async fn wait_in_rounds(
+        &self,
+        task_id: &str,
+        timeout: Option<Duration>,
+    ) -> Result<Task, Error> {
         let deadline = timeout.map(|timeout| crate::clock::now() + timeout);
         loop {
             let left = deadline.map(|end| end.saturating_duration_since(crate::clock::now()));

@@ -117,6 +117,13 @@ impl From<Error> for HandlerError {
     }
 }
 
+impl From<serde_json::Error> for HandlerError {
+    /// Payload, context or result is not what the handler takes it for; see [`crate::json`].
+    fn from(error: serde_json::Error) -> Self {
+        Self::bad_context(format!("JSON: {error}"))
+    }
+}
+
 /// Runs a handler as an executor.
 pub(super) struct HandlerExecutor<H>(H);
 
