@@ -39,6 +39,7 @@ fn task(id: &str, user: &str, gpu: &str, percent: i32) -> RunningTask {
 fn hosts() -> Vec<Host> {
     let mut anna = host("w-1", "anna", &["GPU-a", "GPU-b"]);
     anna.report_time = Some(timestamp(NOW_MS - 3_000));
+    anna.worker.as_mut().unwrap().running = 1;
     let report = anna.report.as_mut().unwrap();
     report.running = vec![task("train-1-x", "carol", "GPU-a", 97)];
     report.gpus[0].task_ids = vec!["train-1-x".to_owned()];
