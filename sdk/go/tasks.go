@@ -11,7 +11,9 @@ import (
 // Create creates a task, and only one, however often it has to be repeated inside.
 //
 // Errors: [ErrInvalidArgument] with all violations, [ErrUnknownTaskType].
-func (c *Client) Create(ctx context.Context, task *asyncflowpb.TaskSpec) (*asyncflowpb.Task, error) {
+func (c *Client) Create(
+	ctx context.Context, task *asyncflowpb.TaskSpec,
+) (*asyncflowpb.Task, error) {
 	answer, err := c.CreateWith(ctx, &asyncflowpb.CreateTaskRequest{Task: task})
 	return taskOf(answer, err)
 }

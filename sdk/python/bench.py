@@ -4,9 +4,9 @@
     cargo build --release -p asyncflow-broker
     ASYNCFLOW_BIN_DIR=target/release sdk/python/.venv/conformance/bin/python sdk/python/bench.py
 
-It starts a broker on SQLite in a temporary directory, with its standard settings, and prints a table
-with what it was measured on. With ASYNCFLOW_BENCH_BROKER=http://… that broker is measured instead,
-which must have no worker for the type `bench`.
+It starts a broker on SQLite in a temporary directory, with its standard settings, and prints a
+table with what it was measured on. With ASYNCFLOW_BENCH_BROKER=http://… that broker is measured
+instead, which must have no worker for the type `bench`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import grpc
 from asyncflow import AsyncClient, Client, TaskSpec
 
 sys.path.insert(0, str(Path(__file__).parent / "tests"))
-from client import stack  # noqa: E402
+from client import stack
 
 TYPE = "bench"
 PAYLOAD = {"lr": 3e-4, "path": "/data/runs/2026-11-26/17", "epochs": 90}
@@ -55,7 +55,6 @@ def one_after_the_other(address: str, count: int) -> None:
 def threads(address: str, count: int) -> None:
     """Many threads on one client."""
     with Client(address) as client:
-
         every = list(specs(count))
 
         def create(number: int) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tests the Python SDK: is what is generated fresh, do the types fit (mypy, pyright), and do the tests
-# pass, with the newest protobuf and the older ones that it may meet. Makes its virtual environments
-# in .venv. It wants the programs of asyncflow in target/debug, or in $ASYNCFLOW_BIN_DIR.
+# Tests the Python SDK: is what is generated fresh, do the types fit (mypy, pyright), and do the
+# tests pass, with the newest protobuf and the older ones that it may meet. Makes its virtual
+# environments in .venv. It wants the programs of asyncflow in target/debug, or $ASYNCFLOW_BIN_DIR.
 #
 #   sdk/python/test.sh           everything
 #   sdk/python/test.sh quick     only with the newest protobuf
@@ -12,7 +12,8 @@ PYTHON="${PYTHON:-python3}"
 NEWEST=7
 declare -A PROTOBUF=([4]=4.25.9 [5]=5.29.5 [6]=6.33.6 [7]=7.36.2)
 declare -A GRPC=([4]=1.62.3 [5]=1.71.2 [6]=1.76.0 [7]=1.85.3)
-CHECKERS=(mypy==2.4.1 pyright==1.1.414 types-protobuf==7.35.1.20260906 types-grpcio==1.85.0.20261028)
+CHECKERS=(ruff==0.17.6 mypy==2.4.1 pyright==1.1.414
+    types-protobuf==7.35.1.20260906 types-grpcio==1.85.0.20261028)
 
 # Makes .venv/protobuf-N with this package's dependencies, unless it is there.
 environment() {
@@ -34,6 +35,7 @@ environment() {
 ./generate.sh --check
 environment "$NEWEST"
 newest=".venv/protobuf-$NEWEST/bin"
+"$newest/ruff" check --quiet .
 "$newest/mypy"
 "$newest/pyright" --pythonpath "$newest/python"
 export PYTHONPATH="$PWD/src" PYTHONDONTWRITEBYTECODE=1

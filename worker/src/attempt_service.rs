@@ -23,13 +23,15 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::adoption;
+use crate::{adoption, events::FailureNote};
 
 struct Entry {
     attempt: AttemptHandle,
     result: Mutex<Option<Content>>,
     wait_for: Mutex<Option<Result<WaitFor, String>>>,
     hand_over: Mutex<Option<HandOver>>,
+    /// Of the events file alone, which a later worker reads again.
+    failure: Mutex<Option<FailureNote>>,
     /// Where what is set by the socket is kept for a later worker.
     dir: OnceLock<PathBuf>,
 }
@@ -108,8 +110,8 @@ impl AttemptDesk {
 
     /// The same under the token that its programs have already.
     pub fn register_as(self: &Arc<Self>, attempt: AttemptHandle, token: String) -> Registered {
-        let (result, wait_for, hand_over, dir) = Default::default();
-        let entry = Arc::new(Entry { attempt, result, wait_for, hand_over, dir });
+        let (result, wait_for, hand_over, failure, dir) = Default::default();
+        let entry = Arc::new(Entry { attempt, result, wait_for, hand_over, failure, dir });
         self.with(|entries| entries.insert(token.clone(), entry.clone()));
         Registered { desk: self.clone(), socket: self.socket.clone(), token, entry }
     }
@@ -212,6 +214,16 @@ impl Registered {
     /// Takes what it said last about giving itself away.
     pub fn take_hand_over(&self) -> Option<HandOver> {
         self.entry.hand_over.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// It says why it fails, if it then does; the last one wins.
+    pub fn set_failure(&self, note: FailureNote) {
+        *self.entry.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(note);
+    }
+
+    /// Takes what it said last of its failure.
+    pub fn take_failure(&self) -> Option<FailureNote> {
+        self.entry.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Takes the result that was set last.

@@ -277,6 +277,7 @@ impl CommandExecutor {
         self.take_stock(attempt, dir.path(), &mut end).await;
         let told = end.told;
         let outcome = exit::outcome(end, registered.take_result(), registered.take_wait_for());
+        let outcome = exit::explained(outcome, registered.take_failure());
         match registered.take_hand_over() {
             Some(hand_over) => attempt.handed_over(hand_over, outcome, told),
             None => outcome,

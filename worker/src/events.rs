@@ -21,6 +21,7 @@ use crate::{
     growing_file::{GrowingFile, Read},
 };
 use event::Event;
+pub use event::FailureNote;
 use lines::{Line, LineSplitter};
 pub use mark::EventsMark;
 
@@ -140,6 +141,7 @@ impl Reader<'_> {
             Event::Result(content) => self.registered.set_result(content),
             Event::Wait(wait_for) => self.registered.set_wait_for(wait_for),
             Event::HandOver(hand_over) => self.registered.set_hand_over(hand_over),
+            Event::Failure(note) => self.registered.set_failure(note),
             Event::Save { stage, context } => {
                 let saved = self.attempt.save_context(stage.as_deref(), context).await;
                 if let Err(error) = saved

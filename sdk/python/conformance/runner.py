@@ -11,22 +11,17 @@ import urllib.request
 from typing import Any
 
 from google.protobuf import json_format
+from story import CallFailed, Failed, main
 
 from asyncflow import BrokerError, Client
 from asyncflow.client.task import state_of
 from asyncflow.v1 import broker_service_pb2, task_pb2
-from story import CallFailed, Failed, main
-from worker import Worker
+from worker import Worker, as_command, knows_python
 
 
 def told(message: Any) -> dict[str, Any]:
     """A message as proto JSON with the names of the proto."""
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
-
-
-def spec(task: dict[str, Any]) -> task_pb2.TaskSpec:
-    """A task from proto JSON."""
-    return json_format.ParseDict(task, task_pb2.TaskSpec())
 
 
 def failed(error: BrokerError) -> CallFailed:
@@ -70,7 +65,10 @@ class Watch:
 class Player:
     """Does the steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str) -> None:
+        with open(path, encoding="utf-8") as file:
+            has_worker = '"worker_start"' in file.read()
+        self._as_commands = has_worker and not knows_python()
         self._client = Client()
         self._watches: dict[str, Watch] = {}
         self._workers: dict[str, Worker] = {}
@@ -86,6 +84,10 @@ class Player:
         except BrokerError as error:
             raise failed(error) from error
 
+    def _spec(self, task: dict[str, Any]) -> task_pb2.TaskSpec:
+        task = as_command(task) if self._as_commands else task
+        return json_format.ParseDict(task, task_pb2.TaskSpec())
+
     def _create_type(self, task_type: dict[str, Any]) -> None:
         message = json_format.ParseDict(task_type, task_pb2.TaskType())
         request = broker_service_pb2.CreateTaskTypeRequest(task_type=message)
@@ -95,15 +97,15 @@ class Player:
         self, task: Any, request_id: str | None = None, deadline_ms: float | None = None
     ) -> Any:
         client = self._within(deadline_ms)
-        return told(self._call(client.create, spec(task), request_id=request_id).proto)
+        return told(self._call(client.create, self._spec(task), request_id=request_id).proto)
 
     def batch_create(self, tasks: Any, deadline_ms: float | None = None) -> Any:
-        made = self._call(self._within(deadline_ms).create_many, map(spec, tasks))
+        made = self._call(self._within(deadline_ms).create_many, map(self._spec, tasks))
         return {"tasks": [told(task.proto) for task in made]}
 
     def stream_create(self, tasks: Any) -> Any:
         results = []
-        for one in self._call(lambda: list(self._client.stream(map(spec, tasks)))):
+        for one in self._call(lambda: list(self._client.stream(map(self._spec, tasks)))):
             if one.error is None:
                 results.append({"task_id": one.task_id})
             else:
@@ -174,4 +176,5 @@ class Player:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], Player))
+    paths = iter(sys.argv[1:])
+    sys.exit(main(sys.argv[1:], lambda: Player(next(paths))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import shutil
@@ -11,28 +12,52 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+from story import Failed
 
 from asyncflow import Client
-from story import Failed, Skipped
 
 REGISTER_S_MAX = 30
 MODULE = "conformance_tasks"
+HANDLERS = ("echo", "stages", "until_stopped", "retry_later", "permanent", "save_until_lost")
 
 
 def program() -> str:
-    """The program `asyncflow`; Skipped when it knows no Python."""
-    path = os.path.join(os.environ["ASYNCFLOW_BIN_DIR"], "asyncflow")
-    told = subprocess.run([path, "worker", "--help"], capture_output=True, text=True, check=True)
-    if "--python" not in told.stdout:
-        raise Skipped("this build's `asyncflow worker` has no --python")
-    return path
+    """The program `asyncflow`."""
+    return os.path.join(os.environ["ASYNCFLOW_BIN_DIR"], "asyncflow")
+
+
+def knows_python() -> bool:
+    """Whether its workers run the tasks of a module. Without it they run them as any program."""
+    words = [program(), "worker", "--help"]
+    return "--python" in subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def as_command(task: dict[str, Any]) -> dict[str, Any]:
+    """A task of a handler as one that executes a program: that runs the handler of its type."""
+    task = dict(task)
+    payload = base64.b64decode(task.pop("payload", {}).get("data", "")).decode()
+    script = (
+        'printf %s "$PAYLOAD" > payload; export ASYNCFLOW_PAYLOAD="$PWD/payload"; '
+        f'exec "$0" -m asyncflow.task run {MODULE}'
+    )
+    task["command"] = {
+        "program": "/bin/sh",
+        "args": ["-c", script, sys.executable],
+        "environment": {"PAYLOAD": payload},
+    }
+    return task
 
 
 class Worker:
     """A worker in a process group of its own."""
 
     def __init__(self, client: Client, handlers: dict[str, str], slots: int) -> None:
-        words = [program(), "worker", "--python", MODULE]
+        unknown = set(handlers.values()) - set(HANDLERS)
+        if unknown:
+            raise Failed(f"no such handler: {', '.join(sorted(unknown))}")
+        words = [program(), "worker"]
         self._id = f"conformance-{secrets.token_hex(6)}"
         self._folder = Path(tempfile.mkdtemp(prefix="asyncflow-conformance-"))
         lines = ["import handlers", "from asyncflow import task", ""]
@@ -45,9 +70,13 @@ class Worker:
             "broker.addresses": f'["{client.address}"]',
             "drain_time_ms": "0",
             "stop_grace_ms": "5000",
-            "python.executable": sys.executable,
             "gpu.provider": "none",
         }
+        if knows_python():
+            words += ["--python", MODULE]
+            settings["python.executable"] = sys.executable
+        else:
+            settings["command.environment_allowed"] = '["PATH", "HOME", "PYTHONPATH"]'
         for name, value in settings.items():
             words += ["--set", f"{name}={value}"]
         path = os.pathsep.join([str(self._folder), str(Path(__file__).parent)])

@@ -30,7 +30,6 @@ export function bytes(data: Uint8Array | string, contentType = ""): Content {
  *
  * @throws SyntaxError when it is no JSON.
  */
-// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as JSON.parse
 export function parseJson<T = unknown>(content: Content | undefined): T | undefined {
   if (!content || content.data.length === 0) return undefined;
   return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(content.data)) as T;

@@ -1,5 +1,6 @@
 // Waiting: pauses that an AbortSignal ends, and the growing, jittered ones between tries.
 
+import { setMaxListeners } from "node:events";
 import type { AsyncflowError } from "./error.js";
 
 const WAIT_MIN_MS = 100;
@@ -8,19 +9,44 @@ const WAIT_MAX_MS = 5_000;
 const TIMER_MS_MAX = 0x7fff_ffff;
 
 /** Waits so long, or until the signal is aborted; tells whether the time is over. */
-export function sleep(ms: number, signal?: AbortSignal): Promise<boolean> {
-  if (signal?.aborted) return Promise.resolve(false);
+export async function sleep(ms: number, signal?: AbortSignal): Promise<boolean> {
+  const end = performance.now() + ms;
+  for (let left = Math.max(0, ms); !signal?.aborted; left = end - performance.now()) {
+    await pause(Math.min(left, TIMER_MS_MAX), signal);
+    // A timer may ring a moment early, by another clock; that is as good as the time.
+    if (left <= TIMER_MS_MAX) return !signal?.aborted;
+  }
+  return false;
+}
+
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => {
       signal?.removeEventListener("abort", onAbort);
-      resolve(true);
-    }, Math.min(Math.max(0, ms), TIMER_MS_MAX));
+      resolve();
+    }, ms);
     function onAbort(): void {
       clearTimeout(timer);
-      resolve(false);
+      resolve();
     }
     signal?.addEventListener("abort", onAbort, { once: true });
   });
+}
+
+/** Resolves when the work has ended, the time is over, or the signal is aborted. */
+export async function within(
+  work: Promise<unknown>,
+  ms: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  // A timer that is left behind would keep the process alive.
+  const over = new AbortController();
+  const ends = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
+  try {
+    await Promise.race([work, sleep(ms, ends)]);
+  } finally {
+    over.abort();
+  }
 }
 
 /** Resolves when the signal is aborted. `done` takes the listener away. */
@@ -36,6 +62,18 @@ export function aborted(signal: AbortSignal): { promise: Promise<void>; done: ()
     done = () => { signal.removeEventListener("abort", onAbort); };
   });
   return { promise, done };
+}
+
+/** Whether it is aborted by now; the compiler takes `aborted` for what it was before an await. */
+export function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted ?? false;
+}
+
+/** A controller whose signal many may listen to without a warning of Node's. */
+export function sharedAbort(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
 }
 
 /** Between a half and the whole of it. */

@@ -32,7 +32,7 @@ function withInner(
   message: Message & { requests: (Message & WithId)[] },
 ): Message {
   if (message.requests.every((one) => one.requestId)) return message;
-  const requests = message.requests.map((one) =>
-    one.requestId ? one : { ...one, requestId: randomUUID() });
-  return Object.assign(clone(schema, message), { requests });
+  const copy = clone(schema, message) as typeof message;
+  for (const one of copy.requests) one.requestId ||= randomUUID();
+  return copy;
 }

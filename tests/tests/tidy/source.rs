@@ -11,8 +11,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::{spanned::Spanned, visit::Visit};
 
 /// Folders that hold nothing written by hand.
-const SKIPPED: [&str; 5] = ["target", "node_modules", "__pycache__", "generated", "out"];
-const EXTENSIONS: [&str; 4] = ["rs", "py", "proto", "sh"];
+const SKIPPED: [&str; 6] = ["target", "node_modules", "__pycache__", "generated", "out", "dist"];
+/// Ends of the names of files that stand beside those written by hand, as their language wants it.
+const GENERATED: [&str; 3] = ["_pb2.py", "_pb2_grpc.py", ".pb.go"];
+const EXTENSIONS: [&str; 7] = ["rs", "py", "proto", "sh", "go", "ts", "java"];
 
 /// What breaks a rule, and where.
 pub struct Violation {
@@ -130,7 +132,8 @@ fn walk(folder: &Path, extensions: &[&str], paths: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        if name.starts_with('.') || SKIPPED.contains(&name) || path.is_symlink() {
+        let is_generated = GENERATED.iter().any(|end| name.ends_with(end));
+        if name.starts_with('.') || SKIPPED.contains(&name) || is_generated || path.is_symlink() {
             continue;
         }
         if path.is_dir() {

@@ -6,7 +6,10 @@ use asyncflow_sdk::{
 };
 
 use super::supervise::End;
-use crate::process::{Exit, SpawnError};
+use crate::{
+    events::FailureNote,
+    process::{Exit, SpawnError},
+};
 
 const RETRY_LATER: i32 = 75;
 const CHECKPOINTED: i32 = 85;
@@ -66,6 +69,31 @@ pub fn outcome(
         None => Outcome::failed(FailureReason::Error, "the system did not say how it ended"),
     };
     outcome.with_exit_code(code)
+}
+
+/// A failure of the program's own, in its own words. What others say of its end is left alone.
+pub fn explained(outcome: Outcome, note: Option<FailureNote>) -> Outcome {
+    use FailureReason::{Error, Permanent, RetryLater};
+    match (outcome, note) {
+        (
+            Outcome::Failed {
+                reason: reason @ (Error | Permanent | RetryLater),
+                message,
+                permanent,
+                exit_code,
+                ..
+            },
+            Some(note),
+        ) => {
+            let message = if note.message.is_empty() { message } else { note.message };
+            let explained = match permanent {
+                true => Outcome::failed_for_good(reason, message),
+                false => Outcome::failed(reason, message),
+            };
+            explained.not_before(note.retry_after).with_exit_code(exit_code)
+        }
+        (outcome, _) => outcome,
+    }
 }
 
 /// Who was told to stop, saved what it had and says so goes on from there.
@@ -143,6 +171,33 @@ mod tests {
             let outcome = outcome(ended(exit), None, None);
             assert_eq!(reason_of(&outcome), expected, "{exit:?}");
         }
+    }
+
+    #[test]
+    fn a_failure_is_told_in_the_words_of_the_program() {
+        let said = |code, message: &str, wait| {
+            let retry_after = wait;
+            let note = Some(FailureNote { message: message.to_owned(), retry_after });
+            explained(outcome(ended(Exit::Code(code)), None, None), note)
+        };
+        let wait = Some(std::time::Duration::from_secs(5));
+        for (code, message, expected) in
+            [(75, "busy", "busy"), (1, "ValueError: x", "ValueError: x"), (65, "", "exit code 65")]
+        {
+            let Outcome::Failed { message: found, retry_after, exit_code, .. } =
+                said(code, message, wait)
+            else {
+                panic!("it has failed");
+            };
+            assert_eq!((&*found, retry_after, exit_code), (expected, wait, Some(code)));
+        }
+        assert!(matches!(said(0, "no", None), Outcome::Succeeded { .. }));
+        assert!(matches!(said(85, "no", None), Outcome::Released { .. }));
+        let told = End { told: Some(StopReason::Cancelled), ..ended(Exit::Code(1)) };
+        let note = Some(FailureNote { message: "no".to_owned(), retry_after: None });
+        let cancelled = explained(outcome(told, None, None), note);
+        assert_eq!(reason_of(&cancelled), Some((FailureReason::Cancelled, false)));
+        assert!(!matches!(cancelled, Outcome::Failed { message, .. } if message == "no"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One line → one event.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use asyncflow_sdk::{
     v1::{Content, WaitFor},
@@ -13,6 +13,8 @@ use serde_json::Value;
 const STAGE_BYTES_MAX: usize = 64;
 const CONTENT_TYPE_BYTES_MAX: usize = 128;
 const METRICS_MAX: usize = 32;
+/// A broker refuses a longer wait, and the attempt would end without a reason.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What a line asks for.
 #[derive(Debug, PartialEq)]
@@ -34,6 +36,17 @@ pub enum Event {
     Wait(WaitFor),
     /// It gives itself away when the program exits.
     HandOver(HandOver),
+    /// Why it fails, if it then does.
+    Failure(FailureNote),
+}
+
+/// What a program says of its own failure; the exit code says whether it has failed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FailureNote {
+    /// For people; may be empty.
+    pub message: String,
+    /// Wait at least this long before the next attempt.
+    pub retry_after: Option<Duration>,
 }
 
 impl Event {
@@ -66,6 +79,11 @@ enum Wire {
     },
     #[serde(rename = "hand_over")]
     HandOver(WireHandOver),
+    Failure {
+        #[serde(default)]
+        message: String,
+        retry_after_s: Option<f64>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -133,8 +151,17 @@ pub fn parse(line: &[u8]) -> Result<Option<Event>, String> {
             Event::HandOver(HandOver { context, message })
         }
         Wire::Wait { children, signals } => Event::Wait(WaitFor { children, signals }),
+        Wire::Failure { message, retry_after_s } => {
+            let retry_after = retry_after_s.map(checked_wait).transpose()?;
+            Event::Failure(FailureNote { message, retry_after })
+        }
     };
     Ok(Some(event))
+}
+
+fn checked_wait(seconds: f64) -> Result<Duration, String> {
+    let wait = Duration::try_from_secs_f64(seconds).ok().filter(|wait| *wait <= RETRY_AFTER_MAX);
+    wait.ok_or_else(|| format!("retry_after_s must be 0 to {}", RETRY_AFTER_MAX.as_secs()))
 }
 
 fn checked_stage(stage: String) -> Result<String, String> {
@@ -165,7 +192,9 @@ fn content_of(wire: WireContent) -> Result<Content, String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-    use super::{Content, Event, HandOver, parse};
+    use std::time::Duration;
+
+    use super::{Content, Event, FailureNote, HandOver, parse};
 
     fn content(data: &'static str, content_type: &str) -> Content {
         Content { data: data.into(), content_type: content_type.to_owned() }
@@ -205,6 +234,15 @@ mod tests {
             assert_eq!(parse(line.as_bytes()).unwrap(), Some(expected), "{line}");
         }
         assert_eq!(parse(b"  \r").unwrap(), None);
+        for (line, message, wait_ms) in [
+            (r#"{"event":"failure","message":"bad data"}"#, "bad data", None),
+            (r#"{"event":"failure","message":"busy","retry_after_s":2.5}"#, "busy", Some(2500)),
+            (r#"{"event":"failure","retry_after_s":0}"#, "", Some(0)),
+        ] {
+            let retry_after = wait_ms.map(Duration::from_millis);
+            let note = FailureNote { message: message.to_owned(), retry_after };
+            assert_eq!(parse(line.as_bytes()).unwrap(), Some(Event::Failure(note)), "{line}");
+        }
         let given = |context, message: &str| {
             Some(Event::HandOver(HandOver { context, message: message.to_owned() }))
         };
@@ -237,6 +275,9 @@ mod tests {
             b"{\"event\":\"hand_over\",\"data\":1,\"base64\":\"aGk=\"}",
             b"{\"event\":\"result\",\"data\":1,\"base64\":\"aGk=\"}",
             b"{\"event\":\"result\",\"base64\":\"???\"}",
+            b"{\"event\":\"failure\",\"retry_after_s\":-1}",
+            b"{\"event\":\"failure\",\"retry_after_s\":1e300}",
+            b"{\"event\":\"failure\",\"message\":7}",
             b"[]",
             deep.as_bytes(),
         ] {

@@ -67,9 +67,7 @@ def test_arguments(secure: stack.Server, ca_file: Path, tmp_path: Path) -> None:
             client.create_type("other")
 
 
-def test_environment(
-    secure: stack.Server, ca_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment(secure: stack.Server, ca_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASYNCFLOW_BROKER", secure.address)
     monkeypatch.setenv("ASYNCFLOW_TOKEN", "secret-of-root-0123456789")
     monkeypatch.setenv("ASYNCFLOW_CA_FILE", str(ca_file))

@@ -255,8 +255,7 @@ def test_the_stubs_have_the_same_retries_and_errors(client: Client, work: str) -
 
 def test_requests_of_the_callers_own(client: Client, work: str) -> None:
     requests = [
-        CreateRequest(task=TaskSpec(work, n).to_proto(), request_id=f"{work}-{n}")
-        for n in range(3)
+        CreateRequest(task=TaskSpec(work, n).to_proto(), request_id=f"{work}-{n}") for n in range(3)
     ]
     first, second = client.create_many(requests), client.create_many(requests)
     assert [task.id for task in first] == [task.id for task in second]

@@ -68,9 +68,7 @@ def test_a_token_of_the_file_goes_to_no_other_broker(tmp_path: Path) -> None:
         ("broker = ", {}, "config.toml"),
     ],
 )
-def test_unusable_settings(
-    tmp_path: Path, text: str, arguments: dict[str, str], told: str
-) -> None:
+def test_unusable_settings(tmp_path: Path, text: str, arguments: dict[str, str], told: str) -> None:
     with pytest.raises(errors.ConfigError, match=told):
         resolved(tmp_path, text, **arguments)
 
@@ -118,7 +116,10 @@ def test_a_state_of_a_newer_broker_is_unknown() -> None:
     assert {task.state_of(number) for number in range(1, 10)} == set(task.State) - {
         task.State.UNKNOWN
     }
-    assert task.Failure(task_pb2.Failure(reason=task_pb2.FAILURE_REASON_PREEMPTED)).reason == "PREEMPTED"
+    assert (
+        task.Failure(task_pb2.Failure(reason=task_pb2.FAILURE_REASON_PREEMPTED)).reason
+        == "PREEMPTED"
+    )
     with pytest.raises(AttributeError, match="read-only"):
         task.Task(task_pb2.Task()).id = "x"  # type: ignore[misc]
 

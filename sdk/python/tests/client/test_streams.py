@@ -6,7 +6,6 @@ import itertools
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,9 +79,7 @@ def test_logs_follow_over_a_cut_without_a_gap(dev: stack.Server) -> None:
         assert tail == b"line 29\nline 30\n"
 
 
-def test_stream_creates_each_task_once_over_cuts(
-    client: Client, work: str, proxy: Proxy
-) -> None:
+def test_stream_creates_each_task_once_over_cuts(client: Client, work: str, proxy: Proxy) -> None:
     with Client(proxy.address) as through:
         specs = (TaskSpec(work, number) for number in range(5000))
         created = []
@@ -236,8 +233,44 @@ def test_a_client_is_used_by_many_threads(client: Client, work: str) -> None:
     assert len(set(ids)) == 400 == client.count(work).total
 
 
-def test_a_closed_client_opens_again(client: Client, work: str) -> None:
-    task = client.create(work, request_id=str(uuid.uuid4()))
+def test_a_closed_client_stays_closed_and_ends_its_streams(client: Client, work: str) -> None:
+    task = client.create(work)
+    seen: list[object] = []
+
+    def watch() -> None:
+        try:
+            seen.extend(client.watch(task))
+        except Exception as error:
+            seen.append(error)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    next(client.watch(task))
     client.close()
     client.close()
-    assert client.get(task).id == task.id
+    watching.join(timeout=10)
+    assert not watching.is_alive() and isinstance(seen[-1], (errors.BrokerError, RuntimeError))
+    with pytest.raises(RuntimeError, match="closed"):
+        client.get(task)
+
+
+def test_a_quiet_watch_outlives_breaks_that_are_far_apart(
+    client: Client, work: str, proxy: Proxy
+) -> None:
+    task = client.create(work)
+    with Client(proxy.address, timeout=1) as through:
+        changes = through.watch(task)
+        next(changes)
+        cutting = threading.Thread(target=cut_often, args=(proxy, 5, 0.5))
+        cutting.start()
+        canceling = threading.Timer(3, client.cancel, args=(task,))
+        canceling.start()
+        assert [change.task.state for change in changes if change.task][-1] is State.CANCELLED
+        cutting.join()
+
+
+def cut_often(proxy: Proxy, times: int, seconds: float) -> None:
+    """Cuts so many times, so far apart: each longer after the one before than a reconnect takes."""
+    for _ in range(times):
+        time.sleep(seconds)
+        proxy.cut()

@@ -111,7 +111,28 @@ def test_what_fails_for_good_is_not_tried_again(client: Client, tmp_path: Path) 
     task = create(client, "fail", tmp_path)
     with pytest.raises(TaskFailed):
         client.result(task, timeout=60)
-    assert client.get(task).attempt == 1
+    found = client.get(task)
+    assert found.attempt == 1
+    assert found.failure is not None
+    assert (found.failure.reason, found.failure.message) == ("PERMANENT", "the data are bad")
+
+
+def test_what_is_tried_again_waits_as_long_as_it_asked(client: Client, tmp_path: Path) -> None:
+    task = create(client, "retry", tmp_path)
+    client.result(task, timeout=60)
+    first, second = client.attempts(task)
+    assert first.failure is not None
+    assert first.failure.message == "not now"
+    assert first.end_time is not None
+    assert second.start_time is not None
+    assert (second.start_time - first.end_time).total_seconds() >= 1.0
+
+
+def test_a_context_that_is_too_large_is_refused_at_once(client: Client, tmp_path: Path) -> None:
+    task = create(client, "too_large", tmp_path)
+    said = client.result(task, timeout=60)
+    assert said.startswith("the context is not accepted: ")
+    assert "8192" in said.replace(",", "")
 
 
 def test_children_give_their_results_to_the_next_attempt(client: Client, tmp_path: Path) -> None:

@@ -90,6 +90,15 @@ impl Outcome {
         }
     }
 
+    /// The same failure, to be tried again after this wait at the earliest; nothing else changes.
+    #[must_use]
+    pub fn not_before(mut self, wait: Option<Duration>) -> Self {
+        if let Self::Failed { retry_after, .. } = &mut self {
+            *retry_after = wait;
+        }
+        self
+    }
+
     /// What becomes of an attempt that ended because it was told to stop.
     pub fn stopped(reason: StopReason) -> Self {
         let text = reason.text();

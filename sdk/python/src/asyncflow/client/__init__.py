@@ -2,8 +2,8 @@
 
 from asyncflow.client.aio import AsyncClient
 from asyncflow.client.calls import Counts, CreateRequest
-from asyncflow.client.streams import Created
 from asyncflow.client.spec import Command, TaskOptions, TaskSpec
+from asyncflow.client.streams import Created
 from asyncflow.client.sync import Client
 from asyncflow.client.task import (
     Attempt,

@@ -72,7 +72,7 @@ class AsyncClient:
         return self._channel.connection.settings.address
 
     async def close(self) -> None:
-        """Closes the connection. A later call opens it again."""
+        """Closes the connection, for good: streams that are open end with an error."""
         channel = self._channel.connection.taken()
         if channel is not None:
             await channel.close()
@@ -316,10 +316,9 @@ class AsyncClient:
         backoff = Backoff(self._channel.timeout_s)
         send = getattr(self.stub.broker, stream.method)
         while True:
-            answers = send(stream.request)
+            answers = send(stream.request, opened=backoff.succeeded)
             try:
                 async for answer in answers:
-                    backoff.succeeded()
                     for entry in stream.read(answer):
                         yield entry
                 return

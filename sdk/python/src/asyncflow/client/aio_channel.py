@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 import grpc
 
 from asyncflow.client import status
-from asyncflow.client.channel import Connection, Metadata
+from asyncflow.client.channel import Connection, Metadata, nothing
 from asyncflow.client.retry import Tries, identified, seconds, traced
 
 
@@ -63,11 +63,15 @@ class RetryingAioChannel:
         request: Any,
         timeout: Optional[float] = None,
         metadata: Metadata = (),
+        opened: Callable[[], None] = nothing,
     ) -> AsyncIterator[Any]:
         headers = [*self.connection.headers, *traced(metadata)]
         call = getattr(self.connection.channel(), kind)(method, **codecs)
         answers = call(request, timeout=timeout, metadata=headers)
         try:
+            await answers.initial_metadata()
+            if not answers.done():
+                opened()
             async for answer in answers:
                 yield answer
         except grpc.RpcError as error:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Uni
 from google.protobuf.message import Message
 
 from asyncflow.client import status, values
-from asyncflow.client.streams import Logs, Watch
 from asyncflow.client.spec import (
     SpecLike,
     TaskChanges,
@@ -28,6 +27,7 @@ from asyncflow.client.spec import (
     task_id,
     type_proto,
 )
+from asyncflow.client.streams import Logs, Watch
 from asyncflow.client.task import Attempt, Explanation, State, Task, state_number, state_of
 from asyncflow.client.values import Span
 from asyncflow.errors import ResultExpired, TaskCancelled, TaskFailed
@@ -178,9 +178,7 @@ class Counts:
     """By task type; zero counts are left out."""
 
 
-def count(
-    task_type: Optional[str], user: Optional[str], states: Iterable[State]
-) -> Call[Counts]:
+def count(task_type: Optional[str], user: Optional[str], states: Iterable[State]) -> Call[Counts]:
     """See Client.count."""
     request = pb.CountTasksRequest(
         task_type=task_type or "", user=user or "", states=map(state_number, states)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Generic, Optional, TypeVar
 
 import grpc
@@ -57,9 +57,11 @@ class Connection(Generic[C]):
         )
         self._open = open_channel
         self._channel: Optional[C] = None
+        self._is_closed = False
 
     def channel(self) -> C:
-        """The open channel. Errors: RuntimeError in a forked child of a process that used one."""
+        """The open channel. Errors: RuntimeError when it is closed, and in a forked child of a
+        process that used one."""
         global _opened_in
         if _forked_with_grpc:
             raise RuntimeError(
@@ -68,13 +70,16 @@ class Connection(Generic[C]):
                 "fork, or start the process by 'spawn' "
                 "(multiprocessing.get_context('spawn'))"
             )
+        if self._is_closed:
+            raise RuntimeError("this client is closed")
         if self._channel is None:
             _opened_in = os.getpid()
             self._channel = self._open(self.settings)
         return self._channel
 
     def taken(self) -> Optional[C]:
-        """Gives the open channel away, if there is one, to be closed."""
+        """Gives the open channel away, if there is one, to be closed. It is not opened again."""
+        self._is_closed = True
         channel, self._channel = self._channel, None
         return channel
 
@@ -91,6 +96,10 @@ def open_aio_channel(settings: Settings) -> grpc.aio.Channel:
     if settings.is_tls:
         return grpc.aio.secure_channel(settings.target, credentials(settings), options=_OPTIONS)
     return grpc.aio.insecure_channel(settings.target, options=_OPTIONS)
+
+
+def nothing() -> None:
+    """What is done when a stream is open, unless somebody wants to know."""
 
 
 def credentials(settings: Settings) -> grpc.ChannelCredentials:
@@ -132,7 +141,9 @@ class RetryingChannel:
         headers = [*self.connection.headers, *tries.metadata]
         while True:
             try:
-                return call(request, timeout=tries.time_left(time.monotonic()), metadata=tuple(headers))
+                return call(
+                    request, timeout=tries.time_left(time.monotonic()), metadata=tuple(headers)
+                )
             except grpc.RpcError as error:
                 told = status.of_call(error, self.connection.settings)
             time.sleep(tries.wait_after(told, time.monotonic()))
@@ -145,14 +156,17 @@ class RetryingChannel:
         request: Any,
         timeout: Optional[float] = None,
         metadata: Metadata = (),
+        opened: Callable[[], None] = nothing,
     ) -> Iterator[Any]:
         headers = [*self.connection.headers, *traced(metadata)]
         call = getattr(self.connection.channel(), kind)(method, **codecs)
-        answers: Iterable[Any] = call(request, timeout=timeout, metadata=headers)
-        return self._answers(answers)
+        return self._answers(call(request, timeout=timeout, metadata=headers), opened)
 
-    def _answers(self, answers: Any) -> Iterator[Any]:
+    def _answers(self, answers: Any, opened: Callable[[], None]) -> Iterator[Any]:
         try:
+            answers.initial_metadata()
+            if answers.is_active():
+                opened()
             yield from answers
         except grpc.RpcError as error:
             raise status.of_call(error, self.connection.settings) from None

@@ -17,7 +17,7 @@ from asyncflow.errors import BrokerError
 Q = TypeVar("Q", bound=Message)
 
 WAIT_MIN_S = 0.1
-WAIT_MAX_S = 5.0
+WAIT_MAX_S = 2.0
 TOLD_AT = 8
 
 _log = logging.getLogger("asyncflow")

@@ -133,8 +133,7 @@ def _checked(address: str) -> str:
         raise ConfigError(f"address {address!r}: it must begin with http:// or https://")
     if not parts.hostname or parts.username or parts.path.strip("/") or parts.query:
         raise ConfigError(
-            f"address {address!r}: write it as {parts.scheme}://host:port, "
-            f"e.g. {DEFAULT_ADDRESS}"
+            f"address {address!r}: write it as {parts.scheme}://host:port, e.g. {DEFAULT_ADDRESS}"
         )
     if port is None:
         return f"{parts.scheme}://{parts.netloc}:{443 if parts.scheme == 'https' else 80}"

@@ -60,9 +60,7 @@ def _code_name(number: int) -> str:
     return name
 
 
-def _refusal(
-    code: str, message: str, status: status_pb2.Status, advice: str = ""
-) -> Refusal:
+def _refusal(code: str, message: str, status: status_pb2.Status, advice: str = "") -> Refusal:
     reason, metadata, retry_after = "", {}, None
     violations: list[Violation] = []
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
@@ -77,9 +75,7 @@ def _refusal(
     return Refusal(code, message, reason, tuple(violations), metadata, retry_after, advice)
 
 
-def _told(
-    code: str, message: str, status: status_pb2.Status, settings: Settings
-) -> BrokerError:
+def _told(code: str, message: str, status: status_pb2.Status, settings: Settings) -> BrokerError:
     refusal = _refusal(code, message, status)
     advice = ""
     if not refusal.reason and message.startswith(_BROKEN_IN_TRANSIT):

@@ -65,7 +65,9 @@ class Client:
         """
         settings = resolve(address, token, token_file, ca_file)
         settings.root_certificates()
-        self._use(RetryingChannel(Connection(settings, open_channel), span(timeout).total_seconds()))
+        self._use(
+            RetryingChannel(Connection(settings, open_channel), span(timeout).total_seconds())
+        )
 
     def _use(self, channel: RetryingChannel) -> None:
         self._channel = channel
@@ -84,7 +86,7 @@ class Client:
         return self._channel.connection.settings.address
 
     def close(self) -> None:
-        """Closes the connection. A later call opens it again."""
+        """Closes the connection, for good: streams that are open end with an error."""
         channel = self._channel.connection.taken()
         if channel is not None:
             channel.close()
@@ -372,9 +374,8 @@ class Client:
         send = getattr(self.stub.broker, stream.method)
         while True:
             try:
-                with closing(send(stream.request)) as answers:
+                with closing(send(stream.request, opened=backoff.succeeded)) as answers:
                     for answer in answers:
-                        backoff.succeeded()
                         yield from stream.read(answer)
                 return
             except BrokerError as error:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import sys
 from typing import Optional, Sequence
@@ -27,6 +28,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return _list(modules)
     if verb == "run":
         return run.main(modules)
+    if importlib.util.find_spec("asyncflow.task.serve") is None:
+        print("asyncflow: this version of the package cannot serve", file=sys.stderr)
+        return errors.BAD_SETUP
     serve = importlib.import_module("asyncflow.task.serve")
     code: int = serve.main(modules)
     return code

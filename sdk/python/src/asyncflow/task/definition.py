@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
 import json
 import re
+import sys
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -145,7 +147,10 @@ class Task(Generic[P, C, R]):
         """By its name, as the function would be: for processes that are spawned."""
         if self._base is not None:
             return _with_options, (self._base, self.default)
-        return self.target.__qualname__
+        name = self.target.__qualname__
+        if getattr(sys.modules.get(self.target.__module__), name, None) is self:
+            return name
+        return Task, (self.type, self.target, self.default)
 
     @functools.cached_property
     def takes_context(self) -> bool:
@@ -207,7 +212,18 @@ class Task(Generic[P, C, R]):
             names = {field.name for field in dataclasses.fields(Options)}
             unknown = ", ".join(sorted(set(changed) - names))
             raise TypeError(f"no option is called {unknown}; there are {known}") from None
-        return _with_options(self, changed_options)
+        return self.with_options(changed_options)
+
+    def with_options(self, options: Options) -> Task[P, C, R]:
+        """The same task with exactly these options."""
+        other = copy.copy(self)
+        other._base, other.default = self._base or self, options
+        return other
+
+    def __copy__(self) -> Task[P, C, R]:
+        other: Task[P, C, R] = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
 
     def described(self) -> dict[str, Any]:
         """For those who run it: a line of `python -m asyncflow.task list`."""
@@ -232,11 +248,8 @@ class Task(Generic[P, C, R]):
         return current_or_none() or Context.local(self.type, local_directory)
 
 
-def _with_options(base: Task[P, C, R], options: Options) -> Task[P, C, R]:
-    other = Task[P, C, R].__new__(Task)
-    other.__dict__.update(base.__dict__)
-    other._base, other.default = base, options
-    return other
+def _with_options(base: Task[..., Any, Any], options: Options) -> Task[..., Any, Any]:
+    return base.with_options(options)
 
 
 class Decorator(Protocol):
