@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from asyncflow import Context, Fail, Preempted, Retry, task
+from asyncflow import Context, Fail, Preempted, Refused, Retry, task
 
 
 @task("part")
@@ -26,6 +26,11 @@ def real(ctx: Context, how: str, folder: str) -> Any:
             time.sleep(0.05)
         time.sleep(1.5)
         return ctx.saved.get("none")
+    if how == "too_large":
+        try:
+            ctx.save(blob="x" * 9000)
+        except Refused as error:
+            return str(error)
     if how == "children":
         # Commands, so that any worker takes them.
         words = [sys.executable, __file__, "part"]

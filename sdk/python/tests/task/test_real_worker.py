@@ -128,6 +128,13 @@ def test_what_is_tried_again_waits_as_long_as_it_asked(client: Client, tmp_path:
     assert (second.start_time - first.end_time).total_seconds() >= 1.0
 
 
+def test_a_context_that_is_too_large_is_refused_at_once(client: Client, tmp_path: Path) -> None:
+    task = create(client, "too_large", tmp_path)
+    said = client.result(task, timeout=60)
+    assert said.startswith("the context is not accepted: ")
+    assert "8192" in said.replace(",", "")
+
+
 def test_children_give_their_results_to_the_next_attempt(client: Client, tmp_path: Path) -> None:
     task = create(client, "children", tmp_path)
     assert client.result(task, timeout=60) == [9, 9, 9]
