@@ -179,6 +179,8 @@ impl Shared {
         }
         let is_head = request.method() == Method::HEAD;
         let response = self.answer_route(inner, request).await;
+        let labels = [("status", response.status().as_str().to_owned())];
+        metrics::counter!("asyncflow_http_requests_total", &labels).increment(1);
         if is_head { without_body(response) } else { response }
     }
 
@@ -248,10 +250,12 @@ fn form(headers: &HeaderMap) -> Form {
     let accepted = headers.get_all(header::ACCEPT).iter();
     let texts: Vec<_> = accepted.filter_map(|value| value.to_str().ok()).collect();
     let accepts = |kind: &str| texts.iter().any(|text| text.contains(kind));
-    match () {
-        () if accepts("text/event-stream") => Form::Events,
-        () if accepts("text/plain") => Form::Bytes,
-        () => Form::Lines,
+    if accepts("text/event-stream") {
+        Form::Events
+    } else if accepts("text/plain") {
+        Form::Bytes
+    } else {
+        Form::Lines
     }
 }
 

@@ -73,7 +73,8 @@ async fn a_drain_ends_a_watch_with_its_reason() {
     let last = last.unwrap();
     assert_eq!((last.name.as_str(), &last.data["error"]["code"]), ("failed", &json!(503)));
     let text = http_body_util::BodyExt::collect(lines.into_body()).await.unwrap().to_bytes();
-    let line: Value = serde_json::from_slice(text.split(|b| *b == b'\n').next().unwrap()).unwrap();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    let line: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(line["error"]["status"], "UNAVAILABLE", "{line}");
     t.stop().await;
 }

@@ -7,7 +7,7 @@ use super::{
     answer::has_bytes,
     bind::dotted,
     json::is_text,
-    table::{Payload, Route},
+    table::{FieldPath, Payload, Route},
 };
 use bytes::Bytes;
 use comments::summary;
@@ -37,7 +37,7 @@ pub(super) fn write<'a>(pool: &DescriptorPool, routes: impl Iterator<Item = &'a 
         let id = operation_id(route, &mut ids);
         let operation = operation(route, &id, &mut schemas);
         let method = route.method.as_str().to_ascii_lowercase();
-        paths.entry(route.template.clone()).or_default().insert(method, operation);
+        paths.entry(shown(route)).or_default().insert(method, operation);
     }
     debug_assert!(pool.services().len() > 0, "there is something to tell of");
     let tags: Vec<_> = tags
@@ -64,6 +64,18 @@ pub(super) fn write<'a>(pool: &DescriptorPool, routes: impl Iterator<Item = &'a 
         },
     });
     Bytes::from(format!("{document:#}\n"))
+}
+
+/// The path as it is documented: readers want plain names, so a variable has that of its field.
+fn shown(route: &Route) -> String {
+    let deep = route.variables.iter().filter(|path| path.len() > 1);
+    deep.fold(route.template.clone(), |shown, path| {
+        shown.replace(&format!("{{{}}}", dotted(path)), &format!("{{{}}}", own_name(path)))
+    })
+}
+
+fn own_name(path: &FieldPath) -> &str {
+    path.last().map_or("", FieldDescriptor::name)
 }
 
 /// The call's name, with a number behind it for another way of the same call.
@@ -114,7 +126,7 @@ fn operation(route: &Route, id: &str, schemas: &mut Schemas) -> Value {
     if let (Some(schema), Some(object)) = (body, operation.as_object_mut()) {
         let kind =
             if call.is_client_streaming() { "application/jsonl" } else { "application/json" };
-        let key = if call.is_client_streaming() { "itemSchema" } else { "schema" };
+        let key = if call.is_client_streaming() { "x-item-schema" } else { "schema" };
         let content = json!({ kind: { key: schema } });
         object.insert("requestBody".to_owned(), json!({ "content": content }));
     }
@@ -125,11 +137,11 @@ fn answer(route: &Route, schemas: &mut Schemas) -> Value {
     let schema = schemas.of_kind(&Kind::Message(route.call.output()));
     match route.streams() {
         false => json!({ "application/json": { "schema": schema } }),
-        // OpenAPI 3.2 has the name itemSchema for this; readers of 3.1 pass over it.
+        // OpenAPI 3.2 has the name itemSchema for this; 3.1 has none.
         true => {
             let mut forms = json!({
-                "application/jsonl": { "itemSchema": schema },
-                "text/event-stream": { "itemSchema": schema },
+                "application/jsonl": { "x-item-schema": schema },
+                "text/event-stream": { "x-item-schema": schema },
             });
             if has_bytes(&route.call.output()) {
                 forms["text/plain"] = json!({ "schema": { "type": "string" } });
@@ -145,7 +157,7 @@ fn parameters(route: &Route, schemas: &mut Schemas) -> Vec<Value> {
         let Some(field) = path.last() else { continue };
         let schema = schemas.of_field(field);
         parameters.push(json!({
-            "name": dotted(path), "in": "path", "required": true, "schema": schema,
+            "name": own_name(path), "in": "path", "required": true, "schema": schema,
         }));
     }
     if !matches!(route.body, Payload::Whole) {
