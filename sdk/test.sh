@@ -51,7 +51,7 @@ step() {
     local begin=$SECONDS
     echo "sdk: $*"
     "$@" || { echo "sdk: $* FAILED"; exit 1; }
-    echo "sdk: $1 took $((SECONDS - begin)) s"
+    echo "sdk: ${*:1:2} took $((SECONDS - begin)) s"
 }
 
 wanted=("$@")
@@ -89,7 +89,7 @@ for page in "${pages[@]}"; do
     # Pages without anything to run are prose.
     ! grep -qE '^ *```.* run *$' "$page" 2>/dev/null || existing+=("$page")
 done
-step python3 sdk/conformance/snippets.py "${existing[@]}"
+[ "${#existing[@]}" -eq 0 ] || step python3 sdk/conformance/snippets.py "${existing[@]}"
 for line in "${skipped[@]}"; do
     echo "sdk: $line"
 done

@@ -88,14 +88,18 @@ func (f *fake) StreamCreateTasks(stream grpc.BidiStreamingServer[
 	return f.create(stream)
 }
 
+func plain(f *fake) *grpc.Server {
+	return grpc.NewServer(grpc.UnaryInterceptor(f.intercept))
+}
+
 // serve starts the fake at an address, "127.0.0.1:0" for any, and gives where it is.
-func (f *fake) serve(t *testing.T, address string) string {
+func (f *fake) serve(t *testing.T, address string, made ...func(*fake) *grpc.Server) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.UnaryInterceptor(f.intercept))
+	server := append(made, plain)[0](f)
 	asyncflowpb.RegisterBrokerServiceServer(server, f)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)

@@ -49,7 +49,7 @@ func IsTerminal(state asyncflowpb.TaskState) bool {
 }
 
 // Wait waits until a task has ended, well or not, and gives it. It takes as long as the context
-// allows; while no broker can be reached it tries for [Config.Timeout].
+// allows; while no broker can be reached it tries for [Config.Timeout], or half a minute longer.
 //
 // Errors: [ErrNotFound]; the context ended.
 func (c *Client) Wait(ctx context.Context, taskID string) (*asyncflowpb.Task, error) {

@@ -23,6 +23,7 @@ func (w *Worker) attempt(leased *asyncflowpb.LeasedTask, stop *stopSignal) {
 		stage: leased.GetTask().GetStage(), context: leased.GetTask().GetContext(),
 	}
 	ended := w.execute(ctx, task)
+	stop.end()
 	w.board.flush(ctx, keyOf(lease))
 	if stop.why() == LeaseLost {
 		w.logger.Warn("another attempt is in force, stopped and forgotten",
@@ -46,11 +47,10 @@ func (w *Worker) execute(ctx context.Context, task *Task) outcome {
 		defer time.AfterFunc(limit, func() { task.stop.raise(TimedOut) }).Stop()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	unhook := context.AfterFunc(task.stop.told, func() { cancel(context.Cause(task.stop.told)) })
+	task.stop.attach(cancel)
 	done := make(chan outcome, 1)
 	go func() {
 		defer cancel(nil)
-		defer unhook()
 		result, err := w.protected(ctx, handler, task)
 		done <- outcomeOf(result, err, task.StopReason())
 	}()
@@ -69,7 +69,6 @@ func (w *Worker) execute(ctx context.Context, task *Task) outcome {
 		w.logger.Error("the handler does not stop and is given up", "task_id", task.ID(),
 			"attempt", task.Attempt(), "reason", task.StopReason())
 	}
-	task.stop.giveUp()
 	w.held.runaway(1)
 	go func() {
 		<-done

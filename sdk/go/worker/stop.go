@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -56,6 +57,8 @@ type stopSignal struct {
 	// Ends when nothing that the attempt says counts any more.
 	gone    context.Context
 	sayGone context.CancelCauseFunc
+	// Cancels the handler's context.
+	handler context.CancelCauseFunc
 }
 
 // newStop makes a signal that says nothing yet.
@@ -66,6 +69,17 @@ func newStop() *stopSignal {
 	return s
 }
 
+// attach has the handler's context cancelled with the first reason, before `raise` returns: whoever
+// was just told that the lease is lost finds the context ended.
+func (s *stopSignal) attach(cancel context.CancelCauseFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handler = cancel
+	if s.reason != NotStopped {
+		cancel(&StopError{Reason: s.reason})
+	}
+}
+
 // raise gives a reason; a weaker one than the present is ignored.
 func (s *stopSignal) raise(reason Reason) {
 	s.mu.Lock()
@@ -74,15 +88,21 @@ func (s *stopSignal) raise(reason Reason) {
 		return
 	}
 	s.reason = reason
-	s.tell(&StopError{Reason: reason})
+	cause := &StopError{Reason: reason}
+	s.tell(cause)
+	if s.handler != nil {
+		s.handler(cause)
+	}
 	if reason == LeaseLost {
 		s.sayGone(&StopError{Reason: reason})
 	}
 }
 
-// giveUp makes the attempt's calls fail, whatever it was told before.
-func (s *stopSignal) giveUp() {
-	s.sayGone(&StopError{Reason: max(s.why(), Drained)})
+var errEnded = errors.New("the attempt has ended")
+
+// end makes the attempt's calls fail from now on.
+func (s *stopSignal) end() {
+	s.sayGone(errEnded)
 }
 
 func (s *stopSignal) why() Reason {

@@ -102,7 +102,7 @@ func (t *Task) Save(ctx context.Context, stage string, content *asyncflowpb.Cont
 	switch {
 	case isLost(err):
 		t.stop.raise(LeaseLost)
-		return err
+		return t.ended(ctx)
 	case err != nil && ctx.Err() != nil:
 		return t.ended(ctx)
 	case err != nil:
@@ -146,7 +146,7 @@ func (t *Task) outlive(ctx context.Context) (context.Context, context.CancelFunc
 	}
 }
 
-// ended is the error of a call that the end of this context has ended.
+// ended is the error of a call after the lease was lost, or this context has ended.
 func (t *Task) ended(ctx context.Context) error {
 	if t.StopReason() == LeaseLost {
 		return &asyncflow.Error{

@@ -165,6 +165,30 @@ func TestALostLeaseEndsASaveAndIsForgotten(t *testing.T) {
 	none[*asyncflowpb.ReleaseTaskRequest](worker)
 }
 
+func TestASaveThatIsRefusedAsNotOursIsALostLease(t *testing.T) {
+	for _, refused := range []error{
+		refusal(codes.Aborted, "LEASE_LOST"), refusal(codes.PermissionDenied, "NOT_YOUR_LEASE"),
+	} {
+		broker := newFake(task("a"))
+		broker.lose("SaveContextRequest", gone, refused)
+		saved := make(chan error, 2)
+		worker := broker.start(t, Options{}, func(ctx context.Context, task *Task) (content, error) {
+			saved <- task.SaveJSON(ctx, "one", 1)
+			saved <- context.Cause(ctx)
+			return nil, nil
+		})
+		var stopped *StopError
+		if err := <-saved; !errors.Is(err, asyncflow.ErrLeaseLost) {
+			t.Error(err)
+		}
+		if err := <-saved; !errors.As(err, &stopped) || stopped.Reason != LeaseLost {
+			t.Error(err)
+		}
+		_ = worker.stop(0)
+		none[*asyncflowpb.CompleteTaskRequest](worker)
+	}
+}
+
 func TestASaveEndsWithTheHandlersOwnDeadline(t *testing.T) {
 	broker := newFake(task("a"))
 	broker.savesWait = make(chan struct{})
@@ -276,8 +300,8 @@ func TestAHandlerThatDoesNotStopIsGivenUpAndKeepsItsSlot(t *testing.T) {
 		t.Error("the slot is free")
 	}
 	close(end)
-	if err := <-saved; err == nil {
-		t.Error("it could save")
+	if err := <-saved; !errors.Is(err, errEnded) {
+		t.Error("it could save:", err)
 	}
 	if done := next[*asyncflowpb.CompleteTaskRequest](worker); done.GetLease().GetTaskId() != "b" {
 		t.Error(done)

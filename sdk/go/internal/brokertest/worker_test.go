@@ -161,3 +161,38 @@ func TestWhatIsTooLargeIsSaid(t *testing.T) {
 		t.Error("the context is over the type's 8 KiB:", err)
 	}
 }
+
+func TestNoTaskIsLostWhenWorkersComeAndGo(t *testing.T) {
+	stack := Start(t)
+	ctx, client := within(t, 2*time.Minute), stack.Client()
+	kind := newType(t, client, "churn")
+	work := func(ctx context.Context, task *worker.Task) (*asyncflowpb.Content, error) {
+		select {
+		case <-time.After(5 * time.Millisecond):
+			return asyncflow.JSON(task.ID())
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	var ids []string
+	for round := range 15 {
+		stop := start(t, stack, worker.Options{ID: fmt.Sprint("w", round), Slots: 4}, kind, work)
+		// The worker is told to end while its poll is being answered, or its tasks just begin.
+		for range 1 + round {
+			task, err := client.Submit(ctx, kind, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, task.GetId())
+		}
+		stop(0)
+	}
+	start(t, stack, worker.Options{ID: "last", Slots: 8}, kind, work)
+	for _, id := range ids {
+		task, err := client.Wait(ctx, id)
+		if err != nil || task.GetState() != asyncflowpb.TaskState_TASK_STATE_SUCCEEDED ||
+			task.GetCrashes() != 0 || task.GetFailures() != 0 {
+			t.Error(task, err)
+		}
+	}
+}

@@ -23,6 +23,10 @@ def train(ctx: Context, lr: float, *, epochs: int = 10) -> dict[str, float]:
     return {"lr": lr}
 
 
+def square(x: int) -> int:
+    return x * x
+
+
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Server]:
     with stack.everything(tmp_path_factory.mktemp("dev")) as server:
@@ -111,5 +115,7 @@ def test_a_task_travels_to_another_process_by_its_name() -> None:
     import pickle
 
     assert pickle.loads(pickle.dumps(train)) is train
+    named = task("square")(square)
+    assert pickle.loads(pickle.dumps(named)).target is square
     other = pickle.loads(pickle.dumps(train.options(name="try")))
     assert (other.default.name, other.target) == ("try", train.target)

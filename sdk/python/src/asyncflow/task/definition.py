@@ -8,6 +8,7 @@ import functools
 import inspect
 import json
 import re
+import sys
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -146,7 +147,10 @@ class Task(Generic[P, C, R]):
         """By its name, as the function would be: for processes that are spawned."""
         if self._base is not None:
             return _with_options, (self._base, self.default)
-        return self.target.__qualname__
+        name = self.target.__qualname__
+        if getattr(sys.modules.get(self.target.__module__), name, None) is self:
+            return name
+        return Task, (self.type, self.target, self.default)
 
     @functools.cached_property
     def takes_context(self) -> bool:
