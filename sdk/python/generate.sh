@@ -9,7 +9,6 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 TOOLS=(grpcio==1.62.3 grpcio-tools==1.62.3 protobuf==4.25.9 mypy-protobuf==3.6.0 'setuptools<81')
-PYTHON="${PYTHON:-python3}"
 venv=.venv/generate
 output=src
 
@@ -21,8 +20,22 @@ elif [ $# -gt 0 ]; then
     exit 64
 fi
 
+# The tools are there for Python 3.9 to 3.12.
+suitable() {
+    local python
+    for python in "${PYTHON:-python3}" python3 python3.{12,11,10,9}; do
+        if "$python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+    echo "generate.sh: its tools need Python 3.9 to 3.12; set PYTHON to one" >&2
+    return 1
+}
+
 if [ "$(cat "$venv/installed" 2>/dev/null)" != "${TOOLS[*]}" ]; then
-    "$PYTHON" -m venv --clear "$venv"
+    python="$(suitable)"
+    "$python" -m venv --clear "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check "${TOOLS[@]}"
     echo "${TOOLS[*]}" >"$venv/installed"
 fi

@@ -106,7 +106,8 @@ export class Worker {
     this.#life = life;
     // Whoever stops, or waits for its end, hears of it.
     life.catch(() => undefined);
-    await Promise.race([this.#link.session(this.#end.signal), life]);
+    // When the worker ends before it has registered, what its life ended with tells why.
+    await this.#link.session(this.#end.signal).catch(() => life);
   }
 
   /** Resolves when the worker has ended; rejects when it had to give up. */

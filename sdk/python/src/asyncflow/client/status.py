@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any, Optional
 
@@ -89,7 +90,7 @@ def _told(code: str, message: str, status: status_pb2.Status, settings: Settings
                 "token into ~/.config/asyncflow/config.toml"
             )
     elif code == "UNAVAILABLE":
-        cause = message.rpartition("last error: ")[2].replace("UNKNOWN: ", "")
+        cause = re.sub("(UNKNOWN|UNAVAILABLE): ", "", message.rpartition("last error: ")[2])
         message = f"cannot reach the broker at {settings.address}: {cause}"
         advice = _advice(cause, settings)
     elif code == "DEADLINE_EXCEEDED":

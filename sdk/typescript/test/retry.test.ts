@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import { AsyncflowError } from "../src/index.js";
+import { Backoff } from "../src/pause.js";
+import { identified } from "../src/request-id.js";
+import { isWorthRepeating, Tries } from "../src/retry.js";
+import {
+  BatchCreateTasksRequestSchema,
+  CreateTaskRequestSchema,
+  GetTaskRequestSchema,
+} from "../src/v1.js";
+import type { BatchCreateTasksRequest, CreateTaskRequest } from "../src/v1.js";
+
+const away = new AsyncflowError({ code: "UNAVAILABLE", text: "away", inTransit: true });
+const refused = new AsyncflowError({
+  code: "UNAVAILABLE",
+  text: "no",
+  inTransit: true,
+  cause: Object.assign(new Error("x"), { code: "ECONNREFUSED" }),
+});
+const busy = new AsyncflowError({ code: "ABORTED", text: "busy", retryAfterMs: 700 });
+const bad = new AsyncflowError({ code: "INVALID_ARGUMENT", text: "bad" });
+const draining = new AsyncflowError({
+  code: "UNAVAILABLE",
+  text: "ends",
+  reason: "SHUTTING_DOWN",
+  retryAfterMs: 1,
+});
+const unsure = new AsyncflowError({
+  code: "UNAVAILABLE",
+  text: "?",
+  reason: "COMMIT_UNCONFIRMED",
+  retryAfterMs: 1,
+});
+
+describe("a call", () => {
+  test("is repeated only where that may help", () => {
+    assert.ok(isWorthRepeating("CreateTask", away));
+    assert.ok(isWorthRepeating("CreateTask", busy));
+    assert.ok(!isWorthRepeating("CreateTask", bad));
+    const untrusted = { code: "UNAVAILABLE", text: "self-signed certificate", inTransit: true };
+    assert.ok(!isWorthRepeating("GetTask", new AsyncflowError(untrusted as never)));
+  });
+
+  test("that would do a second thing is repeated only when nothing was done", () => {
+    assert.ok(!isWorthRepeating("RetryTask", away));
+    assert.ok(!isWorthRepeating("RetryTask", unsure));
+    assert.ok(isWorthRepeating("CreateTask", unsure));
+    assert.ok(isWorthRepeating("RetryTask", refused));
+    assert.ok(isWorthRepeating("RetryTask", draining));
+  });
+
+  test("is repeated within its deadline, and not before the broker says", () => {
+    const tries = new Tries("GetTask", 1_000, 0);
+    const first = tries.waitAfter(away, 0) ?? NaN;
+    assert.ok(first >= 50 && first <= 100, String(first));
+    assert.ok((tries.waitAfter(busy, 100) ?? 0) >= 700);
+    assert.equal(tries.waitAfter(busy, 400), undefined, "it would come too late");
+    assert.equal(tries.leftMs(400), 600);
+    assert.equal(tries.leftMs(2_000), 1);
+  });
+
+  test("waits longer and longer, to five seconds, and anew after a success", () => {
+    const backoff = new Backoff();
+    const waits = Array.from({ length: 12 }, () => backoff.after(away));
+    assert.ok((waits.at(-1) ?? 0) >= 2_500 && Math.max(...waits) <= 5_000, waits.join());
+    backoff.reset();
+    assert.ok(backoff.after(away) <= 100);
+  });
+});
+
+describe("request ids", () => {
+  test("are put where there is a place for one, and never into the caller's message", () => {
+    const given = create(CreateTaskRequestSchema, { task: { taskType: "work" } });
+    const sent = identified(CreateTaskRequestSchema, given) as CreateTaskRequest;
+    assert.equal(sent.requestId.length, 36);
+    assert.equal(given.requestId, "");
+    const own = identified(CreateTaskRequestSchema, { requestId: "mine" }) as CreateTaskRequest;
+    assert.equal(own.requestId, "mine");
+    identified(GetTaskRequestSchema, { taskId: "x" });
+  });
+
+  test("are put into each request of a batch that lacks one", () => {
+    const given = { requests: [{ requestId: "mine" }, {}, {}] };
+    const sent = identified(BatchCreateTasksRequestSchema, given) as BatchCreateTasksRequest;
+    const ids = sent.requests.map(({ requestId }) => requestId);
+    assert.equal(ids[0], "mine");
+    assert.equal(new Set(ids).size, 3);
+    assert.ok(ids.every((id) => id !== ""));
+  });
+});
