@@ -11,6 +11,7 @@ import {
   Fail,
   FailureReason,
   InvalidRequestError,
+  isTerminal,
   json,
   NotFoundError,
   parseJson,
@@ -64,6 +65,8 @@ async function withWorker(
 async function untilState(taskId: string, state: TaskState): Promise<void> {
   for await (const { task } of client.watch({ taskIds: [taskId] })) {
     if (task?.state === state) return;
+    // Else it would be waited for for ever.
+    assert.ok(!task || !isTerminal(task.state), `it ended as ${TaskState[task?.state ?? 0]}`);
   }
 }
 
@@ -276,7 +279,7 @@ describe("a worker", () => {
 
   test("gives back what runs when it stops, and lets it end when there is time", async () => {
     const taskType = await newType();
-    const short: Handler = (attempt) => pause(700, "done", { signal: attempt.signal });
+    const short: Handler = (attempt) => pause(1_500, "done", { signal: attempt.signal });
     const first = new Worker({ address: broker.address, handlers: { [taskType]: short } });
     await first.start();
     const { id } = await client.create({ taskType });
