@@ -166,13 +166,19 @@ impl Store {
         Ok(now_ms)
     }
 
-    /// Closes pools and background tasks. Other clones of the store get errors afterwards.
+    /// Closes pools and background tasks. Other clones of the store get errors afterwards. A
+    /// connection that does not come back within `call_timeout` is left to the end of the process.
     pub async fn close(&self) {
         self.0.locks.close().await;
         self.0.wake.close().await;
         for pool in [&self.0.reader, &self.0.writer] {
-            if let Err(error) = pool.clone().close().await {
-                tracing::debug!(%error, "closing the pool");
+            // A pool waits for each of its connections, and one that was given up while the database
+            // hung may never come back.
+            let closing = tokio::time::timeout(self.0.options.call_timeout, pool.clone().close());
+            match closing.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "closing the pool"),
+                Err(_) => tracing::warn!("a connection to the database did not come back"),
             }
         }
     }
