@@ -2448,7 +2448,8 @@ type Worker struct {
 	TaskTypes []string `protobuf:"bytes,4,rep,name=task_types,json=taskTypes,proto3" json:"task_types,omitempty"`
 	// How many tasks it runs at once.
 	Slots int32 `protobuf:"varint,5,opt,name=slots,proto3" json:"slots,omitempty"`
-	// How many it runs now, as of its last heartbeat.
+	// How many it runs now: as its last report about its host says, or its last heartbeat where there
+	// is no report.
 	Running int32 `protobuf:"varint,6,opt,name=running,proto3" json:"running,omitempty"`
 	// Its version.
 	Version string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`

@@ -686,9 +686,9 @@ func (x *RunningTask) GetEndTimeMax() *timestamppb.Timestamp {
 // All that is wanted of a host.
 type HostOrders struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// It takes no new tasks; what runs goes on.
+	// It takes no new tasks, until somebody says otherwise; what runs goes on.
 	Cordoned bool `protobuf:"varint,1,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
-	// It takes no new tasks, and ends when what runs has ended.
+	// It takes no new tasks, and ends when what runs has ended; then it is cordoned.
 	Draining bool `protobuf:"varint,2,opt,name=draining,proto3" json:"draining,omitempty"`
 	// It ends at once; what runs goes on, and is adopted by the worker that starts next.
 	Detach bool `protobuf:"varint,3,opt,name=detach,proto3" json:"detach,omitempty"`
@@ -925,8 +925,13 @@ type TaskOrder struct {
 	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
 	// Its next attempt goes to another host.
 	Elsewhere bool `protobuf:"varint,5,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"`
-	// Its context after that, unless it says otherwise itself; unset = as it was saved.
-	Context       *Content `protobuf:"bytes,6,opt,name=context,proto3" json:"context,omitempty"`
+	// Its context after that, unless it says otherwise itself; unset = as it was saved. ListHosts
+	// leaves it out.
+	Context *Content `protobuf:"bytes,6,opt,name=context,proto3" json:"context,omitempty"`
+	// The task that it makes room for; empty = none. For brokers.
+	ForTaskId string `protobuf:"bytes,7,opt,name=for_task_id,json=forTaskId,proto3" json:"for_task_id,omitempty"`
+	// The GPUs that are that task's then, also those that are free now. For brokers.
+	ForGpus       []string `protobuf:"bytes,8,rep,name=for_gpus,json=forGpus,proto3" json:"for_gpus,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -999,6 +1004,20 @@ func (x *TaskOrder) GetElsewhere() bool {
 func (x *TaskOrder) GetContext() *Content {
 	if x != nil {
 		return x.Context
+	}
+	return nil
+}
+
+func (x *TaskOrder) GetForTaskId() string {
+	if x != nil {
+		return x.ForTaskId
+	}
+	return ""
+}
+
+func (x *TaskOrder) GetForGpus() []string {
+	if x != nil {
+		return x.ForGpus
 	}
 	return nil
 }
@@ -1078,14 +1097,16 @@ const file_asyncflow_v1_host_proto_rawDesc = "" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12?\n" +
 	"\ttreatment\x18\x03 \x01(\x0e2!.asyncflow.v1.GpuProcessTreatmentR\ttreatment\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xdc\x01\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x97\x02\n" +
 	"\tTaskOrder\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x123\n" +
 	"\x06reason\x18\x03 \x01(\x0e2\x1b.asyncflow.v1.FailureReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1c\n" +
 	"\telsewhere\x18\x05 \x01(\bR\telsewhere\x12/\n" +
-	"\acontext\x18\x06 \x01(\v2\x15.asyncflow.v1.ContentR\acontext*\xb6\x01\n" +
+	"\acontext\x18\x06 \x01(\v2\x15.asyncflow.v1.ContentR\acontext\x12\x1e\n" +
+	"\vfor_task_id\x18\a \x01(\tR\tforTaskId\x12\x19\n" +
+	"\bfor_gpus\x18\b \x03(\tR\aforGpus*\xb6\x01\n" +
 	"\bGpuState\x12\x19\n" +
 	"\x15GPU_STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fGPU_STATE_READY\x10\x01\x12\x16\n" +

@@ -65,6 +65,8 @@ const (
 	ExplanationKind_EXPLANATION_KIND_HELD_FOR_OTHERS ExplanationKind = 16
 	// All slots are taken.
 	ExplanationKind_EXPLANATION_KIND_NO_SLOT ExplanationKind = 17
+	// A task runs on a GPU.
+	ExplanationKind_EXPLANATION_KIND_GPU_IN_USE ExplanationKind = 18
 )
 
 // Enum value maps for ExplanationKind.
@@ -88,6 +90,7 @@ var (
 		15: "EXPLANATION_KIND_QUEUED",
 		16: "EXPLANATION_KIND_HELD_FOR_OTHERS",
 		17: "EXPLANATION_KIND_NO_SLOT",
+		18: "EXPLANATION_KIND_GPU_IN_USE",
 	}
 	ExplanationKind_value = map[string]int32{
 		"EXPLANATION_KIND_UNSPECIFIED":     0,
@@ -108,6 +111,7 @@ var (
 		"EXPLANATION_KIND_QUEUED":          15,
 		"EXPLANATION_KIND_HELD_FOR_OTHERS": 16,
 		"EXPLANATION_KIND_NO_SLOT":         17,
+		"EXPLANATION_KIND_GPU_IN_USE":      18,
 	}
 )
 
@@ -328,7 +332,8 @@ type UpdateHostRequest struct {
 	WorkerId string `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
 	// It takes no new tasks; unset = as it is.
 	Cordoned *bool `protobuf:"varint,2,opt,name=cordoned,proto3,oneof" json:"cordoned,omitempty"`
-	// It ends when what runs has ended; unset = as it is.
+	// It ends when what runs has ended, and stays cordoned for the worker that starts next;
+	// unset = as it is.
 	Draining *bool `protobuf:"varint,3,opt,name=draining,proto3,oneof" json:"draining,omitempty"`
 	// It ends at once, and what runs goes on.
 	Detach        bool `protobuf:"varint,4,opt,name=detach,proto3" json:"detach,omitempty"`
@@ -942,8 +947,8 @@ type ExplainTaskResponse struct {
 	Summary string `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
 	// What the sentence is made from, the most important first.
 	Explanations []*Explanation `protobuf:"bytes,2,rep,name=explanations,proto3" json:"explanations,omitempty"`
-	// Tasks of its type that are taken before it; unset = it is not in the queue, or the queue is
-	// longer than was looked at.
+	// Tasks of its type that are taken before it, but for those that no host could ever run; unset =
+	// it is not in the queue, or the queue is longer than was looked at.
 	QueuePosition *int32 `protobuf:"varint,3,opt,name=queue_position,json=queuePosition,proto3,oneof" json:"queue_position,omitempty"`
 	// When it starts at the earliest, if tasks end by their limits; unset = not known.
 	EarliestStartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=earliest_start_time,json=earliestStartTime,proto3" json:"earliest_start_time,omitempty"`
@@ -1032,7 +1037,11 @@ type Explanation struct {
 	// The GPU that it is about: its UUID; empty = none in particular.
 	Gpu string `protobuf:"bytes,5,opt,name=gpu,proto3" json:"gpu,omitempty"`
 	// The stranger that it is about; unset = none.
-	Process       *GpuProcess `protobuf:"bytes,6,opt,name=process,proto3" json:"process,omitempty"`
+	Process *GpuProcess `protobuf:"bytes,6,opt,name=process,proto3" json:"process,omitempty"`
+	// The task that has the GPU, or for which it is kept; empty = none in particular.
+	TaskId string `protobuf:"bytes,7,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// The user whom that belongs to.
+	User          string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1107,6 +1116,20 @@ func (x *Explanation) GetProcess() *GpuProcess {
 		return x.Process
 	}
 	return nil
+}
+
+func (x *Explanation) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *Explanation) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
 }
 
 // See ListUsage.
@@ -1362,14 +1385,16 @@ const file_asyncflow_v1_host_service_proto_rawDesc = "" +
 	"\x0equeue_position\x18\x03 \x01(\x05H\x00R\rqueuePosition\x88\x01\x01\x12J\n" +
 	"\x13earliest_start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x11earliestStartTime\x12&\n" +
 	"\x04task\x18\x05 \x01(\v2\x12.asyncflow.v1.TaskR\x04taskB\x11\n" +
-	"\x0f_queue_position\"\xd1\x01\n" +
+	"\x0f_queue_position\"\xfe\x01\n" +
 	"\vExplanation\x121\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1d.asyncflow.v1.ExplanationKindR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
 	"\x04host\x18\x03 \x01(\tR\x04host\x12\x1b\n" +
 	"\tworker_id\x18\x04 \x01(\tR\bworkerId\x12\x10\n" +
 	"\x03gpu\x18\x05 \x01(\tR\x03gpu\x122\n" +
-	"\aprocess\x18\x06 \x01(\v2\x18.asyncflow.v1.GpuProcessR\aprocess\"a\n" +
+	"\aprocess\x18\x06 \x01(\v2\x18.asyncflow.v1.GpuProcessR\aprocess\x12\x17\n" +
+	"\atask_id\x18\a \x01(\tR\x06taskId\x12\x12\n" +
+	"\x04user\x18\b \x01(\tR\x04user\"a\n" +
 	"\x10ListUsageRequest\x129\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x12\n" +
@@ -1384,7 +1409,7 @@ const file_asyncflow_v1_host_service_proto_rawDesc = "" +
 	"\bgpus_now\x18\x05 \x01(\x01R\agpusNow\x12.\n" +
 	"\x13decayed_gpu_seconds\x18\x06 \x01(\x01R\x11decayedGpuSeconds\"B\n" +
 	"\x11ListUsageResponse\x12-\n" +
-	"\x05users\x18\x01 \x03(\v2\x17.asyncflow.v1.UserUsageR\x05users*\xe7\x04\n" +
+	"\x05users\x18\x01 \x03(\v2\x17.asyncflow.v1.UserUsageR\x05users*\x88\x05\n" +
 	"\x0fExplanationKind\x12 \n" +
 	"\x1cEXPLANATION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EXPLANATION_KIND_ENDED\x10\x01\x12\x1c\n" +
@@ -1404,7 +1429,8 @@ const file_asyncflow_v1_host_service_proto_rawDesc = "" +
 	" EXPLANATION_KIND_GPU_UNAVAILABLE\x10\x0e\x12\x1b\n" +
 	"\x17EXPLANATION_KIND_QUEUED\x10\x0f\x12$\n" +
 	" EXPLANATION_KIND_HELD_FOR_OTHERS\x10\x10\x12\x1c\n" +
-	"\x18EXPLANATION_KIND_NO_SLOT\x10\x112\xd8\a\n" +
+	"\x18EXPLANATION_KIND_NO_SLOT\x10\x11\x12\x1f\n" +
+	"\x1bEXPLANATION_KIND_GPU_IN_USE\x10\x122\xd8\a\n" +
 	"\vHostService\x12_\n" +
 	"\tListHosts\x12\x1e.asyncflow.v1.ListHostsRequest\x1a\x1f.asyncflow.v1.ListHostsResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/hosts\x12q\n" +
 	"\n" +

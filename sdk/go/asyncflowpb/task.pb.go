@@ -164,7 +164,7 @@ const (
 	FailureReason_FAILURE_REASON_TRESPASSED FailureReason = 25
 	// It had to make room for others.
 	FailureReason_FAILURE_REASON_PREEMPTED FailureReason = 26
-	// Another worker goes on with it.
+	// It goes on in another attempt, on another host if there is one for it.
 	FailureReason_FAILURE_REASON_HANDED_OVER FailureReason = 27
 )
 
@@ -611,7 +611,8 @@ func (x *CodeSnapshot) GetDiffSha256() string {
 
 // What a task needs on its host, and how it behaves there. A task without it needs a slot only.
 //
-// A field that is zero or empty comes from the task type.
+// A field that is zero or empty comes from the task type. `gpu_model`, `gpu_memory_min_bytes` and
+// `gpu_idle_timeout` are refused where neither of them asks for GPUs, or for a share of one.
 type Resources struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// GPUs that nobody else uses meanwhile, all on one host; 0 to 64.

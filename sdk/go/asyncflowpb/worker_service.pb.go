@@ -408,8 +408,8 @@ type AcquireTasksRequest struct {
 	// out, with `start_time` set, and need no StartTasks. If the worker is lost before it begins
 	// them, that counts as a crash.
 	Start bool `protobuf:"varint,6,opt,name=start,proto3" json:"start,omitempty"`
-	// What is free on the host. Without it only tasks come that need nothing but a slot. A call that
-	// is repeated under its `acquire_id` may offer something else.
+	// What is free on the host. Without it only tasks come that need nothing but a slot, a host or
+	// labels. A call that is repeated under its `acquire_id` may offer something else.
 	Offer         *HostOffer `protobuf:"bytes,7,opt,name=offer,proto3" json:"offer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -505,9 +505,13 @@ type HostOffer struct {
 	Gpus []*GpuOffer `protobuf:"bytes,3,rep,name=gpus,proto3" json:"gpus,omitempty"`
 	// How loaded the host is, 0 = idle, 1 = as many runnable threads as cores; ties between hosts go
 	// to the smaller one.
-	Load          float64 `protobuf:"fixed64,4,opt,name=load,proto3" json:"load,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Load float64 `protobuf:"fixed64,4,opt,name=load,proto3" json:"load,omitempty"`
+	// Cores that tasks may have when none runs; 0 = not known.
+	CpusTotal float64 `protobuf:"fixed64,5,opt,name=cpus_total,json=cpusTotal,proto3" json:"cpus_total,omitempty"`
+	// Main memory that tasks may have when none runs; 0 = not known.
+	MemoryBytesTotal int64 `protobuf:"varint,6,opt,name=memory_bytes_total,json=memoryBytesTotal,proto3" json:"memory_bytes_total,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *HostOffer) Reset() {
@@ -564,6 +568,20 @@ func (x *HostOffer) GetGpus() []*GpuOffer {
 func (x *HostOffer) GetLoad() float64 {
 	if x != nil {
 		return x.Load
+	}
+	return 0
+}
+
+func (x *HostOffer) GetCpusTotal() float64 {
+	if x != nil {
+		return x.CpusTotal
+	}
+	return 0
+}
+
+func (x *HostOffer) GetMemoryBytesTotal() int64 {
+	if x != nil {
+		return x.MemoryBytesTotal
 	}
 	return 0
 }
@@ -3029,12 +3047,15 @@ const file_asyncflow_v1_worker_service_proto_rawDesc = "" +
 	"task_types\x18\x04 \x03(\tR\ttaskTypes\x12-\n" +
 	"\x04wait\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12\x14\n" +
 	"\x05start\x18\x06 \x01(\bR\x05start\x12-\n" +
-	"\x05offer\x18\a \x01(\v2\x17.asyncflow.v1.HostOfferR\x05offer\"\x82\x01\n" +
+	"\x05offer\x18\a \x01(\v2\x17.asyncflow.v1.HostOfferR\x05offer\"\xcf\x01\n" +
 	"\tHostOffer\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\x01R\x04cpus\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12*\n" +
 	"\x04gpus\x18\x03 \x03(\v2\x16.asyncflow.v1.GpuOfferR\x04gpus\x12\x12\n" +
-	"\x04load\x18\x04 \x01(\x01R\x04load\"\xe4\x01\n" +
+	"\x04load\x18\x04 \x01(\x01R\x04load\x12\x1d\n" +
+	"\n" +
+	"cpus_total\x18\x05 \x01(\x01R\tcpusTotal\x12,\n" +
+	"\x12memory_bytes_total\x18\x06 \x01(\x03R\x10memoryBytesTotal\"\xe4\x01\n" +
 	"\bGpuOffer\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12!\n" +

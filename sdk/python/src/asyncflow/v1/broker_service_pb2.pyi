@@ -1122,7 +1122,9 @@ class Worker(google.protobuf.message.Message):
     slots: builtins.int
     """How many tasks it runs at once."""
     running: builtins.int
-    """How many it runs now, as of its last heartbeat."""
+    """How many it runs now: as its last report about its host says, or its last heartbeat where there
+    is no report.
+    """
     version: builtins.str
     """Its version."""
     draining: builtins.bool

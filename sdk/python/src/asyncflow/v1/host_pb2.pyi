@@ -360,9 +360,9 @@ class HostOrders(google.protobuf.message.Message):
     PROCESSES_FIELD_NUMBER: builtins.int
     TASKS_FIELD_NUMBER: builtins.int
     cordoned: builtins.bool
-    """It takes no new tasks; what runs goes on."""
+    """It takes no new tasks, until somebody says otherwise; what runs goes on."""
     draining: builtins.bool
-    """It takes no new tasks, and ends when what runs has ended."""
+    """It takes no new tasks, and ends when what runs has ended; then it is cordoned."""
     detach: builtins.bool
     """It ends at once; what runs goes on, and is adopted by the worker that starts next."""
     @property
@@ -467,6 +467,8 @@ class TaskOrder(google.protobuf.message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     ELSEWHERE_FIELD_NUMBER: builtins.int
     CONTEXT_FIELD_NUMBER: builtins.int
+    FOR_TASK_ID_FIELD_NUMBER: builtins.int
+    FOR_GPUS_FIELD_NUMBER: builtins.int
     task_id: builtins.str
     """The task."""
     attempt: builtins.int
@@ -477,9 +479,17 @@ class TaskOrder(google.protobuf.message.Message):
     """Why, for people."""
     elsewhere: builtins.bool
     """Its next attempt goes to another host."""
+    for_task_id: builtins.str
+    """The task that it makes room for; empty = none. For brokers."""
     @property
     def context(self) -> asyncflow.v1.task_pb2.Content:
-        """Its context after that, unless it says otherwise itself; unset = as it was saved."""
+        """Its context after that, unless it says otherwise itself; unset = as it was saved. ListHosts
+        leaves it out.
+        """
+
+    @property
+    def for_gpus(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The GPUs that are that task's then, also those that are free now. For brokers."""
 
     def __init__(
         self,
@@ -490,8 +500,10 @@ class TaskOrder(google.protobuf.message.Message):
         message: builtins.str = ...,
         elsewhere: builtins.bool = ...,
         context: asyncflow.v1.task_pb2.Content | None = ...,
+        for_task_id: builtins.str = ...,
+        for_gpus: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["context", b"context"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "context", b"context", "elsewhere", b"elsewhere", "message", b"message", "reason", b"reason", "task_id", b"task_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "context", b"context", "elsewhere", b"elsewhere", "for_gpus", b"for_gpus", "for_task_id", b"for_task_id", "message", b"message", "reason", b"reason", "task_id", b"task_id"]) -> None: ...
 
 global___TaskOrder = TaskOrder

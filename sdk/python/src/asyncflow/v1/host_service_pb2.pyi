@@ -65,6 +65,8 @@ class _ExplanationKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper
     """GPUs are kept for a task that needs several and has waited for long."""
     EXPLANATION_KIND_NO_SLOT: _ExplanationKind.ValueType  # 17
     """All slots are taken."""
+    EXPLANATION_KIND_GPU_IN_USE: _ExplanationKind.ValueType  # 18
+    """A task runs on a GPU."""
 
 class ExplanationKind(_ExplanationKind, metaclass=_ExplanationKindEnumTypeWrapper):
     """A reason why a task is where it is."""
@@ -105,6 +107,8 @@ EXPLANATION_KIND_HELD_FOR_OTHERS: ExplanationKind.ValueType  # 16
 """GPUs are kept for a task that needs several and has waited for long."""
 EXPLANATION_KIND_NO_SLOT: ExplanationKind.ValueType  # 17
 """All slots are taken."""
+EXPLANATION_KIND_GPU_IN_USE: ExplanationKind.ValueType  # 18
+"""A task runs on a GPU."""
 global___ExplanationKind = ExplanationKind
 
 @typing.final
@@ -207,7 +211,9 @@ class UpdateHostRequest(google.protobuf.message.Message):
     cordoned: builtins.bool
     """It takes no new tasks; unset = as it is."""
     draining: builtins.bool
-    """It ends when what runs has ended; unset = as it is."""
+    """It ends when what runs has ended, and stays cordoned for the worker that starts next;
+    unset = as it is.
+    """
     detach: builtins.bool
     """It ends at once, and what runs goes on."""
     def __init__(
@@ -479,8 +485,8 @@ class ExplainTaskResponse(google.protobuf.message.Message):
     summary: builtins.str
     """One sentence."""
     queue_position: builtins.int
-    """Tasks of its type that are taken before it; unset = it is not in the queue, or the queue is
-    longer than was looked at.
+    """Tasks of its type that are taken before it, but for those that no host could ever run; unset =
+    it is not in the queue, or the queue is longer than was looked at.
     """
     @property
     def explanations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Explanation]:
@@ -521,6 +527,8 @@ class Explanation(google.protobuf.message.Message):
     WORKER_ID_FIELD_NUMBER: builtins.int
     GPU_FIELD_NUMBER: builtins.int
     PROCESS_FIELD_NUMBER: builtins.int
+    TASK_ID_FIELD_NUMBER: builtins.int
+    USER_FIELD_NUMBER: builtins.int
     kind: global___ExplanationKind.ValueType
     """The reason, for programs."""
     message: builtins.str
@@ -531,6 +539,10 @@ class Explanation(google.protobuf.message.Message):
     """The worker that it is about; empty = none in particular."""
     gpu: builtins.str
     """The GPU that it is about: its UUID; empty = none in particular."""
+    task_id: builtins.str
+    """The task that has the GPU, or for which it is kept; empty = none in particular."""
+    user: builtins.str
+    """The user whom that belongs to."""
     @property
     def process(self) -> asyncflow.v1.host_pb2.GpuProcess:
         """The stranger that it is about; unset = none."""
@@ -544,9 +556,11 @@ class Explanation(google.protobuf.message.Message):
         worker_id: builtins.str = ...,
         gpu: builtins.str = ...,
         process: asyncflow.v1.host_pb2.GpuProcess | None = ...,
+        task_id: builtins.str = ...,
+        user: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["process", b"process"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["gpu", b"gpu", "host", b"host", "kind", b"kind", "message", b"message", "process", b"process", "worker_id", b"worker_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["gpu", b"gpu", "host", b"host", "kind", b"kind", "message", b"message", "process", b"process", "task_id", b"task_id", "user", b"user", "worker_id", b"worker_id"]) -> None: ...
 
 global___Explanation = Explanation
 

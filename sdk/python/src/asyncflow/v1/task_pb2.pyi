@@ -134,7 +134,7 @@ class _FailureReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     FAILURE_REASON_PREEMPTED: _FailureReason.ValueType  # 26
     """It had to make room for others."""
     FAILURE_REASON_HANDED_OVER: _FailureReason.ValueType  # 27
-    """Another worker goes on with it."""
+    """It goes on in another attempt, on another host if there is one for it."""
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
     """Why an attempt or a task failed. Reasons are not states."""
@@ -194,7 +194,7 @@ FAILURE_REASON_TRESPASSED: FailureReason.ValueType  # 25
 FAILURE_REASON_PREEMPTED: FailureReason.ValueType  # 26
 """It had to make room for others."""
 FAILURE_REASON_HANDED_OVER: FailureReason.ValueType  # 27
-"""Another worker goes on with it."""
+"""It goes on in another attempt, on another host if there is one for it."""
 global___FailureReason = FailureReason
 
 class _AttemptOutcome:
@@ -384,7 +384,8 @@ global___CodeSnapshot = CodeSnapshot
 class Resources(google.protobuf.message.Message):
     """What a task needs on its host, and how it behaves there. A task without it needs a slot only.
 
-    A field that is zero or empty comes from the task type.
+    A field that is zero or empty comes from the task type. `gpu_model`, `gpu_memory_min_bytes` and
+    `gpu_idle_timeout` are refused where neither of them asks for GPUs, or for a share of one.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor

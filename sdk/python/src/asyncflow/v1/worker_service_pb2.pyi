@@ -254,8 +254,8 @@ class AcquireTasksRequest(google.protobuf.message.Message):
 
     @property
     def offer(self) -> global___HostOffer:
-        """What is free on the host. Without it only tasks come that need nothing but a slot. A call that
-        is repeated under its `acquire_id` may offer something else.
+        """What is free on the host. Without it only tasks come that need nothing but a slot, a host or
+        labels. A call that is repeated under its `acquire_id` may offer something else.
         """
 
     def __init__(
@@ -284,6 +284,8 @@ class HostOffer(google.protobuf.message.Message):
     MEMORY_BYTES_FIELD_NUMBER: builtins.int
     GPUS_FIELD_NUMBER: builtins.int
     LOAD_FIELD_NUMBER: builtins.int
+    CPUS_TOTAL_FIELD_NUMBER: builtins.int
+    MEMORY_BYTES_TOTAL_FIELD_NUMBER: builtins.int
     cpus: builtins.float
     """Cores that are not given away."""
     memory_bytes: builtins.int
@@ -292,6 +294,10 @@ class HostOffer(google.protobuf.message.Message):
     """How loaded the host is, 0 = idle, 1 = as many runnable threads as cores; ties between hosts go
     to the smaller one.
     """
+    cpus_total: builtins.float
+    """Cores that tasks may have when none runs; 0 = not known."""
+    memory_bytes_total: builtins.int
+    """Main memory that tasks may have when none runs; 0 = not known."""
     @property
     def gpus(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GpuOffer]:
         """All its GPUs, also those that are not free: who needs them is told when they will be."""
@@ -303,8 +309,10 @@ class HostOffer(google.protobuf.message.Message):
         memory_bytes: builtins.int = ...,
         gpus: collections.abc.Iterable[global___GpuOffer] | None = ...,
         load: builtins.float = ...,
+        cpus_total: builtins.float = ...,
+        memory_bytes_total: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cpus", b"cpus", "gpus", b"gpus", "load", b"load", "memory_bytes", b"memory_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cpus", b"cpus", "cpus_total", b"cpus_total", "gpus", b"gpus", "load", b"load", "memory_bytes", b"memory_bytes", "memory_bytes_total", b"memory_bytes_total"]) -> None: ...
 
 global___HostOffer = HostOffer
 

@@ -1234,7 +1234,8 @@ export type Worker = Message<"asyncflow.v1.Worker"> & {
   slots: number;
 
   /**
-   * How many it runs now, as of its last heartbeat.
+   * How many it runs now: as its last report about its host says, or its last heartbeat where there
+   * is no report.
    *
    * @generated from field: int32 running = 6;
    */

@@ -182,7 +182,8 @@ export const CodeSnapshotSchema: GenMessage<CodeSnapshot> = /*@__PURE__*/
 /**
  * What a task needs on its host, and how it behaves there. A task without it needs a slot only.
  *
- * A field that is zero or empty comes from the task type.
+ * A field that is zero or empty comes from the task type. `gpu_model`, `gpu_memory_min_bytes` and
+ * `gpu_idle_timeout` are refused where neither of them asks for GPUs, or for a share of one.
  *
  * @generated from message asyncflow.v1.Resources
  */
@@ -1623,7 +1624,7 @@ export enum FailureReason {
   PREEMPTED = 26,
 
   /**
-   * Another worker goes on with it.
+   * It goes on in another attempt, on another host if there is one for it.
    *
    * @generated from enum value: FAILURE_REASON_HANDED_OVER = 27;
    */
