@@ -7,7 +7,8 @@ cd "$(dirname "$0")"
 maven() { mvn -q -B -o "$@" 2>/dev/null || mvn -q -B "$@"; }
 
 made=target/classpath
-if [ ! -e "$made" ] || [ -n "$(find pom.xml src ../../proto/asyncflow -newer "$made" -print -quit)" ]; then
+sources=(pom.xml src ../../proto/asyncflow)
+if [ ! -e "$made" ] || [ -n "$(find "${sources[@]}" -newer "$made" -print -quit)" ]; then
     maven test-compile dependency:build-classpath \
         -Dmdep.outputFile="$made.new" -Dmdep.includeScope=test >&2
     mv "$made.new" "$made"
