@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 stamp=target/built
-if [ ! -e "$stamp" ] || [ -n "$(find pom.xml src ../../proto/asyncflow -newer "$stamp" -print -quit)" ]; then
+sources=(pom.xml src ../../proto/asyncflow)
+if [ ! -e "$stamp" ] || [ -n "$(find "${sources[@]}" -newer "$stamp" -print -quit)" ]; then
     mkdir -p target
     touch "$stamp.begun"
     build=(test-compile dependency:build-classpath

@@ -163,9 +163,10 @@ impl Shared {
         }
         match kind {
             Kind::Http => self.answer_http(inner, request).await,
-            Kind::GrpcWeb => match GrpcWebLayer::new().layer(inner).oneshot(request).await {
-                Ok(response) => response,
-            },
+            Kind::GrpcWeb => {
+                let Ok(answer) = GrpcWebLayer::new().layer(inner).oneshot(request).await;
+                answer
+            }
             Kind::Grpc => refusal::respond(&status::unsupported_body(
                 "gRPC needs HTTP/2: send application/json, or application/grpc-web",
             )),
@@ -207,8 +208,8 @@ impl Shared {
                 return not_allowed(&parts.method, "GET, OPTIONS");
             }
             Found::Route(route, values) => (Arc::clone(route), values),
-            Found::WrongMethod(methods) => {
-                let allowed = allowed(&methods);
+            Found::WrongMethod(routes) => {
+                let allowed = allowed(&routes);
                 return match parts.method {
                     Method::OPTIONS => options(&allowed),
                     _ => not_allowed(&parts.method, &allowed),
@@ -230,9 +231,7 @@ impl Shared {
             route: Arc::clone(&route),
         };
         let form = form(&parts.headers);
-        let answer = match inner.oneshot(draft.into_grpc(parts, body)).await {
-            Ok(answer) => answer,
-        };
+        let Ok(answer) = inner.oneshot(draft.into_grpc(parts, body)).await;
         let output = route.call.output();
         match route.streams() {
             true => answer::stream(answer, output, form),
@@ -281,9 +280,9 @@ fn check_content(route: &Route, headers: &HeaderMap) -> Result<(), tonic::Status
     }
 }
 
-fn allowed(methods: &[Method]) -> String {
-    let mut names: Vec<_> = methods.iter().map(Method::as_str).collect();
-    if names.contains(&"GET") {
+fn allowed(routes: &[&Route]) -> String {
+    let mut names: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
+    if routes.iter().any(|route| route.method == Method::GET && !route.streams()) {
         names.push("HEAD");
     }
     names.push("OPTIONS");

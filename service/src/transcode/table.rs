@@ -53,8 +53,8 @@ enum Segment {
 pub(super) enum Found<'a> {
     /// The call, and the texts of its variables as they stand in the path.
     Route(&'a Arc<Route>, Vec<&'a str>),
-    /// The path is known with these methods.
-    WrongMethod(Vec<Method>),
+    /// The path is known, with the methods of these.
+    WrongMethod(Vec<&'a Route>),
     /// What may have been meant.
     Unknown(Option<&'a Route>),
 }
@@ -105,7 +105,7 @@ impl Table {
             if route.method == method {
                 return Found::Route(route, values);
             }
-            others.push(route.method.clone());
+            others.push(route.as_ref());
         }
         match others.is_empty() {
             false => Found::WrongMethod(others),

@@ -86,7 +86,7 @@ func TestManyTasksByOneStreamOverAKill(t *testing.T) {
 	stack := Start(t)
 	ctx, client := within(t, 2*time.Minute), stack.Client()
 	kind := newType(t, client, "many")
-	const all = 6_000
+	const all = 3_000
 	requests := func(yield func(*asyncflowpb.CreateTaskRequest) bool) {
 		for i := range all {
 			task := &asyncflowpb.TaskSpec{TaskType: kind, Name: fmt.Sprint(i)}
@@ -115,7 +115,7 @@ func TestManyTasksByOneStreamOverAKill(t *testing.T) {
 		if err != nil || !ids[task.GetId()] {
 			t.Fatal(task, err)
 		}
-		if listed++; listed == 2_500 {
+		if listed++; listed == 1_500 {
 			break
 		}
 	}

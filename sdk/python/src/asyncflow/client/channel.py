@@ -146,7 +146,20 @@ class RetryingChannel:
                 )
             except grpc.RpcError as error:
                 told = status.of_call(error, self.connection.settings)
-            time.sleep(tries.wait_after(told, time.monotonic()))
+            self.pause(tries.wait_after(told, time.monotonic()))
+
+    def pause(self, wait_s: float) -> None:
+        """Sleeps, and has the connection made meanwhile: between calls nothing else drives it, and
+        a handshake that goes on only while calls fail at once never ends."""
+        end = time.monotonic() + wait_s
+        ready = grpc.channel_ready_future(self.connection.channel())
+        try:
+            ready.result(timeout=wait_s)
+        except grpc.FutureTimeoutError:
+            pass
+        finally:
+            ready.cancel()
+        time.sleep(max(0.0, end - time.monotonic()))
 
     def _stream(
         self,

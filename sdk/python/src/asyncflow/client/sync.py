@@ -175,7 +175,7 @@ class Client:
                 sending, answers = queue.SimpleQueue(), None
                 for request in window.unanswered:
                     sending.put(request)
-                time.sleep(wait)
+                self._channel.pause(wait)
         finally:
             # Ends gRPC's thread that takes from it.
             sending.put(None)
@@ -381,4 +381,4 @@ class Client:
             except BrokerError as error:
                 wait = backoff.wait_after(error, time.monotonic())
             stream.broke()
-            time.sleep(wait)
+            self._channel.pause(wait)

@@ -52,7 +52,8 @@ public final class Stack implements AutoCloseable {
         builder.environment().put(prefix + "METRICS__ADDRESS", health);
         Process process = builder.start();
         processes.add(process);
-        HttpRequest ask = HttpRequest.newBuilder(URI.create("http://" + health + "/readyz")).build();
+        URI ready = URI.create("http://" + health + "/readyz");
+        HttpRequest ask = HttpRequest.newBuilder(ready).build();
         HttpClient http = HttpClient.newHttpClient();
         long end = System.nanoTime() + READY_MAX_NANOS;
         while (process.isAlive() && System.nanoTime() < end) {
