@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tests the Go SDK: is what is generated fresh, go vet, staticcheck, gofmt, and the tests with the race
-# detector, some of them against a real broker. Wants Go, a C compiler (for the race detector), Node
-# (for the generator), and the programs of asyncflow in target/debug, or in $ASYNCFLOW_BIN_DIR.
+# Tests the Go SDK: is what is generated fresh, go vet, staticcheck, gofmt, and the tests with the
+# race detector, some of them against a real broker. Wants Go, a C compiler (for the race detector),
+# Node (for the generator), and the programs of asyncflow in target/debug, or $ASYNCFLOW_BIN_DIR.
 set -euo pipefail
 cd "$(dirname "$0")"
 

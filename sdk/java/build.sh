@@ -4,12 +4,14 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-maven() { mvn -q -B -o "$@" 2>/dev/null || mvn -q -B "$@"; }
-
-made=target/classpath
-if [ ! -e "$made" ] || [ -n "$(find pom.xml src ../../proto/asyncflow -newer "$made" -print -quit)" ]; then
-    maven test-compile dependency:build-classpath \
-        -Dmdep.outputFile="$made.new" -Dmdep.includeScope=test >&2
-    mv "$made.new" "$made"
-    touch "$made"
+stamp=target/built
+sources=(pom.xml src ../../proto/asyncflow)
+if [ ! -e "$stamp" ] || [ -n "$(find "${sources[@]}" -newer "$stamp" -print -quit)" ]; then
+    mkdir -p target
+    touch "$stamp.begun"
+    build=(test-compile dependency:build-classpath
+        -Dmdep.outputFile=target/classpath -Dmdep.includeScope=test)
+    # Without the network first: it is slow to ask whether anything is newer.
+    mvn -q -B -o "${build[@]}" >/dev/null 2>&1 || mvn -q -B "${build[@]}" >&2
+    mv "$stamp.begun" "$stamp"
 fi

@@ -3,5 +3,6 @@
 set -euo pipefail
 folder="$(cd "$(dirname "$0")" && pwd)"
 "$folder/build.sh"
-exec java -cp "$folder/target/test-classes:$folder/target/classes:$(cat "$folder/target/classpath")" \
+target="$folder/target"
+exec java -cp "$target/test-classes:$target/classes:$(cat "$target/classpath")" \
     io.asyncflow.conformance.Main "$@"

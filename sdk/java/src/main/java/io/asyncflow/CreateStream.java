@@ -43,13 +43,14 @@ final class CreateStream implements Results<CreateTaskResult> {
     CreateStream(Connection connection, Deadline deadline, Iterable<CreateTaskRequest> requests) {
         this.connection = connection;
         this.deadline = deadline;
-        Thread reader = new Thread(() -> pull(requests.iterator()), "asyncflow-create-stream");
+        Thread reader = new Thread(() -> pull(requests), "asyncflow-create-stream");
         reader.setDaemon(true);
         reader.start();
     }
 
-    private void pull(Iterator<CreateTaskRequest> requests) {
+    private void pull(Iterable<CreateTaskRequest> source) {
         try {
+            Iterator<CreateTaskRequest> requests = source.iterator();
             while (requests.hasNext() && offer(RequestIds.fill(requests.next()))) {
                 // The next one.
             }

@@ -50,6 +50,7 @@ final class Follow<T> implements Results<T> {
                 }
                 if (!stream.hasNext()) {
                     isEnded = true;
+                    context.cancel(null);
                     break;
                 }
                 T message = stream.next();
@@ -60,10 +61,7 @@ final class Follow<T> implements Results<T> {
                 broken(AsyncflowException.of(failed));
             }
         }
-        if (isEnded && ready == null) {
-            context.cancel(null);
-        }
-        return ready != null && !context.isCancelled() || ready != null && isEnded;
+        return ready != null && !context.isCancelled();
     }
 
     @Override

@@ -91,19 +91,20 @@ final class RepeatedCall<Q, A> extends ClientCall<Q, A> {
 
     private void attempt() {
         ClientCall<Q, A> call = next.newCall(method, options.withDeadline(deadline));
+        Metadata sent = new Metadata();
+        sent.merge(headers);
+        // A call must not be cancelled before it was started.
         synchronized (this) {
             pause = null;
             if (cancelled != null) {
                 return;
             }
             current = call;
+            call.start(new Try(call), sent);
+            call.request(2);
+            call.sendMessage(message);
+            call.halfClose();
         }
-        Metadata sent = new Metadata();
-        sent.merge(headers);
-        call.start(new Try(call), sent);
-        call.request(2);
-        call.sendMessage(message);
-        call.halfClose();
     }
 
     private void ended(Status status, Metadata trailers, boolean wasSent) {

@@ -9,7 +9,7 @@ import java.util.concurrent.ThreadLocalRandom;
 public final class RequestIds {
     private RequestIds() {}
 
-    /** A random id (UUID 7): those that follow each other in time stand side by side in an index. */
+    /** A random id (UUID 7): those that follow each other in time stand side by side. */
     public static String random() {
         ThreadLocalRandom random = ThreadLocalRandom.current();
         long high = System.currentTimeMillis() << 16 | 0x7000 | random.nextLong() & 0x0fff;

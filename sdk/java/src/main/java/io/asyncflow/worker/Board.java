@@ -94,23 +94,17 @@ final class Board {
         var request = ReportProgressRequest.newBuilder();
         taken.forEach((key, progress) -> request.addReports(
                 ProgressReport.newBuilder().setLease(key.lease()).setProgress(progress)));
-        CompletableFuture<Void> end = new CompletableFuture<>();
-        CompletableFuture<Void> hook = life.thenRun(() -> end.complete(null));
-        end.completeOnTimeout(null, TIMEOUT.toMillis(), java.util.concurrent.TimeUnit.MILLISECONDS);
         try {
-            ReportProgressResponse answer = link.call(TIMEOUT, "", end, (stub, sessionId) ->
+            ReportProgressResponse answer = link.call(TIMEOUT, "", life, (stub, sessionId) ->
                     stub.reportProgress(request.setSessionId(sessionId).build()));
             held.follow(answer.getLeasesList());
             return true;
         } catch (AsyncflowException failed) {
-            if (end.isDone() || Link.isWorthRepeating(failed)) {
+            if (life.isDone() || Link.isWorthRepeating(failed)) {
                 return false;
             }
             LOG.log(System.Logger.Level.WARNING, "progress refused: {0}", failed.getMessage());
             return true;
-        } finally {
-            hook.cancel(false);
-            end.complete(null);
         }
     }
 

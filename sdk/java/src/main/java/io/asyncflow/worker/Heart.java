@@ -72,6 +72,8 @@ final class Heart {
     /** Listens until the end of the worker's life; the heartbeat is the safety net. */
     void follow() {
         Backoff waits = new Backoff();
+        Context.CancellableContext context = Context.ROOT.withCancellation();
+        life.thenRun(() -> context.cancel(null));
         while (true) {
             Link.Session session = link.session(life);
             if (session == null) {
@@ -79,13 +81,8 @@ final class Heart {
             }
             AsyncflowException error = AsyncflowException.local(
                     Status.Code.UNAVAILABLE, "", "the stream ended");
-            try (Context.CancellableContext context = Context.ROOT.withCancellation()) {
-                CompletableFuture<Void> hook = life.thenRun(() -> context.cancel(null));
-                try {
-                    context.run(() -> listen(session, waits));
-                } finally {
-                    hook.cancel(false);
-                }
+            try {
+                context.run(() -> listen(session, waits));
             } catch (RuntimeException failed) {
                 error = AsyncflowException.of(failed);
             }

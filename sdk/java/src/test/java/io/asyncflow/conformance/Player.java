@@ -102,7 +102,10 @@ final class Player implements AutoCloseable {
             case "count" -> json(client.count(count(fields)));
             case "cancel" -> json(client.cancel(text(fields, "task")));
             case "retry" -> json(client.retry(text(fields, "task")));
-            case "wait" -> json(client.await(text(fields, "task"), seconds(fields, "timeout_s", 0)));
+            case "wait" -> {
+                Duration patience = seconds(fields, "timeout_s", 0);
+                yield json(client.await(text(fields, "task"), patience));
+            }
             case "attempts" -> list("attempts", client.attempts(text(fields, "task")));
             case "logs" -> logs(fields, client);
             case "watch_begin" -> watches.begin(client, fields);
