@@ -172,8 +172,8 @@ impl Store {
         self.0.locks.close().await;
         self.0.wake.close().await;
         for pool in [&self.0.reader, &self.0.writer] {
-            // A pool waits for each of its connections, and one that was given up while the database
-            // hung may never come back.
+            // A pool waits for each of its connections, and one that was given up while the
+            // database hung may never come back.
             let closing = tokio::time::timeout(self.0.options.call_timeout, pool.clone().close());
             match closing.await {
                 Ok(Ok(())) => {}

@@ -2,7 +2,7 @@
 //!
 //! | file | what | until |
 //! |---|---|---|
-//! | `lease.pb` | the task with its lease, without its environment | the outcome is in the journal |
+//! | `lease.pb` | task and lease, without its environment | the outcome is in the journal |
 //! | `token` | what its programs call with | the same |
 //! | `sent` | how far its log is sent, and the chunks of the last call | |
 //! | `result.pb`, `wait.pb`, `hand_over.pb` | what was set by the socket | |

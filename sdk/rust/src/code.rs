@@ -249,7 +249,10 @@ mod tests {
         assert!(told.contains("\nuntracked: notes\n"), "{told}");
         let named = |told: String| {
             let (commit, now) = (then.commit.clone(), now.clone());
-            async move { now.files_that_differ(&commit, &told).await.into_iter().collect::<Vec<_>>() }
+            async move {
+                let named = now.files_that_differ(&commit, &told).await;
+                named.into_iter().collect::<Vec<_>>()
+            }
         };
         assert_eq!(named(told.clone()).await, ["data file.py"]);
         let within_names = format!("{}{CUT}", &told[..told.len() - 3]);

@@ -1,5 +1,5 @@
-//! Whether attempts can be started at all. Where a host has no room on its disk, or no shim, that is
-//! no fault of a task: it goes back uncounted, and no other one is taken meanwhile.
+//! Whether attempts can be started at all. Where a host has no room on its disk, or no shim, that
+//! is no fault of a task: it goes back uncounted, and no other one is taken meanwhile.
 
 use std::{fs, io, path::Path, sync::atomic::Ordering, time::Duration};
 

@@ -88,8 +88,8 @@ impl Dispatch {
         }
     }
 
-    /// Asks the tasks that the plan names. Brokers that look at the same moment may each ask for the
-    /// same task; who looks later sees the orders and asks nobody.
+    /// Asks the tasks that the plan names. Brokers that look at the same moment may each ask for
+    /// the same task; who looks later sees the orders and asks nobody.
     async fn preempt(&self, running: Vec<(Task, Running)>) -> Result<(), StoreError> {
         let after_ms = self.shared.settings.preempt_after_ms;
         let mut facts = self.facts().await?;
