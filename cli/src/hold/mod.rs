@@ -16,6 +16,8 @@ use crate::{
 };
 use asyncflow_proto::v1::{Command, OptionalRetryPolicy, Resources, Task, TaskSpec};
 use prost_types::Duration;
+use std::io;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The type of tasks that hold GPUs.
 const TASK_TYPE: &str = "hold";
@@ -80,7 +82,7 @@ pub async fn execute(args: Args) -> Outcome {
     };
     let (task, place) = tokio::select! {
         placed = placed => placed?,
-        interrupt = tokio::signal::ctrl_c() => {
+        interrupt = interrupted() => {
             interrupt.map_err(unheard)?;
             let cancelled = broker.client.cancel(&id, "interrupted").await;
             cancelled.map_err(|error| broker.explain(error))?;
@@ -98,8 +100,19 @@ pub async fn execute(args: Args) -> Outcome {
     if args.attach { follow::follow(&broker, task).await } else { Ok(exit::OK) }
 }
 
-fn unheard(error: std::io::Error) -> CliError {
-    CliError::Failed(format!("cannot listen for Ctrl-C: {error}"))
+/// Ctrl-C, or what ends a program whose terminal or caller goes away: nobody would know of the hold.
+async fn interrupted() -> io::Result<()> {
+    let (mut terminated, mut hung_up) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = terminated.recv() => Ok(()),
+        _ = hung_up.recv() => Ok(()),
+    }
+}
+
+fn unheard(error: io::Error) -> CliError {
+    CliError::Failed(format!("cannot listen for signals: {error}"))
 }
 
 impl Args {

@@ -24,8 +24,8 @@ pub struct Args {
 }
 
 pub async fn execute(args: Args, session: &Session) -> Outcome {
-    let task_id = session.resolve(&args.task).await?;
     let context = args.context.content()?;
+    let task_id = session.resolve(&args.task).await?;
     let request = HandOverTaskRequest { task_id, context, message: args.reason };
     let task = session.broker.client.hand_over(request).await;
     session.output.one(&TaskView::from(task.map_err(|error| session.broker.explain(error))?))?;

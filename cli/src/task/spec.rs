@@ -153,11 +153,28 @@ pub struct HandOverArgs {
     /// The same from a file; `-` is standard input
     #[arg(long, value_name = "FILE")]
     context_file: Option<PathBuf>,
+    /// Its media type; without it the context has to be JSON, so that a typing error is found here
+    /// and not by the next attempt
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
 }
 
 impl HandOverArgs {
+    /// # Errors
+    /// The file cannot be read; the context is neither JSON nor said to be something else.
     pub fn content(&self) -> Result<Option<Content>, CliError> {
-        content(self.context.as_deref(), self.context_file.as_deref(), None)
+        let (text, file) = (self.context.as_deref(), self.context_file.as_deref());
+        let content = content(text, file, self.content_type.as_deref())?;
+        if let (Some(content), None) = (&content, &self.content_type) {
+            let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(&content.data);
+            parsed.map_err(|error| {
+                CliError::Usage(format!(
+                    "the context is not JSON: {error}; if it is meant to be something else, say so \
+                     by --content-type, e.g. text/plain"
+                ))
+            })?;
+        }
+        Ok(content)
     }
 }
 

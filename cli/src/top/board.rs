@@ -129,7 +129,7 @@ fn sorted(rows: impl Iterator<Item = Sortable>, sort: Sort) -> Vec<Row> {
 }
 
 fn host_row(view: &HostView, look: Look) -> Row {
-    let tone = match view.condition() {
+    let tone = match view.condition {
         "ALIVE" => Tone::Plain,
         "LOST" => Tone::Alarm,
         _ => Tone::Warning,

@@ -124,6 +124,17 @@ impl From<Attempt> for AttemptView {
     }
 }
 
+impl AttemptView {
+    /// Why it failed, and what is missing of its log.
+    fn remarks(&self) -> String {
+        let failure = self.failure.as_ref().map(FailureView::for_people);
+        let dropped = self.usage.as_ref().map_or(0, |usage| usage.log_dropped_bytes);
+        let dropped =
+            (dropped > 0).then(|| format!("{} of its log were dropped", bytes_for_people(dropped)));
+        failure.into_iter().chain(dropped).collect::<Vec<_>>().join("; ")
+    }
+}
+
 impl View for AttemptView {
     const COLUMNS: &'static [&'static str] = &[
         "ATTEMPT", "RUN", "WORKER", "HOST", "STAGE", "OUTCOME", "EXIT", "STARTED", "RAN FOR",
@@ -149,7 +160,7 @@ impl View for AttemptView {
             usage.map(UsageView::gpus).unwrap_or_default(),
             usage.map(UsageView::memory).unwrap_or_default(),
             usage.map(UsageView::code).unwrap_or_default().to_owned(),
-            self.failure.as_ref().map(FailureView::for_people).unwrap_or_default(),
+            self.remarks(),
         ]
     }
 
@@ -193,6 +204,9 @@ mod tests {
         assert_eq!((usage.code(), usage.commit().as_str()), ("changed", "0123456789ab"));
         let unknown = UsageView::default();
         assert_eq!((unknown.gpus(), unknown.memory(), unknown.code()), Default::default());
+        let usage = AttemptUsage { log_dropped_bytes: 15 << 20, ..AttemptUsage::default() };
+        let view = AttemptView::from(Attempt { usage: Some(usage), ..Attempt::default() });
+        assert_eq!(view.remarks(), "15.0 MiB of its log were dropped");
         let lost = AttemptOutcome::Lost.into();
         let view = AttemptView::from(Attempt { outcome: lost, ..Attempt::default() });
         assert_eq!(view.outcome, "LOST");

@@ -3,7 +3,7 @@
 use super::{
     bytes_for_people,
     gpu::{self, GpuView, RunningView},
-    pairs,
+    pairs, worker,
 };
 use crate::{
     fleet,
@@ -40,6 +40,9 @@ pub struct HostView {
     alarms: Vec<String>,
     gpus: Vec<GpuView>,
     tasks: Vec<RunningView>,
+    /// In one word how it is.
+    #[serde(skip)]
+    pub condition: &'static str,
     #[serde(skip)]
     name: String,
     #[serde(skip)]
@@ -75,6 +78,7 @@ impl From<Host> for HostView {
             register_time: time::rfc3339(worker.register_time.as_ref()),
             heartbeat_time: time::rfc3339(worker.heartbeat_time.as_ref()),
             report_time: time::rfc3339(host.report_time.as_ref()),
+            condition: worker::condition(worker.alive, worker.draining, &orders),
             orders: OrdersView {
                 cordoned: orders.cordoned,
                 draining: orders.draining,
@@ -97,17 +101,6 @@ impl From<Host> for HostView {
 }
 
 impl HostView {
-    /// In one word how it is, as people and orders have made it.
-    pub fn condition(&self) -> &'static str {
-        match &self.orders {
-            _ if !self.alive => "LOST",
-            orders if orders.detach => "DETACHING",
-            orders if orders.draining || self.draining => "DRAINING",
-            orders if orders.cordoned => "CORDONED",
-            _ => "ALIVE",
-        }
-    }
-
     /// What a list of GPUs alone would hide: alarms, and a host without GPUs.
     pub fn remark(&self) -> Option<String> {
         let mut parts = self.alarms.clone();
@@ -180,7 +173,7 @@ impl View for HostView {
         vec![
             self.worker_id.clone(),
             self.host.clone(),
-            look.palette.state(self.condition()),
+            look.palette.state(self.condition),
             self.running.to_string(),
             self.slots.to_string(),
             self.free_gpus(),
@@ -241,14 +234,14 @@ mod tests {
     #[test]
     fn the_strongest_order_is_the_condition() {
         let mut orders = HostOrders::default();
-        assert_eq!(with(orders.clone()).condition(), "ALIVE");
+        assert_eq!(with(orders.clone()).condition, "ALIVE");
         orders.cordoned = true;
-        assert_eq!(with(orders.clone()).condition(), "CORDONED");
+        assert_eq!(with(orders.clone()).condition, "CORDONED");
         orders.draining = true;
-        assert_eq!(with(orders.clone()).condition(), "DRAINING");
+        assert_eq!(with(orders.clone()).condition, "DRAINING");
         orders.detach = true;
-        assert_eq!(with(orders).condition(), "DETACHING");
-        assert_eq!(HostView::from(Host::default()).condition(), "LOST");
+        assert_eq!(with(orders).condition, "DETACHING");
+        assert_eq!(HostView::from(Host::default()).condition, "LOST");
     }
 
     #[test]
@@ -286,7 +279,7 @@ mod tests {
         let mut host = host("w", "anna", &["GPU-a"]);
         host.report_time = Some(timestamp(1));
         host.worker.as_mut().unwrap().running = 3;
-        let of_list = WorkerView::from(host.worker.clone().unwrap()).details(look);
+        let of_list = WorkerView::from(host.clone()).details(look);
         let of_host = HostView::from(host).details(look);
         let running = |details: Vec<(&str, String)>| {
             details.into_iter().find(|(name, _)| *name == "running").unwrap().1

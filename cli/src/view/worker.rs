@@ -5,12 +5,12 @@ use crate::{
     output::{Look, View},
     time,
 };
-use asyncflow_proto::v1::Worker;
+use asyncflow_proto::v1::{Host, HostOrders};
 use prost_types::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// See the protocol's `Worker`.
+/// See the protocol's `Worker`, with what is wanted of it.
 #[derive(Debug, Serialize)]
 pub struct WorkerView {
     worker_id: String,
@@ -20,19 +20,26 @@ pub struct WorkerView {
     slots: i32,
     running: i32,
     version: String,
+    cordoned: bool,
     draining: bool,
     alive: bool,
     register_time: Option<String>,
     heartbeat_time: Option<String>,
+    #[serde(skip)]
+    condition: &'static str,
     #[serde(skip)]
     registered: Option<Timestamp>,
     #[serde(skip)]
     heard: Option<Timestamp>,
 }
 
-impl From<Worker> for WorkerView {
-    fn from(worker: Worker) -> Self {
+impl From<Host> for WorkerView {
+    fn from(host: Host) -> Self {
+        let worker = host.worker.unwrap_or_default();
+        let orders = host.orders.unwrap_or_default();
         Self {
+            condition: condition(worker.alive, worker.draining, &orders),
+            cordoned: orders.cordoned,
             worker_id: worker.worker_id,
             host: worker.host,
             labels: worker.labels,
@@ -40,7 +47,7 @@ impl From<Worker> for WorkerView {
             slots: worker.slots,
             running: worker.running,
             version: worker.version,
-            draining: worker.draining,
+            draining: worker.draining || orders.draining,
             alive: worker.alive,
             register_time: time::rfc3339(worker.register_time.as_ref()),
             heartbeat_time: time::rfc3339(worker.heartbeat_time.as_ref()),
@@ -50,13 +57,14 @@ impl From<Worker> for WorkerView {
     }
 }
 
-impl WorkerView {
-    fn condition(&self) -> &'static str {
-        match (self.alive, self.draining) {
-            (false, _) => "LOST",
-            (true, true) => "DRAINING",
-            (true, false) => "ALIVE",
-        }
+/// In one word how a worker is, as people and orders have made it.
+pub fn condition(alive: bool, draining: bool, orders: &HostOrders) -> &'static str {
+    match orders {
+        _ if !alive => "LOST",
+        orders if orders.detach => "DETACHING",
+        orders if orders.draining || draining => "DRAINING",
+        orders if orders.cordoned => "CORDONED",
+        _ => "ALIVE",
     }
 }
 
@@ -72,7 +80,7 @@ impl View for WorkerView {
         vec![
             self.worker_id.clone(),
             self.host.clone(),
-            look.palette.state(self.condition()),
+            look.palette.state(self.condition),
             self.running.to_string(),
             self.slots.to_string(),
             self.task_types.join(","),

@@ -3,6 +3,7 @@
 use crate::{
     connection::BrokerAddress,
     error::{Outcome, exit},
+    fleet,
     output::OutputArgs,
     view::worker::WorkerView,
 };
@@ -18,8 +19,7 @@ pub struct Args {
 
 pub async fn execute(args: Args) -> Outcome {
     let broker = args.broker.open()?;
-    let workers = broker.client.workers().await.map_err(|error| broker.explain(error))?;
-    let views: Vec<WorkerView> = workers.into_iter().map(Into::into).collect();
+    let views: Vec<WorkerView> = fleet::hosts(&broker).await?.into_iter().map(Into::into).collect();
     args.output.open().many(&views)?;
     Ok(exit::OK)
 }

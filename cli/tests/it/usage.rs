@@ -37,6 +37,8 @@ fn a_wrong_command_line_is_2() {
         &["gpu", "ignore", "anna:0"],
         &["gpu", "adopt", "anna:0", "python"],
         &["worker", "drain"],
+        &["task", "hand-over", "last", "--context", "{\"offset\": 1"],
+        &["task", "hand-over", "last", "--context", ""],
         &["explain"],
         &["usage", "--since", "long ago"],
         &["type", "set", "train", "--speculation", "2", "--speculation-percent", "0"],
