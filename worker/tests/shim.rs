@@ -370,6 +370,8 @@ async fn a_host_whose_disk_takes_nothing_takes_no_tasks() {
     let alarm = |state: &fake::State| state.reports.last()?.alarms.first().cloned();
     let alarm = broker.until("an alarm", alarm).await;
     assert!(alarm.starts_with("tasks cannot be started: its directory"), "{alarm}");
+    let why = broker.state().reports.last().unwrap().takes_nothing.clone();
+    assert_eq!(alarm, format!("tasks cannot be started: {why}"));
     // This one goes to the poll that was open then, the other one waits.
     broker.add(script("command-1-b", "exit 0"));
     not_started(&broker, "command-1-b", "its directory cannot be made").await;
@@ -381,6 +383,7 @@ async fn a_host_whose_disk_takes_nothing_takes_no_tasks() {
     assert!(matches!(broker.settled("command-1-c").await, Settled::Completed(_)));
     let is_over = |state: &fake::State| state.reports.last()?.alarms.is_empty().then_some(());
     broker.until("the end of the alarm", is_over).await;
+    assert_eq!(broker.state().reports.last().unwrap().takes_nothing, "");
 }
 
 /// Its time was over before: it is not run again for nothing.

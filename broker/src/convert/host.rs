@@ -50,6 +50,7 @@ pub fn report(
     }
     report.alarms.truncate(HOST_ALARMS_MAX);
     report.alarms.iter_mut().for_each(|alarm| *alarm = cut(alarm, MESSAGE_BYTES_MAX));
+    report.takes_nothing = cut(&report.takes_nothing, MESSAGE_BYTES_MAX);
     report.gpu_provider = cut(&report.gpu_provider, PROVIDER_BYTES_MAX);
     Some(report)
 }
@@ -116,6 +117,15 @@ pub fn to_proto(row: HostRow, orders: &[HostOrder], alive_from_ms: i64) -> v1::H
         report_time: row.report_time_ms.map(timestamp),
         orders: Some(host_order::without_contexts(host_order::to_proto(orders))),
         worker: Some(work::worker(row.worker, alive_from_ms)),
+    }
+}
+
+/// A host whose worker has left: what is wanted of it is all that is known.
+pub fn absent(worker_id: &str, orders: &[HostOrder]) -> v1::Host {
+    v1::Host {
+        worker: Some(v1::Worker { worker_id: worker_id.to_owned(), ..v1::Worker::default() }),
+        orders: Some(host_order::without_contexts(host_order::to_proto(orders))),
+        ..v1::Host::default()
     }
 }
 

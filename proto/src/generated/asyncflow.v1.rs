@@ -837,6 +837,10 @@ pub struct HostReport {
     /// What runs, at most 1,000.
     #[prost(message, repeated, tag = "10")]
     pub running: ::prost::alloc::vec::Vec<RunningTask>,
+    /// Why it cannot start tasks now and takes none, for people, e.g. that its disk is full; empty =
+    /// it can. At most 1,024 bytes.
+    #[prost(string, tag = "11")]
+    pub takes_nothing: ::prost::alloc::string::String,
 }
 /// How a GPU is.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5068,7 +5072,7 @@ pub struct ListHostsRequest {
 /// A host, as its worker told of it last.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Host {
-    /// The worker.
+    /// The worker. Of one that is away nothing may be known but its `worker_id`.
     #[prost(message, optional, tag = "1")]
     pub worker: ::core::option::Option<Worker>,
     /// Its last report; unset = none yet.
@@ -5316,7 +5320,7 @@ pub enum ExplanationKind {
     WaitsFor = 8,
     /// No worker is there for its type.
     NoWorker = 9,
-    /// Workers are there, and all are cordoned, draining or silent.
+    /// Workers are there, and all are cordoned, draining, away, or cannot start tasks.
     NoWorkerReady = 10,
     /// No host could ever run it, as they are.
     NeverFits = 11,
@@ -5481,7 +5485,8 @@ pub mod host_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Lists hosts by worker id, with what they last reported.
+        /// Lists hosts by worker id, with what they last reported; also those that are cordoned or drained
+        /// and whose workers are away.
         pub async fn list_hosts(
             &mut self,
             request: impl tonic::IntoRequest<super::ListHostsRequest>,
@@ -5506,7 +5511,8 @@ pub mod host_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.HostService", "ListHosts"));
             self.inner.unary(req, path, codec).await
         }
-        /// Cordons, drains or detaches a host. Errors: NOT_FOUND.
+        /// Cordons, drains or detaches a host. One whose worker is away can be given free while ListHosts
+        /// shows it. Errors: NOT_FOUND.
         pub async fn update_host(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateHostRequest>,
@@ -5697,7 +5703,8 @@ pub mod host_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with HostServiceServer.
     #[async_trait]
     pub trait HostService: std::marker::Send + std::marker::Sync + 'static {
-        /// Lists hosts by worker id, with what they last reported.
+        /// Lists hosts by worker id, with what they last reported; also those that are cordoned or drained
+        /// and whose workers are away.
         async fn list_hosts(
             &self,
             request: tonic::Request<super::ListHostsRequest>,
@@ -5705,7 +5712,8 @@ pub mod host_service_server {
             tonic::Response<super::ListHostsResponse>,
             tonic::Status,
         >;
-        /// Cordons, drains or detaches a host. Errors: NOT_FOUND.
+        /// Cordons, drains or detaches a host. One whose worker is away can be given free while ListHosts
+        /// shows it. Errors: NOT_FOUND.
         async fn update_host(
             &self,
             request: tonic::Request<super::UpdateHostRequest>,

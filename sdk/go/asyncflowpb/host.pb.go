@@ -170,7 +170,10 @@ type HostReport struct {
 	// 1,024 bytes.
 	Alarms []string `protobuf:"bytes,9,rep,name=alarms,proto3" json:"alarms,omitempty"`
 	// What runs, at most 1,000.
-	Running       []*RunningTask `protobuf:"bytes,10,rep,name=running,proto3" json:"running,omitempty"`
+	Running []*RunningTask `protobuf:"bytes,10,rep,name=running,proto3" json:"running,omitempty"`
+	// Why it cannot start tasks now and takes none, for people, e.g. that its disk is full; empty =
+	// it can. At most 1,024 bytes.
+	TakesNothing  string `protobuf:"bytes,11,opt,name=takes_nothing,json=takesNothing,proto3" json:"takes_nothing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -273,6 +276,13 @@ func (x *HostReport) GetRunning() []*RunningTask {
 		return x.Running
 	}
 	return nil
+}
+
+func (x *HostReport) GetTakesNothing() string {
+	if x != nil {
+		return x.TakesNothing
+	}
+	return ""
 }
 
 // How a GPU is.
@@ -1026,7 +1036,7 @@ var File_asyncflow_v1_host_proto protoreflect.FileDescriptor
 
 const file_asyncflow_v1_host_proto_rawDesc = "" +
 	"\n" +
-	"\x17asyncflow/v1/host.proto\x12\fasyncflow.v1\x1a\x17asyncflow/v1/task.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x02\n" +
+	"\x17asyncflow/v1/host.proto\x12\fasyncflow.v1\x1a\x17asyncflow/v1/task.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x03\n" +
 	"\n" +
 	"HostReport\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -1039,7 +1049,8 @@ const file_asyncflow_v1_host_proto_rawDesc = "" +
 	"\fgpu_provider\x18\b \x01(\tR\vgpuProvider\x12\x16\n" +
 	"\x06alarms\x18\t \x03(\tR\x06alarms\x123\n" +
 	"\arunning\x18\n" +
-	" \x03(\v2\x19.asyncflow.v1.RunningTaskR\arunning\"\xe2\x03\n" +
+	" \x03(\v2\x19.asyncflow.v1.RunningTaskR\arunning\x12#\n" +
+	"\rtakes_nothing\x18\v \x01(\tR\ftakesNothing\"\xe2\x03\n" +
 	"\x03Gpu\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x05R\x05index\x12\x14\n" +

@@ -49,7 +49,7 @@ const (
 	ExplanationKind_EXPLANATION_KIND_WAITS_FOR ExplanationKind = 8
 	// No worker is there for its type.
 	ExplanationKind_EXPLANATION_KIND_NO_WORKER ExplanationKind = 9
-	// Workers are there, and all are cordoned, draining or silent.
+	// Workers are there, and all are cordoned, draining, away, or cannot start tasks.
 	ExplanationKind_EXPLANATION_KIND_NO_WORKER_READY ExplanationKind = 10
 	// No host could ever run it, as they are.
 	ExplanationKind_EXPLANATION_KIND_NEVER_FITS ExplanationKind = 11
@@ -200,7 +200,7 @@ func (x *ListHostsRequest) GetPageToken() string {
 // A host, as its worker told of it last.
 type Host struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The worker.
+	// The worker. Of one that is away nothing may be known but its `worker_id`.
 	Worker *Worker `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
 	// Its last report; unset = none yet.
 	Report *HostReport `protobuf:"bytes,2,opt,name=report,proto3" json:"report,omitempty"`

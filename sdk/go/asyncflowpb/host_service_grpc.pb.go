@@ -37,9 +37,11 @@ const (
 //
 // For owners and operators. What changes a host needs an administrator.
 type HostServiceClient interface {
-	// Lists hosts by worker id, with what they last reported.
+	// Lists hosts by worker id, with what they last reported; also those that are cordoned or drained
+	// and whose workers are away.
 	ListHosts(ctx context.Context, in *ListHostsRequest, opts ...grpc.CallOption) (*ListHostsResponse, error)
-	// Cordons, drains or detaches a host. Errors: NOT_FOUND.
+	// Cordons, drains or detaches a host. One whose worker is away can be given free while ListHosts
+	// shows it. Errors: NOT_FOUND.
 	UpdateHost(ctx context.Context, in *UpdateHostRequest, opts ...grpc.CallOption) (*UpdateHostResponse, error)
 	// Cordons a GPU, or says that one with a fault may be used again. Errors: NOT_FOUND.
 	UpdateGpu(ctx context.Context, in *UpdateGpuRequest, opts ...grpc.CallOption) (*UpdateGpuResponse, error)
@@ -150,9 +152,11 @@ func (c *hostServiceClient) ListUsage(ctx context.Context, in *ListUsageRequest,
 //
 // For owners and operators. What changes a host needs an administrator.
 type HostServiceServer interface {
-	// Lists hosts by worker id, with what they last reported.
+	// Lists hosts by worker id, with what they last reported; also those that are cordoned or drained
+	// and whose workers are away.
 	ListHosts(context.Context, *ListHostsRequest) (*ListHostsResponse, error)
-	// Cordons, drains or detaches a host. Errors: NOT_FOUND.
+	// Cordons, drains or detaches a host. One whose worker is away can be given free while ListHosts
+	// shows it. Errors: NOT_FOUND.
 	UpdateHost(context.Context, *UpdateHostRequest) (*UpdateHostResponse, error)
 	// Cordons a GPU, or says that one with a fault may be used again. Errors: NOT_FOUND.
 	UpdateGpu(context.Context, *UpdateGpuRequest) (*UpdateGpuResponse, error)

@@ -17,7 +17,7 @@ impl CommandExecutor {
     pub(super) fn not_started(&self, what: &str, error: &io::Error) -> Outcome {
         let message = format!("{what}: {error}");
         tracing::error!(message, "tasks cannot be started on this host");
-        self.host.set_trouble(Some(format!("tasks cannot be started: {message}")));
+        self.host.set_trouble(Some(message.clone()));
         self.cannot_start.store(true, Ordering::Relaxed);
         let mut outcome = Outcome::released(FailureReason::NotStarted, message);
         if let Outcome::Released { delay, elsewhere, .. } = &mut outcome {

@@ -89,6 +89,7 @@ impl State {
             gpu_provider: self.provider.to_owned(),
             alarms: self.alarms(),
             running: running.collect(),
+            takes_nothing: self.trouble.clone().map(cut).unwrap_or_default(),
         }
     }
 
@@ -145,7 +146,7 @@ impl State {
             let name = || self.monitor.name_of(&card.device.uuid);
             is_alarm.then(|| format!("{}: {}", name(), standing.reason))
         });
-        let trouble = self.trouble.iter().cloned();
+        let trouble = self.trouble.iter().map(|why| format!("tasks cannot be started: {why}"));
         trouble.chain(blind).chain(trespasses).chain(broken).take(ALARMS_MAX).map(cut).collect()
     }
 }

@@ -105,6 +105,7 @@ class HostReport(google.protobuf.message.Message):
     GPU_PROVIDER_FIELD_NUMBER: builtins.int
     ALARMS_FIELD_NUMBER: builtins.int
     RUNNING_FIELD_NUMBER: builtins.int
+    TAKES_NOTHING_FIELD_NUMBER: builtins.int
     cpus: builtins.float
     """Cores."""
     cpus_free: builtins.float
@@ -117,6 +118,10 @@ class HostReport(google.protobuf.message.Message):
     """Runnable threads per core, over a minute."""
     gpu_provider: builtins.str
     """Where the GPUs are known from: `nvml`, `nvidia-smi`, `amd`, `fake`, `none`."""
+    takes_nothing: builtins.str
+    """Why it cannot start tasks now and takes none, for people, e.g. that its disk is full; empty =
+    it can. At most 1,024 bytes.
+    """
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the worker looked, by its own clock; for people."""
@@ -148,9 +153,10 @@ class HostReport(google.protobuf.message.Message):
         gpu_provider: builtins.str = ...,
         alarms: collections.abc.Iterable[builtins.str] | None = ...,
         running: collections.abc.Iterable[global___RunningTask] | None = ...,
+        takes_nothing: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["time", b"time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["alarms", b"alarms", "cpus", b"cpus", "cpus_free", b"cpus_free", "gpu_provider", b"gpu_provider", "gpus", b"gpus", "load", b"load", "memory_bytes", b"memory_bytes", "memory_free_bytes", b"memory_free_bytes", "running", b"running", "time", b"time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alarms", b"alarms", "cpus", b"cpus", "cpus_free", b"cpus_free", "gpu_provider", b"gpu_provider", "gpus", b"gpus", "load", b"load", "memory_bytes", b"memory_bytes", "memory_free_bytes", b"memory_free_bytes", "running", b"running", "takes_nothing", b"takes_nothing", "time", b"time"]) -> None: ...
 
 global___HostReport = HostReport
 

@@ -50,7 +50,7 @@ class _ExplanationKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper
     EXPLANATION_KIND_NO_WORKER: _ExplanationKind.ValueType  # 9
     """No worker is there for its type."""
     EXPLANATION_KIND_NO_WORKER_READY: _ExplanationKind.ValueType  # 10
-    """Workers are there, and all are cordoned, draining or silent."""
+    """Workers are there, and all are cordoned, draining, away, or cannot start tasks."""
     EXPLANATION_KIND_NEVER_FITS: _ExplanationKind.ValueType  # 11
     """No host could ever run it, as they are."""
     EXPLANATION_KIND_TOO_LITTLE_FREE: _ExplanationKind.ValueType  # 12
@@ -92,7 +92,7 @@ EXPLANATION_KIND_WAITS_FOR: ExplanationKind.ValueType  # 8
 EXPLANATION_KIND_NO_WORKER: ExplanationKind.ValueType  # 9
 """No worker is there for its type."""
 EXPLANATION_KIND_NO_WORKER_READY: ExplanationKind.ValueType  # 10
-"""Workers are there, and all are cordoned, draining or silent."""
+"""Workers are there, and all are cordoned, draining, away, or cannot start tasks."""
 EXPLANATION_KIND_NEVER_FITS: ExplanationKind.ValueType  # 11
 """No host could ever run it, as they are."""
 EXPLANATION_KIND_TOO_LITTLE_FREE: ExplanationKind.ValueType  # 12
@@ -145,7 +145,7 @@ class Host(google.protobuf.message.Message):
     REPORT_TIME_FIELD_NUMBER: builtins.int
     @property
     def worker(self) -> asyncflow.v1.broker_service_pb2.Worker:
-        """The worker."""
+        """The worker. Of one that is away nothing may be known but its `worker_id`."""
 
     @property
     def report(self) -> asyncflow.v1.host_pb2.HostReport:

@@ -62,14 +62,16 @@ class HostServiceServicer(object):
     """
 
     def ListHosts(self, request, context):
-        """Lists hosts by worker id, with what they last reported.
+        """Lists hosts by worker id, with what they last reported; also those that are cordoned or drained
+        and whose workers are away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateHost(self, request, context):
-        """Cordons, drains or detaches a host. Errors: NOT_FOUND.
+        """Cordons, drains or detaches a host. One whose worker is away can be given free while ListHosts
+        shows it. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

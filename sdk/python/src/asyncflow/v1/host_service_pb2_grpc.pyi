@@ -25,13 +25,17 @@ class HostServiceStub:
         asyncflow.v1.host_service_pb2.ListHostsRequest,
         asyncflow.v1.host_service_pb2.ListHostsResponse,
     ]
-    """Lists hosts by worker id, with what they last reported."""
+    """Lists hosts by worker id, with what they last reported; also those that are cordoned or drained
+    and whose workers are away.
+    """
 
     UpdateHost: grpc.UnaryUnaryMultiCallable[
         asyncflow.v1.host_service_pb2.UpdateHostRequest,
         asyncflow.v1.host_service_pb2.UpdateHostResponse,
     ]
-    """Cordons, drains or detaches a host. Errors: NOT_FOUND."""
+    """Cordons, drains or detaches a host. One whose worker is away can be given free while ListHosts
+    shows it. Errors: NOT_FOUND.
+    """
 
     UpdateGpu: grpc.UnaryUnaryMultiCallable[
         asyncflow.v1.host_service_pb2.UpdateGpuRequest,
@@ -78,13 +82,17 @@ class HostServiceAsyncStub:
         asyncflow.v1.host_service_pb2.ListHostsRequest,
         asyncflow.v1.host_service_pb2.ListHostsResponse,
     ]
-    """Lists hosts by worker id, with what they last reported."""
+    """Lists hosts by worker id, with what they last reported; also those that are cordoned or drained
+    and whose workers are away.
+    """
 
     UpdateHost: grpc.aio.UnaryUnaryMultiCallable[
         asyncflow.v1.host_service_pb2.UpdateHostRequest,
         asyncflow.v1.host_service_pb2.UpdateHostResponse,
     ]
-    """Cordons, drains or detaches a host. Errors: NOT_FOUND."""
+    """Cordons, drains or detaches a host. One whose worker is away can be given free while ListHosts
+    shows it. Errors: NOT_FOUND.
+    """
 
     UpdateGpu: grpc.aio.UnaryUnaryMultiCallable[
         asyncflow.v1.host_service_pb2.UpdateGpuRequest,
@@ -133,7 +141,9 @@ class HostServiceServicer(metaclass=abc.ABCMeta):
         request: asyncflow.v1.host_service_pb2.ListHostsRequest,
         context: _ServicerContext,
     ) -> typing.Union[asyncflow.v1.host_service_pb2.ListHostsResponse, collections.abc.Awaitable[asyncflow.v1.host_service_pb2.ListHostsResponse]]:
-        """Lists hosts by worker id, with what they last reported."""
+        """Lists hosts by worker id, with what they last reported; also those that are cordoned or drained
+        and whose workers are away.
+        """
 
     @abc.abstractmethod
     def UpdateHost(
@@ -141,7 +151,9 @@ class HostServiceServicer(metaclass=abc.ABCMeta):
         request: asyncflow.v1.host_service_pb2.UpdateHostRequest,
         context: _ServicerContext,
     ) -> typing.Union[asyncflow.v1.host_service_pb2.UpdateHostResponse, collections.abc.Awaitable[asyncflow.v1.host_service_pb2.UpdateHostResponse]]:
-        """Cordons, drains or detaches a host. Errors: NOT_FOUND."""
+        """Cordons, drains or detaches a host. One whose worker is away can be given free while ListHosts
+        shows it. Errors: NOT_FOUND.
+        """
 
     @abc.abstractmethod
     def UpdateGpu(

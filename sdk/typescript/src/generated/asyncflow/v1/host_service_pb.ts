@@ -58,7 +58,7 @@ export const ListHostsRequestSchema: GenMessage<ListHostsRequest> = /*@__PURE__*
  */
 export type Host = Message<"asyncflow.v1.Host"> & {
   /**
-   * The worker.
+   * The worker. Of one that is away nothing may be known but its `worker_id`.
    *
    * @generated from field: asyncflow.v1.Worker worker = 1;
    */
@@ -739,7 +739,7 @@ export enum ExplanationKind {
   NO_WORKER = 9,
 
   /**
-   * Workers are there, and all are cordoned, draining or silent.
+   * Workers are there, and all are cordoned, draining, away, or cannot start tasks.
    *
    * @generated from enum value: EXPLANATION_KIND_NO_WORKER_READY = 10;
    */
@@ -815,7 +815,8 @@ export const ExplanationKindSchema: GenEnum<ExplanationKind> = /*@__PURE__*/
  */
 export const HostService: GenService<{
   /**
-   * Lists hosts by worker id, with what they last reported.
+   * Lists hosts by worker id, with what they last reported; also those that are cordoned or drained
+   * and whose workers are away.
    *
    * @generated from rpc asyncflow.v1.HostService.ListHosts
    */
@@ -825,7 +826,8 @@ export const HostService: GenService<{
     output: typeof ListHostsResponseSchema;
   },
   /**
-   * Cordons, drains or detaches a host. Errors: NOT_FOUND.
+   * Cordons, drains or detaches a host. One whose worker is away can be given free while ListHosts
+   * shows it. Errors: NOT_FOUND.
    *
    * @generated from rpc asyncflow.v1.HostService.UpdateHost
    */
