@@ -91,6 +91,18 @@ async fn changed(broker: &Broker, worker_id: &str) -> Result<v1::Host, RpcError>
     hosts.pop().ok_or_else(|| RpcError::HostNotFound(worker_id.to_owned()))
 }
 
+/// Hosts whose workers are away, by their ids: what is wanted of them is all that there is.
+async fn absent(
+    broker: &Broker,
+    ids: Vec<String>,
+) -> Result<impl Iterator<Item = (String, v1::Host)>, StoreError> {
+    let mut orders = broker.store.list_orders(&ids).await?;
+    Ok(ids.into_iter().map(move |id| {
+        let host = convert::host::absent(&id, &orders.remove(&id).unwrap_or_default());
+        (id, host)
+    }))
+}
+
 /// From when on somebody must have been heard of to be alive.
 async fn alive_from_ms(broker: &Broker) -> Result<i64, StoreError> {
     let silence_ms = ALIVE_HEARTBEATS * broker.config.lease.heartbeat_interval_ms;

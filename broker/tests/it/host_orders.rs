@@ -5,6 +5,8 @@ use std::time::Duration;
 use asyncflow_proto::{time::duration, v1};
 use asyncflow_store::testing::{fresh_database, postgres};
 
+use tonic::Code;
+
 use crate::{
     harness::{TestBroker, acquire},
     host::report,
@@ -106,5 +108,54 @@ async fn a_drained_host_stays_closed_when_its_worker_is_started_again() {
     assert!(hosts.hosts[0].orders.as_ref().unwrap().cordoned, "and the list says so");
     t.update(Some(false), Some(false)).await;
     t.start_one(&second, "2").await;
+    t.stop().await;
+}
+
+/// Nothing but `uncordon` opens it again, and nobody need start a worker for that.
+#[tokio::test]
+async fn a_drained_host_is_opened_again_while_its_worker_is_away() {
+    let mut t = TestBroker::start().await;
+    let first = t.register("w1", "a").await;
+    t.register("w0", "a").await;
+    t.register("w2", "a").await;
+    t.update(None, Some(true)).await;
+    let request = v1::DeregisterWorkerRequest { session_id: first };
+    t.worker.deregister_worker(request).await.unwrap();
+
+    // It is listed in its place, with what is known of it.
+    let mut hosts = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = v1::ListHostsRequest { page_size: 1, page_token };
+        let page = t.hosts.list_hosts(request).await.unwrap().into_inner();
+        assert_eq!(page.hosts.len(), 1);
+        hosts.extend(page.hosts);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let ids = hosts.iter().map(|host| host.worker.as_ref().unwrap().worker_id.as_str());
+    assert_eq!(ids.collect::<Vec<_>>(), ["w0", "w1", "w2"]);
+    let orders = v1::HostOrders { cordoned: true, ..v1::HostOrders::default() };
+    let worker = v1::Worker { worker_id: "w1".into(), ..v1::Worker::default() };
+    let away = v1::Host { worker: Some(worker), orders: Some(orders), ..v1::Host::default() };
+    assert_eq!(hosts[1], away);
+
+    let detach = v1::UpdateHostRequest {
+        worker_id: "w1".into(),
+        detach: true,
+        ..v1::UpdateHostRequest::default()
+    };
+    let nobody = t.hosts.update_host(detach).await.unwrap_err();
+    assert_eq!(nobody.code(), Code::NotFound, "nobody is there who could end");
+    let free = t.update(Some(false), Some(false)).await;
+    assert_eq!(free, v1::Host { orders: Some(v1::HostOrders::default()), ..away });
+    let hosts = t.hosts.list_hosts(v1::ListHostsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(hosts.hosts.len(), 2, "now nothing is known of it any more");
+    let second = t.register("w1", "b").await;
+    t.create("train").await;
+    assert_eq!(t.report(&second, report(vec![])).await, v1::HostOrders::default());
+    t.start_one(&second, "1").await;
     t.stop().await;
 }

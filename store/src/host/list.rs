@@ -34,6 +34,25 @@ impl Store {
         sql.push(" ORDER BY worker_id LIMIT ").bind(i64::from(limit));
         sql.all(self.reader()).await?.iter().map(host).collect()
     }
+
+    /// At most `limit` workers' ids in the same order: also those of workers that are not
+    /// registered and whose hosts an order closes.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn list_host_ids(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, StoreError> {
+        let after = after.unwrap_or_default();
+        let mut sql = self.sql("SELECT worker_id FROM workers WHERE worker_id > ");
+        sql.bind(after).push(" UNION SELECT worker_id FROM host_orders WHERE worker_id > ");
+        sql.bind(after).push(" AND name IN ('cordon', 'drain') ORDER BY worker_id LIMIT ");
+        sql.bind(i64::from(limit));
+        let rows = sql.all(self.reader()).await?;
+        rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+    }
 }
 
 fn select() -> String {

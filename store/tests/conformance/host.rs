@@ -168,6 +168,27 @@ pub async fn a_drained_host_is_cordoned_for_its_next_worker(store: Store) {
     assert!(names(&store, "gpu-1").await.is_empty());
 }
 
+pub async fn who_is_away_is_listed_while_its_host_is_closed(store: Store) {
+    let of = |worker: &str, name: OrderName| (worker.to_owned(), name, Vec::new());
+    let drained = register(&store, "drained", "a").await;
+    register(&store, "there", "a").await;
+    let orders = [
+        of("lost", OrderName::Cordon),
+        of("lost", OrderName::Drain),
+        of("drained", OrderName::Drain),
+        of("open", OrderName::Gpu("GPU-1".into())),
+    ];
+    store.put_orders(&orders).await.unwrap();
+    let list = |after| store.list_host_ids(after, 2);
+    assert_eq!(list(None).await.unwrap(), ["drained", "lost"], "each once, and no more");
+    assert_eq!(list(Some("drained")).await.unwrap(), ["lost", "there"], "none that is open");
+    store.end_session(drained.session_id).await.unwrap();
+    assert_eq!(list(None).await.unwrap(), ["drained", "lost"]);
+    store.delete_orders("drained", &[OrderName::Cordon]).await.unwrap();
+    assert_eq!(list(None).await.unwrap(), ["lost", "there"]);
+    assert_eq!(list(Some("there")).await.unwrap(), Vec::<String>::new());
+}
+
 pub async fn orders_are_as_old_as_the_silence_of_their_host(store: Store) {
     let of = |worker: &str| (worker.to_owned(), OrderName::Cordon, Vec::new());
     let workers = ["ended", "lost", "there"];

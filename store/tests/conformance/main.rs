@@ -109,6 +109,7 @@ conformance! {
     host::of_two_who_change_an_order_none_undoes_the_other,
     host::an_order_for_a_process_ends_with_it,
     host::a_drained_host_is_cordoned_for_its_next_worker,
+    host::who_is_away_is_listed_while_its_host_is_closed,
     host::orders_are_as_old_as_the_silence_of_their_host,
     host::what_attempts_use_is_kept_and_added_up,
     host::usage_of_one_user_is_added_up_by_many,

@@ -3,7 +3,7 @@
 use asyncflow_core::{host::OrderName, validate::at::At};
 use asyncflow_proto::v1;
 
-use super::{changed, get, worker_of};
+use super::{absent, changed, orders, worker_of};
 use crate::{broker::Broker, convert::host_order::of_host, error::RpcError};
 
 pub async fn update_host(
@@ -16,7 +16,14 @@ pub async fn update_host(
         violations.add(At::REQUEST, "must say what is to be changed: cordoned, draining, detach");
     }
     violations.none()?;
-    get(broker, &worker_id).await?;
+    let is_known = match broker.store.get_host(&worker_id).await? {
+        Some(_) => true,
+        // A closed host is given free also while its worker is away; nobody is there to detach.
+        None => !detach && !orders(broker, &worker_id).await?.is_empty(),
+    };
+    if !is_known {
+        return Err(RpcError::HostNotFound(worker_id));
+    }
 
     let wanted = [
         (OrderName::Cordon, cordoned),
@@ -33,5 +40,11 @@ pub async fn update_host(
     }
     let taken_back: Vec<_> = named(false).collect();
     broker.store.delete_orders(&worker_id, &taken_back).await?;
-    Ok(v1::UpdateHostResponse { host: Some(changed(broker, &worker_id).await?) })
+    let host = match changed(broker, &worker_id).await {
+        Err(RpcError::HostNotFound(_)) => {
+            absent(broker, vec![worker_id]).await?.next().map(|(_, host)| host)
+        }
+        host => Some(host?),
+    };
+    Ok(v1::UpdateHostResponse { host })
 }
