@@ -71,6 +71,10 @@ pub struct Host {
     pub running: u32,
     /// It was heard of lately.
     pub is_alive: bool,
+    /// When it was heard of last; `None` = not known.
+    pub heard_ms: Option<i64>,
+    /// Its worker has left: nothing is known but its orders, and it might have anything.
+    pub is_unknown: bool,
     pub is_cordoned: bool,
     pub is_draining: bool,
     pub report: Option<Report>,
@@ -86,6 +90,8 @@ pub struct Report {
     pub memory_free_bytes: i64,
     pub gpus: Vec<Gpu>,
     pub running: Vec<Running>,
+    /// Why it cannot start tasks and takes none, for people; empty = it can.
+    pub takes_nothing: String,
 }
 
 /// A GPU.
@@ -273,7 +279,8 @@ pub fn explain(subject: &Subject<'_>) -> Explained {
 }
 
 /// Whether no host could ever run a task of this type with these needs, even if nothing else ran
-/// there. `false` where no host runs the type: one may come that does.
+/// there. `false` where no host runs the type, one may come that does, and where it is not known
+/// what one has that is away.
 pub fn is_impossible(task_type: &TypeName, needs: &Resources, hosts: &[Host]) -> bool {
     room::is_impossible(task_type, needs, hosts)
 }

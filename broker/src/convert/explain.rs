@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use asyncflow_core::{
     explain::{Explained, Gpu, GpuState, Host, Process, Reason, Report, Running},
+    host::OrderName,
     id::TypeName,
     resources::Resources,
     task::Task,
@@ -22,8 +23,6 @@ pub fn host(row: HostRow, orders: &[HostOrder], alive_from_ms: i64) -> Host {
     let report = host::decode(&row);
     let worker = row.worker;
     let name = worker.host().to_owned();
-    let is_ordered =
-        |wanted: &asyncflow_core::host::OrderName| orders.iter().any(|order| order.name == *wanted);
     let registration = worker.registration;
     let names = &registration.task_types;
     let types = (!names.iter().any(|name| name == EVERY_TYPE))
@@ -36,11 +35,30 @@ pub fn host(row: HostRow, orders: &[HostOrder], alive_from_ms: i64) -> Host {
         slots: u32::try_from(registration.slots).unwrap_or(0),
         running: u32::try_from(worker.running).unwrap_or(0).max(running as u32),
         is_alive: worker.seen_time_ms >= alive_from_ms,
-        is_cordoned: is_ordered(&asyncflow_core::host::OrderName::Cordon),
-        is_draining: worker.draining || is_ordered(&asyncflow_core::host::OrderName::Drain),
+        heard_ms: Some(worker.seen_time_ms),
+        is_unknown: false,
+        is_cordoned: is_ordered(orders, &OrderName::Cordon),
+        is_draining: worker.draining || is_ordered(orders, &OrderName::Drain),
         report: report.map(self::report),
         worker_id: registration.worker_id,
     }
+}
+
+/// A host whose worker has left. Its orders are as old as that, or younger.
+pub fn absent(worker_id: &str, orders: &[HostOrder]) -> Host {
+    Host {
+        worker_id: worker_id.to_owned(),
+        name: worker_id.to_owned(),
+        heard_ms: orders.iter().map(|order| order.create_time_ms).min(),
+        is_unknown: true,
+        is_cordoned: is_ordered(orders, &OrderName::Cordon),
+        is_draining: is_ordered(orders, &OrderName::Drain),
+        ..Host::default()
+    }
+}
+
+fn is_ordered(orders: &[HostOrder], wanted: &OrderName) -> bool {
+    orders.iter().any(|order| order.name == *wanted)
 }
 
 fn report(report: v1::HostReport) -> Report {
@@ -51,6 +69,7 @@ fn report(report: v1::HostReport) -> Report {
         memory_free_bytes: report.memory_free_bytes,
         gpus: report.gpus.into_iter().map(gpu).collect(),
         running: report.running.into_iter().map(running).collect(),
+        takes_nothing: report.takes_nothing,
     }
 }
 

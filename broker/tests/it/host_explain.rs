@@ -148,3 +148,42 @@ async fn what_can_never_run_is_not_before_anybody() {
     assert_eq!(t.explain(&last.id).await.queue_position, Some(3));
     t.stop().await;
 }
+
+#[tokio::test]
+async fn hosts_that_take_nothing_say_why() {
+    let mut t = TestBroker::start().await;
+    let session_id = t.register("w1", "a").await;
+    let full = v1::HostReport {
+        takes_nothing: "No space left on device".into(),
+        ..report((0..4).map(gpu).collect())
+    };
+    t.report(&session_id, full).await;
+    let task = t.needs_gpus(4).await;
+    let head = "no host with 4 GPUs on one host takes tasks now:";
+    let answer = t.explain(&task.id).await;
+    let wanted = format!("{head} host cannot start tasks: No space left on device");
+    assert_eq!(answer.summary, wanted);
+    t.report(&session_id, report((0..4).map(gpu).collect())).await;
+    assert_eq!(t.explain(&task.id).await.summary, "it is next, host has room for it");
+
+    // Drained and gone, it might still be what the task is waiting for.
+    let drain = v1::UpdateHostRequest {
+        worker_id: "w1".into(),
+        draining: Some(true),
+        ..v1::UpdateHostRequest::default()
+    };
+    t.hosts.update_host(drain).await.unwrap();
+    let request = v1::DeregisterWorkerRequest { session_id };
+    t.worker.deregister_worker(request).await.unwrap();
+    let other = v1::RegisterWorkerRequest { host: "small".into(), ..registration("w2", "a") };
+    let session_id = t.worker.register_worker(other).await.unwrap().into_inner().session_id;
+    t.report(&session_id, report(vec![gpu(0)])).await;
+    let answer = t.explain(&task.id).await;
+    let wanted = format!("{head} w1 is cordoned and away since ");
+    assert!(answer.summary.starts_with(&wanted), "{}", answer.summary);
+    assert!(answer.summary.ends_with("small has 1 GPU (NVIDIA A100, 40 GiB)"), "{answer:?}");
+    t.needs_gpus(1).await;
+    let last = t.needs_gpus(1).await;
+    assert_eq!(t.explain(&last.id).await.queue_position, Some(2), "it might be taken before");
+    t.stop().await;
+}

@@ -22,6 +22,9 @@ fn running<'a>(task_type: &TypeName, hosts: &'a [Host]) -> Vec<&'a Host> {
 /// See [`super::is_impossible`].
 pub(super) fn is_impossible(task_type: &TypeName, needs: &Resources, hosts: &[Host]) -> bool {
     let hosts = running(task_type, hosts);
+    if hosts.iter().any(|host| host.is_unknown) {
+        return false;
+    }
     let ever = fit::lacking_ever(task_type, needs, &hosts);
     !ever.is_empty() && ever.iter().all(|lacking| !lacking.is_empty())
 }
@@ -62,11 +65,13 @@ enum Found<'a> {
 
 fn among<'a>(subject: &Subject<'a>, needs: &Resources, hosts: Vec<&'a Host>) -> Found<'a> {
     let is_needy = needs.is_needy();
-    let looks = look(subject, needs, hosts);
+    let (unknown, known): (Vec<_>, Vec<_>) = hosts.into_iter().partition(|host| host.is_unknown);
+    let mut looks = look(subject, needs, known);
+    looks.extend(unknown.into_iter().map(Look::unknown));
     if looks.iter().all(|look| !look.ever.is_empty()) {
         return Found::Never(never::never(needs, &looks));
     }
-    let shut = |host: &Host| why_shut(host, is_needy);
+    let shut = |host: &Host| why_shut(host, is_needy, subject.now_ms);
     let (open, closed): (Vec<_>, Vec<_>) =
         looks.into_iter().partition(|look| shut(look.host).is_none());
     let (mut fitting, others): (Vec<_>, Vec<_>) =
@@ -91,17 +96,26 @@ fn among<'a>(subject: &Subject<'a>, needs: &Resources, hosts: Vec<&'a Host>) -> 
 }
 
 /// Why a host gets no tasks at all.
-fn why_shut(host: &Host, is_needy: bool) -> Option<&'static str> {
+fn why_shut(host: &Host, is_needy: bool, now_ms: i64) -> Option<String> {
+    let order = match (host.is_draining, host.is_cordoned) {
+        (true, _) => Some("is draining"),
+        (false, true) => Some("is cordoned"),
+        (false, false) => None,
+    };
     if !host.is_alive {
-        Some("was not heard of lately")
-    } else if host.is_draining {
-        Some("is draining")
-    } else if host.is_cordoned {
-        Some("is cordoned")
-    } else if is_needy && host.report.is_none() {
-        Some("does not report what it has")
-    } else {
-        None
+        let since = host.heard_ms.map(|ms| format!(" since {}", words::span(now_ms - ms)));
+        let order = order.map(|order| format!("{order} and")).unwrap_or_else(|| "is".to_owned());
+        return Some(format!("{order} away{}", since.unwrap_or_default()));
+    }
+    if let Some(order) = order {
+        return Some(order.to_owned());
+    }
+    match &host.report {
+        Some(report) if !report.takes_nothing.is_empty() => {
+            Some(format!("cannot start tasks: {}", report.takes_nothing))
+        }
+        None if is_needy => Some("does not report what it has".to_owned()),
+        Some(_) | None => None,
     }
 }
 

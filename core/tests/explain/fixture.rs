@@ -108,6 +108,7 @@ pub fn host(letter: char, gpus: Vec<Gpu>, running: Vec<Running>) -> Host {
             memory_free_bytes: 8 * GIB,
             gpus,
             running,
+            ..Report::default()
         }),
         ..Host::default()
     }

@@ -1,6 +1,7 @@
 //! Why a task is where it is, said in one sentence: a table of what there is and what is said.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod closed;
 mod earliest;
 mod fixture;
 mod gpus;
@@ -140,8 +141,7 @@ fn what_is_lacking_is_told() {
         (
             a_slot(),
             shut(|host| host.is_alive = false),
-            "no host with a slot takes tasks now: host-a was not heard of lately; \
-             3 tasks are before it",
+            "no host with a slot takes tasks now: host-a is away; 3 tasks are before it",
         ),
         (
             Resources { cpu_millis: 500, ..a_slot() },

@@ -110,6 +110,8 @@ async fn hosts(broker: &Broker, task: &Task) -> Result<Vec<Host>, RpcError> {
             break;
         }
     }
+    let away = absent(broker, &hosts).await?;
+    hosts.extend(away);
     if task.is_needy() {
         fill_in(broker, &mut hosts).await?;
     }
@@ -126,6 +128,16 @@ async fn seen(broker: &Broker, rows: Vec<HostRow>) -> Result<Vec<Host>, RpcError
         convert::explain::host(row, orders, alive_from_ms)
     };
     Ok(rows.into_iter().map(of).collect())
+}
+
+/// Hosts that are closed, and whose workers are away: all but those that are there.
+async fn absent(broker: &Broker, there: &[Host]) -> Result<Vec<Host>, RpcError> {
+    let there: BTreeSet<&String> = there.iter().map(|host| &host.worker_id).collect();
+    let mut ids = broker.store.list_host_ids(None, HOSTS_MAX as u32).await?;
+    ids.retain(|id| !there.contains(id));
+    let orders = broker.store.list_orders(&ids).await?.into_iter();
+    let closed = orders.filter(|(_, orders)| orders.iter().any(|order| order.name.closes()));
+    Ok(closed.map(|(id, orders)| convert::explain::absent(&id, &orders)).collect())
 }
 
 /// Whose the tasks on hosts are, and what they have there, is told by the tasks.

@@ -64,6 +64,14 @@ fn look_at<'a>(
     Look { host, ever, now, lack, wanted_gpus, earliest_ms }
 }
 
+impl<'a> Look<'a> {
+    /// A host of which nobody knows what it has.
+    pub fn unknown(host: &'a Host) -> Self {
+        let (ever, now, wanted_gpus) = (Vec::new(), Vec::new(), Vec::new());
+        Self { host, ever, now, lack: 0, wanted_gpus, earliest_ms: None }
+    }
+}
+
 impl Look<'_> {
     /// What it lacks now, for people.
     pub fn lacks(&self) -> String {
@@ -101,7 +109,15 @@ pub(super) fn lacking_ever(
         max_running_ms: 0,
         needs: Arc::new(needs.clone()),
     };
-    lacking(some, 0, hosts.iter().map(|host| empty(host)).collect(), Vec::new())
+    let mut ever = lacking(some, 0, hosts.iter().map(|host| empty(host)).collect(), Vec::new());
+    for (host, lacking) in hosts.iter().zip(&mut ever) {
+        // One that has gone before it told of its GPUs may have some.
+        if !host.is_alive && host.report.is_none() {
+            lacking
+                .retain(|misfit| !matches!(misfit, Misfit::Gpus { .. } | Misfit::GpuMemory { .. }));
+        }
+    }
+    ever
 }
 
 /// The task as placement sees it.
