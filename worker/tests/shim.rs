@@ -249,7 +249,8 @@ async fn who_traps_the_signal_saves_and_goes_on_from_there() {
     let Settled::Released(call) = broker.settled("command-1-trap").await else { panic!() };
     let failure = call.failure.unwrap();
     assert_eq!(failure.reason(), FailureReason::Checkpointed);
-    assert_eq!((&*failure.message, call.exit_code), ("the worker shuts down", Some(85)));
+    let why = "the worker shuts down; stopped at a checkpoint; it goes on from its context";
+    assert_eq!((&*failure.message, call.exit_code), (why, Some(85)));
     assert!(broker.log("command-1-trap", 1).contains("the worker shuts down"));
     let saved = broker.state().contexts.iter().any(|save| {
         let of_it = save.lease.as_ref().unwrap().task_id == "command-1-trap";
