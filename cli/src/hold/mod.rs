@@ -100,7 +100,8 @@ pub async fn execute(args: Args) -> Outcome {
     if args.attach { follow::follow(&broker, task).await } else { Ok(exit::OK) }
 }
 
-/// Ctrl-C, or what ends a program whose terminal or caller goes away: nobody would know of the hold.
+/// Ctrl-C, or what ends a program whose terminal or caller goes away: nobody would know of the
+/// hold.
 async fn interrupted() -> io::Result<()> {
     let (mut terminated, mut hung_up) =
         (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
