@@ -44,9 +44,13 @@ def map_path_parameters(context, path_parameters):
 @schemathesis.hook
 def map_query(context, query):
     """Names that stand in queries; and nobody waits for what does not come."""
-    if context.operation.path.endswith(":wait"):
-        query = {"timeout": "0.01s", **(query or {})}
-    return lead(query)
+    path, query = context.operation.path, lead(query or {})
+    if path.endswith(":wait"):
+        query = {"timeout": "0.01s", **query}
+    if path.endswith("/logs") and query.get("follow") not in (None, "false", False):
+        # Of a task that has not ended they have no end.
+        query["follow"] = False
+    return query
 
 
 @schemathesis.hook
