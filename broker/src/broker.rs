@@ -55,7 +55,7 @@ impl Broker {
         let heartbeat = config.heartbeat_interval();
         tracker.spawn(presence::beat(store.clone(), heartbeat, draining.clone()));
         let lookups = Lookups::default();
-        let sessions = Sessions::new(store.clone());
+        let sessions = Sessions::new(store.clone(), dispatch.command_types());
         Self {
             config,
             store,
@@ -86,12 +86,28 @@ impl Broker {
         self.tracker.wait().await;
     }
 
-    /// The type of a task that is to be created. An unknown one is registered where that is
-    /// configured, but not by a call that only checks.
+    /// The type of tasks that are to be created, some of them with a command or none. An unknown
+    /// one is registered where that is configured, but nothing is changed by a call that only
+    /// checks.
     ///
     /// # Errors
     /// `UnknownType`; those of the store.
     pub async fn task_type_for_create(
+        &self,
+        name: &TypeName,
+        with_command: bool,
+        only_check: bool,
+    ) -> Result<TaskType, RpcError> {
+        let mut task_type = self.known_or_new_type(name, only_check).await?;
+        if with_command && !task_type.has_commands && !only_check {
+            self.store.note_commands(name).await?;
+            task_type.has_commands = true;
+        }
+        self.dispatch.see_type(&task_type);
+        Ok(task_type)
+    }
+
+    async fn known_or_new_type(
         &self,
         name: &TypeName,
         only_check: bool,

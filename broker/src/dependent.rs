@@ -47,13 +47,15 @@ pub async fn check_callbacks(
         for (index, task) in tasks.iter().enumerate() {
             // Its own callbacks stand in its flow.
             let flow = Flow { nodes: callbacks::flow(task.clone()).nodes, ..Flow::default() };
-            for task in flow.tasks() {
-                let name = &task.task_type;
-                if !types.contains_key(name) {
-                    let found = broker.task_type_for_create(name, validate_only).await?;
+            for (name, with_command) in flow.task_types() {
+                if !types.get(name).is_some_and(|known| known.has_commands || !with_command) {
+                    let found =
+                        broker.task_type_for_create(name, with_command, validate_only).await?;
                     types.insert(name.clone(), found);
                 }
-                task.check_against(&types[name], list.item(index), violations);
+            }
+            for task in flow.tasks() {
+                task.check_against(&types[&task.task_type], list.item(index), violations);
             }
         }
     }

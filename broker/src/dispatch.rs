@@ -12,6 +12,7 @@
 //! Tasks that need more than a slot are set aside by the lanes, and placed (`placer.rs`).
 
 mod avoid;
+mod command_types;
 mod lane;
 mod marks;
 mod offer;
@@ -31,6 +32,7 @@ use asyncflow_core::{
     reason::FailureReason,
     state::TaskState,
     task::Task,
+    task_type::TaskType,
 };
 use asyncflow_store::{Assigned, Store, StoreError, Taker, wake::type_topic};
 use tokio::time::Instant;
@@ -40,6 +42,7 @@ use crate::{
     clock,
     config::{BrokerConfig, LockChoice, millis},
 };
+pub use command_types::CommandTypes;
 use lane::Lane;
 use parking::Parking;
 pub use parking::{Types, Wish};
@@ -64,6 +67,7 @@ struct Shared {
     placer: Placer,
     lanes: Mutex<HashMap<TypeName, Arc<Lane>>>,
     known_types: Mutex<Option<(Instant, Arc<[TypeName]>)>>,
+    command_types: Arc<CommandTypes>,
     tracker: TaskTracker,
     draining: CancellationToken,
 }
@@ -107,6 +111,7 @@ impl Dispatch {
             placer: Placer::default(),
             lanes: Mutex::default(),
             known_types: Mutex::default(),
+            command_types: Arc::default(),
             tracker,
             draining,
         };
@@ -135,9 +140,9 @@ impl Dispatch {
         let mut parked = Parked::new(self, wish);
         loop {
             self.call_lanes(&types).await?;
-            let next_roll_call = match types {
-                Types::Every => deadline.min(clock::now() + TYPES_MAX_AGE),
-                Types::These(_) => deadline,
+            let next_roll_call = match types.grow() {
+                true => deadline.min(clock::now() + TYPES_MAX_AGE),
+                false => deadline,
             };
             tokio::select! {
                 biased;
@@ -166,6 +171,16 @@ impl Dispatch {
                 _ => {}
             }
         }
+    }
+
+    /// The types that have commands, as this broker learns of them.
+    pub fn command_types(&self) -> Arc<CommandTypes> {
+        Arc::clone(&self.shared.command_types)
+    }
+
+    /// A type was read. If it has commands, those who wait for commands look at it.
+    pub fn see_type(&self, task_type: &TaskType) {
+        self.shared.command_types.see(task_type);
     }
 
     /// Somebody who is reserved, as the store knows it.
@@ -205,11 +220,13 @@ impl Dispatch {
     /// Makes sure that the types that are waited for have lanes, and that they look once.
     async fn call_lanes(&self, types: &Types) -> Result<(), StoreError> {
         match types {
-            Types::These(names) => names.iter().for_each(|name| self.lane(name).call()),
-            Types::Every => {
-                for name in self.every_type().await?.iter() {
-                    self.lane(name).call();
-                }
+            Types::These { names, commands: None } => {
+                names.iter().for_each(|name| self.lane(name).call());
+            }
+            Types::Every | Types::These { .. } => {
+                let every_type = self.every_type().await?;
+                let meant = every_type.iter().filter(|name| types.contain(name));
+                meant.for_each(|name| self.lane(name).call());
             }
         }
         Ok(())
@@ -244,6 +261,7 @@ impl Dispatch {
             let after = names.last().map(|name| name.as_str().to_owned());
             let page = self.shared.store.list_types(after.as_deref(), TYPES_PAGE).await?;
             let is_last = page.len() < TYPES_PAGE as usize;
+            page.iter().for_each(|task_type| self.see_type(task_type));
             names.extend(page.into_iter().map(|task_type| task_type.name));
             if is_last {
                 break;

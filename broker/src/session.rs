@@ -10,7 +10,12 @@ use asyncflow_core::{event::Fence, id::TypeName};
 use asyncflow_store::{Store, WorkerRow};
 use tokio::time::Instant;
 
-use crate::{clock, dispatch::Types, error::RpcError, lookups::Lookups};
+use crate::{
+    clock,
+    dispatch::{CommandTypes, Types},
+    error::RpcError,
+    lookups::Lookups,
+};
 
 /// A session that was read is trusted this long; writes are fenced by the database anyway.
 const CACHE_MAX_AGE: Duration = Duration::from_secs(5);
@@ -33,13 +38,16 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(row: WorkerRow) -> Self {
+    fn new(row: WorkerRow, command_types: &Arc<CommandTypes>) -> Self {
         let names = &row.registration.task_types;
         let types = if names.iter().any(|name| name == EVERY_TYPE) {
             Types::Every
         } else {
             let checked = names.iter().filter_map(|name| TypeName::new(name).ok());
-            Types::These(checked.collect::<HashSet<_>>())
+            Types::These {
+                names: checked.collect::<HashSet<_>>(),
+                commands: row.registration.takes_commands.then(|| Arc::clone(command_types)),
+            }
         };
         let host = row.host().to_owned();
         Self {
@@ -64,11 +72,12 @@ pub struct Sessions {
     /// Turns of their own: heartbeats must not wait behind looks at many tasks.
     lookups: Lookups,
     cache: Mutex<HashMap<i64, (Instant, Arc<Session>)>>,
+    command_types: Arc<CommandTypes>,
 }
 
 impl Sessions {
-    pub fn new(store: Store) -> Self {
-        Self { store, lookups: Lookups::default(), cache: Mutex::default() }
+    pub fn new(store: Store, command_types: Arc<CommandTypes>) -> Self {
+        Self { store, lookups: Lookups::default(), cache: Mutex::default(), command_types }
     }
 
     /// The session behind a text.
@@ -92,7 +101,7 @@ impl Sessions {
             .take_turn(self.store.get_session(id))
             .await?
             .ok_or(RpcError::UnknownSession)?;
-        let session = Arc::new(Session::new(row));
+        let session = Arc::new(Session::new(row, &self.command_types));
         let now = clock::now();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= CACHE_MAX {

@@ -36,7 +36,7 @@ async fn ask(broker: &Broker, task: &Task) -> Option<String> {
         ));
     }
     let workers = broker.client.workers().await.ok()?;
-    Some(if workers.iter().any(|worker| takes(worker, &task.task_type)) {
+    Some(if workers.iter().any(|worker| takes(worker, task)) {
         "it waits until a worker has room; see `asyncflow worker list`".to_owned()
     } else {
         format!(
@@ -47,14 +47,16 @@ async fn ask(broker: &Broker, task: &Task) -> Option<String> {
     })
 }
 
-fn takes(worker: &Worker, task_type: &str) -> bool {
-    worker.alive
-        && !worker.draining
-        && worker.task_types.iter().any(|taken| taken == "*" || taken == task_type)
+fn takes(worker: &Worker, task: &Task) -> bool {
+    let by_command = worker.takes_commands && task.command.is_some();
+    let by_type = || worker.task_types.iter().any(|name| name == "*" || *name == task.task_type);
+    worker.alive && !worker.draining && (by_command || by_type())
 }
 
 #[cfg(test)]
 mod tests {
+    use asyncflow_proto::v1::Command;
+
     use super::*;
 
     #[test]
@@ -64,10 +66,14 @@ mod tests {
             task_types: types.iter().map(|name| (*name).to_owned()).collect(),
             ..Worker::default()
         };
-        assert!(takes(&worker(&["*"]), "train"));
-        assert!(takes(&worker(&["eval", "train"]), "train"));
-        assert!(!takes(&worker(&["eval"]), "train"));
-        assert!(!takes(&Worker { alive: false, ..worker(&["*"]) }, "train"));
-        assert!(!takes(&Worker { draining: true, ..worker(&["*"]) }, "train"));
+        let train = Task { task_type: "train".into(), ..Task::default() };
+        assert!(takes(&worker(&["*"]), &train));
+        assert!(takes(&worker(&["eval", "train"]), &train));
+        assert!(!takes(&worker(&["eval"]), &train));
+        assert!(!takes(&Worker { alive: false, ..worker(&["*"]) }, &train));
+        assert!(!takes(&Worker { draining: true, ..worker(&["*"]) }, &train));
+        let by_command = Worker { takes_commands: true, ..worker(&[]) };
+        assert!(!takes(&by_command, &train));
+        assert!(takes(&by_command, &Task { command: Some(Command::default()), ..train }));
     }
 }

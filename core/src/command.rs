@@ -30,6 +30,13 @@ pub struct Command {
     pub code: Option<CodeSnapshot>,
 }
 
+impl Content {
+    /// Whether it holds a [`Command`], by its media type.
+    pub fn is_command(&self) -> bool {
+        self.content_type == COMMAND_CONTENT_TYPE
+    }
+}
+
 /// The container that a program is executed in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {

@@ -38,6 +38,8 @@ pub struct TaskType {
     pub speculation: Option<Speculation>,
     /// What its tasks need, unless they say something else; `None` = a slot.
     pub resources: Option<Arc<Resources>>,
+    /// A task of it came with a command once, or may have. Set by the store, for good.
+    pub has_commands: bool,
     /// No task of it is claimed while this is set.
     pub paused: bool,
     /// +1 at every change; the etag.
@@ -65,6 +67,7 @@ impl TaskType {
             archive: false,
             speculation: None,
             resources: None,
+            has_commands: false,
             paused: false,
             revision: 1,
             create_time_ms: now_ms,

@@ -355,6 +355,8 @@ CREATE TABLE IF NOT EXISTS brokers (
   PRIMARY KEY (broker_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 /*M! COLLATE=utf8mb4_nopad_bin */ /*!80017 COLLATE=utf8mb4_0900_bin */;
 
+ALTER TABLE task_types ADD COLUMN has_commands SMALLINT;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (

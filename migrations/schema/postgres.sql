@@ -381,6 +381,8 @@ CREATE TABLE IF NOT EXISTS brokers (
   PRIMARY KEY (broker_id)
 );
 
+ALTER TABLE task_types ADD COLUMN has_commands SMALLINT;
+
 -- The tables of a shard, here shard 1 of the type `example`.
 
 CREATE TABLE IF NOT EXISTS t_example_1 (

@@ -15,6 +15,7 @@ mod m0007_speculation;
 mod m0008_resources;
 mod m0009_hosts;
 mod m0010_brokers;
+mod m0011_commands;
 pub mod shard;
 
 use std::time::Duration;
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_resources::Migration),
             Box::new(m0009_hosts::Migration),
             Box::new(m0010_brokers::Migration),
+            Box::new(m0011_commands::Migration),
         ]
     }
 }
@@ -75,5 +77,6 @@ pub fn schema(backend: ddl::Backend) -> Vec<String> {
     let tables = tables.chain(m0007_speculation::statements(backend));
     let tables = tables.chain(m0008_resources::statements(backend));
     let tables = tables.chain(m0009_hosts::statements(backend));
-    tables.chain(m0010_brokers::statements(backend)).collect()
+    let tables = tables.chain(m0010_brokers::statements(backend));
+    tables.chain(m0011_commands::statements(backend)).collect()
 }

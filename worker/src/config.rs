@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use asyncflow_sdk::ChannelOptions;
+use asyncflow_sdk::{ChannelOptions, worker::EVERY_TYPE};
 use asyncflow_service::{
     config::{self, ConfigErrors, LogConfig, MetricsConfig, Rules, Sources, Validate},
     secret_file,
@@ -69,7 +69,7 @@ pub struct WorkerConfig {
     pub host: String,
     /// Journal, logs and directories of tasks.
     pub data_dir: PathBuf,
-    /// `*` = every type.
+    /// `*` = all that it can run: commands, whatever their type.
     pub task_types: Vec<String>,
     /// 0 = number of cores.
     pub slots: usize,
@@ -207,7 +207,7 @@ impl Validate for WorkerConfig {
         rules.require(host_is_plain, "host", rule);
         rules.require(given(&self.data_dir).is_some(), "data_dir", "it must not be empty");
         let is_type = |name: &String| {
-            name == "*"
+            name == EVERY_TYPE
                 || name.len() <= 40
                     && name.starts_with(|first: char| first.is_ascii_lowercase())
                     && name

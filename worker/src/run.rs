@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use asyncflow_sdk::worker::{Handlers, WorkerBuilder, WorkerOptions};
+use asyncflow_sdk::worker::{EVERY_TYPE, Handlers, WorkerBuilder, WorkerOptions};
 use asyncflow_service::{identity, secret_file::SecretFileError};
 use tokio_util::sync::CancellationToken;
 
@@ -119,10 +119,12 @@ pub async fn run_with(
         host: host.clone(),
         watch: watch.clone(),
     };
+    let named = config.task_types.iter().filter(|name| *name != EVERY_TYPE);
     let worker = WorkerBuilder::new(WorkerOptions {
         host: name,
         labels: config.labels.clone(),
-        task_types: config.task_types.clone(),
+        task_types: named.cloned().collect(),
+        takes_commands: config.task_types.iter().any(|name| name == EVERY_TYPE),
         slots: config.slots(),
         version: identity::VERSION.to_owned(),
         drain_timeout: Duration::from_millis(config.drain_time_ms),

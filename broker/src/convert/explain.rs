@@ -18,14 +18,16 @@ use asyncflow_store::{HostOrder, HostRow};
 use super::host;
 use crate::session::EVERY_TYPE;
 
-/// The host of a worker; the worker is alive when it was heard of since `alive_from_ms`.
-pub fn host(row: HostRow, orders: &[HostOrder], alive_from_ms: i64) -> Host {
+/// The host of a worker, as a task sees it that `is_command` or not; the worker is alive when it
+/// was heard of since `alive_from_ms`.
+pub fn host(row: HostRow, orders: &[HostOrder], is_command: bool, alive_from_ms: i64) -> Host {
     let report = host::decode(&row);
     let worker = row.worker;
     let name = worker.host().to_owned();
     let registration = worker.registration;
     let names = &registration.task_types;
-    let types = (!names.iter().any(|name| name == EVERY_TYPE))
+    let takes_it = is_command && registration.takes_commands;
+    let types = (!takes_it && !names.iter().any(|name| name == EVERY_TYPE))
         .then(|| names.iter().filter_map(|name| TypeName::new(name).ok()).collect::<BTreeSet<_>>());
     let running = report.as_ref().map_or(0, |report| report.running.len());
     Host {

@@ -67,6 +67,7 @@ pub fn registration_input(request: &v1::RegisterWorkerRequest) -> RegistrationIn
         host: request.host.clone(),
         labels: request.labels.clone(),
         task_types: request.task_types.clone(),
+        takes_commands: request.takes_commands,
         slots: request.slots,
         version: request.version.clone(),
     }
@@ -82,6 +83,7 @@ pub fn registration(request: v1::RegisterWorkerRequest, user: String) -> Registr
         user,
         slots: request.slots,
         task_types: request.task_types,
+        takes_commands: request.takes_commands,
         labels: request.labels,
     }
 }
@@ -94,6 +96,7 @@ pub fn worker(row: WorkerRow, alive_from_ms: i64) -> v1::Worker {
         host: registration.host,
         labels: registration.labels,
         task_types: registration.task_types,
+        takes_commands: registration.takes_commands,
         slots: registration.slots,
         running: row.running,
         version: registration.version,

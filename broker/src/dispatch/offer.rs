@@ -26,26 +26,39 @@ pub struct Offer {
     handover: Handover,
 }
 
+/// How many of a type's tasks are offered.
+#[derive(Default)]
+struct Wanted {
+    count: u32,
+    /// Some have no command.
+    with_payloads: bool,
+}
+
 impl Dispatch {
     /// Reserves those who wait for the tasks that are about to be created.
     pub fn offer(&self, rows: &[Create]) -> Offer {
-        let mut wanted: BTreeMap<&TypeName, u32> = BTreeMap::new();
+        let mut wanted: BTreeMap<&TypeName, Wanted> = BTreeMap::new();
         for Create { new, task_type } in rows {
             let needs = Resources::of_task(new.resources.as_ref(), task_type.resources.as_ref());
             let is_needy = needs.is_some_and(|needs| needs.is_needy());
             // One that is not due yet, or has to be placed, would be handed to nobody.
             if !task_type.paused && new.not_before_ms.is_none() && !is_needy {
                 let most = task_type.schedule_limit.unsigned_abs();
-                let count = wanted.entry(&new.task_type).or_default();
-                *count = (*count + 1).min(most);
+                let wanted = wanted.entry(&new.task_type).or_default();
+                wanted.count = (wanted.count + 1).min(most);
+                wanted.with_payloads |= !new.payload.is_command();
             }
         }
         let (mut reserved, mut takers) = (Vec::new(), Vec::new());
-        for (name, count) in wanted {
+        for (name, Wanted { count, with_payloads }) in wanted {
             if self.shared.parking.waiting(name) == Waiting::Free
                 && self.lane(name).has_nothing_left()
             {
-                for one in self.shared.parking.reserve(name, count) {
+                let found = match with_payloads {
+                    true => self.shared.parking.reserve_for_payloads(name, count),
+                    false => self.shared.parking.reserve(name, count),
+                };
+                for one in found {
                     takers.push((name.clone(), self.taker(&one)));
                     reserved.push(one);
                 }

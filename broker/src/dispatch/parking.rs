@@ -13,20 +13,40 @@ use asyncflow_core::{id::TypeName, placement::Host};
 use asyncflow_store::Assigned;
 use tokio::sync::oneshot;
 
+use super::command_types::CommandTypes;
+
 /// Which types a worker waits for.
 #[derive(Clone, Debug)]
 pub enum Types {
     /// Every type, also those that are created later.
     Every,
-    These(HashSet<TypeName>),
+    These {
+        names: HashSet<TypeName>,
+        /// It also takes commands, and so looks at all types that have some.
+        commands: Option<Arc<CommandTypes>>,
+    },
 }
 
 impl Types {
     pub fn contain(&self, name: &TypeName) -> bool {
+        let by_commands = match self {
+            Self::Every | Self::These { commands: None, .. } => false,
+            Self::These { commands: Some(commands), .. } => commands.contain(name),
+        };
+        by_commands || self.name(name)
+    }
+
+    /// Whether it takes whatever there is of the type, and not commands alone.
+    pub fn name(&self, name: &TypeName) -> bool {
         match self {
             Self::Every => true,
-            Self::These(names) => names.contains(name),
+            Self::These { names, .. } => names.contains(name),
         }
+    }
+
+    /// Whether types that are created later may be among them.
+    pub fn grow(&self) -> bool {
+        !matches!(self, Self::These { commands: None, .. })
     }
 }
 
@@ -109,6 +129,37 @@ impl Waiter {
     }
 }
 
+impl Lot {
+    /// Those of one kind who wait for a type, in the order in which they came.
+    fn reserve(
+        &mut self,
+        name: &TypeName,
+        most: u32,
+        is_meant: impl Fn(&Types) -> bool,
+    ) -> Vec<Reserved> {
+        let mut reserved = Vec::new();
+        let mut wanted = 0_u32;
+        for (&number, waiter) in &mut self.waiters {
+            if wanted >= most {
+                break;
+            }
+            let types = &waiter.wish.types;
+            if !types.contain(name) || !is_meant(types) {
+                continue;
+            }
+            if waiter.is_taken() {
+                waiter.passed_over.insert(name.clone());
+                continue;
+            }
+            waiter.reserved = true;
+            waiter.passed_over.remove(name);
+            wanted = wanted.saturating_add(waiter.wish.want);
+            reserved.push(Reserved { number, wish: waiter.wish.clone() });
+        }
+        reserved
+    }
+}
+
 impl Parking {
     fn lock(&self) -> MutexGuard<'_, Lot> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -153,27 +204,19 @@ impl Parking {
     }
 
     /// Takes those who wait for this type and for whom no claim is under way, until they want
-    /// `most` tasks together.
+    /// `most` tasks together: first those who take all of the type, then those who take commands.
     pub fn reserve(&self, name: &TypeName, most: u32) -> Vec<Reserved> {
-        let mut reserved = Vec::new();
-        let mut wanted = 0_u32;
-        for (&number, waiter) in &mut self.lock().waiters {
-            if wanted >= most {
-                break;
-            }
-            if !waiter.wish.types.contain(name) {
-                continue;
-            }
-            if waiter.is_taken() {
-                waiter.passed_over.insert(name.clone());
-                continue;
-            }
-            waiter.reserved = true;
-            waiter.passed_over.remove(name);
-            wanted = wanted.saturating_add(waiter.wish.want);
-            reserved.push(Reserved { number, wish: waiter.wish.clone() });
-        }
+        let mut lot = self.lock();
+        let mut reserved = lot.reserve(name, most, |types| types.name(name));
+        let wanted = reserved.iter().map(|one| one.wish.want).fold(0, u32::saturating_add);
+        let most = most.saturating_sub(wanted);
+        reserved.extend(lot.reserve(name, most, |types| !types.name(name)));
         reserved
+    }
+
+    /// The same for tasks of which some have no command.
+    pub fn reserve_for_payloads(&self, name: &TypeName, most: u32) -> Vec<Reserved> {
+        self.lock().reserve(name, most, |types| types.name(name))
     }
 
     /// All for whom no claim is under way; the others are passed over.
@@ -263,7 +306,10 @@ mod tests {
     fn wish(types: &[&str], want: u32) -> Wish {
         let types = match types {
             ["*"] => Types::Every,
-            names => Types::These(names.iter().map(|text| name(text)).collect()),
+            names => {
+                let names = names.iter().map(|text| name(text)).collect();
+                Types::These { names, commands: None }
+            }
         };
         let (worker_id, acquire_id) = ("w".to_owned(), "a".to_owned());
         let host = Arc::new(Host::without_offer("w", "host", &BTreeMap::new()));
@@ -323,6 +369,27 @@ mod tests {
         assert_eq!(parking.end_look(&[one.number]), HashSet::from([name("train")]));
         assert_eq!(parking.reserve(&name("train"), u32::MAX).len(), 1);
         assert!(parking.end_look(&[one.number, 99]).is_empty());
+    }
+
+    #[test]
+    fn who_takes_commands_alone_comes_last_and_gets_no_payloads() {
+        let commands = Arc::new(CommandTypes::default());
+        let mut wish = wish(&[], 1);
+        wish.types = Types::These { names: HashSet::new(), commands: Some(Arc::clone(&commands)) };
+        let parking = Parking::default();
+        let by_commands = parking.park(wish, false);
+        let train = name("train");
+        assert_eq!(parking.waiting(&train), Waiting::Nobody, "a type that has no commands");
+
+        let has_commands = true;
+        let task_type = TaskType { has_commands, ..TaskType::with_defaults(train.clone(), 0) };
+        commands.see(&task_type);
+        assert_eq!(parking.waiting(&train), Waiting::Free);
+        assert!(parking.reserve_for_payloads(&train, 1).is_empty());
+        let by_name = parking.park(super::tests::wish(&["train"], 1), false);
+        let reserved = parking.reserve(&train, 2);
+        let numbers: Vec<u64> = reserved.iter().map(|one| one.number).collect();
+        assert_eq!(numbers, [by_name.number, by_commands.number]);
     }
 
     #[test]

@@ -66,8 +66,8 @@ async fn checked(
     let new = violations.ok_or(new)?;
     permit_user(caller, &new.user)?;
     let (mut violations, at) = (Violations::new(), At::REQUEST.field("schedule"));
-    for name in new.action.task_types() {
-        let of_type = broker.task_type_for_create(name, only_check).await?;
+    for (name, with_command) in new.action.task_types() {
+        let of_type = broker.task_type_for_create(name, with_command, only_check).await?;
         let tasks = new.action.tasks().into_iter().filter(|task| task.task_type == *name);
         tasks.for_each(|task| task.check_against(&of_type, at.field("task"), &mut violations));
     }

@@ -68,6 +68,72 @@ async fn a_worker_that_waits_is_handed_the_task_that_is_created() {
     t.stop().await;
 }
 
+/// A worker that takes commands, and all tasks of these types.
+async fn register_for_commands(t: &mut TestBroker, types: &[&str]) -> String {
+    let request = v1::RegisterWorkerRequest {
+        task_types: types.iter().map(|name| (*name).to_owned()).collect(),
+        takes_commands: true,
+        ..registration("commands", "a")
+    };
+    t.worker.register_worker(request).await.unwrap().into_inner().session_id
+}
+
+#[tokio::test]
+async fn who_takes_commands_leaves_other_tasks_to_those_who_name_their_type() {
+    let mut t = TestBroker::start().await;
+    let session = register_for_commands(&mut t, &[]).await;
+    let mut worker = t.worker.clone();
+    let request = acquire(&session, "1", 5);
+    let waiting = tokio::spawn(async move { worker.acquire_tasks(request).await });
+    let payload = t.create("infer").await;
+    let why = t.explain(&payload.id).await.summary;
+    assert!(why.contains("those that are there run commands"), "{why}");
+
+    let command = v1::Command { program: "true".into(), ..Default::default() };
+    let task_type = "fresh".to_owned();
+    let spec = v1::TaskSpec { task_type, command: Some(command), ..Default::default() };
+    let command = t.create_spec(spec).await;
+    let tasks = waiting.await.unwrap().unwrap().into_inner().tasks;
+    let ids: Vec<_> = tasks.iter().map(|one| &one.lease.as_ref().unwrap().task_id).collect();
+    assert_eq!(ids, [&command.id]);
+
+    let by_name = v1::RegisterWorkerRequest {
+        task_types: vec!["infer".into()],
+        ..registration("by-name", "a")
+    };
+    let by_name = t.worker.register_worker(by_name).await.unwrap().into_inner().session_id;
+    let tasks = t.acquire(acquire(&by_name, "1", 5)).await;
+    assert_eq!(tasks[0].lease.as_ref().unwrap().task_id, payload.id);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_type_that_gets_its_first_command_is_looked_at() {
+    let mut t = TestBroker::start().await;
+    // The type is there, and known to have none.
+    t.create("mixed").await;
+    let session = register_for_commands(&mut t, &[]).await;
+    let mut worker = t.worker.clone();
+    let request = acquire(&session, "1", 1);
+    let waiting = tokio::spawn(async move { worker.acquire_tasks(request).await });
+    let command = v1::Command { program: "true".into(), ..Default::default() };
+    let (task_type, priority) = ("mixed".to_owned(), Some(50));
+    let spec = v1::TaskSpec { task_type, priority, command: Some(command), ..Default::default() };
+    let command = t.create_spec(spec).await;
+    let tasks = waiting.await.unwrap().unwrap().into_inner().tasks;
+    assert_eq!(tasks[0].lease.as_ref().unwrap().task_id, command.id);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_has_to_take_something() {
+    let mut t = TestBroker::start().await;
+    let nothing = v1::RegisterWorkerRequest { task_types: vec![], ..registration("w", "a") };
+    let refused = t.worker.register_worker(nothing).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    t.stop().await;
+}
+
 #[tokio::test]
 async fn new_tasks_do_not_overtake_those_that_wait() {
     let mut t = TestBroker::start().await;

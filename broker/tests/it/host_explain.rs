@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl TestBroker {
-    async fn explain(&mut self, task_id: &str) -> v1::ExplainTaskResponse {
+    pub async fn explain(&mut self, task_id: &str) -> v1::ExplainTaskResponse {
         let request = v1::ExplainTaskRequest { task_id: task_id.into() };
         self.hosts.explain_task(request).await.unwrap().into_inner()
     }

@@ -17,6 +17,7 @@ pub struct WorkerView {
     host: String,
     labels: BTreeMap<String, String>,
     task_types: Vec<String>,
+    takes_commands: bool,
     slots: i32,
     running: i32,
     version: String,
@@ -44,6 +45,7 @@ impl From<Host> for WorkerView {
             host: worker.host,
             labels: worker.labels,
             task_types: worker.task_types,
+            takes_commands: worker.takes_commands,
             slots: worker.slots,
             running: worker.running,
             version: worker.version,
@@ -55,6 +57,12 @@ impl From<Host> for WorkerView {
             heard: worker.heartbeat_time,
         }
     }
+}
+
+/// What a worker takes.
+pub fn types(names: &[String], takes_commands: bool) -> String {
+    let any = takes_commands.then_some("any command");
+    names.iter().map(String::as_str).chain(any).collect::<Vec<_>>().join(",")
 }
 
 /// In one word how a worker is, as people and orders have made it.
@@ -83,7 +91,7 @@ impl View for WorkerView {
             look.palette.state(self.condition),
             self.running.to_string(),
             self.slots.to_string(),
-            self.task_types.join(","),
+            types(&self.task_types, self.takes_commands),
             pairs(&self.labels),
             time::relative(self.heard.as_ref(), look.now_ms),
             time::relative(self.registered.as_ref(), look.now_ms),

@@ -34,7 +34,12 @@ pub(super) fn explain(subject: &Subject<'_>) -> Explained {
     let hosts = running(task_type, subject.hosts);
     let queue = queued(subject);
     let first = if hosts.is_empty() {
-        let message = format!("no worker is there for the type {task_type}");
+        let runs_commands = |host: &Host| host.types.as_ref().is_some_and(|types| types.is_empty());
+        let but = match subject.hosts.iter().any(runs_commands) {
+            true => "; those that are there run commands, and it has none",
+            false => "",
+        };
+        let message = format!("no worker is there for the type {task_type}{but}");
         vec![Reason::new(Kind::NoWorker, message)]
     } else {
         let needs = subject.task.resources.as_deref().cloned().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! What a schedule makes when it fires.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::{
     create::NewTask,
     id::{IdError, TaskId, TypeName, WorkflowId},
     task::{Content, Labels},
-    workflow::definition::Flow,
+    workflow::definition::{self, Flow},
 };
 
 /// What is made. Its user is that of the schedule.
@@ -37,9 +37,9 @@ impl Action {
         }
     }
 
-    /// Their types.
-    pub fn task_types(&self) -> BTreeSet<&TypeName> {
-        self.tasks().into_iter().map(|task| &task.task_type).collect()
+    /// Their types, and whether some of a type have commands.
+    pub fn task_types(&self) -> BTreeMap<&TypeName, bool> {
+        definition::task_types(self.tasks().into_iter())
     }
 
     /// How many nodes it has; 0 for a task.

@@ -23,6 +23,7 @@ pub struct RegistrationInput {
     pub host: String,
     pub labels: BTreeMap<String, String>,
     pub task_types: Vec<String>,
+    pub takes_commands: bool,
     pub slots: i32,
     pub version: String,
 }
@@ -32,6 +33,7 @@ pub struct RegistrationInput {
 pub enum WorkerTypes {
     /// `*`: every type, also those which are created later.
     All,
+    /// None of them when it takes commands only.
     Named(Vec<TypeName>),
 }
 
@@ -50,7 +52,10 @@ pub fn registration(input: &RegistrationInput) -> Result<WorkerTypes, Violations
     label::labels(&input.labels, at.field("labels"), &mut violations);
     let types = match input.task_types.as_slice() {
         [all] if all == "*" => WorkerTypes::All,
-        types => WorkerTypes::Named(task_types(types, 1, &mut violations)),
+        types => {
+            let least = usize::from(!input.takes_commands);
+            WorkerTypes::Named(task_types(types, least, &mut violations))
+        }
     };
     number::in_range(input.slots, 1..=SLOTS_MAX.into(), at.field("slots"), &mut violations);
     text::line(&input.version, VERSION_BYTES_MAX, at.field("version"), &mut violations);

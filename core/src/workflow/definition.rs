@@ -1,6 +1,6 @@
 //! What the nodes of a workflow do.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -98,9 +98,9 @@ impl Flow {
         tasks.into_iter()
     }
 
-    /// Their types.
-    pub fn task_types(&self) -> BTreeSet<&TypeName> {
-        self.tasks().map(|task| &task.task_type).collect()
+    /// Their types, and whether some of a type have commands.
+    pub fn task_types(&self) -> BTreeMap<&TypeName, bool> {
+        task_types(self.tasks())
     }
 
     /// Shows each part on all levels. It nests no deeper than what is checked.
@@ -127,4 +127,15 @@ impl Flow {
     pub fn into_graph(self) -> Result<Graph<Work>, super::graph::Cycle> {
         Graph::new(self.nodes, self.policy)
     }
+}
+
+/// The types of these, and whether some of a type have commands.
+pub(crate) fn task_types<'a>(
+    tasks: impl Iterator<Item = &'a NewTask>,
+) -> BTreeMap<&'a TypeName, bool> {
+    let mut types = BTreeMap::new();
+    for task in tasks {
+        *types.entry(&task.task_type).or_default() |= task.payload.is_command();
+    }
+    types
 }

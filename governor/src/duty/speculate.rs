@@ -95,6 +95,8 @@ struct Hosts {
     of_workers: HashMap<(String, i64), String>,
     /// The hosts of live workers by type.
     by_type: BTreeMap<String, BTreeSet<String>>,
+    /// Those of live workers that take commands of all types.
+    by_commands: BTreeSet<String>,
 }
 
 impl Hosts {
@@ -111,6 +113,9 @@ impl Hosts {
                     for task_type in &worker.registration.task_types {
                         hosts.by_type.entry(task_type.clone()).or_default().insert(host.clone());
                     }
+                    if worker.registration.takes_commands {
+                        hosts.by_commands.insert(host.clone());
+                    }
                 }
                 let key = (worker.registration.worker_id, worker.session_id);
                 hosts.of_workers.insert(key, host);
@@ -122,10 +127,11 @@ impl Hosts {
     }
 
     /// The host that a task runs on, if another one takes tasks of its type, too.
-    fn to_avoid(&self, task: &RunningTask) -> Option<&str> {
+    fn to_avoid(&self, of: &TaskType, task: &RunningTask) -> Option<&str> {
         let host = self.of_workers.get(&(task.worker_id.clone(), task.session_id))?;
-        let names = [task.id.task_type().as_str(), EVERY_TYPE];
-        let others = names.iter().filter_map(|name| self.by_type.get(*name)).flatten();
+        let names = [of.name.as_str(), EVERY_TYPE];
+        let by_name = names.iter().filter_map(|name| self.by_type.get(*name));
+        let others = by_name.chain(of.has_commands.then_some(&self.by_commands)).flatten();
         others.into_iter().any(|other| other != host).then_some(host.as_str())
     }
 }
@@ -148,7 +154,9 @@ async fn make_twins(
     let since_ms = |task: &RunningTask| now_ms.saturating_sub(task.start_time_ms);
     let mut old = store.running_tasks(&task_type.name, RUNNING_MAX).await?;
     old.retain(|task| {
-        speculation.may_be_late(since_ms(task)) && is_fit(task) && hosts.to_avoid(task).is_some()
+        speculation.may_be_late(since_ms(task))
+            && is_fit(task)
+            && hosts.to_avoid(task_type, task).is_some()
     });
     if old.is_empty() {
         return Ok(0);
@@ -158,7 +166,7 @@ async fn make_twins(
     let old = old.iter().map(|task| (task, since_ms(task), usual.of(task)));
     let mut made = 0;
     for task in speculation.stragglers(old, room) {
-        let Some(host) = hosts.to_avoid(task) else { continue };
+        let Some(host) = hosts.to_avoid(task_type, task) else { continue };
         let RunningTask { id, run, attempt, .. } = task.clone();
         let straggler = Straggler { id, run, attempt, host: host.to_owned() };
         if let Some(twin) = store.make_twin(&straggler, &cx.fence).await? {

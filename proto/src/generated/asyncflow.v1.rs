@@ -2206,6 +2206,9 @@ pub struct Worker {
     /// When it was last heard of.
     #[prost(message, optional, tag = "11")]
     pub heartbeat_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// It runs commands of whatever type.
+    #[prost(bool, tag = "12")]
+    pub takes_commands: bool,
 }
 /// See ListWorkers.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -9092,7 +9095,8 @@ pub struct RegisterWorkerRequest {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
-    /// What it runs, 1 to 1,000 types; `*` = every type, also those which are created later.
+    /// What it runs, 1 to 1,000 types; `*` = every type, also those which are created later. May be
+    /// empty with `takes_commands`.
     #[prost(string, repeated, tag = "5")]
     pub task_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// How many tasks it runs at once, 1 to 10,000.
@@ -9104,6 +9108,10 @@ pub struct RegisterWorkerRequest {
     /// Tasks of the former incarnation which still run and are kept.
     #[prost(message, repeated, tag = "8")]
     pub adopted: ::prost::alloc::vec::Vec<Lease>,
+    /// It also runs commands of whatever type. It is given tasks of all types that have ever had a
+    /// command; if one has none, it releases it.
+    #[prost(bool, tag = "9")]
+    pub takes_commands: bool,
 }
 /// See RegisterWorker.
 #[derive(Clone, PartialEq, ::prost::Message)]

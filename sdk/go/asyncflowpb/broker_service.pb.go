@@ -2461,6 +2461,8 @@ type Worker struct {
 	RegisterTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=register_time,json=registerTime,proto3" json:"register_time,omitempty"`
 	// When it was last heard of.
 	HeartbeatTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=heartbeat_time,json=heartbeatTime,proto3" json:"heartbeat_time,omitempty"`
+	// It runs commands of whatever type.
+	TakesCommands bool `protobuf:"varint,12,opt,name=takes_commands,json=takesCommands,proto3" json:"takes_commands,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2570,6 +2572,13 @@ func (x *Worker) GetHeartbeatTime() *timestamppb.Timestamp {
 		return x.HeartbeatTime
 	}
 	return nil
+}
+
+func (x *Worker) GetTakesCommands() bool {
+	if x != nil {
+		return x.TakesCommands
+	}
+	return false
 }
 
 // See ListWorkers.
@@ -2821,7 +2830,7 @@ const file_asyncflow_v1_broker_service_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\"M\n" +
 	"\x16UpdateTaskTypeResponse\x123\n" +
-	"\ttask_type\x18\x01 \x01(\v2\x16.asyncflow.v1.TaskTypeR\btaskType\"\xcd\x03\n" +
+	"\ttask_type\x18\x01 \x01(\v2\x16.asyncflow.v1.TaskTypeR\btaskType\"\xf4\x03\n" +
 	"\x06Worker\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x128\n" +
@@ -2835,7 +2844,8 @@ const file_asyncflow_v1_broker_service_proto_rawDesc = "" +
 	"\x05alive\x18\t \x01(\bR\x05alive\x12?\n" +
 	"\rregister_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\fregisterTime\x12A\n" +
-	"\x0eheartbeat_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\rheartbeatTime\x1a9\n" +
+	"\x0eheartbeat_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\rheartbeatTime\x12%\n" +
+	"\x0etakes_commands\x18\f \x01(\bR\rtakesCommands\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"P\n" +

@@ -211,14 +211,18 @@ type RegisterWorkerRequest struct {
 	Host string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
 	// At most 32.
 	Labels map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// What it runs, 1 to 1,000 types; `*` = every type, also those which are created later.
+	// What it runs, 1 to 1,000 types; `*` = every type, also those which are created later. May be
+	// empty with `takes_commands`.
 	TaskTypes []string `protobuf:"bytes,5,rep,name=task_types,json=taskTypes,proto3" json:"task_types,omitempty"`
 	// How many tasks it runs at once, 1 to 10,000.
 	Slots int32 `protobuf:"varint,6,opt,name=slots,proto3" json:"slots,omitempty"`
 	// Its version.
 	Version string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
 	// Tasks of the former incarnation which still run and are kept.
-	Adopted       []*Lease `protobuf:"bytes,8,rep,name=adopted,proto3" json:"adopted,omitempty"`
+	Adopted []*Lease `protobuf:"bytes,8,rep,name=adopted,proto3" json:"adopted,omitempty"`
+	// It also runs commands of whatever type. It is given tasks of all types that have ever had a
+	// command; if one has none, it releases it.
+	TakesCommands bool `protobuf:"varint,9,opt,name=takes_commands,json=takesCommands,proto3" json:"takes_commands,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -307,6 +311,13 @@ func (x *RegisterWorkerRequest) GetAdopted() []*Lease {
 		return x.Adopted
 	}
 	return nil
+}
+
+func (x *RegisterWorkerRequest) GetTakesCommands() bool {
+	if x != nil {
+		return x.TakesCommands
+	}
+	return false
 }
 
 // See RegisterWorker.
@@ -3015,7 +3026,7 @@ const file_asyncflow_v1_worker_service_proto_rawDesc = "" +
 	"!asyncflow/v1/worker_service.proto\x12\fasyncflow.v1\x1a!asyncflow/v1/broker_service.proto\x1a\x17asyncflow/v1/host.proto\x1a\x17asyncflow/v1/task.proto\x1a\x1basyncflow/v1/workflow.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\":\n" +
 	"\x05Lease\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\x05R\aattempt\"\xec\x02\n" +
+	"\aattempt\x18\x02 \x01(\x05R\aattempt\"\x93\x03\n" +
 	"\x15RegisterWorkerRequest\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x12\n" +
@@ -3025,7 +3036,8 @@ const file_asyncflow_v1_worker_service_proto_rawDesc = "" +
 	"task_types\x18\x05 \x03(\tR\ttaskTypes\x12\x14\n" +
 	"\x05slots\x18\x06 \x01(\x05R\x05slots\x12\x18\n" +
 	"\aversion\x18\a \x01(\tR\aversion\x12-\n" +
-	"\aadopted\x18\b \x03(\v2\x13.asyncflow.v1.LeaseR\aadopted\x1a9\n" +
+	"\aadopted\x18\b \x03(\v2\x13.asyncflow.v1.LeaseR\aadopted\x12%\n" +
+	"\x0etakes_commands\x18\t \x01(\bR\rtakesCommands\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa4\x02\n" +

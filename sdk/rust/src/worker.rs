@@ -38,7 +38,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 pub use attempt::AttemptHandle;
-pub use executor::{Executor, Handlers};
+pub use executor::{EVERY_TYPE, Executor, Handlers};
 pub use hand_over::HandOver;
 pub use handler::{Handler, HandlerError};
 pub use host::HostSide;
@@ -61,8 +61,11 @@ pub struct WorkerOptions {
     pub host: String,
     /// At most 32.
     pub labels: BTreeMap<String, String>,
-    /// What it runs; `*` = every type. Empty = the types that have a handler.
+    /// What it runs; `*` = every type. Empty = the types that have a handler, and commands of all
+    /// types if it can run commands.
     pub task_types: Vec<String>,
+    /// It also takes commands of types that it does not name.
+    pub takes_commands: bool,
     /// How many tasks it runs at once, 1 to 10,000.
     pub slots: usize,
     /// The program's version.
@@ -87,6 +90,7 @@ impl WorkerOptions {
             host: String::new(),
             labels: BTreeMap::new(),
             task_types: Vec::new(),
+            takes_commands: false,
             slots: 1,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             drain_timeout: Duration::from_secs(30),
@@ -174,6 +178,7 @@ impl WorkerBuilder {
     ) -> Result<(), Error> {
         if self.options.task_types.is_empty() {
             self.options.task_types = self.handlers.task_types();
+            self.options.takes_commands |= self.handlers.take_commands();
         }
         let Self { options, handlers, journal, host, detach } = self;
         runtime::Runtime::new(options, handlers, journal, host, detach)?.run(drain, abort).await

@@ -111,7 +111,7 @@ impl Store {
         actions: impl IntoIterator<Item = &'a Action>,
     ) -> Result<(), StoreError> {
         let mut names = std::collections::BTreeSet::new();
-        actions.into_iter().for_each(|action| names.extend(action.task_types()));
+        actions.into_iter().for_each(|action| names.extend(action.task_types().into_keys()));
         for name in names {
             if self.get_type(name).await?.is_some() {
                 self.open_shard(name).await?;
@@ -122,7 +122,7 @@ impl Store {
 
     /// A shard was dropped behind our back: they are looked up again.
     pub(super) fn forget_shards<'a>(&self, actions: impl IntoIterator<Item = &'a Action>) {
-        for name in actions.into_iter().flat_map(Action::task_types) {
+        for name in actions.into_iter().flat_map(|action| action.task_types().into_keys()) {
             self.shard_cache().forget(name);
         }
     }

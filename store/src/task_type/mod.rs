@@ -2,6 +2,7 @@
 
 mod create;
 mod get;
+mod note_commands;
 mod update;
 
 use std::{
@@ -30,7 +31,10 @@ const COLUMNS: &str = "name, description, schedule_limit, priority, max_retries,
      retry_interval_ms, retry_max_interval_ms, max_running_ms, max_crashes, max_context_bytes, \
      shard_max_rows, retention_ms, paused, revision, create_time_ms, update_time_ms, \
      shard_max_age_ms, result_retention_ms, archive, speculation_permille, speculation_min_sample, \
-     speculation_max_percent, speculation_min_running_ms, resources";
+     speculation_max_percent, speculation_min_running_ms, resources, has_commands";
+
+/// The column that only [`crate::Store::note_commands`] changes.
+const HAS_COMMANDS: &str = "has_commands";
 
 fn values(task_type: &TaskType) -> Vec<Value> {
     let twins = task_type.speculation;
@@ -59,6 +63,7 @@ fn values(task_type: &TaskType) -> Vec<Value> {
         twins.map_or(0, |twins| twins.max_percent).into(),
         twins.map_or(0, |twins| twins.min_running_ms).into(),
         task_type.resources.as_ref().map(|resources| resources.to_json()).into(),
+        i16::from(task_type.has_commands).into(),
     ]
 }
 
@@ -87,6 +92,7 @@ fn read(row: &QueryResult) -> Result<TaskType, StoreError> {
         archive: row.try_get_by_index::<i16>(18)? != 0,
         speculation: read_speculation(row, 19)?,
         resources: decode_resources(row.try_get_by_index(23)?)?,
+        has_commands: row.try_get_by_index::<Option<i16>>(24)? != Some(0),
     })
 }
 

@@ -2,12 +2,12 @@
 
 use asyncflow_core::{id::TypeName, task_type::TaskType};
 
-use super::{COLUMNS, TOPIC, read, values};
+use super::{COLUMNS, HAS_COMMANDS, TOPIC, read, values};
 use crate::{Store, backend::for_update, error::StoreError};
 
 impl Store {
     /// Changes a task type by compare-and-swap. The name, the revision and the times are not for
-    /// `change` to touch: they are set back.
+    /// `change` to touch: they are set back. Whether it has commands is left as it is.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when `expected_revision` is given and is not the current one; those
@@ -41,7 +41,8 @@ impl Store {
                 }
                 let mut sql = store.sql("UPDATE task_types SET ");
                 let columns = COLUMNS.split(',').map(str::trim);
-                for (at, (column, value)) in columns.zip(values(after)).enumerate().skip(1) {
+                let changed = columns.zip(values(after)).filter(|(name, _)| *name != HAS_COMMANDS);
+                for (at, (column, value)) in changed.enumerate().skip(1) {
                     sql.push(if at > 1 { ", " } else { "" }).push(column).push(" = ").bind(value);
                 }
                 sql.push(" WHERE name = ").bind(after.name.as_str()).run(tx).await

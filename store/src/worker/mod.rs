@@ -37,6 +37,8 @@ pub struct Registration {
     pub user: String,
     pub slots: i32,
     pub task_types: Vec<String>,
+    /// It also takes commands of other types.
+    pub takes_commands: bool,
     pub labels: BTreeMap<String, String>,
 }
 
@@ -92,6 +94,7 @@ struct Info {
     user: String,
     slots: i32,
     task_types: Vec<String>,
+    takes_commands: bool,
     labels: BTreeMap<String, String>,
     former_session_id: Option<i64>,
 }
@@ -100,14 +103,16 @@ fn encode_info(
     registration: &Registration,
     former_session_id: Option<i64>,
 ) -> Result<Vec<u8>, StoreError> {
-    let Registration { host, version, user, slots, task_types, labels, .. } = registration.clone();
-    let info = Info { host, version, user, slots, task_types, labels, former_session_id };
+    let Registration { host, version, user, slots, task_types, takes_commands, labels, .. } =
+        registration.clone();
+    let info =
+        Info { host, version, user, slots, task_types, takes_commands, labels, former_session_id };
     serde_json::to_vec(&info).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 pub(crate) fn read(row: &QueryResult) -> Result<WorkerRow, StoreError> {
     let info: Vec<u8> = row.try_get_by_index(3)?;
-    let Info { host, version, user, slots, task_types, labels, former_session_id } =
+    let Info { host, version, user, slots, task_types, takes_commands, labels, former_session_id } =
         serde_json::from_slice(&info).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let registration = Registration {
         worker_id: row.try_get_by_index(0)?,
@@ -117,6 +122,7 @@ pub(crate) fn read(row: &QueryResult) -> Result<WorkerRow, StoreError> {
         user,
         slots,
         task_types,
+        takes_commands,
         labels,
     };
     Ok(WorkerRow {

@@ -78,7 +78,7 @@ impl Store {
             Place::Here => {}
         }
         // A transaction cannot make tables.
-        for task_type in new.flow.task_types() {
+        for task_type in new.flow.task_types().into_keys() {
             self.open_shard(task_type).await.map_err(ApplyError::from)?;
         }
         let now_ms = self.now_ms().await.map_err(ApplyError::from)?;

@@ -56,7 +56,7 @@ impl Store {
         new: &NewWorkflow,
     ) -> Result<CreatedWorkflow, CreateWorkflowError> {
         // A transaction cannot make tables.
-        for task_type in new.flow.task_types() {
+        for task_type in new.flow.task_types().into_keys() {
             self.open_shard(task_type).await?;
         }
         let now_ms = self.now_ms().await?;

@@ -72,7 +72,7 @@ impl Dispatch {
         let State { aside, hosts, users, promises, .. } = &mut *state;
         let entries = types.iter().flat_map(|name| aside.of_type(name));
         let waiting: Vec<Waiting> = entries.map(|entry| entry.waiting.clone()).collect();
-        let hosts = hosts.all(now);
+        let hosts = hosts.all(&types, now);
         Ok(Facts {
             now_ms,
             promises: promises.of(&waiting, &hosts, now),

@@ -80,15 +80,10 @@ impl Hosts {
     }
 
     /// All of them as they offered last, with the slots that they had for it.
-    pub fn all(&mut self, now: Instant) -> Vec<Host> {
+    pub fn all(&mut self, types: &[TypeName], now: Instant) -> Vec<Host> {
         self.0.retain(|_, known| now - known.heard < HOSTS_MAX_AGE);
-        let of = |known: &Known| {
-            let types = match &known.types {
-                Types::Every => None,
-                Types::These(names) => Some(names.iter().cloned().collect()),
-            };
-            Host { types, ..known.host.clone() }
-        };
+        let of =
+            |known: &Known| Host { types: accepted(&known.types, types), ..known.host.clone() };
         self.0.values().map(of).collect()
     }
 }
@@ -97,6 +92,8 @@ impl Hosts {
 fn accepted(by: &Types, types: &[TypeName]) -> Option<std::collections::BTreeSet<TypeName>> {
     match by {
         Types::Every => None,
-        Types::These(_) => Some(types.iter().filter(|name| by.contain(name)).cloned().collect()),
+        Types::These { .. } => {
+            Some(types.iter().filter(|name| by.contain(name)).cloned().collect())
+        }
     }
 }

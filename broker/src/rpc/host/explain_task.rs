@@ -38,7 +38,9 @@ pub async fn explain_task(
     request: v1::ExplainTaskRequest,
 ) -> Result<v1::ExplainTaskResponse, RpcError> {
     let id = task_id(&request.task_id, "task_id")?;
-    let full = task::get(broker, &id, Parts::LABELS).await?;
+    let parts = Parts { payload: true, ..Parts::LABELS };
+    let mut full = task::get(broker, &id, parts).await?;
+    let is_command = std::mem::take(&mut full.body.payload).is_command();
     let of = &full.task;
     let task_type = broker.store.get_type(id.task_type()).await?;
     let waits_for = match of.is_blocked() {
@@ -46,7 +48,7 @@ pub async fn explain_task(
         false => Vec::new(),
     };
     let is_pending = of.state == TaskState::Pending;
-    let hosts = hosts(broker, of).await?;
+    let hosts = hosts(broker, of, is_command).await?;
     let ahead = match is_pending {
         true => Some(ahead(of, &broker.store.waiting_ahead(of, AHEAD_MAX).await?, &hosts)),
         false => None,
@@ -91,10 +93,10 @@ fn ahead(task: &Task, waiting: &[WaitingAhead], hosts: &[Host]) -> Ahead {
 }
 
 /// The hosts that are in question.
-async fn hosts(broker: &Broker, task: &Task) -> Result<Vec<Host>, RpcError> {
+async fn hosts(broker: &Broker, task: &Task, is_command: bool) -> Result<Vec<Host>, RpcError> {
     if task.state.is_leased() {
         let row = broker.store.get_host(&task.holder.worker_id).await?;
-        return seen(broker, row.into_iter().collect()).await;
+        return seen(broker, row.into_iter().collect(), is_command).await;
     }
     if task.state != TaskState::Pending {
         return Ok(Vec::new());
@@ -105,7 +107,7 @@ async fn hosts(broker: &Broker, task: &Task) -> Result<Vec<Host>, RpcError> {
         let rows = broker.store.list_hosts(after.as_deref(), PAGE).await?;
         let is_last = rows.len() < PAGE as usize;
         after = rows.last().map(|row| row.worker.registration.worker_id.clone());
-        hosts.extend(seen(broker, rows).await?);
+        hosts.extend(seen(broker, rows, is_command).await?);
         if is_last {
             break;
         }
@@ -118,14 +120,18 @@ async fn hosts(broker: &Broker, task: &Task) -> Result<Vec<Host>, RpcError> {
     Ok(hosts)
 }
 
-async fn seen(broker: &Broker, rows: Vec<HostRow>) -> Result<Vec<Host>, RpcError> {
+async fn seen(
+    broker: &Broker,
+    rows: Vec<HostRow>,
+    is_command: bool,
+) -> Result<Vec<Host>, RpcError> {
     let id = |row: &HostRow| row.worker.registration.worker_id.clone();
     let ids: Vec<String> = rows.iter().map(id).collect();
     let orders = broker.store.list_orders(&ids).await?;
     let alive_from_ms = alive_from_ms(broker).await?;
     let of = |row: HostRow| {
         let orders = orders.get(&id(&row)).map(Vec::as_slice).unwrap_or_default();
-        convert::explain::host(row, orders, alive_from_ms)
+        convert::explain::host(row, orders, is_command, alive_from_ms)
     };
     Ok(rows.into_iter().map(of).collect())
 }

@@ -2,10 +2,14 @@
 //! written; the good ones are written in one transaction, and those that do not stand alone behind
 //! it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use asyncflow_core::{
     access::Principal,
+    id::TypeName,
     validate::{at::At, new_task},
     violation::Violations,
 };
@@ -42,13 +46,16 @@ pub async fn batch_create_tasks(
     }
     let news = violations.joined(new_task::new_tasks(inputs, now_ms))?;
 
+    let with_command: HashSet<&TypeName> =
+        news.iter().filter(|new| new.payload.is_command()).map(|new| &new.task_type).collect();
     let mut types = HashMap::new();
     let mut violations = Violations::new();
     for (index, new) in news.iter().enumerate() {
         permit_user(caller, &new.user)?;
         if !types.contains_key(&new.task_type) {
-            let found = broker.task_type_for_create(&new.task_type, only_checks > 0).await?;
-            types.insert(new.task_type.clone(), Arc::new(found));
+            let (name, with_command) = (&new.task_type, with_command.contains(&new.task_type));
+            let found = broker.task_type_for_create(name, with_command, only_checks > 0).await?;
+            types.insert(name.clone(), Arc::new(found));
         }
         let at = requests.item(index);
         let at = at.field("task");

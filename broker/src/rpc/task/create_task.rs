@@ -58,7 +58,8 @@ pub async fn checked(
     let new = violations.ok_or(new)?;
 
     permit_user(caller, &new.user)?;
-    let task_type = broker.task_type_for_create(&new.task_type, validate_only).await?;
+    let (name, with_command) = (&new.task_type, new.payload.is_command());
+    let task_type = broker.task_type_for_create(name, with_command, validate_only).await?;
     let mut violations = Violations::new();
     let at = at.field("task");
     new.check_against(&task_type, at, &mut violations);

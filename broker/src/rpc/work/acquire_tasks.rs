@@ -83,8 +83,11 @@ fn types(session: &Session, names: Vec<TypeName>) -> Result<Types, RpcError> {
     if names.is_empty() {
         return Ok(session.types.clone());
     }
-    match names.iter().find(|name| !session.types.contain(name)) {
+    match names.iter().find(|name| !session.types.name(name)) {
         Some(foreign) => Err(RpcError::NotItsType(foreign.clone())),
-        None => Ok(Types::These(names.into_iter().collect::<HashSet<_>>())),
+        None => {
+            let names = names.into_iter().collect::<HashSet<_>>();
+            Ok(Types::These { names, commands: None })
+        }
     }
 }

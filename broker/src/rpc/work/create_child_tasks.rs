@@ -33,8 +33,9 @@ pub async fn create_child_tasks(
     let new = convert::workflow::children(request, call, at, &mut violations);
     let new = violations.ok_or(new)?;
     let mut types = BTreeMap::new();
-    for name in new.flow.task_types() {
-        types.insert(name.clone(), broker.task_type_for_create(name, false).await?);
+    for (name, with_command) in new.flow.task_types() {
+        let found = broker.task_type_for_create(name, with_command, false).await?;
+        types.insert(name.clone(), found);
     }
     let mut violations = Violations::new();
     for child in new.flow.tasks() {

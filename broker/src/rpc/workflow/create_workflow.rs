@@ -29,8 +29,9 @@ pub async fn create_workflow(
 
     permit_user(caller, &new.user)?;
     let mut types = HashMap::new();
-    for name in new.flow.task_types() {
-        types.insert(name, broker.task_type_for_create(name, validate_only).await?);
+    for (name, with_command) in new.flow.task_types() {
+        let found = broker.task_type_for_create(name, with_command, validate_only).await?;
+        types.insert(name, found);
     }
     let (mut violations, at) = (Violations::new(), At::REQUEST.field("workflow"));
     for task in new.flow.tasks() {

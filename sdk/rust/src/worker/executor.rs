@@ -1,16 +1,23 @@
 //! Who runs which task.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use super::{
+    WorkerOptions,
     attempt::AttemptHandle,
     handler::{Handler, HandlerExecutor},
     logs::LogKeeper,
     outcome::Outcome,
 };
 use crate::v1::{FailureReason, Lease, LeasedTask, Task, TaskState};
+
+/// "Every type" in a registration.
+pub const EVERY_TYPE: &str = "*";
+/// A task that is no command came to a worker which takes only commands of its type: after so long
+/// it may find another one.
+const NO_COMMAND_PAUSE: Duration = Duration::from_secs(10);
 
 /// Runs attempts of any kind; handlers are wrapped into one.
 #[async_trait]
@@ -93,23 +100,39 @@ impl Handlers {
         types
     }
 
+    /// Whether commands are run.
+    pub(super) fn take_commands(&self) -> bool {
+        self.command.is_some()
+    }
+
     /// All of them.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<dyn Executor>> {
         self.by_type.values().chain(&self.command)
     }
 
-    /// Who runs this task.
-    pub(super) fn route(&self, task: &Task) -> Result<Arc<dyn Executor>, Outcome> {
+    /// Who runs this task, which came to a worker with these options.
+    pub(super) fn route(
+        &self,
+        task: &Task,
+        options: &WorkerOptions,
+    ) -> Result<Arc<dyn Executor>, Outcome> {
         let found = match task.command {
             Some(_) => self.command.as_ref(),
             None => self.by_type.get(&task.task_type),
         };
         found.cloned().ok_or_else(|| {
             let what = if task.command.is_some() { "commands" } else { task.task_type.as_str() };
-            Outcome::failed(
-                FailureReason::NoHandler,
-                format!("this worker has no handler for {what}"),
-            )
+            let message = format!("this worker has no handler for {what}");
+            let mut named = options.task_types.iter();
+            let is_named = named.any(|name| *name == task.task_type || name == EVERY_TYPE);
+            if is_named || !options.takes_commands {
+                return Outcome::failed(FailureReason::NoHandler, message);
+            }
+            let mut outcome = Outcome::released(FailureReason::NoHandler, message);
+            if let Outcome::Released { delay, .. } = &mut outcome {
+                *delay = Some(NO_COMMAND_PAUSE);
+            }
+            outcome
         })
     }
 }

@@ -328,7 +328,7 @@ impl Runtime {
             attempt.advance.made_children();
         }
         let (stop, traceparent) = (attempt.stop.clone(), attempt.traceparent.clone());
-        let executor = self.handlers.route(attempt.task());
+        let executor = self.handlers.route(attempt.task(), &self.options);
         let keeper = executor.as_ref().ok().and_then(|one| one.log_keeper(&lease));
         let logs_end = CancellationToken::new();
         let (link, trace, end) = (self.link.clone(), traceparent.clone(), logs_end.clone());

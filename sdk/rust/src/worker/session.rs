@@ -63,6 +63,7 @@ async fn register(
             host: options.host.clone(),
             labels: options.labels.clone(),
             task_types: options.task_types.clone(),
+            takes_commands: options.takes_commands,
             slots: i32::try_from(options.slots).unwrap_or(i32::MAX),
             version: options.version.clone(),
             adopted: adopted.clone(),

@@ -1115,6 +1115,7 @@ class Worker(google.protobuf.message.Message):
     ALIVE_FIELD_NUMBER: builtins.int
     REGISTER_TIME_FIELD_NUMBER: builtins.int
     HEARTBEAT_TIME_FIELD_NUMBER: builtins.int
+    TAKES_COMMANDS_FIELD_NUMBER: builtins.int
     worker_id: builtins.str
     """Its configured id."""
     host: builtins.str
@@ -1131,6 +1132,8 @@ class Worker(google.protobuf.message.Message):
     """It takes no new tasks."""
     alive: builtins.bool
     """It was heard of within the last three heartbeats."""
+    takes_commands: builtins.bool
+    """It runs commands of whatever type."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Its labels."""
@@ -1161,9 +1164,10 @@ class Worker(google.protobuf.message.Message):
         alive: builtins.bool = ...,
         register_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         heartbeat_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        takes_commands: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["heartbeat_time", b"heartbeat_time", "register_time", b"register_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["alive", b"alive", "draining", b"draining", "heartbeat_time", b"heartbeat_time", "host", b"host", "labels", b"labels", "register_time", b"register_time", "running", b"running", "slots", b"slots", "task_types", b"task_types", "version", b"version", "worker_id", b"worker_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alive", b"alive", "draining", b"draining", "heartbeat_time", b"heartbeat_time", "host", b"host", "labels", b"labels", "register_time", b"register_time", "running", b"running", "slots", b"slots", "takes_commands", b"takes_commands", "task_types", b"task_types", "version", b"version", "worker_id", b"worker_id"]) -> None: ...
 
 global___Worker = Worker
 

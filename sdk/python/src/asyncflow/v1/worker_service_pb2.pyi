@@ -137,6 +137,7 @@ class RegisterWorkerRequest(google.protobuf.message.Message):
     SLOTS_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
     ADOPTED_FIELD_NUMBER: builtins.int
+    TAKES_COMMANDS_FIELD_NUMBER: builtins.int
     worker_id: builtins.str
     """Names the worker across restarts; 1 to 64 bytes `[A-Za-z0-9._-]`."""
     incarnation: builtins.str
@@ -149,13 +150,19 @@ class RegisterWorkerRequest(google.protobuf.message.Message):
     """How many tasks it runs at once, 1 to 10,000."""
     version: builtins.str
     """Its version."""
+    takes_commands: builtins.bool
+    """It also runs commands of whatever type. It is given tasks of all types that have ever had a
+    command; if one has none, it releases it.
+    """
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """At most 32."""
 
     @property
     def task_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """What it runs, 1 to 1,000 types; `*` = every type, also those which are created later."""
+        """What it runs, 1 to 1,000 types; `*` = every type, also those which are created later. May be
+        empty with `takes_commands`.
+        """
 
     @property
     def adopted(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Lease]:
@@ -172,8 +179,9 @@ class RegisterWorkerRequest(google.protobuf.message.Message):
         slots: builtins.int = ...,
         version: builtins.str = ...,
         adopted: collections.abc.Iterable[global___Lease] | None = ...,
+        takes_commands: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["adopted", b"adopted", "host", b"host", "incarnation", b"incarnation", "labels", b"labels", "slots", b"slots", "task_types", b"task_types", "version", b"version", "worker_id", b"worker_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["adopted", b"adopted", "host", b"host", "incarnation", b"incarnation", "labels", b"labels", "slots", b"slots", "takes_commands", b"takes_commands", "task_types", b"task_types", "version", b"version", "worker_id", b"worker_id"]) -> None: ...
 
 global___RegisterWorkerRequest = RegisterWorkerRequest
 
