@@ -10,6 +10,7 @@ mod operations;
 mod schedules;
 mod task_types;
 mod tasks;
+mod wait;
 mod watch;
 mod workflow_end;
 mod workflows;
@@ -35,10 +36,6 @@ use crate::{
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
-/// One round of waiting at the broker.
-const WAIT_ROUND: Duration = Duration::from_secs(30);
-const WAIT_SLACK: Duration = Duration::from_secs(15);
-
 pub use workflow_end::is_workflow_over;
 
 type Broker = BrokerServiceClient<AuthorizedChannel>;
@@ -56,7 +53,8 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// Deadline of one try of a call that does not wait. Default 30 s.
     pub call_timeout: Duration,
-    /// How often a call is repeated after the first try. Default 4.
+    /// How often a call is repeated after the first try, with waits of up to 5 s. Default 12: a
+    /// broker may be away for half a minute.
     pub retries_max: usize,
 }
 
@@ -69,7 +67,7 @@ impl Default for ClientOptions {
             ca_file: None,
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(30),
-            retries_max: 4,
+            retries_max: 12,
         }
     }
 }
@@ -126,9 +124,7 @@ impl Client {
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         match self.deadline {
             None => work.await,
-            Some(deadline) => tokio::time::timeout(deadline, work)
-                .await
-                .unwrap_or_else(|_| Err(crate::status::late().into())),
+            Some(deadline) => wait::in_time(deadline, work).await,
         }
     }
 
@@ -153,8 +149,36 @@ impl Client {
         self.call_for(self.call_timeout, message, send).await
     }
 
+    /// The same for a call that would do a second thing when it came twice: it is repeated only
+    /// when it is known that the broker did nothing.
+    async fn call_once<Q, A, F>(
+        &self,
+        message: Q,
+        send: impl Fn(Broker, Request<Q>) -> F,
+    ) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.call_while(Error::is_undone, self.call_timeout, message, send).await
+    }
+
     async fn call_for<Q, A, F>(
         &self,
+        timeout: Duration,
+        message: Q,
+        send: impl Fn(Broker, Request<Q>) -> F,
+    ) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.call_while(Error::is_retryable, timeout, message, send).await
+    }
+
+    async fn call_while<Q, A, F>(
+        &self,
+        may_be_repeated: fn(&Error) -> bool,
         timeout: Duration,
         message: Q,
         send: impl Fn(Broker, Request<Q>) -> F,
@@ -174,7 +198,7 @@ impl Client {
         };
         let repeated = once
             .retry(self.waits())
-            .when(Error::is_retryable)
+            .when(may_be_repeated)
             .adjust(|error, wait| wait.map(|wait| wait.max(error.retry_delay().unwrap_or(wait))));
         self.in_time(repeated.into_future()).await
     }

@@ -106,6 +106,13 @@ impl Error {
             || self.status().is_some_and(|status| status.get_details_retry_info().is_some())
     }
 
+    /// Whether the broker has certainly done nothing, and may do it when it is asked again: it said
+    /// so, or there was no connection to it.
+    pub(crate) fn is_undone(&self) -> bool {
+        let is_said = || self.reason().is_some_and(|said| NOTHING_DONE.contains(&said.as_str()));
+        self.is_retryable() && (is_said() || self.status().is_some_and(was_not_sent))
+    }
+
     /// Whether the task, type or shard does not exist (any more).
     pub fn is_not_found(&self) -> bool {
         self.code() == Code::NotFound
@@ -116,6 +123,23 @@ impl Error {
         let Some(status) = self.status() else { return false };
         status.code() == Code::Unavailable || broke_in_transit(status)
     }
+}
+
+/// With these a broker refuses what it has not begun, or has rolled back.
+const NOTHING_DONE: [&str; 5] =
+    ["SHUTTING_DOWN", "DATABASE_UNAVAILABLE", "OVERLOADED", "CONTENTION", "STORAGE_FULL"];
+
+/// Whether there was no connection by which it could have been sent.
+fn was_not_sent(status: &Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// A connection that breaks in the middle of a call surfaces as UNKNOWN or INTERNAL with the

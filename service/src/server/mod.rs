@@ -14,6 +14,7 @@ mod body;
 mod call;
 mod deadline;
 mod gate;
+mod incoming;
 mod remap;
 pub mod tls;
 mod trace;
@@ -215,7 +216,10 @@ impl GrpcServer {
             .layer(http)
             .layer(CallLayer::new(shared))
             .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming, shutdown.drain().cancelled());
+            .serve_with_incoming_shutdown(
+                incoming::guarded(incoming),
+                shutdown.drain().cancelled(),
+            );
         let stopped = async {
             shutdown.stop().cancelled().await;
             tokio::time::sleep(STOP_GRACE).await;

@@ -248,13 +248,23 @@ fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
 fn form(headers: &HeaderMap) -> Form {
     let accepted = headers.get_all(header::ACCEPT).iter();
     let texts: Vec<_> = accepted.filter_map(|value| value.to_str().ok()).collect();
-    let accepts = |kind: &str| texts.iter().any(|text| text.contains(kind));
-    if accepts("text/event-stream") {
-        Form::Events
-    } else if accepts("text/plain") {
-        Form::Bytes
-    } else {
-        Form::Lines
+    // The first that is known counts; who sends quality values sends them in this order.
+    let kinds = texts.iter().flat_map(|text| text.split(','));
+    kinds.filter_map(accepted_form).next().unwrap_or(Form::Lines)
+}
+
+fn accepted_form(media_range: &str) -> Option<Form> {
+    let mut parts = media_range.split(';').map(str::trim);
+    let kind = parts.next()?.to_ascii_lowercase();
+    let is_refused = parts
+        .filter_map(|part| part.strip_prefix("q="))
+        .any(|quality| quality.parse::<f32>().is_ok_and(|quality| quality <= 0.0));
+    match kind.as_str() {
+        _ if is_refused => None,
+        "text/event-stream" => Some(Form::Events),
+        "text/plain" => Some(Form::Bytes),
+        "application/json" | "application/jsonl" | "application/x-ndjson" => Some(Form::Lines),
+        _ => None,
     }
 }
 

@@ -68,9 +68,14 @@ impl Draft {
     fn lines(self, body: Body) -> impl Stream<Item = Result<Bytes, Status>> {
         stream::try_unfold((self, body, BytesMut::new(), false), |state| async move {
             let (draft, mut body, mut buffer, mut ended) = state;
+            // No line ends before it.
+            let mut scanned = 0;
             loop {
-                let end = buffer.iter().position(|byte| *byte == b'\n');
+                let end = buffer[scanned..].iter().position(|byte| *byte == b'\n');
+                let end = end.map(|at| scanned + at);
+                scanned = buffer.len();
                 if let Some(line) = take_line(&mut buffer, end, ended) {
+                    scanned = 0;
                     if line.iter().all(u8::is_ascii_whitespace) {
                         continue;
                     }

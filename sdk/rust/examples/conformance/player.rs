@@ -26,8 +26,6 @@ use crate::{
     watching::Watching,
 };
 
-/// The proxy may be down for as long as somebody else cancels a task.
-const RETRIES_MAX: usize = 20;
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 
 type Fields = Map<String, Value>;
@@ -68,7 +66,6 @@ impl Player {
             .map_err(|_| Trouble::failed("ASYNCFLOW_BROKER is not set"))?;
         let options = ClientOptions {
             address: address.clone(),
-            retries_max: RETRIES_MAX,
             ..ClientOptions::default()
         };
         Ok(Self {

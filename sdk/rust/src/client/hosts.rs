@@ -111,9 +111,10 @@ impl Client {
     /// Asks a running task to save and stop, so that another host goes on with it. Errors:
     /// FAILED_PRECONDITION (it does not run); NOT_FOUND; PERMISSION_DENIED.
     pub async fn hand_over(&self, request: HandOverTaskRequest) -> Result<Task, Error> {
-        let answer =
-            self.ask_host(request, |mut hosts, request| async move {
-                hosts.hand_over_task(request).await
+        let answer = self
+            .call_once(request, |_, request| {
+                let mut hosts = self.hosts.clone();
+                async move { hosts.hand_over_task(request).await }
             })
             .await?;
         answer.task.ok_or_else(|| status::incomplete("task").into())

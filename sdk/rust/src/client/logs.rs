@@ -16,6 +16,8 @@ struct Following {
     reconnects: Reconnects,
     /// Attempt and position up to which everything was given out.
     seen: (i32, i64),
+    /// After a break: first the rest of the attempt that was read then, and the newest after it.
+    newest_follows: bool,
 }
 
 impl Client {
@@ -31,6 +33,7 @@ impl Client {
             open: None,
             reconnects: Reconnects::new(self.waits()),
             seen: (0, 0),
+            newest_follows: false,
         };
         stream::try_unfold(following, |mut following| async move {
             let chunk = following.next().await?;
@@ -43,6 +46,9 @@ impl Following {
     async fn next(&mut self) -> Result<Option<StreamTaskLogsResponse>, Error> {
         loop {
             match self.message().await {
+                Ok(None) if std::mem::take(&mut self.newest_follows) => {
+                    (self.open, self.request.attempt) = (None, 0);
+                }
                 Ok(None) => return Ok(None),
                 Ok(Some(chunk)) => {
                     self.reconnects.succeeded();
@@ -56,6 +62,10 @@ impl Following {
                     if self.seen != (0, 0) {
                         // The tail has moved on; what was seen is skipped by position instead.
                         self.request.tail_lines = None;
+                        if self.request.attempt == 0 {
+                            self.request.attempt = self.seen.0;
+                            self.newest_follows = self.request.follow;
+                        }
                     }
                 }
             }

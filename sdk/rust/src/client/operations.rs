@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use asyncflow_proto::time::duration;
 use futures::Stream;
 use tonic::{Request, Response, Status};
 
@@ -16,13 +15,9 @@ use crate::{
         BulkDeleteTasksResponse, BulkPurgeTasksRequest, BulkPurgeTasksResponse,
         BulkRetryTasksRequest, BulkRetryTasksResponse, CancelOperationRequest, GetOperationRequest,
         ListOperationsRequest, Operation, OperationState, WaitOperationRequest,
-        operation_service_client::OperationServiceClient,
+        WaitOperationResponse, operation_service_client::OperationServiceClient,
     },
 };
-
-/// One round of waiting at the broker.
-const WAIT_ROUND: Duration = Duration::from_secs(30);
-const WAIT_SLACK: Duration = Duration::from_secs(15);
 
 pub(super) type Operations = OperationServiceClient<AuthorizedChannel>;
 
@@ -142,25 +137,17 @@ impl Client {
         operation_id: &str,
         timeout: Option<Duration>,
     ) -> Result<Operation, Error> {
-        let deadline = timeout.map(|timeout| crate::clock::now() + timeout);
-        loop {
-            let left = deadline.map(|end| end.saturating_duration_since(crate::clock::now()));
-            let round = left.map_or(WAIT_ROUND, |left| left.min(WAIT_ROUND));
-            let request = WaitOperationRequest {
-                operation_id: operation_id.to_owned(),
-                timeout: Some(duration(i64::try_from(round.as_millis()).unwrap_or(i64::MAX))),
-            };
-            let client = self.operations.clone();
-            let answer = self
-                .call_for(round + WAIT_SLACK, request, |_, request| {
-                    let mut client = client.clone();
-                    async move { client.wait_operation(request).await }
-                })
-                .await?;
-            if answer.done || left.is_some_and(|left| left <= round) {
-                return operation_of(answer.operation);
-            }
-        }
+        let request = |round| WaitOperationRequest {
+            operation_id: operation_id.to_owned(),
+            timeout: Some(round),
+        };
+        let send = |_, request| {
+            let mut client = self.operations.clone();
+            async move { client.wait_operation(request).await }
+        };
+        let is_done = |answer: &WaitOperationResponse| answer.done;
+        let answer = self.wait_in_rounds(timeout, request, send, is_done).await?;
+        operation_of(answer.operation)
     }
 }
 

@@ -143,7 +143,7 @@ impl Client {
             start_time: Some(start),
             end_time: Some(end),
         };
-        self.call(request, |_, request| {
+        self.call_once(request, |_, request| {
             let mut schedules = self.schedules.clone();
             async move { schedules.backfill_schedule(request).await }
         })

@@ -1,11 +1,13 @@
 //! Tasks: create, look, change, wait.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-use asyncflow_proto::time::duration;
 use futures::Stream;
 
-use super::{Client, WAIT_ROUND, WAIT_SLACK};
+use super::Client;
 use crate::{
     Error, status,
     v1::{
@@ -13,7 +15,7 @@ use crate::{
         CountTasksResponse, CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest,
         GetTaskRequest, ListAttemptsRequest, ListTasksRequest, ListTasksResponse, PauseTaskRequest,
         ResumeTaskRequest, RetryTaskRequest, SignalTaskRequest, Task, TaskSpec, TaskView,
-        UpdateTaskRequest, WaitTaskRequest,
+        UpdateTaskRequest, WaitTaskRequest, WaitTaskResponse,
     },
 };
 
@@ -122,8 +124,10 @@ impl Client {
     /// Opens a new run of a terminal task; `from_start` forgets stage and context.
     pub async fn retry(&self, task_id: &str, from_start: bool) -> Result<Task, Error> {
         let request = RetryTaskRequest { task_id: task_id.to_owned(), from_start };
-        let answer = self
-            .call(request, |mut broker, request| async move { broker.retry_task(request).await })
+        let answer =
+            self.call_once(request, |mut broker, request| async move {
+                broker.retry_task(request).await
+            })
             .await?;
         task_of(answer.task)
     }
@@ -149,39 +153,32 @@ impl Client {
     /// Deletes a task with its history and logs.
     pub async fn delete(&self, task_id: &str) -> Result<(), Error> {
         let request = DeleteTaskRequest { task_id: task_id.to_owned() };
-        self.call(request, |mut broker, request| async move { broker.delete_task(request).await })
-            .await
-            .map(drop)
+        let tries = AtomicUsize::new(0);
+        let deleted = self
+            .call(request, |mut broker, request| {
+                tries.fetch_add(1, Ordering::Relaxed);
+                async move { broker.delete_task(request).await }
+            })
+            .await;
+        match deleted {
+            // The answer of a try that deleted it was lost.
+            Err(error) if error.is_not_found() && tries.into_inner() > 1 => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// Waits until the task is terminal, or `timeout` is over (`None` = as long as it takes), and
     /// gives the task as it is then; look at its state.
     pub async fn wait(&self, task_id: &str, timeout: Option<Duration>) -> Result<Task, Error> {
-        self.in_time(self.wait_in_rounds(task_id, timeout)).await
-    }
-
-    async fn wait_in_rounds(
-        &self,
-        task_id: &str,
-        timeout: Option<Duration>,
-    ) -> Result<Task, Error> {
-        let deadline = timeout.map(|timeout| crate::clock::now() + timeout);
-        loop {
-            let left = deadline.map(|end| end.saturating_duration_since(crate::clock::now()));
-            let round = left.map_or(WAIT_ROUND, |left| left.min(WAIT_ROUND));
-            let request = WaitTaskRequest {
-                task_id: task_id.to_owned(),
-                timeout: Some(duration(i64::try_from(round.as_millis()).unwrap_or(i64::MAX))),
-            };
-            let answer = self
-                .call_for(round + WAIT_SLACK, request, |mut broker, request| async move {
-                    broker.wait_task(request).await
-                })
-                .await?;
-            if answer.done || left.is_some_and(|left| left <= round) {
-                return task_of(answer.task);
-            }
-        }
+        let answer: WaitTaskResponse = self
+            .wait_in_rounds(
+                timeout,
+                |round| WaitTaskRequest { task_id: task_id.to_owned(), timeout: Some(round) },
+                |mut broker, request| async move { broker.wait_task(request).await },
+                |answer: &WaitTaskResponse| answer.done,
+            )
+            .await?;
+        task_of(answer.task)
     }
 
     /// All attempts of a task, oldest first.

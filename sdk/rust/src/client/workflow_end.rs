@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use asyncflow_proto::time::duration;
 use futures::{Stream, stream};
 use tonic::Streaming;
 
-use super::{Client, Reconnects, WAIT_ROUND, WAIT_SLACK, workflows::workflow_of};
+use super::{Client, Reconnects, workflows::workflow_of};
 use crate::{
     Error,
     v1::{
-        WaitWorkflowRequest, WatchWorkflowRequest, WatchWorkflowResponse, Workflow, WorkflowState,
+        WaitWorkflowRequest, WaitWorkflowResponse, WatchWorkflowRequest, WatchWorkflowResponse,
+        Workflow, WorkflowState,
     },
 };
 
@@ -56,23 +56,19 @@ impl Client {
         workflow_id: &str,
         timeout: Option<Duration>,
     ) -> Result<Workflow, Error> {
-        let deadline = timeout.map(|timeout| crate::clock::now() + timeout);
-        loop {
-            let left = deadline.map(|end| end.saturating_duration_since(crate::clock::now()));
-            let round = left.map_or(WAIT_ROUND, |left| left.min(WAIT_ROUND));
-            let request = WaitWorkflowRequest {
-                workflow_id: workflow_id.to_owned(),
-                timeout: Some(duration(i64::try_from(round.as_millis()).unwrap_or(i64::MAX))),
-            };
-            let answer = self
-                .call_for(round + WAIT_SLACK, request, |mut broker, request| async move {
-                    broker.wait_workflow(request).await
-                })
-                .await?;
-            if answer.done || left.is_some_and(|left| left <= round) {
-                return workflow_of(answer.workflow);
-            }
-        }
+        let request = |round| WaitWorkflowRequest {
+            workflow_id: workflow_id.to_owned(),
+            timeout: Some(round),
+        };
+        let answer = self
+            .wait_in_rounds(
+                timeout,
+                request,
+                |mut broker, request| async move { broker.wait_workflow(request).await },
+                |answer: &WaitWorkflowResponse| answer.done,
+            )
+            .await?;
+        workflow_of(answer.workflow)
     }
 }
 

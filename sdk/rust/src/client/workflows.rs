@@ -74,8 +74,8 @@ impl Client {
     /// Takes up a workflow that failed or was cancelled.
     pub async fn retry_workflow(&self, workflow_id: &str) -> Result<Workflow, Error> {
         let request = RetryWorkflowRequest { workflow_id: workflow_id.to_owned() };
-        let answer =
-            self.call(request, |mut broker, request| async move {
+        let answer = self
+            .call_once(request, |mut broker, request| async move {
                 broker.retry_workflow(request).await
             })
             .await?;

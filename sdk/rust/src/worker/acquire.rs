@@ -29,6 +29,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(5);
 /// Acquires and starts tasks until it is dropped. Dropping it loses nothing: what was handed out
 /// and not started goes back to the queue.
 pub(super) async fn run(runtime: &Arc<Runtime>) {
+    let mut refused = Pause::default();
     loop {
         runtime.until_it_takes(true).await;
         runtime.journal_works().await;
@@ -44,10 +45,13 @@ pub(super) async fn run(runtime: &Arc<Runtime>) {
                 // A broker that shuts down answers empty at once; it must not be asked in a circle.
                 tokio::time::sleep(clock::jittered(EMPTY_ANSWER_MIN)).await;
             }
-            Ok(tasks) => take(runtime, tasks),
+            Ok(tasks) => {
+                refused = Pause::default();
+                take(runtime, tasks);
+            }
             Err(error) => {
                 tracing::error!(%error, "acquire was refused");
-                Pause::default().after(&error).await;
+                refused.after(&error).await;
             }
         }
     }

@@ -24,6 +24,9 @@ pub enum SettleCall {
     Release(ReleaseTaskRequest),
 }
 
+/// A broker refuses longer waits, and with them the outcome.
+const WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3_600);
+
 impl SettleCall {
     /// The call for this outcome; `None` when nothing is to be said.
     pub(super) fn of(
@@ -37,7 +40,7 @@ impl SettleCall {
             Some(Failure { reason: (*reason).into(), message: message.clone() })
         };
         let span = |wait: &Option<std::time::Duration>| {
-            let ms = (*wait)?.as_millis();
+            let ms = (*wait)?.min(WAIT_MAX).as_millis();
             Some(asyncflow_proto::time::duration(i64::try_from(ms).unwrap_or(i64::MAX)))
         };
         Some(match outcome {
