@@ -205,7 +205,7 @@ def main():
     parser.add_argument("--only", action="append", metavar="SCENARIO", help="only these")
     parser.add_argument("--write", metavar="FILE", help="write the table of results there")
     parser.add_argument("--check", metavar="FILE", help="fail unless this is what is written there")
-    parser.add_argument("--jobs", type=int, default=2, help="SDKs side by side; 2 unless given")
+    parser.add_argument("--jobs", type=int, default=3, help="SDKs side by side; 3 unless given")
     parser.add_argument("--database-url", help="MariaDB or PostgreSQL instead of SQLite; empty")
     arguments = parser.parse_args()
     every = [language for language in LANGUAGES if os.path.exists(runner_of(language))]

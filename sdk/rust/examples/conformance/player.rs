@@ -64,10 +64,7 @@ impl Player {
     pub fn new(scenario: &Value) -> Result<Self, Trouble> {
         let address = env::var("ASYNCFLOW_BROKER")
             .map_err(|_| Trouble::failed("ASYNCFLOW_BROKER is not set"))?;
-        let options = ClientOptions {
-            address: address.clone(),
-            ..ClientOptions::default()
-        };
+        let options = ClientOptions { address: address.clone(), ..ClientOptions::default() };
         Ok(Self {
             saved: Map::new(),
             client: Client::connect(options)?,
