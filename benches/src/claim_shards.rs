@@ -89,6 +89,7 @@ async fn claim(store: &Store, subject: &mut Subject, batch: usize) -> Result<Cla
         acquire_id: String::new(),
         want,
         lease_ttl_ms: None,
+        takes_only_commands: false,
     };
     let request = ClaimRequest {
         task_type: subject.task_type.name.clone(),

@@ -181,6 +181,7 @@ impl Claimer {
                 acquire_id: String::new(),
                 want: CLAIM,
                 lease_ttl_ms: None,
+                takes_only_commands: false,
             };
             let is_full_look = marks.is_empty();
             let request = ClaimRequest {

@@ -133,6 +133,7 @@ async fn live(store: &Store, of: &Arc<TaskType>, session_id: i64) -> Result<(), 
         acquire_id: String::new(),
         want: BATCH as u32,
         lease_ttl_ms: None,
+        takes_only_commands: false,
     };
     let request = ClaimRequest {
         task_type: of.name.clone(),

@@ -183,8 +183,8 @@ impl Dispatch {
         self.shared.command_types.see(task_type);
     }
 
-    /// Somebody who is reserved, as the store knows it.
-    fn taker(&self, reserved: &parking::Reserved) -> Taker {
+    /// Somebody who is reserved for a type, or for certain tasks, as the store knows it.
+    fn taker(&self, reserved: &parking::Reserved, of_type: Option<&TypeName>) -> Taker {
         let wish = &reserved.wish;
         Taker {
             worker_id: wish.worker_id.clone(),
@@ -192,6 +192,7 @@ impl Dispatch {
             acquire_id: wish.acquire_id.clone(),
             want: wish.want,
             lease_ttl_ms: wish.starts.then_some(self.shared.settings.lease_ttl_ms),
+            takes_only_commands: of_type.is_some_and(|name| !wish.types.name(name)),
         }
     }
 

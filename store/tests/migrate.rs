@@ -117,6 +117,7 @@ async fn run_next(store: &Store, settle: Settle, usage: Option<AttemptUsage>) ->
         acquire_id: String::new(),
         want: 1,
         lease_ttl_ms: None,
+        takes_only_commands: false,
     };
     let request = ClaimRequest {
         task_type: "work".parse().unwrap(),

@@ -45,6 +45,7 @@ fn claim_of(limit: u32, after: BTreeMap<ShardId, Mark>) -> ClaimRequest {
         acquire_id: String::new(),
         want: limit,
         lease_ttl_ms: None,
+        takes_only_commands: false,
     };
     let task_type = TypeName::new("work").unwrap();
     ClaimRequest {

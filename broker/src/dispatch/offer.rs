@@ -29,9 +29,8 @@ pub struct Offer {
 /// How many of a type's tasks are offered.
 #[derive(Default)]
 struct Wanted {
-    count: u32,
-    /// Some have no command.
-    with_payloads: bool,
+    commands: u32,
+    payloads: u32,
 }
 
 impl Dispatch {
@@ -44,22 +43,18 @@ impl Dispatch {
             // One that is not due yet, or has to be placed, would be handed to nobody.
             if !task_type.paused && new.not_before_ms.is_none() && !is_needy {
                 let most = task_type.schedule_limit.unsigned_abs();
-                let wanted = wanted.entry(&new.task_type).or_default();
-                wanted.count = (wanted.count + 1).min(most);
-                wanted.with_payloads |= !new.payload.is_command();
+                let Wanted { commands, payloads } = wanted.entry(&new.task_type).or_default();
+                let of_kind = if new.payload.is_command() { commands } else { payloads };
+                *of_kind = (*of_kind + 1).min(most);
             }
         }
         let (mut reserved, mut takers) = (Vec::new(), Vec::new());
-        for (name, Wanted { count, with_payloads }) in wanted {
+        for (name, Wanted { commands, payloads }) in wanted {
             if self.shared.parking.waiting(name) == Waiting::Free
                 && self.lane(name).has_nothing_left()
             {
-                let found = match with_payloads {
-                    true => self.shared.parking.reserve_for_payloads(name, count),
-                    false => self.shared.parking.reserve(name, count),
-                };
-                for one in found {
-                    takers.push((name.clone(), self.taker(&one)));
+                for one in self.shared.parking.reserve_for(name, commands, payloads) {
+                    takers.push((name.clone(), self.taker(&one, Some(name))));
                     reserved.push(one);
                 }
             }

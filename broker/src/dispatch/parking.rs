@@ -204,19 +204,20 @@ impl Parking {
     }
 
     /// Takes those who wait for this type and for whom no claim is under way, until they want
-    /// `most` tasks together: first those who take all of the type, then those who take commands.
+    /// `most` tasks together.
     pub fn reserve(&self, name: &TypeName, most: u32) -> Vec<Reserved> {
-        let mut lot = self.lock();
-        let mut reserved = lot.reserve(name, most, |types| types.name(name));
-        let wanted = reserved.iter().map(|one| one.wish.want).fold(0, u32::saturating_add);
-        let most = most.saturating_sub(wanted);
-        reserved.extend(lot.reserve(name, most, |types| !types.name(name)));
-        reserved
+        self.lock().reserve(name, most, |_| true)
     }
 
-    /// The same for tasks of which some have no command.
-    pub fn reserve_for_payloads(&self, name: &TypeName, most: u32) -> Vec<Reserved> {
-        self.lock().reserve(name, most, |types| types.name(name))
+    /// The same for so many tasks of each kind: those who take only commands for commands, the
+    /// others for the rest.
+    pub fn reserve_for(&self, name: &TypeName, commands: u32, payloads: u32) -> Vec<Reserved> {
+        let mut lot = self.lock();
+        let mut reserved = lot.reserve(name, commands, |types| !types.name(name));
+        let places = reserved.iter().map(|one| one.wish.want).fold(0, u32::saturating_add);
+        let most = payloads.saturating_add(commands.saturating_sub(places));
+        reserved.extend(lot.reserve(name, most, |types| types.name(name)));
+        reserved
     }
 
     /// All for whom no claim is under way; the others are passed over.
@@ -372,12 +373,12 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_commands_alone_comes_last_and_gets_no_payloads() {
+    fn who_takes_only_commands_is_reserved_for_those() {
         let commands = Arc::new(CommandTypes::default());
-        let mut wish = wish(&[], 1);
-        wish.types = Types::These { names: HashSet::new(), commands: Some(Arc::clone(&commands)) };
+        let only_commands =
+            Types::These { names: HashSet::new(), commands: Some(Arc::clone(&commands)) };
         let parking = Parking::default();
-        let by_commands = parking.park(wish, false);
+        let by_commands = parking.park(Wish { types: only_commands, ..wish(&[], 1) }, false);
         let train = name("train");
         assert_eq!(parking.waiting(&train), Waiting::Nobody, "a type that has no commands");
 
@@ -385,11 +386,15 @@ mod tests {
         let task_type = TaskType { has_commands, ..TaskType::with_defaults(train.clone(), 0) };
         commands.see(&task_type);
         assert_eq!(parking.waiting(&train), Waiting::Free);
-        assert!(parking.reserve_for_payloads(&train, 1).is_empty());
-        let by_name = parking.park(super::tests::wish(&["train"], 1), false);
-        let reserved = parking.reserve(&train, 2);
-        let numbers: Vec<u64> = reserved.iter().map(|one| one.number).collect();
-        assert_eq!(numbers, [by_name.number, by_commands.number]);
+        assert!(parking.reserve_for(&train, 0, 1).is_empty());
+        let by_name = parking.park(wish(&["train"], 1), false);
+        let numbers =
+            |reserved: &[Reserved]| -> Vec<u64> { reserved.iter().map(|one| one.number).collect() };
+        let reserved = parking.reserve_for(&train, 1, 0);
+        assert_eq!(numbers(&reserved), [by_commands.number]);
+        assert!(parking.deal(&reserved, vec![None]).orphans.is_empty());
+        let reserved = parking.reserve_for(&train, 2, 0);
+        assert_eq!(numbers(&reserved), [by_commands.number, by_name.number]);
     }
 
     #[test]

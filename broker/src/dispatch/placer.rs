@@ -297,7 +297,7 @@ impl Dispatch {
             tasks.extend(of_host.into_iter().map(|task| PlacedTask { taker, ..task }));
         }
         let request = PlaceRequest {
-            takers: reserved.iter().map(|one| self.taker(one)).collect(),
+            takers: reserved.iter().map(|one| self.taker(one, None)).collect(),
             tasks,
             bytes_max: self.shared.settings.answer_bytes_max,
             handout_ttl_ms: self.shared.settings.handout_ttl_ms,

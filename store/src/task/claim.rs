@@ -19,6 +19,7 @@ use sea_orm::DatabaseTransaction;
 use super::{
     acquires,
     candidates::{Candidates, Mark, find},
+    places::Places,
     write::Batch,
 };
 use crate::{Store, error::StoreError, ledger::Ledger};
@@ -35,6 +36,8 @@ pub struct Taker {
     /// It begins at once what it gets, so that this counts as started, under a lease of so many
     /// milliseconds. `None`: it has the hand-out's time to say that it started.
     pub lease_ttl_ms: Option<i64>,
+    /// It has no use for tasks of this type without a command, and is given those last.
+    pub takes_only_commands: bool,
 }
 
 impl Taker {
@@ -215,27 +218,29 @@ async fn take(
     if is_repeated {
         claimed.replays = acquires::replays(store, tx, request.takers.iter()).await?;
     }
-    let mut queue: Vec<usize> = Vec::new();
+    let mut places = Places::default();
     for (at, taker) in request.takers.iter().enumerate() {
         if !claimed.replays.contains(&at) {
-            queue.extend(std::iter::repeat_n(at, taker.want as usize));
+            places.add(at, taker);
         }
     }
-    queue.truncate(request.limit as usize);
+    let most = places.count().min(request.limit as usize);
     let known = work.candidates.lock().unwrap_or_else(PoisonError::into_inner).take();
     let candidates = match known {
         Some(candidates) if !is_repeated => candidates,
-        _ => find(store, tx, request, (&work.shards, queue.len()), true).await?,
+        _ => find(store, tx, request, (&work.shards, most), true).await?,
     };
     (claimed.marks, claimed.is_cut) = (candidates.marks, candidates.is_cut);
     claimed.aside = candidates.aside;
-    let mut takers = queue.into_iter();
+    let mut left = most;
     let mut ledger = Ledger::default();
     let mut last_ms = 0;
     for (shard, found, now_ms) in candidates.found {
         last_ms = last_ms.max(now_ms);
         let mut batch = Batch::of(&shard, found.iter().map(|full| full.task.clone()));
-        for (mut full, at) in found.into_iter().zip(&mut takers) {
+        for mut full in found.into_iter().take(left) {
+            let Some(at) = places.next_of_any(full.body.payload.is_command()) else { break };
+            left -= 1;
             let taker = &request.takers[at];
             let key = full.task.id.key;
             let event = taker.claims(request.handout_ttl_ms);

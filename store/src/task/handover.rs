@@ -1,7 +1,7 @@
 //! Direct match: tasks go to workers who wait for them while they are created, and are inserted as
 //! already claimed. No claim has to find them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use asyncflow_core::{
     event::Event,
@@ -12,7 +12,7 @@ use asyncflow_core::{
     transition::transition,
 };
 
-use super::Taker;
+use super::{Taker, places::Places};
 use crate::ledger::Ledger;
 
 /// Who waits for the tasks of a batch of creates. It is up to the caller that no older task waits
@@ -44,10 +44,10 @@ impl Handover {
         now_ms: i64,
         ledger: &mut Ledger,
     ) {
-        let mut waiting: BTreeMap<&TypeName, VecDeque<(usize, u32)>> = BTreeMap::new();
+        let mut waiting: BTreeMap<&TypeName, Places> = BTreeMap::new();
         for (at, (name, taker)) in self.takers.iter().enumerate() {
             if !replays.contains(&at) {
-                waiting.entry(name).or_default().push_back((at, taker.want));
+                waiting.entry(name).or_default().add(at, taker);
             }
         }
         let mut ready: Vec<&mut Made> = made.filter(|made| is_ready(&made.full.task)).collect();
@@ -56,21 +56,18 @@ impl Handover {
         for made in ready {
             let with_this = bytes.unwrap_or(0) + made.full.bytes();
             let task = &mut made.full.task;
-            let Some(takers) = waiting.get_mut(task.id.task_type()) else { continue };
-            while takers.front().is_some_and(|(_, want)| *want == 0) {
-                takers.pop_front();
-            }
-            let Some((at, want)) = takers.front_mut() else { continue };
+            let Some(places) = waiting.get_mut(task.id.task_type()) else { continue };
             if bytes.is_some() && with_this > self.bytes_max {
                 break;
             }
-            let taker = &self.takers[*at].1;
+            let is_command = made.full.body.payload.is_command();
+            let Some(at) = places.next(is_command) else { continue };
+            let taker = &self.takers[at].1;
             if step(task, &taker.claims(self.handout_ttl_ms), now_ms, ledger) {
                 if let Some(event) = taker.starts(task) {
                     step(task, &event, now_ms, ledger);
                 }
-                made.taker = Some(*at);
-                *want -= 1;
+                made.taker = Some(at);
                 bytes = Some(with_this);
             }
         }

@@ -19,6 +19,7 @@ mod judge;
 mod leases;
 mod list;
 mod look_back;
+mod places;
 mod promote;
 mod reap;
 mod release;

@@ -59,7 +59,14 @@ pub async fn insert_one(store: &Store) -> Task {
 
 pub fn taker(session_id: i64, acquire_id: &str, want: u32) -> Taker {
     let worker_id = format!("worker-{session_id}");
-    Taker { worker_id, session_id, acquire_id: acquire_id.into(), want, lease_ttl_ms: None }
+    Taker {
+        worker_id,
+        session_id,
+        acquire_id: acquire_id.into(),
+        want,
+        lease_ttl_ms: None,
+        takes_only_commands: false,
+    }
 }
 
 pub fn claim_request(takers: Vec<Taker>) -> ClaimRequest {

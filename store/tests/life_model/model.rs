@@ -422,6 +422,7 @@ async fn claim(store: &Store, want: u32) -> Result<(), String> {
         acquire_id: String::new(),
         want,
         lease_ttl_ms: None,
+        takes_only_commands: false,
     };
     let request = ClaimRequest {
         task_type: name(),

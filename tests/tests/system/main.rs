@@ -33,6 +33,7 @@ mod killed_worker;
 mod machinery;
 mod many_tasks;
 mod one_trace;
+mod payloads_and_commands;
 mod poison_task;
 mod python_client;
 mod races;

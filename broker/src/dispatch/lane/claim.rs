@@ -55,7 +55,7 @@ impl Lane {
         let request = ClaimRequest {
             task_type: self.name.clone(),
             limit,
-            takers: reserved.iter().map(|one| dispatch.taker(one)).collect(),
+            takers: reserved.iter().map(|one| dispatch.taker(one, Some(&self.name))).collect(),
             is_alone,
             after,
             bytes_max: shared.settings.answer_bytes_max,
