@@ -77,10 +77,12 @@ class AsyncflowCallback(Callback):
     def _save(self, trainer: Any) -> None:
         step = int(trainer.global_step)
         if trainer.world_size > 1:
-            path = f"{self._keeper.directory}/step-{step:08}.ckpt"
+            path = self._keeper.path(step, ".ckpt")
             trainer.save_checkpoint(path)
             if trainer.is_global_zero:
                 self._keeper.name(step, path, epoch=trainer.current_epoch)
+            # Who leaves before the context is saved may end them all.
+            trainer.strategy.barrier()
         else:
             self._keeper.write(
                 step, ".ckpt", trainer.save_checkpoint, epoch=trainer.current_epoch

@@ -51,12 +51,12 @@ class tqdm(_tqdm):  # type: ignore[type-arg,unused-ignore]
             self._ctx.metrics(numbers)
 
     def close(self) -> None:
-        if not self.disable:
-            self._tell()
+        self._tell()
         super().close()
 
     def _tell(self) -> None:
-        if self._ctx is None or getattr(self, "pos", 0) != 0:
+        # One that is disabled has neither a file nor a position.
+        if self._ctx is None or self.disable or getattr(self, "pos", 0) != 0:
             return
         if isinstance(self.fp, io.StringIO):
             self.fp.seek(0)
