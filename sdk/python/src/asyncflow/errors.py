@@ -47,6 +47,8 @@ class Refusal:
     """How long the broker asks to wait before the call is repeated; None = it does not ask."""
     advice: str = ""
     """What to look at, where a guess is possible."""
+    may_be_done: bool = False
+    """An earlier try of the same call was not answered; what is refused now it may have done."""
 
 
 class BrokerError(AsyncflowError):
@@ -91,6 +93,12 @@ class BrokerError(AsyncflowError):
     def retry_after(self) -> Optional[timedelta]:
         """How long the broker asks to wait before the call is repeated; None = it does not ask."""
         return self.refusal.retry_after
+
+    @property
+    def may_be_done(self) -> bool:
+        """Whether the call was repeated because an answer was lost: then the try that was not
+        answered may have done what this one is refused for, e.g. changed the etag."""
+        return self.refusal.may_be_done
 
     @property
     def retryable(self) -> bool:

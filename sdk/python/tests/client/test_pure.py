@@ -235,15 +235,54 @@ def test_a_window_sends_again_what_was_not_answered() -> None:
 
 
 def test_a_wait_is_made_of_rounds() -> None:
-    waiting = calls.waiting("t", "70s", now=0)
+    waiting = calls.waiting("t", "70s", now=0, patience_s=30)
     first = waiting.round(0)
     assert (first.request, first.timeout_s) == (wait_request(30), 45)
-    assert not waiting.is_over(False) and waiting.is_over(True)
+    assert not waiting.is_over(False, 30) and waiting.is_over(True, 30)
     assert waiting.round(65).request == wait_request(5)
-    assert waiting.is_over(False)
-    endless = calls.waiting("t", None, now=0)
+    assert not waiting.is_over(False, 66), "a broker that is shut down answers at once"
+    assert waiting.pause_s(66) == calls.PAUSE_S
+    assert waiting.is_over(False, 70)
+    endless = calls.waiting("t", None, now=0, patience_s=30)
     endless.round(1e9)
-    assert not endless.is_over(False)
+    assert not endless.is_over(False, 2e9)
+    assert endless.pause_s(2e9) == 0
+
+
+def test_a_wait_is_as_patient_with_a_broker_as_the_client() -> None:
+    waiting = calls.waiting("t", "1000s", now=0, patience_s=30)
+    away = errors.broker_error(errors.Refusal("UNAVAILABLE", "refused"))
+    late = errors.broker_error(errors.Refusal("DEADLINE_EXCEEDED", "late"))
+    waiting.round(0)
+    waiting.failed(away, 45)
+    assert waiting.round(45).request == wait_request(0), "it looks whether a broker is there"
+    waiting.failed(away, 60)
+    assert not waiting.is_over(False, 70)
+    waiting.failed(late, 100)
+    waiting.failed(late, 200)
+    with pytest.raises(errors.Unavailable):
+        waiting.failed(away, 201)
+    with pytest.raises(errors.NotFound):
+        waiting.failed(errors.broker_error(errors.Refusal("NOT_FOUND", "gone")), 210)
+    with pytest.raises(TimeoutError):
+        waiting.failed(late, 1000)
+
+
+def test_logs_are_resumed_with_the_attempt_that_was_seen() -> None:
+    logs = calls.logs("t", True, 0, None)
+    list(logs.read(pb.StreamTaskLogsResponse(attempt=1, offset=0, data=b"abc")))
+    assert not logs.is_behind
+    logs.broke()
+    asked = []
+    while logs.is_behind:
+        asked.append(logs.request.attempt)
+        logs.broke()
+        logs.go_on(newest_attempt=3)
+    assert asked == [1, 2, 3] and logs.request.attempt == 0
+    of_one = calls.logs("t", True, 2, None)
+    list(of_one.read(pb.StreamTaskLogsResponse(attempt=2, offset=0, data=b"abc")))
+    of_one.broke()
+    assert of_one.request.attempt == 2 and not of_one.is_behind
 
 
 def wait_request(seconds: int) -> pb.WaitTaskRequest:

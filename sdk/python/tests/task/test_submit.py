@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import types
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from asyncflow import Client, Context, InvalidArgument, State, TaskCancelled, task
@@ -99,6 +101,47 @@ def test_follow_shows_what_it_writes(client: Client, capfd: pytest.CaptureFixtur
     shown = capfd.readouterr()
     assert shown.out == "hello\n"
     assert f"{made.id} SUCCEEDED: 50 % half" in shown.err
+
+
+def logs_of(*chunks: bytes, last: Optional[BaseException] = None) -> Any:
+    """A client whose task has this log, which then breaks off if there is a last error."""
+
+    def logs(_id: str, follow: bool) -> Iterator[Any]:
+        for data in chunks:
+            yield types.SimpleNamespace(attempt=1, stream="stdout", data=data)
+        if last is not None:
+            raise last
+
+    return logs
+
+
+def test_follow_shows_characters_that_were_cut_in_two(capfd: pytest.CaptureFixture[str]) -> None:
+    first, second = "a\u20ac".encode()[:2], "a\u20ac".encode()[2:]
+    client: Any = types.SimpleNamespace(
+        logs=logs_of(first, second), watch=lambda _id: iter(()), result=lambda _id, timeout: 7
+    )
+    handle: Handle[int] = Handle(client, "t")
+    assert handle.follow() == 7
+    assert capfd.readouterr().out == "a\u20ac"
+
+
+def test_follow_is_silent_once_it_was_interrupted(capfd: pytest.CaptureFixture[str]) -> None:
+    interrupted = threading.Event()
+
+    def watch(_id: str) -> Iterator[Any]:
+        interrupted.wait(10)
+        progress = types.SimpleNamespace(percent=50, message="half", metrics={})
+        view = types.SimpleNamespace(id="t", state="RUNNING", attempt=1, progress=progress)
+        yield types.SimpleNamespace(task=view)
+
+    client: Any = types.SimpleNamespace(logs=logs_of(b"a", last=KeyboardInterrupt()), watch=watch)
+    threads = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        Handle(client, "t").follow()
+    [watching] = set(threading.enumerate()) - threads
+    interrupted.set()
+    watching.join(10)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_task_imports_no_grpc() -> None:

@@ -122,6 +122,7 @@ class AsyncClient:
         window, backoff = streams.Window(batches_in_flight), Backoff(self._channel.timeout_s)
         sending: asyncio.Queue[Any] = asyncio.Queue()
         answers: Any = None
+        answering: Optional[asyncio.Future[Any]] = None
         try:
             while True:
                 while window.has_room:
@@ -129,28 +130,40 @@ class AsyncClient:
                     if batch is None:
                         break
                     sending.put_nowait(window.add(batch))
+                    # Now, not when the window is full: its source may be slow.
+                    answers = answers or self._open_stream(sending)
+                    answering = answering or asyncio.ensure_future(_next(answers))
                 if window.is_empty:
                     return
                 answer = None
                 try:
-                    answers = answers or self.stub.broker.StreamCreateTasks(_taken_from(sending))
-                    answer = await _next(answers)
+                    answers = answers or self._open_stream(sending)
+                    answer = await (answering or _next(answers))
                     told = streams.ended_early()
                 except BrokerError as error:
                     told = error
+                answering = None
                 if answer is not None:
                     backoff.succeeded()
                     for created in window.read(answer):
                         yield created
                     continue
                 wait = backoff.wait_after(told, time.monotonic())
+                sending.put_nowait(None)
                 sending, answers = asyncio.Queue(), None
                 for request in window.unanswered:
                     sending.put_nowait(request)
                 await asyncio.sleep(wait)
         finally:
+            # Ends gRPC's task that takes from it.
+            sending.put_nowait(None)
+            if answering is not None:
+                await _given_up(answering)
             if answers is not None:
                 await answers.aclose()
+
+    def _open_stream(self, sending: asyncio.Queue[Any]) -> Any:
+        return self.stub.broker.StreamCreateTasks(_taken_from(sending))
 
     async def get(self, task: TaskRef) -> Task:
         """The task with everything. Raises NotFound."""
@@ -189,12 +202,12 @@ class AsyncClient:
     async def wait(self, task: TaskRef, timeout: Optional[Span] = None) -> Task:
         """Waits until the task has ended, for `timeout` at most, and gives it as it is then: look
         at `done` and `state`. None = as long as it takes. Raises NotFound."""
-        return await self._wait(calls.waiting(task, timeout, time.monotonic()))
+        return await self._wait(self._waiting(task, timeout))
 
     async def result(self, task: TaskRef, timeout: Optional[Span] = None) -> Any:
         """Waits until the task has ended and gives its result: what JSON holds, or bytes. Raises
         TaskFailed, TaskCancelled, ResultExpired, TimeoutError; see `Client.result`."""
-        waiting = calls.waiting(task, timeout, time.monotonic())
+        waiting = self._waiting(task, timeout)
         return calls.result_of(await self._wait(waiting), waiting.timeout_s)
 
     def watch(
@@ -233,7 +246,8 @@ class AsyncClient:
         self, task: TaskRef, *, etag: Optional[str] = None, **changes: Unpack[TaskChanges]
     ) -> Task:
         """Changes a task that has not ended; None takes a time limit away. Raises NotFound,
-        FailedPrecondition (it has ended), Aborted (`etag` is given and is not its etag)."""
+        FailedPrecondition (it has ended), Aborted (`etag` is given and is not its etag; if then
+        `error.may_be_done`, it may be this change itself that has changed it)."""
         return await self._run(calls.update(task, etag, changes))
 
     async def cancel(self, task: TaskRef, reason: str = "") -> Task:
@@ -256,7 +270,11 @@ class AsyncClient:
 
     async def delete(self, task: TaskRef) -> None:
         """Deletes a task with its history and logs. Raises NotFound, FailedPrecondition."""
-        await self._run(calls.delete(task))
+        try:
+            await self._run(calls.delete(task))
+        except NotFound as error:
+            if not error.may_be_done:
+                raise
 
     async def signal(self, task: TaskRef, name: str, content: object = None) -> Task:
         """Says to a task that something has happened which it waits for, or will. The first signal
@@ -276,7 +294,12 @@ class AsyncClient:
 
     async def create_type(self, name: str, **settings: Unpack[TypeSettings]) -> task_pb2.TaskType:
         """Makes a task type; what is left out gets the defaults. Raises AlreadyExists."""
-        return await self._run(calls.create_type(name, settings))
+        try:
+            return await self._run(calls.create_type(name, settings))
+        except AlreadyExists as error:
+            if not error.may_be_done:
+                raise
+            return calls.made_type(name, settings, await self.get_type(name), error)
 
     async def get_type(self, name: str) -> task_pb2.TaskType:
         """The task type. Raises NotFound."""
@@ -306,22 +329,36 @@ class AsyncClient:
                 yield entry
             page = pages.after(token)
 
+    def _waiting(self, task: TaskRef, timeout: Optional[Span]) -> calls.Waiting[Task]:
+        return calls.waiting(task, timeout, time.monotonic(), self._channel.timeout_s)
+
     async def _wait(self, waiting: calls.Waiting[T]) -> T:
         while True:
-            value, done = await self._run(waiting.round(time.monotonic()))
-            if waiting.is_over(done):
-                return value
+            try:
+                value, done = await self._run(waiting.round(time.monotonic()))
+            except BrokerError as error:
+                waiting.failed(error, time.monotonic())
+                pause_s = calls.PAUSE_S
+            else:
+                if waiting.is_over(done, time.monotonic()):
+                    return value
+                pause_s = waiting.pause_s(time.monotonic())
+            await asyncio.sleep(pause_s)
 
     async def _resumed(self, stream: streams.Resumable[Any, Any, T]) -> AsyncIterator[T]:
         backoff = Backoff(self._channel.timeout_s)
         send = getattr(self.stub.broker, stream.method)
         while True:
-            answers = send(stream.request, opened=backoff.succeeded)
+            answers = send(stream.request, opened=lambda: backoff.opened(time.monotonic()))
             try:
                 async for answer in answers:
+                    backoff.succeeded()
                     for entry in stream.read(answer):
                         yield entry
-                return
+                if not stream.is_behind:
+                    return
+                stream.go_on((await self.get(stream.request.task_id)).attempt)
+                continue
             except BrokerError as error:
                 wait = backoff.wait_after(error, time.monotonic())
             finally:
@@ -336,6 +373,13 @@ async def _next(source: AsyncIterator[T]) -> Optional[T]:
     return None
 
 
+async def _given_up(answering: asyncio.Future[Any]) -> None:
+    answering.cancel()
+    await asyncio.wait([answering])
+    if not answering.cancelled():
+        answering.exception()  # Nobody wants to know.
+
+
 async def _taken_from(sending: asyncio.Queue[Any]) -> AsyncIterator[Any]:
-    while True:
-        yield await sending.get()
+    while (message := await sending.get()) is not None:
+        yield message

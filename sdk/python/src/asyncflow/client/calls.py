@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -30,7 +31,13 @@ from asyncflow.client.spec import (
 from asyncflow.client.streams import Logs, Watch
 from asyncflow.client.task import Attempt, Explanation, State, Task, state_number, state_of
 from asyncflow.client.values import Span
-from asyncflow.errors import ResultExpired, TaskCancelled, TaskFailed
+from asyncflow.errors import (
+    BrokerError,
+    DeadlineExceeded,
+    ResultExpired,
+    TaskCancelled,
+    TaskFailed,
+)
 from asyncflow.v1 import broker_service_pb2 as pb
 from asyncflow.v1 import host_service_pb2, signal_pb2, task_pb2
 
@@ -39,8 +46,13 @@ T = TypeVar("T")
 # One round of waiting at the broker, and how much later its answer may come.
 ROUND_S = 30.0
 SLACK_S = 15.0
+# Before the next round, when one has ended early.
+PAUSE_S = 0.2
 
 _PAGE_SIZE = 200
+# Of a batch of creates. A message to a broker may have 8 MiB; and what comes slowly goes out early.
+_BATCH_BYTES_MAX = 2 * 1024 * 1024
+_LINGER_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -252,28 +264,61 @@ def explain(task: TaskRef) -> Call[Explanation]:
 
 
 class Waiting(Generic[T]):
-    """Rounds of waiting at the broker, until it is over or the time is."""
+    """Rounds of waiting at the broker, until it is over or the time is.
+
+    A round may end early: a broker that is being shut down answers at once. And it may fail: then
+    short ones follow, for as long as the patience with a broker that is away lasts.
+    """
 
     def __init__(
-        self, ask: Callable[[float], Call[tuple[T, bool]]], timeout: Optional[Span], now: float
+        self,
+        ask: Callable[[float], Call[tuple[T, bool]]],
+        timeout: Optional[Span],
+        now: float,
+        patience_s: float,
     ) -> None:
         self._ask = ask
         self.timeout_s = None if timeout is None else values.span(timeout).total_seconds()
         self._end = None if self.timeout_s is None else now + self.timeout_s
-        self._is_last = False
+        self._patience_s = patience_s
+        self._round_until = now
+        self._failed_at: Optional[float] = None
 
     def round(self, now: float) -> Call[tuple[T, bool]]:
         """The next call; it answers what is waited for, and whether that has ended."""
-        left = ROUND_S if self._end is None else self._end - now
-        self._is_last = self._end is not None and left <= ROUND_S
-        return self._ask(max(0.0, min(left, ROUND_S)))
+        left = ROUND_S if self._failed_at is None else 0.0
+        if self._end is not None:
+            left = min(left, max(0.0, self._end - now))
+        self._round_until = now + left
+        return self._ask(left)
 
-    def is_over(self, done: bool) -> bool:
-        """Whether no round follows."""
-        return done or self._is_last
+    def is_over(self, done: bool, now: float) -> bool:
+        """A round was answered: whether no other one follows."""
+        self._failed_at = None
+        return done or self._has_no_time(now)
+
+    def pause_s(self, now: float) -> float:
+        """How long to wait before the next round: nothing if this one has lasted its time."""
+        pause_s = PAUSE_S if now < self._round_until else 0.0
+        return pause_s if self._end is None else max(0.0, min(pause_s, self._end - now))
+
+    def failed(self, error: BrokerError, now: float) -> None:
+        """A round has failed. Raises the error unless another one may be answered."""
+        may_pass = error.retryable and not status.is_untrusted(error.message)
+        if self._has_no_time(now) or not (may_pass or isinstance(error, DeadlineExceeded)):
+            raise error
+        if self._failed_at is None:
+            self._failed_at = now
+        elif may_pass and now - self._failed_at >= self._patience_s:
+            raise error
+
+    def _has_no_time(self, now: float) -> bool:
+        return self._end is not None and now >= self._end
 
 
-def waiting(task: TaskRef, timeout: Optional[Span], now: float) -> Waiting[Task]:
+def waiting(
+    task: TaskRef, timeout: Optional[Span], now: float, patience_s: float
+) -> Waiting[Task]:
     """See Client.wait."""
 
     def ask(round_s: float) -> Call[tuple[Task, bool]]:
@@ -285,7 +330,7 @@ def waiting(task: TaskRef, timeout: Optional[Span], now: float) -> Waiting[Task]
             timeout_s=round_s + SLACK_S,
         )
 
-    return Waiting(ask, timeout, now)
+    return Waiting(ask, timeout, now, patience_s)
 
 
 def result_of(task: Task, timeout_s: Optional[float]) -> object:
@@ -336,6 +381,20 @@ def create_type(name: str, settings: TypeSettings) -> Call[task_pb2.TaskType]:
     return Call("CreateTaskType", request, lambda answer: answer.task_type)
 
 
+def made_type(
+    name: str, settings: TypeSettings, found: task_pb2.TaskType, error: BrokerError
+) -> task_pb2.TaskType:
+    """The type that is there, if it is as it was to be made: a try whose answer was lost has made
+    it. Raises the error if it is another one."""
+    message, _ = type_proto(name, settings)
+    wanted = task_pb2.TaskType()
+    wanted.CopyFrom(found)
+    wanted.MergeFrom(message)
+    if wanted != found:
+        raise error
+    return found
+
+
 def get_type(name: str) -> Call[task_pb2.TaskType]:
     """See Client.get_type."""
     request = pb.GetTaskTypeRequest(name=name)
@@ -362,18 +421,52 @@ def list_workers() -> Pages[pb.Worker]:
     return Pages("ListWorkers", request, lambda page: page.workers)
 
 
+class Batch:
+    """Creates that are to be sent together, until they are many, large, or have waited."""
+
+    def __init__(self, size: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._size = size
+        self._now = now
+        self._begin()
+
+    def _begin(self) -> None:
+        self._requests: list[CreateRequest] = []
+        self._bytes = 0
+        self._begun_at = 0.0
+
+    def add(self, task: Union[SpecLike, CreateRequest]) -> Iterator[list[CreateRequest]]:
+        """Takes one more; gives what is to be sent now."""
+        request = create_request(task)
+        size = request.ByteSize()
+        if self._requests and self._bytes + size > _BATCH_BYTES_MAX:
+            yield self.taken()
+        if not self._requests:
+            self._begun_at = self._now()
+        self._requests.append(request)
+        self._bytes += size
+        if len(self._requests) >= self._size or self._now() - self._begun_at >= _LINGER_S:
+            yield self.taken()
+
+    def rest(self) -> Iterator[list[CreateRequest]]:
+        """No other one comes; gives what was not sent."""
+        if self._requests:
+            yield self.taken()
+
+    def taken(self) -> list[CreateRequest]:
+        """What there is, and begins anew."""
+        requests = self._requests
+        self._begin()
+        return requests
+
+
 def batches(
     tasks: Iterable[Union[SpecLike, CreateRequest]], size: int
 ) -> Iterator[list[CreateRequest]]:
     """Creates for these tasks, so many at once."""
-    batch: list[CreateRequest] = []
+    batch = Batch(size)
     for task in tasks:
-        batch.append(create_request(task))
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        yield from batch.add(task)
+    yield from batch.rest()
 
 
 async def async_batches(
@@ -384,14 +477,12 @@ async def async_batches(
 ) -> AsyncIterator[list[CreateRequest]]:
     """The same for what may come asynchronously."""
     if not isinstance(tasks, AsyncIterable):
-        for batch in batches(tasks, size):
-            yield batch
+        for full in batches(tasks, size):
+            yield full
         return
-    waiting: list[CreateRequest] = []
+    batch = Batch(size)
     async for task in tasks:
-        waiting.append(create_request(task))
-        if len(waiting) == size:
-            yield waiting
-            waiting = []
-    if waiting:
-        yield waiting
+        for full in batch.add(task):
+            yield full
+    for full in batch.rest():
+        yield full

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import random
 import secrets
@@ -19,6 +20,7 @@ Q = TypeVar("Q", bound=Message)
 WAIT_MIN_S = 0.1
 WAIT_MAX_S = 2.0
 TOLD_AT = 8
+LIVED_S = 2.0
 
 _log = logging.getLogger("asyncflow")
 
@@ -35,6 +37,7 @@ class Backoff:
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
+        self._opened_at: Optional[float] = None
         self.succeeded()
 
     def succeeded(self) -> None:
@@ -42,8 +45,18 @@ class Backoff:
         self._deadline: Optional[float] = None
         self._base = WAIT_MIN_S
 
+    def opened(self, now: float) -> None:
+        """A stream was opened: if it then lives for a while, that counts as success.
+
+        That it was opened does not: something before the broker may open each and end it at once.
+        """
+        self._opened_at = now
+
     def wait_after(self, error: BrokerError, now: float) -> float:
         """Seconds to wait before the next try. Raises the error when there shall be none."""
+        lived_s, self._opened_at = now - (self._opened_at or now), None
+        if lived_s >= min(LIVED_S, self._patience_s / 10):
+            self.succeeded()
         if not error.retryable or is_untrusted(error.message):
             raise error
         if self._deadline is None:
@@ -76,6 +89,7 @@ class Tries:
         self._method = method.rpartition("/")[2]
         self._end = now + timeout_s
         self._backoff = Backoff(timeout_s)
+        self._may_be_done = False
         self.metadata = traced(metadata)
 
     def time_left(self, now: float) -> float:
@@ -84,6 +98,9 @@ class Tries:
 
     def wait_after(self, error: BrokerError, now: float) -> float:
         """Seconds to wait before the next try. Raises the error when there shall be none."""
+        if self._may_be_done:
+            error.refusal = dataclasses.replace(error.refusal, may_be_done=True)
+        self._may_be_done = self._may_be_done or not is_undone(error)
         if self._method in _ONCE and not is_undone(error):
             raise error
         wait = self._backoff.wait_after(error, now)

@@ -35,6 +35,14 @@ class Resumable(Generic[Q, A, T]):
     def broke(self) -> None:
         """Makes the request ask for what has not come yet."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more is to be asked for when the stream has ended; see `go_on`."""
+        return False
+
+    def go_on(self, newest_attempt: int) -> None:
+        """Makes the request ask for what comes behind it."""
+
 
 class Watch(Resumable[pb.WatchTasksRequest, pb.WatchTasksResponse, Change]):
     """Goes on from the last resume token. Keep-alives are left out."""
@@ -50,13 +58,19 @@ class Watch(Resumable[pb.WatchTasksRequest, pb.WatchTasksResponse, Change]):
 
 
 class Logs(Resumable[pb.StreamTaskLogsRequest, pb.StreamTaskLogsResponse, LogChunk]):
-    """Gives nothing out twice: what was seen is skipped by attempt and position."""
+    """Gives nothing out twice: what was seen is skipped by attempt and position.
+
+    And leaves nothing out: meanwhile a later attempt may have begun, and a broker that is asked to
+    follow the newest one does not give the rest of those before it. So after a break they are asked
+    for one by one.
+    """
 
     method = "StreamTaskLogs"
 
     def __init__(self, request: pb.StreamTaskLogsRequest) -> None:
         super().__init__(request)
         self._seen = (0, 0)
+        self._follows_all = request.follow and request.attempt == 0
 
     def read(self, answer: pb.StreamTaskLogsResponse) -> Iterable[LogChunk]:
         """The part of it that was not given out before."""
@@ -74,6 +88,18 @@ class Logs(Resumable[pb.StreamTaskLogsRequest, pb.StreamTaskLogsResponse, LogChu
         """The tail has moved on; what was seen is skipped by position instead."""
         if self._seen != (0, 0):
             self.request.ClearField("tail_lines")
+            if self._follows_all:
+                self.request.attempt = max(self._seen[0], self.request.attempt)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the attempt that has ended may not be the last one."""
+        return self._follows_all and self.request.attempt > 0
+
+    def go_on(self, newest_attempt: int) -> None:
+        """The attempt behind it, or the newest one if that is all there is."""
+        ended = self.request.attempt
+        self.request.attempt = ended + 1 if newest_attempt > ended else 0
 
 
 @dataclass(frozen=True)

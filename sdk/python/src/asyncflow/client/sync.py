@@ -145,6 +145,10 @@ class Client:
         `batch_size` times `batches_in_flight` tasks are on their way. A task that cannot be created
         is said so in its place and harms no other. After a break what was not answered is sent
         again with the same request ids.
+
+        A batch goes out when it has `batch_size` tasks or 2 MiB, or when a task comes 0.2 seconds
+        after its first. Where the source itself waits for long, `batch_size=1` sends each task as
+        it comes, and with `batches_in_flight=1` its answer is given before the next one is taken.
         """
         batches = iter(calls.batches(tasks, batch_size))
         window, backoff = streams.Window(batches_in_flight), Backoff(self._channel.timeout_s)
@@ -157,6 +161,8 @@ class Client:
                     if batch is None:
                         break
                     sending.put(window.add(batch))
+                    # Now, not when the window is full: its source may be slow.
+                    answers = answers or self._open_stream(sending)
                 if window.is_empty:
                     return
                 try:
@@ -228,7 +234,7 @@ class Client:
     def wait(self, task: TaskRef, timeout: Optional[Span] = None) -> Task:
         """Waits until the task has ended, for `timeout` at most, and gives it as it is then: look
         at `done` and `state`. None = as long as it takes. Raises NotFound."""
-        return self._wait(calls.waiting(task, timeout, time.monotonic()))
+        return self._wait(self._waiting(task, timeout))
 
     def result(self, task: TaskRef, timeout: Optional[Span] = None) -> Any:
         """Waits until the task has ended and gives its result: what JSON holds, or bytes.
@@ -239,7 +245,7 @@ class Client:
             ResultExpired: Its result is not kept any more.
             TimeoutError: It has not ended in time.
         """
-        waiting = calls.waiting(task, timeout, time.monotonic())
+        waiting = self._waiting(task, timeout)
         return calls.result_of(self._wait(waiting), waiting.timeout_s)
 
     def watch(
@@ -291,7 +297,8 @@ class Client:
         self, task: TaskRef, *, etag: Optional[str] = None, **changes: Unpack[TaskChanges]
     ) -> Task:
         """Changes a task that has not ended; None takes a time limit away. Raises NotFound,
-        FailedPrecondition (it has ended), Aborted (`etag` is given and is not its etag)."""
+        FailedPrecondition (it has ended), Aborted (`etag` is given and is not its etag; if then
+        `error.may_be_done`, it may be this change itself that has changed it)."""
         return self._run(calls.update(task, etag, changes))
 
     def cancel(self, task: TaskRef, reason: str = "") -> Task:
@@ -314,7 +321,11 @@ class Client:
 
     def delete(self, task: TaskRef) -> None:
         """Deletes a task with its history and logs. Raises NotFound, FailedPrecondition."""
-        self._run(calls.delete(task))
+        try:
+            self._run(calls.delete(task))
+        except NotFound as error:
+            if not error.may_be_done:
+                raise
 
     def signal(self, task: TaskRef, name: str, content: object = None) -> Task:
         """Says to a task that something has happened which it waits for, or will. The first signal
@@ -334,7 +345,12 @@ class Client:
 
     def create_type(self, name: str, **settings: Unpack[TypeSettings]) -> task_pb2.TaskType:
         """Makes a task type; what is left out gets the defaults. Raises AlreadyExists."""
-        return self._run(calls.create_type(name, settings))
+        try:
+            return self._run(calls.create_type(name, settings))
+        except AlreadyExists as error:
+            if not error.may_be_done:
+                raise
+            return calls.made_type(name, settings, self.get_type(name), error)
 
     def get_type(self, name: str) -> task_pb2.TaskType:
         """The task type. Raises NotFound."""
@@ -363,21 +379,36 @@ class Client:
             yield from entries
             page = pages.after(token)
 
+    def _waiting(self, task: TaskRef, timeout: Optional[Span]) -> calls.Waiting[Task]:
+        return calls.waiting(task, timeout, time.monotonic(), self._channel.timeout_s)
+
     def _wait(self, waiting: calls.Waiting[T]) -> T:
         while True:
-            value, done = self._run(waiting.round(time.monotonic()))
-            if waiting.is_over(done):
-                return value
+            try:
+                value, done = self._run(waiting.round(time.monotonic()))
+            except BrokerError as error:
+                waiting.failed(error, time.monotonic())
+                pause_s = calls.PAUSE_S
+            else:
+                if waiting.is_over(done, time.monotonic()):
+                    return value
+                pause_s = waiting.pause_s(time.monotonic())
+            self._channel.pause(pause_s)
 
     def _resumed(self, stream: streams.Resumable[Any, Any, T]) -> Iterator[T]:
         backoff = Backoff(self._channel.timeout_s)
         send = getattr(self.stub.broker, stream.method)
         while True:
             try:
-                with closing(send(stream.request, opened=backoff.succeeded)) as answers:
+                answers = send(stream.request, opened=lambda: backoff.opened(time.monotonic()))
+                with closing(answers):
                     for answer in answers:
+                        backoff.succeeded()
                         yield from stream.read(answer)
-                return
+                if not stream.is_behind:
+                    return
+                stream.go_on(self.get(stream.request.task_id).attempt)
+                continue
             except BrokerError as error:
                 wait = backoff.wait_after(error, time.monotonic())
             stream.broke()

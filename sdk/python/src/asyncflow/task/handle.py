@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import contextlib
 import os
 import sys
@@ -60,22 +61,34 @@ class Handle(Generic[R]):
         Its output goes to the standard output, progress and states to the standard error. Raises as
         `result`. Interrupted by Ctrl-C it stops to show: the task goes on.
         """
-        watching = threading.Thread(target=self._show_changes, daemon=True)
+        left = threading.Event()
+        watching = threading.Thread(target=self._show_changes, args=(left,), daemon=True)
         watching.start()
+        try:
+            self._show_log()
+            found = self.result()
+            watching.join(timeout=2)
+            return found
+        finally:
+            left.set()
+
+    def _show_log(self) -> None:
+        # A character may be cut in two.
+        decoders: dict[tuple[int, str], codecs.IncrementalDecoder] = {}
         for chunk in self.client.logs(self.id, follow=True):
             stream = sys.stdout if chunk.stream == "stdout" else sys.stderr
-            stream.write(chunk.data.decode("utf-8", "replace"))
+            which = (chunk.attempt, chunk.stream)
+            if which not in decoders:
+                decoders[which] = codecs.getincrementaldecoder("utf-8")("replace")
+            stream.write(decoders[which].decode(chunk.data))
             stream.flush()
-        found = self.result()
-        watching.join(timeout=2)
-        return found
 
-    def _show_changes(self) -> None:
+    def _show_changes(self, left: threading.Event) -> None:
         shown = ""
         # The log and the result tell the rest, and what is wrong with the connection.
         with contextlib.suppress(Exception):
             for change in self.client.watch(self.id):
-                if change.task is None:
+                if change.task is None or left.is_set():
                     return
                 line = described(change.task)
                 if line != shown:
