@@ -215,7 +215,10 @@ def test_logs_after_a_break_have_the_rest_of_the_attempt_that_has_ended(
     with Client(dev.address) as client, Proxy(dev.port) as proxy, Client(proxy.address) as through:
         client.ensure_type("script", max_retries=0)
         task = client.create(
-            "script", command=["sh", "-c", f"{script}; exit 1"], max_retries=1, retry_interval="100ms"
+            "script",
+            command=["sh", "-c", f"{script}; exit 1"],
+            max_retries=1,
+            retry_interval="100ms",
         )
         chunks = through.logs(task, follow=True)
         data = next(chunks).data
