@@ -273,7 +273,7 @@ def test_logs_are_resumed_with_the_attempt_that_was_seen() -> None:
     list(logs.read(pb.StreamTaskLogsResponse(attempt=1, offset=0, data=b"abc")))
     assert not logs.is_behind
     logs.broke()
-    asked = []
+    asked: list[int] = []
     while logs.is_behind:
         asked.append(logs.request.attempt)
         logs.broke()

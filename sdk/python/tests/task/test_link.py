@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import threading
 import time
 from typing import Any, Optional
 
 import pytest
-from asyncflow.task import LeaseLost, Refused
+from asyncflow.task import LeaseLost, Preempted, Refused
 from asyncflow.task import link as links
 from asyncflow.task.context import Context
 from asyncflow.task.surroundings import Surroundings
@@ -198,3 +200,118 @@ def test_a_result_that_is_too_large_is_refused_before_it_is_sent(fake: FakeWorke
     with pytest.raises(Refused, match="the result is 70,002 bytes, 65,536 at most"):
         attempt(fake).set_result("x" * 70_000)
     assert fake.calls == []
+
+
+def test_a_process_with_many_open_files_can_save(fake: FakeWorker) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert attempt(fake).save(epoch=1) is True
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_children_are_asked_for_until_a_broker_answers(
+    fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "RECONNECT_WAIT_S", 0.1)
+    answers: list[Answer] = [error(503, "UNAVAILABLE", "away")] * 12
+    answers += [error(401, "UNAUTHENTICATED", "unknown")] * 12
+    fake.instead = lambda _method, _body: answers.pop() if answers else None
+    assert attempt(fake).children("parts") == []
+    assert not answers
+    fake.instead = lambda _method, _body: error(400, "INVALID_ARGUMENT", "no such key")
+    with pytest.raises(Refused, match="no such key"):
+        attempt(fake).children("parts")
+
+
+def test_who_asks_for_children_in_an_outage_may_be_stopped(
+    fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "RECONNECT_WAIT_S", 0.1)
+    monkeypatch.setattr(links, "STOPPING_WAIT_S", 0.1)
+    ctx = attempt(fake)
+
+    def away(_method: str, _body: Any) -> Optional[Answer]:
+        ctx.stop_flag.set()
+        return error(503, "UNAVAILABLE", "away")
+
+    fake.instead = away
+    with pytest.raises(Preempted, match="told to stop: a call about its children"):
+        ctx.create_children("parts", [])
+
+
+def test_an_abort_without_a_reason_is_a_lost_lease(fake: FakeWorker) -> None:
+    fake.instead = lambda _method, _body: error(409, "ABORTED", "not yours any more")
+    with pytest.raises(LeaseLost):
+        attempt(fake).save(epoch=1)
+
+
+def test_a_context_too_large_for_the_file_is_left_out_in_an_outage(
+    fake: FakeWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ctx = attempt(fake)
+    fake.stop()
+    assert ctx.save(blob="x" * 70_000) is False
+    assert fake.events() == []
+    assert "the context is nowhere, for the context is 70,0" in capsys.readouterr().err
+    fake.start()
+    assert ctx.save(epoch=1) is True
+    assert fake.contexts()[-1]["epoch"] == 1
+
+
+def test_a_result_too_large_for_the_file_waits_for_a_broker(
+    fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "DEGRADED_WAIT_S", 0.1)
+    ctx = attempt(fake)
+    fake.stop()
+    later = threading.Timer(1.5, fake.start)
+    later.start()
+    ctx.set_result("x" * (64 * 1024 - 2))
+    later.join()
+    assert len(fake.told("setResult")) == 1
+    fake.stop()
+    ctx.stop_flag.set()
+    monkeypatch.setattr(links, "STOPPING_WAIT_S", 0.1)
+    with pytest.raises(Preempted, match="the result could not be told to a broker"):
+        ctx.set_result("x" * (64 * 1024 - 2))
+
+
+class FullDisk:
+    """`os.write` on a disk that has so many bytes left."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self._write = os.write
+
+    def __call__(self, file: int, data: bytes) -> int:
+        if self.left <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        data = data[: self.left]
+        self.left -= len(data)
+        return self._write(file, data)
+
+
+def test_a_full_disk_does_not_end_a_training_that_has_a_broker(
+    fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx = attempt(fake)
+    fake.stop()
+    assert ctx.save(epoch=1) is False
+    disk = FullDisk(left=10)
+    monkeypatch.setattr(os, "write", disk)
+    with pytest.raises(OSError, match="No space left"):
+        ctx.save(epoch=2)
+    fake.start()
+    assert ctx.save(epoch=3) is True, "a broker is there"
+    disk.left = 1_000_000
+    assert ctx.save(epoch=4) is True
+    lines = (fake.folder / "events.jsonl").read_text().splitlines()
+    whole = [json.loads(line)["data"]["epoch"] for line in lines if line.endswith("}")]
+    assert whole == [1, 4], "half a line harms no other"

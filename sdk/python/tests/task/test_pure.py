@@ -81,7 +81,7 @@ def test_a_nan_costs_a_warning_and_not_the_result(capsys: pytest.CaptureFixture[
     ("value", "where"),
     [
         ({"a": [1, object()]}, r"it\['a'\]\[1\] is a builtins.object"),
-        ({1: 2, "x": float("nan")}, "the key 1 is no text"),
+        ({(1,): 2, "x": float("nan")}, r"the key \(1,\) is no text"),
         ({"s": {1}}, r"it\['s'\] is a builtins.set"),
     ],
 )
@@ -158,3 +158,11 @@ def test_a_bar_looks_like_that_of_tqdm() -> None:
 def test_a_text_is_cut_between_characters() -> None:
     assert cut("abc", 3) == "abc"
     assert cut("é" * 10, 9) == "ééé…"
+
+
+def test_numbers_as_keys_are_texts_beside_nan_too() -> None:
+    assert dumps({1: 2.0, None: 0, 0.5: 1}, "it") == '{"1":2.0,"null":0,"0.5":1}'
+    assert dumps({1: float("nan"), None: 0, 0.5: 1}, "it") == '{"1":null,"null":0,"0.5":1}'
+    for key in ((1, 2), float("nan")):
+        with pytest.raises(Refused, match="is no text"):
+            dumps({key: float("nan")}, "it")

@@ -151,3 +151,13 @@ def test_an_error_of_the_worker_is_no_error_of_the_training(fake: FakeWorker) ->
     ctx.metrics(loss=0.5)
     ctx.close()
     assert len(fake.told("reportProgress")) >= 1
+
+
+def test_a_strange_name_does_not_silence_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    link = Recorder()
+    reporter = Reporter(link, every_s=0.05)
+    names: Any = {1: 0.5, "\ud800": 1.0, "loss": 2.0}
+    reporter.metrics(names)
+    reporter.close()
+    assert link.sent[-1][2] == {"1": 0.5, "loss": 2.0}
+    assert "a name is a line of 1 to 64 bytes" in capsys.readouterr().err

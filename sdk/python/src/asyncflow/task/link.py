@@ -8,10 +8,10 @@ import json
 import os
 import sys
 import time
-from typing import Any, Callable, Mapping, Optional, Protocol, Sequence, cast
+from typing import Any, Callable, Mapping, Optional, Protocol, Sequence, Union, cast
 
-from asyncflow.task.errors import LeaseLost, Refused
-from asyncflow.task.events import EventsFile
+from asyncflow.task.errors import LeaseLost, Preempted, Refused
+from asyncflow.task.events import EventsFile, TooLong
 from asyncflow.task.files import atomic_file
 from asyncflow.task.socket_call import CallError, NoAnswer, SocketCaller
 from asyncflow.task.surroundings import Surroundings
@@ -108,11 +108,12 @@ class WorkerLink:
 
     def set_result(self, result: str) -> None:
         event = {"event": "result", "data": json.loads(result)}
-        self._tell("setResult", {"result": content(result)}, event, "the result")
+        self._tell("setResult", {"result": content(result)}, event, "the result", is_final=True)
 
     def set_wait(self, children: bool, signals: Sequence[str]) -> None:
         wait_for = {"children": children, "signals": list(signals)}
-        self._tell("setWait", {"wait_for": wait_for}, {"event": "wait", **wait_for}, "the wait")
+        event = {"event": "wait", **wait_for}
+        self._tell("setWait", {"wait_for": wait_for}, event, "the wait", is_final=True)
 
     def hand_over(self, context: Optional[str], message: str) -> None:
         body: dict[str, Any] = {"message": message}
@@ -120,7 +121,7 @@ class WorkerLink:
         if context is not None:
             body["context"] = content(context)
             event["data"] = json.loads(context)
-        self._tell("handOver", body, event, "the hand-over")
+        self._tell("handOver", body, event, "the hand-over", is_final=True)
 
     def explain(self, message: str, retry_after_s: Optional[float]) -> None:
         event: dict[str, Any] = {"event": "failure", "message": message}
@@ -177,41 +178,82 @@ class WorkerLink:
         if metrics:
             self._events.append({"event": "metrics", "values": dict(metrics)}, sync=False)
 
-    def _tell(self, method: str, body: Any, event: Mapping[str, Any], what: str) -> bool:
-        if self._uses_file:
-            self._events.append(event, sync=True)
+    def _tell(
+        self, method: str, body: Any, event: Mapping[str, Any], what: str, *, is_final: bool = False
+    ) -> bool:
+        """Whether a broker has it; else the events file has.
+
+        What fits into neither is left out if it is a context: a later one will do. What is final
+        is repeated until it is answered, or the task is told to stop.
+        """
+        unkept = self._into_file(event) if self._uses_file else None
         if self._caller is None:
+            if unkept is not None:
+                raise unkept
             return False
-        wait_s = DEGRADED_WAIT_S if self._is_degraded else self._save_wait_s
+        while True:
+            wait_s = DEGRADED_WAIT_S if self._is_degraded else self._save_wait_s
+            try:
+                self._call("POST", f"/v1/attempt:{method}", body, None, wait_s)
+                self._is_degraded = False
+                return True
+            except (NoAnswer, CallError) as error:
+                if isinstance(error, CallError) and not error.is_passing:
+                    raise Refused(f"{what} is not accepted: {error}") from error
+                if not self._uses_file:
+                    unkept = self._into_file(event)
+                    self._uses_file = not isinstance(unkept, TooLong)
+                self._warn(what, error, unkept)
+                if unkept is None:
+                    return False
+                if not is_final and isinstance(unkept, TooLong):
+                    return False
+                if not is_final or not error.is_passing:
+                    raise unkept from error
+            self._pause(f"{what} could not be told to a broker")
+
+    def _into_file(self, event: Mapping[str, Any]) -> Union[TooLong, OSError, None]:
+        """Why it is not there, if it is not."""
         try:
-            self._call("POST", f"/v1/attempt:{method}", body, None, wait_s)
-        except (NoAnswer, CallError) as error:
-            if isinstance(error, CallError) and not error.is_passing:
-                raise Refused(f"{what} is not accepted: {error}") from error
-            if not self._uses_file:
-                self._events.append(event, sync=True)
-                self._uses_file = True
-            if not self._is_degraded:
-                self._is_degraded = True
-                print(
-                    f"asyncflow: {what} is in the events file and not at a broker yet: {error}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            return False
-        self._is_degraded = False
-        return True
+            self._events.append(event, sync=True)
+        except (TooLong, OSError) as error:
+            return error
+        return None
+
+    def _warn(self, what: str, error: Exception, unkept: Optional[Exception]) -> None:
+        if not self._is_degraded:
+            self._is_degraded = True
+            where = f"nowhere, for {unkept}" if unkept else "in the events file"
+            text = f"asyncflow: {what} is {where} and not at a broker yet: {error}"
+            print(text, file=sys.stderr, flush=True)
+
+    def _pause(self, otherwise: str) -> None:
+        """Before something is asked again that must be answered."""
+        if self._is_stopping():
+            raise Preempted(f"told to stop: {otherwise}")
+        time.sleep(_PAUSE_MAX_S)
 
     def _ask(
         self, verb: str, path: str, body: Any, query: Optional[Mapping[str, Any]] = None
     ) -> dict[str, Any]:
-        """For what the events file cannot say."""
+        """For what the events file cannot say: repeated until it is answered, or the task is told
+        to stop."""
         if self._caller is None:
             raise NoAnswer("this needs the worker's socket, and ASYNCFLOW_SOCKET is not set")
-        try:
-            return self._call(verb, path, body, query, self._save_wait_s)
-        except CallError as error:
-            raise Refused(str(error)) from error
+        while True:
+            try:
+                found = self._call(verb, path, body, query, self._save_wait_s)
+                self._is_degraded = False
+                return found
+            except (NoAnswer, CallError) as error:
+                if not error.is_passing and isinstance(error, CallError):
+                    raise Refused(str(error)) from error
+                if not error.is_passing:
+                    raise
+                if not self._is_degraded:
+                    self._is_degraded = True
+                    print(f"asyncflow: waits for a broker: {error}", file=sys.stderr, flush=True)
+            self._pause("a call about its children was not answered")
 
     def _call(
         self,
@@ -243,7 +285,9 @@ class WorkerLink:
                 if not error.is_passing or time.monotonic() >= reconnect_until or give_up():
                     raise
             except CallError as error:
-                if error.reason in _LOST:
+                # A worker that has not been told why the lease is lost gives no reason.
+                is_lost = error.status == "ABORTED" and not error.reason and not error.is_passing
+                if error.reason in _LOST or is_lost:
                     raise LeaseLost(str(error)) from None
                 if not error.is_passing or time.monotonic() >= reconnect_until or give_up():
                     raise

@@ -53,7 +53,7 @@ class Reporter:
                 # Only the number: not the graph that it is the end of.
                 detach = getattr(value, "detach", None)
                 value = detach() if callable(detach) else value
-            self._metrics[name] = value
+            self._metrics[str(name)] = value
         if not self._is_due:
             self._poke()
 
@@ -94,7 +94,7 @@ class Reporter:
         return found
 
     def _number(self, name: str, value: Any) -> Optional[float]:
-        if not 0 < len(name.encode("utf-8")) <= NAME_BYTES_MAX or not name.isprintable():
+        if not name.isprintable() or not 0 < len(name.encode("utf-8")) <= NAME_BYTES_MAX:
             self._warn(f"the metric {name!r} is not sent: a name is a line of 1 to 64 bytes")
             return None
         try:

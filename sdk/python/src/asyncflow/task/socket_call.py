@@ -111,7 +111,10 @@ class SocketCaller:
             connection.sock.settimeout(wait_s)
         connection.request(verb, target, body=data, headers=self._headers)
         sock = cast("socket.socket", connection.sock)
-        while not select.select([sock], [], [], _LOOK_S)[0]:
+        # Not select: a training may have more than 1,024 files open.
+        arrived = select.poll()
+        arrived.register(sock, select.POLLIN)
+        while not arrived.poll(_LOOK_S * 1000):
             if time.monotonic() >= deadline:
                 raise socket.timeout(f"no answer within {wait_s:.1f} s")
             if give_up():

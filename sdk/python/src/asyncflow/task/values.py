@@ -67,7 +67,9 @@ def _cleaned(value: Any, where: str, found: list[str]) -> Any:
     if isinstance(value, dict):
         pairs = dict[Any, Any](cast(Any, value))
         for key in pairs:
-            if not isinstance(key, str):
+            # As json itself: a number as a key becomes a text.
+            is_plain = key is None or isinstance(key, (str, int))
+            if not is_plain and not (isinstance(key, float) and math.isfinite(key)):
                 raise Refused(f"{where}: the key {key!r} is no text")
         return {key: _cleaned(item, f"{where}[{key!r}]", found) for key, item in pairs.items()}
     if isinstance(value, (list, tuple)):
