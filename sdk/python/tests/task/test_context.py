@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
+import time
 from typing import Any
 
 import pytest
 from asyncflow.task import Preempted, Refused, current
 from asyncflow.task.context import Context, Entered
+from asyncflow.task.surroundings import Surroundings
 
 from .conftest import attempt, next_attempt
-from .fake_worker import FakeWorker
+from .fake_worker import FakeWorker, error
 
 
 class Died(Exception):
@@ -294,3 +297,90 @@ def test_it_gives_itself_away_with_its_place(fake: FakeWorker) -> None:
     body = fake.told("handOver")[0]
     assert body["message"] == "the disk is full"
     assert fake.json_of(body["context"]) == {"offset": 7}
+
+
+def test_loops_of_several_threads_are_beside_each_other(fake: FakeWorker) -> None:
+    ctx = attempt(fake)
+    inside = threading.Barrier(2, timeout=20)
+
+    def work(stage: str) -> None:
+        for _ in ctx.range(2, stage=stage):
+            inside.wait()
+            ctx.save({stage: True})
+            inside.wait()
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first = [context["asyncflow"]["at"] for context in fake.contexts()[:2]]
+    assert first[0] in ({"a": 1}, {"b": 1}) and first[1] == {"a": 1, "b": 1}
+    assert fake.contexts()[-1]["asyncflow"] == {"done": {"a": None, "b": None}}
+
+
+def test_loops_of_gathered_tasks_are_beside_each_other(fake: FakeWorker) -> None:
+    async def work(ctx: Context, stage: str) -> None:
+        for step in ctx.range(3, stage=stage):
+            await asyncio.sleep(0)
+            if step == 1:
+                ctx.save()
+
+    async def both() -> None:
+        ctx = attempt(fake)
+        await asyncio.gather(work(ctx, "a"), work(ctx, "b"))
+
+    asyncio.run(both())
+    positions = [context["asyncflow"].get("at", {}) for context in fake.contexts()]
+    assert positions[1] == {"a": 2, "b": 2}
+    assert fake.contexts()[-1]["asyncflow"] == {"done": {"a": None, "b": None}}
+
+
+def test_a_save_of_another_thread_says_nothing_of_a_loop(fake: FakeWorker) -> None:
+    ctx = attempt(fake)
+    for step in ctx.range(3, stage="fit"):
+        if step == 1:
+            ctx.save(step=step)
+        other = threading.Thread(target=ctx.save, kwargs={"other": step})
+        other.start()
+        other.join()
+    positions = [context.get("asyncflow", {}).get("at") for context in fake.contexts()]
+    assert positions == [None, {"fit": 2}, {"fit": 2}, {"fit": 2}, None]
+
+
+def test_what_is_refused_does_not_stick(fake: FakeWorker) -> None:
+    ctx = attempt(fake)
+    ctx.save(small=1)
+    fake.instead = lambda _method, _body: error(400, "INVALID_ARGUMENT", "too large")
+    with pytest.raises(Refused):
+        ctx.save(large="x" * 10_000)
+    with pytest.raises(Refused):
+        ctx.end_stage("prepare", "x" * 10_000)
+    fake.instead = lambda _method, _body: None
+    assert not ctx.is_done("prepare")
+    ctx.save(other=2)
+    assert fake.contexts()[-1] == dict(ctx.saved) == {"small": 1, "other": 2}
+
+
+def test_an_async_stage_that_is_saved_holds_up_no_other_task(fake: FakeWorker) -> None:
+    release = threading.Event()
+
+    def hang(_method: str, _body: Any) -> None:
+        assert release.wait(20)
+
+    async def nothing() -> None:
+        pass
+
+    async def both() -> None:
+        ctx = Context.in_worker_of(Surroundings.read(fake.environment()), save_wait=30)
+        fake.instead = hang
+        saving = asyncio.ensure_future(ctx.stage("prepare", nothing))
+        while not fake.connections:
+            await asyncio.sleep(0.01)
+        # Only a loop of events that goes on comes here.
+        release.set()
+        await saving
+
+    begun = time.monotonic()
+    asyncio.run(both())
+    assert time.monotonic() - begun < 15

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextvars
+import contextlib
 import functools
 import inspect
 import os
-import sys
 import threading
 import time
 import types
@@ -16,6 +15,7 @@ from typing import (
     Any,
     Awaitable,
     Callable,
+    Generator,
     Mapping,
     NoReturn,
     Optional,
@@ -26,10 +26,11 @@ from typing import (
 
 from asyncflow.task.bar import Bar
 from asyncflow.task.children import Child
+from asyncflow.task.current import Entered, current, current_or_none, say
 from asyncflow.task.duration import Span, seconds
 from asyncflow.task.errors import HandedOver, Preempted, Refused, Waiting
 from asyncflow.task.link import SAVE_WAIT_S, Link, LocalLink, WorkerLink
-from asyncflow.task.loop import Loop, described
+from asyncflow.task.loop import Loop, around, described, told
 from asyncflow.task.place import Place, check_stage
 from asyncflow.task.reporter import MESSAGE_BYTES_MAX, Reporter, cut
 from asyncflow.task.stop import StopFlag
@@ -67,7 +68,8 @@ class Context:
         self._stop = stop
         self._place = Place.read(context, found.stage)
         self._local_directory = local_directory
-        self._loops: list[Loop] = []
+        # All that are open, wherever, in the order in which they began.
+        self._open: list[Loop] = []
         self._used: set[str] = set()
         self._saved_at = time.monotonic()
         self._is_leaving = False
@@ -180,9 +182,10 @@ class Context:
         """
         if function is None:
             return functools.partial(self.stage, name)
-        if self._loops:
+        loops = around(self)
+        if loops:
             raise RuntimeError(
-                f"stage {name!r} inside of the loop {self._loops[-1].name!r}: from the second "
+                f"stage {name!r} inside of the loop {loops[-1].name!r}: from the second "
                 "time on it would be skipped"
             )
         self._use(name)
@@ -202,7 +205,11 @@ class Context:
         return self.end_stage(name, value)
 
     async def _end_when_ready(self, name: str, value: Awaitable[Any]) -> Any:
-        return self.end_stage(name, await value)
+        import asyncio  # It is large, and most tasks do without.
+
+        found = await value
+        # Saving may wait for a broker; what else the loop of events has to do shall not.
+        return await asyncio.to_thread(self.end_stage, name, found)
 
     def end_stage(self, name: str, value: Any = None) -> Any:
         """The stage is done, saved together with what it returned.
@@ -210,8 +217,9 @@ class Context:
         `stage` and `range` call it by themselves; a loop that is left by `break` for good needs it.
         """
         found = normalised(value, f"what the stage {name!r} returned")
-        with self._saving:
-            self._place.end(check_stage(name), found)
+        check_stage(name)
+        with self._changing():
+            self._place.end(name, found)
             self._save(name)
         return found
 
@@ -226,7 +234,8 @@ class Context:
 
         `save` in the body says that this iteration is done: make it the last thing there. Loops may
         be nested; then it is the innermost one's iteration. When an outermost loop has run to its
-        end its stage is done and saved, and a later attempt skips it.
+        end its stage is done and saved, and a later attempt skips it. Loops in several threads, or
+        tasks of asyncio, are beside each other: each has its own stage and its own position.
 
         Between two iterations it raises Preempted when the task was told to stop; save before that:
         `if ctx.should_stop: ctx.save(…)`. It tells how far it is, and draws that on a terminal.
@@ -235,17 +244,20 @@ class Context:
         return Loop(self, check_stage(stage), numbers)
 
     def save(self, values: Optional[Mapping[str, Any]] = None, /, **named: Any) -> bool:
-        """Saves the values, and where the loops are. What was saved under other names stays.
+        """Saves the values, and where the loops around it are. What was saved under other names
+        stays, and so does where the loops of other threads were when those saved.
 
         Write files first, then save their paths (`atomic_file`, `sync_tree`). True: a broker has
         it, and it is durable. False: no broker could be reached within a minute, and it is safe in
         the events file of this host, from which the worker passes it on later; or, outside of a
         worker, nothing keeps it.
 
-        Raises Refused when it is no JSON or too large, and LeaseLost when the task is not this
-        process's any more.
+        It may take as long as that: in async code, `await asyncio.to_thread(ctx.save, …)`.
+
+        Raises Refused when it is no JSON or too large, and then nothing has changed; and LeaseLost
+        when the task is not this process's any more.
         """
-        with self._saving:
+        with self._changing():
             self._place.add({**(values or {}), **named})
             self._note_positions()
             return self._save(None)
@@ -259,12 +271,24 @@ class Context:
         self._saved_at = time.monotonic()
         return saved
 
+    @contextlib.contextmanager
+    def _changing(self) -> Generator[None, None, None]:
+        """The place is as before when what is saved meanwhile is refused."""
+        with self._saving:
+            before = self._place.copy()
+            try:
+                yield
+            except Refused:
+                self._place.restore(before)
+                raise
+
     def _note_positions(self) -> None:
         """As if the iteration of the innermost loop was done."""
-        for loop in self._loops:
+        loops = around(self)
+        for loop in loops:
             self._place.at[loop.name] = loop.done
-        if self._loops:
-            self._place.at[self._loops[-1].name] += 1
+        if loops:
+            self._place.at[loops[-1].name] += 1
 
     def _use(self, name: str) -> None:
         check_stage(name)
@@ -278,46 +302,52 @@ class Context:
 
     def enter_loop(self, loop: Loop) -> Optional[int]:
         """Where it begins; None = it is done. Called by the loop itself, as the next three."""
-        if any(loop.name == outer.name for outer in self._loops):
+        outer = around(self)
+        if any(loop.name == other.name for other in outer):
             raise RuntimeError(f"a loop {loop.name!r} inside of itself: give each its own stage")
-        if not self._loops:
+        if not outer:
             self._use(loop.name)
             if loop.name in self._place.done:
                 return None
-            self._reporter.follow(lambda: described(self._loops))
-        self._loops.append(loop)
+        loop.open(outer)
+        self._open.append(loop)
+        if self._open == [loop]:
+            self._reporter.follow(lambda: described(told(self._open)))
         return self._place.at.get(loop.name, 0)
 
     def between_iterations(self) -> None:
         """Raises Preempted if the task was told to stop."""
         self._reporter.touch()
         if self._stop:
-            for loop in self._loops:
+            for loop in around(self):
                 self._place.at[loop.name] = loop.done
             self._is_leaving = True
             self.raise_if_stopped()
 
     def loop_ended(self, loop: Loop) -> None:
         """It has run to its end."""
-        if self._loops == [loop]:
-            self._reporter.say(*described(self._loops))
+        if loop.root is loop:
+            if self._open == [loop]:
+                self._reporter.say(*described([loop]))
             self.end_stage(loop.name)
 
     def leave_loop(self, loop: Loop) -> None:
         """It is over, or was left."""
-        if loop in self._loops:
-            self._loops.remove(loop)
-        if self._loops and not self._is_leaving:
+        loop.close()
+        if loop in self._open:
+            self._open.remove(loop)
+        if loop.root is not loop and not self._is_leaving:
             # It begins anew in the next iteration of the outer one.
             self._place.at.pop(loop.name, None)
-        if not self._loops:
+        if not self._open:
             self._reporter.follow(None)
 
     def shown(self) -> str:
         """The loops as one line for people."""
-        outer = [f"{loop.name} {loop.done + 1}/{loop.total}" for loop in self._loops[:-1]]
+        loops = around(self)
+        outer = [f"{loop.name} {loop.done + 1}/{loop.total}" for loop in loops[:-1]]
         prefix = " · ".join([*outer, ""])
-        return self._loops[-1].shown(prefix, self._reporter.numbers())
+        return loops[-1].shown(prefix, self._reporter.numbers())
 
     # --- what it says ----------------------------------------------------------------------------
 
@@ -399,7 +429,7 @@ class Context:
 
     def hand_over(self, message: str = "", /, **values: Any) -> NoReturn:
         """Gives the task away: another host goes on, from these values. Raises HandedOver."""
-        with self._saving:
+        with self._changing():
             self._place.add(values)
             self._link.hand_over(self._place.text(), message)
         raise HandedOver(message or "handed over")
@@ -408,6 +438,11 @@ class Context:
 
     def set_result(self, value: Any) -> None:
         """What the task returns, as JSON of at most 64 KiB; the runner calls it. Raises Refused."""
+        self._link.set_result(self.result_text(value))
+
+    @staticmethod
+    def result_text(value: Any) -> str:
+        """A result as `set_result` hands it in. Raises Refused."""
         text = dumps(value, "the result")
         size = len(text.encode("utf-8"))
         if size > RESULT_BYTES_MAX:
@@ -415,7 +450,7 @@ class Context:
                 f"the result is {size:,} bytes, {RESULT_BYTES_MAX:,} at most: write it to a file "
                 "and return its path"
             )
-        self._link.set_result(text)
+        return text
 
     def explain(self, message: str, retry_after_s: Optional[float] = None) -> None:
         """Why the task fails, for people; the runner calls it."""
@@ -449,49 +484,6 @@ if hasattr(os, "register_at_fork"):
 
 async def _ready(value: Any) -> Any:
     return value
-
-
-_current: contextvars.ContextVar[Optional[Context]] = contextvars.ContextVar("asyncflow_context")
-# For threads, which do not inherit context variables.
-_of_worker: list[Context] = []
-
-
-def current() -> Context:
-    """The context of the task that runs here. Raises LookupError outside of one."""
-    found = current_or_none()
-    if found is None:
-        raise LookupError("no task runs here: call the task, or submit it")
-    return found
-
-
-def current_or_none() -> Optional[Context]:
-    """The same, or None."""
-    found = _current.get(None)
-    return found if found is not None else (_of_worker[-1] if _of_worker else None)
-
-
-class Entered:
-    """While it is entered, `current` answers this context."""
-
-    def __init__(self, ctx: Context) -> None:
-        self._ctx = ctx
-
-    def __enter__(self) -> Context:
-        self._token = _current.set(self._ctx)
-        if self._ctx.in_worker:
-            _of_worker.append(self._ctx)
-        return self._ctx
-
-    def __exit__(self, *_: object) -> None:
-        _current.reset(self._token)
-        if self._ctx in _of_worker:
-            _of_worker.remove(self._ctx)
-        self._ctx.close()
-
-
-def say(text: str) -> None:
-    """A line of asyncflow's own in the task's log."""
-    print(f"asyncflow: {text}", file=sys.stderr, flush=True)
 
 
 __all__ = ["Context", "Entered", "current", "current_or_none", "say"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import time
 from typing import TYPE_CHECKING, Iterator, Optional
 
@@ -11,12 +12,33 @@ if TYPE_CHECKING:
     from asyncflow.task.context import Context
 
 
+# Those around what runs here, outermost first. A thread begins with none; a task of asyncio with
+# those around the place where it was made.
+_around: contextvars.ContextVar[tuple[Loop, ...]] = contextvars.ContextVar(
+    "asyncflow_loops", default=()
+)
+
+
+def around(ctx: Context) -> list[Loop]:
+    """The loops of this context that are around what runs here, outermost first."""
+    return [loop for loop in _around.get() if loop.ctx is ctx and loop.is_open]
+
+
+def told(loops: list[Loop]) -> list[Loop]:
+    """Those of the open loops that are reported: of several beside each other the first."""
+    loops = loops.copy()
+    return [loop for loop in loops if loop.root is loops[0].root]
+
+
 class Loop:
     """An iteration over a range, once."""
 
     def __init__(self, ctx: Context, name: str, numbers: range) -> None:
-        self._ctx = ctx
+        self.ctx = ctx
         self.name = name
+        self.is_open = False
+        # The outermost one of those that it is in; itself if it is in none.
+        self.root = self
         self._numbers = numbers
         self._is_used = False
         self.total = len(numbers)
@@ -32,7 +54,7 @@ class Loop:
         if self._is_used:
             raise RuntimeError(f"the loop {self.name!r} was used before; call ctx.range again")
         self._is_used = True
-        ctx = self._ctx
+        ctx = self.ctx
         first = ctx.enter_loop(self)
         if first is None:
             return
@@ -54,6 +76,17 @@ class Loop:
             ctx.loop_ended(self)
         finally:
             ctx.leave_loop(self)
+
+    def open(self, outer: list[Loop]) -> None:
+        """It begins, inside of these."""
+        self.root = outer[0] if outer else self
+        self.is_open = True
+        _around.set((*outer, self))
+
+    def close(self) -> None:
+        """It is over. Perhaps elsewhere than where it began: where a generator is cleared away."""
+        self.is_open = False
+        _around.set(tuple(loop for loop in _around.get() if loop is not self))
 
     def part(self) -> float:
         """How much of it is done, 0 to 1."""

@@ -72,9 +72,18 @@ class Place:
         self.at.pop(stage, None)
         self.done[stage] = value
 
+    def copy(self) -> Place:
+        """As it is now."""
+        return Place(self.values, self.done, self.at)
+
+    def restore(self, before: Place) -> None:
+        """As it was then."""
+        self.values, self.done, self.at = before.values, before.done, before.at
+
     def text(self) -> str:
-        """As the context."""
-        own = {key: part for key, part in (("done", self.done), ("at", self.at)) if part}
+        """As the context. Another thread may begin or leave a loop meanwhile."""
+        parts = (("done", self.done.copy()), ("at", self.at.copy()))
+        own = {key: part for key, part in parts if part}
         return dumps({**self.values, RESERVED: own} if own else self.values, "the context")
 
 
