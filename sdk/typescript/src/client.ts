@@ -28,6 +28,7 @@ import type {
   TaskType,
   TaskTypeSchema,
 } from "./generated/asyncflow/v1/task_pb.js";
+import { sleep } from "./pause.js";
 import { resolveSettings } from "./settings.js";
 import type { ConnectionOptions } from "./settings.js";
 import { openStubs } from "./stubs.js";
@@ -78,6 +79,8 @@ const CALL_TIMEOUT_MS = 30_000;
 // One round of waiting at the broker.
 const WAIT_ROUND_MS = 30_000;
 const WAIT_SLACK_MS = 15_000;
+// A broker that shuts down answers at once; it must not be asked in a circle.
+const WAIT_ROUND_MS_MIN = 200;
 
 /**
  * A connection to a broker. It is made at the first call, and again after a break; an idle one
@@ -213,16 +216,19 @@ export class Client implements Disposable {
 
   /** Waits until the task has ended, or `forMs` are over, and gives it as it is then. */
   async wait(taskId: string, options: WaitOptions = {}): Promise<Task> {
-    const { forMs = Infinity, timeoutMs = Infinity, ...call } = options;
-    const now = performance.now();
-    const [end, deadline] = [now + forMs, now + timeoutMs];
+    const { forMs = Infinity, timeoutMs = Infinity, signal } = options;
+    const call = signal ? { signal } : {};
+    const begin = performance.now();
+    const [end, deadline] = [begin + forMs, begin + timeoutMs];
     for (;;) {
-      const left = Math.max(0, end - performance.now());
+      const began = performance.now();
+      const left = Math.max(0, end - began);
       const round = Math.min(left, WAIT_ROUND_MS);
-      const patience = Math.max(1, Math.min(round + WAIT_SLACK_MS, deadline - performance.now()));
+      const patience = Math.max(1, Math.min(round + WAIT_SLACK_MS, deadline - began));
       const request = { taskId, timeout: durationFromMs(Math.ceil(round)) };
       const answer = await this.broker.waitTask(request, { ...call, timeoutMs: patience });
-      if (answer.done || left <= round) return held(answer.task);
+      if (answer.done || end <= performance.now()) return held(answer.task);
+      await sleep(Math.min(began + WAIT_ROUND_MS_MIN, end, deadline) - performance.now(), signal);
     }
   }
 

@@ -23,6 +23,12 @@ export function identified(schema: DescMessage, request: unknown): Message {
   return message;
 }
 
+/** Whether a request has a place for an id, itself or in each of its `requests`. */
+export function isIdentified({ field }: DescMessage): boolean {
+  return field.requestId?.fieldKind === "scalar" ||
+    field.requests?.message?.field.requestId !== undefined;
+}
+
 interface WithId {
   requestId: string;
 }

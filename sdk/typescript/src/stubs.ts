@@ -1,12 +1,13 @@
 // The generated stubs, with our errors, one trace and the repetitions of every call.
 
+import { create } from "@bufbuild/protobuf";
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import type { CallOptions as ConnectOptions, Client as Stubs } from "@connectrpc/connect";
 import { AsyncflowError } from "./error.js";
 import { sleep } from "./pause.js";
 import { identified } from "./request-id.js";
-import { Tries } from "./retry.js";
+import { sendableMs, Tries } from "./retry.js";
 import { TRACE_HEADER, traceparent } from "./trace.js";
 import type { OpenTransport } from "./transport.js";
 
@@ -37,8 +38,8 @@ export function openStubs<S extends DescService>(
   for (const method of service.methods) {
     const send = raw[method.localName];
     made[method.localName] = method.methodKind === "unary"
-      ? repeated(method, send as Unary, open.address, timeoutMs)
-      : translated(send as Streaming, open.address);
+      ? repeated(method, send as Unary, open, timeoutMs)
+      : translated(send as Streaming, open);
   }
   return made as Stubs<S>;
 }
@@ -51,25 +52,31 @@ export function openStubsOnce<S extends DescService>(service: S, open: OpenTrans
     const send = raw[method.localName];
     made[method.localName] = method.methodKind === "unary"
       ? (request: unknown, options: ConnectOptions = {}) =>
-        once(send as Unary, open.address, request, options)
-      : translated(send as Streaming, open.address);
+        once(send as Unary, open, request, options)
+      : translated(send as Streaming, open);
   }
   return made as Stubs<S>;
 }
 
-function repeated(method: DescMethod, send: Unary, address: string, defaultMs: number): Unary {
+function repeated(
+  method: DescMethod,
+  send: Unary,
+  open: OpenTransport,
+  defaultMs: number,
+): Unary {
   return async (given, options = {}) => {
     const request = identified(method.input, given);
-    const tries = new Tries(method.name, options.timeoutMs ?? defaultMs, performance.now());
+    const tries = new Tries(method, options.timeoutMs ?? defaultMs, performance.now());
     // One trace for all tries: the first may have created the task which the last one finds.
     const headers = new Headers(options.headers as Headers | undefined);
     if (!headers.has(TRACE_HEADER)) headers.set(TRACE_HEADER, traceparent());
     for (;;) {
       try {
         const timeoutMs = tries.leftMs(performance.now());
-        return await once(send, address, request, { ...options, headers, timeoutMs });
+        return await once(send, open, request, { ...options, headers, timeoutMs });
       } catch (error) {
         const failed = AsyncflowError.from(error);
+        if (tries.isDoneBefore(failed)) return create(method.output);
         const wait = options.signal?.aborted
           ? undefined
           : tries.waitAfter(failed, performance.now());
@@ -82,27 +89,45 @@ function repeated(method: DescMethod, send: Unary, address: string, defaultMs: n
 
 async function once(
   send: Unary,
-  address: string,
+  open: OpenTransport,
   request: unknown,
   options: ConnectOptions,
 ): Promise<unknown> {
   try {
-    return await send(request, options);
+    return await send(request, timed(options));
   } catch (error) {
-    if (options.signal?.aborted) throw givenUp(options.signal);
-    throw AsyncflowError.from(error, address);
+    throw translation(error, open, options.signal);
   }
 }
 
-function translated(send: Streaming, address: string): Streaming {
+function translated(send: Streaming, open: OpenTransport): Streaming {
   return async function* (request, options = {}) {
     try {
-      yield* send(request, options);
+      yield* send(request, timed(options));
     } catch (error) {
-      if (options.signal?.aborted) throw givenUp(options.signal);
-      throw AsyncflowError.from(error, address);
+      throw translation(error, open, options.signal);
     }
   };
+}
+
+/** With a deadline, if any, that can be told. */
+function timed(options: ConnectOptions): ConnectOptions {
+  const { timeoutMs } = options;
+  return timeoutMs === undefined ? options : { ...options, timeoutMs: sendableMs(timeoutMs) };
+}
+
+function translation(
+  error: unknown,
+  open: OpenTransport,
+  signal: AbortSignal | undefined,
+): AsyncflowError {
+  if (signal?.aborted) return givenUp(signal);
+  const failed = AsyncflowError.from(error, open.address);
+  const { closed } = open;
+  // A broker that has answered before the end keeps its word.
+  return closed && failed.inTransit
+    ? new AsyncflowError({ code: "CANCELLED", text: closed.message, cause: closed })
+    : failed;
 }
 
 /** The caller's signal has ended the call. */

@@ -7,6 +7,15 @@ const GRPC_STATUS = "grpc-status";
 // How connect tells of streams that end before their time.
 const BROKEN = /^(http\/2 stream closed|protocol error: missing|premature|missing trailer)/i;
 
+/** This side has closed the connection. */
+export class ClosedError extends Error {
+  override readonly name = "ClosedError";
+
+  constructor() {
+    super("the connection was closed");
+  }
+}
+
 /** Whether the broker has not spoken, because the connection broke or could not be made. */
 export function brokeInTransit(error: ConnectError): boolean {
   if (error.metadata.has(GRPC_STATUS)) return false;

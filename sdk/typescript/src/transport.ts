@@ -4,13 +4,17 @@ import * as net from "node:net";
 import * as tls from "node:tls";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { Connection } from "./connection.js";
 import type { Settings } from "./settings.js";
 import { TRACE_HEADER, traceparent } from "./trace.js";
+import type { ClosedError } from "./transit.js";
 
 // A half-open connection is noticed after interval + timeout.
 const PING_INTERVAL_MS = 10_000;
 const PING_TIMEOUT_MS = 5_000;
 const CONNECT_TIMEOUT_MS = 3_000;
+// A connection that was idle may be pinged and then made anew before it gives a stream.
+const STREAM_TIMEOUT_MS = PING_TIMEOUT_MS + CONNECT_TIMEOUT_MS + 500;
 /** The largest answer that is accepted: a page of full tasks. */
 const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -18,27 +22,34 @@ const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 export interface OpenTransport {
   transport: Transport;
   address: string;
-  /** Ends the connection and all calls on it. */
+  /** Ends the connection and all calls on it, for good. */
   close(): void;
+  /** What its calls fail of, once it is closed. */
+  readonly closed: ClosedError | undefined;
 }
 
 /** Makes the transport; it connects at the first call, and again after a break. */
 export function openTransport(settings: Settings): OpenTransport {
-  const sessions = new Http2SessionManager(
+  const connection = new Connection(() => new Http2SessionManager(
     settings.address,
     {
       pingIntervalMs: PING_INTERVAL_MS,
       pingTimeoutMs: PING_TIMEOUT_MS,
     },
     { createConnection: (authority) => connect(authority, settings.ca) },
-  );
+  ), STREAM_TIMEOUT_MS);
   const transport = createGrpcTransport({
     baseUrl: settings.address,
-    sessionManager: sessions,
+    sessionManager: connection,
     interceptors: [headers(settings.token)],
     readMaxBytes: MESSAGE_BYTES_MAX,
   });
-  return { transport, address: settings.address, close: () => { sessions.abort(); } };
+  return {
+    transport,
+    address: settings.address,
+    close: () => { connection.close(); },
+    get closed() { return connection.closed; },
+  };
 }
 
 /** Puts `authorization` and, unless the caller set one, `traceparent` on each call. */

@@ -17,7 +17,7 @@ import { TaskState } from "./generated/asyncflow/v1/task_pb.js";
 import type { Task } from "./generated/asyncflow/v1/task_pb.js";
 import { LeaseVerdict } from "./generated/asyncflow/v1/worker_service_pb.js";
 import type { Lease, LeasedTask } from "./generated/asyncflow/v1/worker_service_pb.js";
-import { sharedAbort, sleep, within } from "./pause.js";
+import { sharedAbort, within } from "./pause.js";
 import { resolveSettings } from "./settings.js";
 import { traceparent } from "./trace.js";
 import { openTransport } from "./transport.js";
@@ -38,6 +38,7 @@ import { keepSession } from "./worker/session.js";
 import type { Registration } from "./worker/session.js";
 import { settle } from "./worker/settle.js";
 import type { Stop } from "./worker/stop.js";
+import { windDown } from "./worker/wind-down.js";
 
 const DRAIN_MS = 30_000;
 const GRACE_MS = 10_000;
@@ -45,8 +46,7 @@ const PROGRESS_INTERVAL_MS = 500;
 const SLOTS_MAX = 10_000;
 // What is left of an attempt's log when it has ended may take this long to be sent.
 const LOG_TAIL_MS_MAX = 5_000;
-// After an abort the last words are tried this long.
-const LAST_WORDS_MS_MAX = 3_000;
+const LEAVE_MS_MAX = 3_000;
 
 /** Runs tasks by handlers. */
 export class Worker {
@@ -117,7 +117,8 @@ export class Worker {
 
   /**
    * Takes nothing new, lets tasks end for `drainMs`, then tells the others to; they go back into
-   * the queue. Resolves when the worker has left.
+   * the queue. Resolves when the worker has left, `drainMs` + `graceMs` + 30 s from now at most:
+   * outcomes that no broker has taken by then are lost, and their tasks are run again.
    */
   async stop(options: { drainMs?: number } = {}): Promise<void> {
     this.#drainMs = options.drainMs ?? this.#drainMs;
@@ -177,7 +178,15 @@ export class Worker {
       take: (tasks: LeasedTask[]) => { this.#take(tasks); },
     };
     try {
-      const working = acquireTasks(taker, this.#drain.signal).then(() => this.#windDown());
+      const working = acquireTasks(taker, this.#drain.signal).then(() => windDown({
+        idle: this.#idle(),
+        held: this.#held,
+        drainMs: this.#drainMs,
+        graceMs: this.#options.graceMs ?? GRACE_MS,
+        abort: this.#abort,
+        giveUp: this.#giveUp,
+        logger: this.#logger,
+      }));
       await Promise.race([session, working]);
     } catch (error) {
       await this.#surrender();
@@ -240,7 +249,7 @@ export class Worker {
   /** One attempt from its start to the broker's confirmation. */
   async #run(lease: Lease, task: Task, stop: Stop): Promise<void> {
     const trace = traceparent(task.traceId);
-    const log = new LogShipper(this.#link, lease, trace, stop.lost);
+    const log = new LogShipper(this.#link, lease, trace, stop.lost, this.#logger);
     const [link, progress] = [this.#link, this.#progress];
     const parts = { task, lease, stop, link, progress, log, traceparent: trace };
     try {
@@ -275,25 +284,6 @@ export class Worker {
       : noHandler(task);
   }
 
-  async #windDown(): Promise<void> {
-    const { signal } = this.#abort;
-    const idle = this.#idle();
-    await within(idle, this.#drainMs, signal);
-    this.#held.raiseAll("drained");
-    const hurried = new Promise<void>((resolve) => {
-      const hurry = (): void => {
-        this.#held.raiseAll("aborted");
-        void sleep(LAST_WORDS_MS_MAX, this.#end.signal).then(() => {
-          this.#giveUp.abort();
-          resolve();
-        });
-      };
-      if (signal.aborted) hurry();
-      else signal.addEventListener("abort", hurry, { once: true });
-    });
-    await Promise.race([idle, hurried]);
-  }
-
   /** This worker may not work: what it runs is told so. */
   async #surrender(): Promise<void> {
     this.#drain.abort();
@@ -315,7 +305,7 @@ export class Worker {
       // Deregistering puts what is still held back into the queue.
       await this.#link.call(
         (stubs, sessionId, options) => stubs.deregisterWorker({ sessionId }, options),
-        { timeoutMs: LAST_WORDS_MS_MAX, signal: AbortSignal.timeout(LAST_WORDS_MS_MAX) },
+        { timeoutMs: LEAVE_MS_MAX, signal: AbortSignal.timeout(LEAVE_MS_MAX) },
       );
     } catch (error) {
       this.#logger.warn(`could not deregister: ${AsyncflowError.from(error).message}`);

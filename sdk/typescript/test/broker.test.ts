@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { after, before, describe, test } from "node:test";
+import type { TestContext } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import {
   AsyncflowError,
@@ -48,18 +49,41 @@ async function newType(retries = 0): Promise<string> {
   return name;
 }
 
-async function withWorker(
+/** A worker of a test's, which ends it, however it goes. */
+async function started(
+  t: TestContext,
   handlers: Record<string, Handler>,
-  run: (worker: Worker) => Promise<void>,
+  options: { slots?: number; graceMs?: number } = {},
+): Promise<Worker> {
+  const worker = new Worker({ address: broker.address, handlers, logger: QUIET, ...options });
+  t.after(() => worker.abort());
+  await worker.start();
+  return worker;
+}
+
+async function withWorker(
+  t: TestContext,
+  handlers: Record<string, Handler>,
+  run: () => Promise<void>,
   options: { slots?: number; graceMs?: number } = {},
 ): Promise<void> {
-  const worker = new Worker({ address: broker.address, handlers, logger: QUIET, ...options });
-  await worker.start();
-  try {
-    await run(worker);
-  } finally {
-    await worker.stop({ drainMs: 0 });
-  }
+  const worker = await started(t, handlers, options);
+  await run();
+  await worker.stop({ drainMs: 0 });
+}
+
+/** Ends with the attempt when it should stop, else when it is told to. */
+function untilTold(): { handler: Handler; end: () => void } {
+  let end = (): void => undefined;
+  const told = new Promise<void>((resolve) => { end = resolve; });
+  const handler: Handler = async ({ signal }) => {
+    await Promise.race([told, new Promise<void>((resolve) => {
+      signal.addEventListener("abort", () => { resolve(); });
+    })]);
+    signal.throwIfAborted();
+    return "done";
+  };
+  return { handler, end };
 }
 
 async function untilState(taskId: string, state: TaskState): Promise<void> {
@@ -178,7 +202,7 @@ describe("a client", () => {
 });
 
 describe("a worker", () => {
-  test("runs tasks and tells result, stage, progress and log", async () => {
+  test("runs tasks and tells result, stage, progress and log", async (t) => {
     const taskType = await newType();
     const handler: Handler = async (attempt) => {
       await attempt.log("a line");
@@ -186,7 +210,7 @@ describe("a worker", () => {
       attempt.report({ percent: 50, message: "half", metrics: { loss: 0.5 } });
       return { twice: 2 * (attempt.payload<number>() ?? 0), stage: attempt.stage };
     };
-    await withWorker({ [taskType]: handler }, async () => {
+    await withWorker(t, { [taskType]: handler }, async () => {
       const { id } = await client.create({ taskType, payload: json(21) });
       assert.deepEqual(await client.result(id), { twice: 42, stage: "half" });
       const task = await client.get(id);
@@ -199,23 +223,23 @@ describe("a worker", () => {
     });
   });
 
-  test("renews its leases while a handler takes longer than one", async () => {
+  test("renews its leases while a handler takes longer than one", async (t) => {
     const taskType = await newType();
     const slow: Handler = async (attempt) => {
       await pause(4_500, undefined, { signal: attempt.signal });
       return "done";
     };
-    await withWorker({ [taskType]: slow }, async () => {
+    await withWorker(t, { [taskType]: slow }, async () => {
       const { id } = await client.create({ taskType });
       assert.equal(await client.result(id), "done");
       assert.equal((await client.get(id)).attempt, 1);
     });
   });
 
-  test("ends what runs for too long, and what does not listen, after its grace", async () => {
+  test("ends what runs for too long, and what does not listen, after its grace", async (t) => {
     const taskType = await newType();
     const deaf: Handler = () => new Promise(() => undefined);
-    await withWorker({ [taskType]: deaf }, async () => {
+    await withWorker(t, { [taskType]: deaf }, async () => {
       const maxRunningTime = { seconds: 0n, nanos: 200_000_000 };
       const { id } = await client.create({ taskType, maxRunningTime });
       const task = await client.wait(id);
@@ -224,7 +248,7 @@ describe("a worker", () => {
     }, { graceMs: 100 });
   });
 
-  test("keeps a save that is under way when the cancel comes", async () => {
+  test("keeps a save that is under way when the cancel comes", async (t) => {
     const taskType = await newType();
     const saving: Handler = async (attempt) => {
       for (let n = 1; ; n += 1) {
@@ -232,7 +256,7 @@ describe("a worker", () => {
         attempt.signal.throwIfAborted();
       }
     };
-    await withWorker({ [taskType]: saving }, async () => {
+    await withWorker(t, { [taskType]: saving }, async () => {
       const { id } = await client.create({ taskType });
       await untilState(id, TaskState.RUNNING);
       await pause(100);
@@ -244,20 +268,20 @@ describe("a worker", () => {
     });
   });
 
-  test("saves in the order in which it is asked to", async () => {
+  test("saves in the order in which it is asked to", async (t) => {
     const taskType = await newType();
     const hasty: Handler = async (attempt) => {
       const saves = Array.from({ length: 10 }, (_, n) => attempt.save({ context: { n } }));
       await Promise.all(saves);
     };
-    await withWorker({ [taskType]: hasty }, async () => {
+    await withWorker(t, { [taskType]: hasty }, async () => {
       const { id } = await client.create({ taskType });
       const task = await client.wait(id);
       assert.deepEqual([parseJson(task.context), task.contextVersion], [{ n: 9 }, 10n]);
     });
   });
 
-  test("tells the handler of too large a context, and fails what returns too much", async () => {
+  test("tells the handler of too large a context, and fails what returns too much", async (t) => {
     const [large, much] = [await newType(), await newType(3)];
     const handlers: Record<string, Handler> = {
       [large]: async (attempt) => {
@@ -267,7 +291,7 @@ describe("a worker", () => {
       },
       [much]: () => "x".repeat(70_000),
     };
-    await withWorker(handlers, async () => {
+    await withWorker(t, handlers, async () => {
       const first = await client.create({ taskType: large });
       await assert.rejects(client.result(first.id), (error) =>
         error instanceof TaskFailedError && error.task.failure?.message === "as it should");
@@ -277,43 +301,43 @@ describe("a worker", () => {
     });
   });
 
-  test("gives back what runs when it stops, and lets it end when there is time", async () => {
+  test("gives back what runs when it stops, and lets it end when there is time", async (t) => {
     const taskType = await newType();
-    const short: Handler = (attempt) => pause(1_500, "done", { signal: attempt.signal });
-    const first = new Worker({ address: broker.address, handlers: { [taskType]: short } });
-    await first.start();
+    const { handler, end } = untilTold();
+    const first = await started(t, { [taskType]: handler });
     const { id } = await client.create({ taskType });
     await untilState(id, TaskState.RUNNING);
     await first.stop({ drainMs: 0 });
     const back = await client.get(id);
     assert.deepEqual([back.state, back.failures], [TaskState.PENDING, 0]);
-    const second = new Worker({ address: broker.address, handlers: { [taskType]: short } });
-    await second.start();
+    const second = await started(t, { [taskType]: handler });
     await untilState(id, TaskState.RUNNING);
-    await second.stop({ drainMs: 10_000 });
+    const stopping = second.stop({ drainMs: 60_000 });
+    end();
+    await stopping;
     assert.equal(await client.result(id), "done");
     const outcomes = (await client.attempts(id)).map(({ outcome }) => outcome);
     assert.deepEqual(outcomes, [AttemptOutcome.RELEASED, AttemptOutcome.SUCCEEDED]);
   });
 
-  test("goes on with its tasks when the broker was killed and comes back", async () => {
+  test("goes on with its tasks when the broker was killed and comes back", async (t) => {
     const taskType = await newType();
-    const long: Handler = (attempt) => pause(2_500, "done", { signal: attempt.signal });
-    await withWorker({ [taskType]: long }, async () => {
+    const { handler, end } = untilTold();
+    await withWorker(t, { [taskType]: handler }, async () => {
       const { id } = await client.create({ taskType });
       await untilState(id, TaskState.RUNNING);
       await broker.kill();
       await broker.start();
+      end();
       assert.equal(await client.result(id), "done");
       assert.equal((await client.get(id)).attempt, 1);
     });
   });
 
-  test("aborts without waiting for handlers", async () => {
+  test("aborts without waiting for handlers", async (t) => {
     const taskType = await newType();
     const deaf: Handler = () => new Promise(() => undefined);
-    const worker = new Worker({ address: broker.address, handlers: { [taskType]: deaf } });
-    await worker.start();
+    const worker = await started(t, { [taskType]: deaf });
     const { id } = await client.create({ taskType });
     await untilState(id, TaskState.RUNNING);
     const begin = performance.now();
@@ -322,18 +346,20 @@ describe("a worker", () => {
     assert.equal((await client.get(id)).state, TaskState.PENDING);
   });
 
-  test("is refused with what is wrong with it", async () => {
+  test("is refused with what is wrong with it", async (t) => {
     assert.throws(() => new Worker({ handlers: {} }), ConfigError);
     assert.throws(() => new Worker({ handlers: { a: () => 1 }, slots: 0 }), ConfigError);
     const handlers = { a: (): number => 1 };
     const bad = new Worker({ address: broker.address, handlers, workerId: "no good" });
+    t.after(() => bad.abort().catch(() => undefined));
     await assert.rejects(bad.start(), InvalidRequestError);
     await assert.rejects(bad.ended, InvalidRequestError);
   });
 
-  test("runs until its signal, and ends though no broker is there", async () => {
+  test("runs until its signal, and ends though no broker is there", async (t) => {
     const address = `http://127.0.0.1:${await freePort()}`;
     const worker = new Worker({ address, handlers: { a: () => 1 }, logger: QUIET });
+    t.after(() => worker.abort());
     await worker.run({ signal: AbortSignal.timeout(300) });
   });
 });

@@ -11,7 +11,6 @@ import { bytes, ConfigError, Fail, FailureReason, json, parseJson, Retry } from 
 import { within } from "../src/pause.js";
 import { resolveSettings } from "../src/settings.js";
 import { traceparent } from "../src/trace.js";
-import { StreamTaskLogsResponseSchema } from "../src/v1.js";
 import type { StreamTaskLogsResponse } from "../src/v1.js";
 import {
   BadContext,
@@ -23,7 +22,10 @@ import {
 } from "../src/worker/outcome.js";
 import type { Outcome } from "../src/worker/outcome.js";
 import { clean, merged } from "../src/worker/progress.js";
+import { Held } from "../src/worker/held.js";
 import { Stop, StopError } from "../src/worker/stop.js";
+import { windDown } from "../src/worker/wind-down.js";
+import { LeaseSchema, StreamTaskLogsResponseSchema } from "../src/v1.js";
 
 function reasonOf(outcome: Outcome): FailureReason | undefined {
   return outcome.kind === "fail" || outcome.kind === "release"
@@ -160,6 +162,12 @@ test("a stream of creates puts together what is there, and does not wait for mor
     assert.ok(requests.every(({ requestId }) => requestId));
   }
   assert.deepEqual(sizes, [500, 500, 1]);
+  const source: { failed?: { with: unknown } } = {};
+  const cut = messages([{}, {}], source);
+  await cut.next();
+  // As connect does when the stream breaks: that is no fault of the caller's iterable.
+  await assert.rejects(cut.throw(new Error("the stream broke")));
+  assert.equal(source.failed, undefined);
   const payload = bytes(new Uint8Array(60_000));
   const heavy = messages(Array.from({ length: 30 }, () => ({ task: { payload } })));
   for await (const { requests } of heavy) assert.ok(requests.length <= 9);
@@ -182,6 +190,20 @@ test("a trace is gone on with, and rubbish begins a new one", () => {
   for (const rubbish of ["", "x", `${id}\n`]) {
     assert.match(traceparent(rubbish), /^00-\w{32}-\w{16}-01$/);
   }
+});
+
+test("a worker ends though no broker hears how its attempts did, and says so", async () => {
+  const held = new Held();
+  const stop = held.add(create(LeaseSchema, { taskId: "t", attempt: 1 }));
+  const [abort, giveUp] = [new AbortController(), new AbortController()];
+  const said: string[] = [];
+  const error = (message: string): void => { said.push(message); };
+  const logger = { info: error, warn: error, error };
+  const limits = { drainMs: 0, graceMs: 1, outcomesMsMax: 1, lastWordsMsMax: 1 };
+  const never = new Promise<void>(() => undefined);
+  await windDown({ idle: never, held, abort, giveUp, logger, ...limits });
+  assert.match(said.join(), /not heard how 1 attempts ended/);
+  assert.ok(abort.signal.aborted && giveUp.signal.aborted && stop?.lost.aborted);
 });
 
 test("waiting ends with the work, and leaves no timer behind", async () => {

@@ -1,144 +1,10 @@
 import assert from "node:assert/strict";
-import { createServer } from "node:http2";
-import type { Http2Server } from "node:http2";
-import type { AddressInfo } from "node:net";
 import { describe, test } from "node:test";
-import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { ServiceImpl } from "@connectrpc/connect";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { ErrorInfoSchema } from "../src/generated/google/rpc/error_details_pb.js";
 import { ConfigError, LeaseLostError, Worker } from "../src/index.js";
-import type { Handler, Logger } from "../src/index.js";
-import { LeasedTaskSchema, LeaseVerdict, TaskState, WorkerService } from "../src/v1.js";
-import type { LeasedTask } from "../src/v1.js";
-
-const QUIET: Logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
-const LEASE = { taskId: "work-1-x", attempt: 1 };
-
-type Answers = Partial<ServiceImpl<typeof WorkerService>>;
-
-/** What a broker would do with one task, and a note of each call. */
-class Fake {
-  readonly calls: string[] = [];
-  sessions = 0;
-  #handedOut = false;
-  #server: Http2Server | undefined;
-  #noted: () => void = () => undefined;
-
-  async serve(answers: (fake: Fake) => Answers): Promise<string> {
-    const implementation = { ...this.#plain(), ...answers(this) };
-    const handler = connectNodeAdapter({
-      routes: (router) => router.service(WorkerService, implementation),
-    });
-    const server = createServer((request, response) => { handler(request, response); });
-    this.#server = server;
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  }
-
-  note(call: string): void {
-    this.calls.push(call);
-    this.#noted();
-  }
-
-  count(call: string): number {
-    return this.calls.filter((one) => one === call).length;
-  }
-
-  /** Resolves when the call has come so often. */
-  async until(call: string, times = 1): Promise<void> {
-    const end = performance.now() + 20_000;
-    while (this.count(call) < times) {
-      assert.ok(performance.now() < end, `${call} came ${this.count(call)} times`);
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, 1_000);
-        this.#noted = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
-  }
-
-  /** The task, once. */
-  handOut(): { tasks: LeasedTask[] } {
-    const task = { id: LEASE.taskId, taskType: "work", startTime: {}, state: TaskState.RUNNING };
-    const tasks = this.#handedOut ? [] : [create(LeasedTaskSchema, { lease: LEASE, task })];
-    this.#handedOut = true;
-    return { tasks };
-  }
-
-  close(): void {
-    this.#server?.close();
-  }
-
-  #plain(): Answers {
-    return {
-      registerWorker: ({ adopted }) => {
-        this.sessions += 1;
-        this.note(`register ${adopted.map(({ taskId }) => taskId).join()}`);
-        return {
-          sessionId: `s${this.sessions}`,
-          heartbeatInterval: { nanos: 100_000_000 },
-          leaseTtl: { nanos: 500_000_000 },
-          adopted,
-        };
-      },
-      heartbeat: ({ leases }) => {
-        this.note("heartbeat");
-        return { leases: leases.map((lease) => ({ lease, verdict: LeaseVerdict.OK })) };
-      },
-      acquireTasks: () => {
-        this.note("acquire");
-        return this.handOut();
-      },
-      completeTask: () => {
-        this.note("complete");
-        return {};
-      },
-      releaseTask: ({ failure }) => {
-        this.note(`release ${failure?.message ?? ""}`);
-        return {};
-      },
-      failTask: ({ failure }) => {
-        this.note(`fail ${failure?.message ?? ""}`);
-        return {};
-      },
-      saveContext: () => {
-        this.note("save");
-        return { contextVersion: 1n };
-      },
-      reportProgress: () => ({}),
-      deregisterWorker: () => {
-        this.note("deregister");
-        return {};
-      },
-    };
-  }
-}
-
-function refusal(code: Code, reason: string): ConnectError {
-  return new ConnectError(reason, code, undefined, [{ desc: ErrorInfoSchema, value: { reason } }]);
-}
-
-async function play(
-  answers: (fake: Fake) => Answers,
-  handler: Handler,
-  story: (fake: Fake, worker: Worker) => Promise<void>,
-): Promise<Fake> {
-  const fake = new Fake();
-  const address = await fake.serve(answers);
-  const worker = new Worker({ address, handlers: { work: handler }, logger: QUIET, graceMs: 500 });
-  await worker.start();
-  try {
-    await story(fake, worker);
-  } finally {
-    await worker.stop({ drainMs: 0 }).catch(() => undefined);
-    fake.close();
-  }
-  return fake;
-}
+import type { Handler } from "../src/index.js";
+import { LeaseVerdict } from "../src/v1.js";
+import { Fake, LEASE, play, QUIET, refusal } from "./fake.js";
 
 const untilStopped: Handler = async (attempt) => {
   await new Promise((resolve) => { attempt.signal.addEventListener("abort", resolve); });
@@ -244,15 +110,70 @@ describe("a worker whose broker", () => {
     assert.deepEqual(ends, ["saved", "fail the task was cancelled"]);
   });
 
-  test("forgets every session gives up: another worker has its id", async () => {
+  test("forgets every session gives up: another worker has its id", async (t) => {
     const fake = new Fake();
     const address = await fake.serve(() => ({
       heartbeat: () => { throw refusal(Code.FailedPrecondition, "UNKNOWN_SESSION"); },
     }));
     const worker = new Worker({ address, handlers: { work: () => 1 }, logger: QUIET });
+    t.after(() => { fake.close(); });
     await worker.start();
     await assert.rejects(worker.ended, (error) =>
       error instanceof ConfigError && error.message.includes(worker.workerId));
-    fake.close();
+  });
+
+  test("takes few pieces a call gets thousands of lines in one log", async () => {
+    const lines = Array.from({ length: 10_001 }, (_, n) => `line ${n}`);
+    let log = "";
+    await play((fake) => ({
+      pushTaskLogs: ({ chunks }) => {
+        if (chunks.length > 4_096) throw new ConnectError("too many", Code.InvalidArgument);
+        for (const { offset, data } of chunks) {
+          assert.equal(offset, BigInt(log.length));
+          log += Buffer.from(data).toString();
+        }
+        fake.note("logs");
+        return {};
+      },
+    }), (attempt) => {
+      for (const line of lines) void attempt.log(line);
+    }, (fake) => fake.until("complete"));
+    assert.equal(log, lines.map((line) => `${line}\n`).join(""));
+  });
+
+  test("refuses a log: it is said", async () => {
+    const said: string[] = [];
+    await play(() => ({
+      pushTaskLogs: () => { throw new ConnectError("not this", Code.InvalidArgument); },
+    }), (attempt) => attempt.log("a line"), (fake) => fake.until("complete"), {
+      ...QUIET,
+      error: (message) => { said.push(message); },
+    });
+    assert.match(said.join(), /the log from here on is lost: not this/);
+  });
+
+  test("refuses a result hears that the attempt failed", async () => {
+    const fake = await play(() => ({
+      completeTask: () => { throw new ConnectError("bad result", Code.InvalidArgument); },
+    }), () => "done", (fake) => fake.until("fail the broker refused the result: bad result"));
+    assert.equal(fake.count("complete"), 0);
+  });
+
+  test("is told nothing by what still runs when the worker has ended", async () => {
+    let save: () => Promise<unknown> = () => Promise.resolve();
+    const fake = await play((fake) => ({
+      heartbeat: ({ leases }) => {
+        if (leases.length > 0) fake.note("working");
+        return { leases: leases.map((lease) => ({ lease, verdict: LeaseVerdict.OK })) };
+      },
+    }), (attempt) => {
+      save = () => attempt.save({ stage: "late" });
+      return new Promise(() => undefined);
+    }, async (fake, worker) => {
+      await fake.until("working");
+      await worker.stop({ drainMs: 0 });
+      await assert.rejects(save(), { code: "CANCELLED" });
+    });
+    assert.equal(fake.count("save"), 0);
   });
 });

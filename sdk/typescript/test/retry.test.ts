@@ -4,14 +4,18 @@ import { create } from "@bufbuild/protobuf";
 import { AsyncflowError } from "../src/index.js";
 import { Backoff } from "../src/pause.js";
 import { identified } from "../src/request-id.js";
-import { isWorthRepeating, Tries } from "../src/retry.js";
+import { isWorthRepeating, sendableMs, Tries } from "../src/retry.js";
 import {
   BatchCreateTasksRequestSchema,
+  BrokerService,
   CreateTaskRequestSchema,
   GetTaskRequestSchema,
+  HostService,
+  ScheduleService,
 } from "../src/v1.js";
 import type { BatchCreateTasksRequest, CreateTaskRequest } from "../src/v1.js";
 
+const rpc = { ...BrokerService.method, ...ScheduleService.method, ...HostService.method };
 const away = new AsyncflowError({ code: "UNAVAILABLE", text: "away", inTransit: true });
 const refused = new AsyncflowError({
   code: "UNAVAILABLE",
@@ -36,23 +40,52 @@ const unsure = new AsyncflowError({
 
 describe("a call", () => {
   test("is repeated only where that may help", () => {
-    assert.ok(isWorthRepeating("CreateTask", away));
-    assert.ok(isWorthRepeating("CreateTask", busy));
-    assert.ok(!isWorthRepeating("CreateTask", bad));
+    assert.ok(isWorthRepeating(rpc.createTask, away));
+    assert.ok(isWorthRepeating(rpc.createTask, busy));
+    assert.ok(!isWorthRepeating(rpc.createTask, bad));
     const untrusted = { code: "UNAVAILABLE", text: "self-signed certificate", inTransit: true };
-    assert.ok(!isWorthRepeating("GetTask", new AsyncflowError(untrusted as never)));
+    assert.ok(!isWorthRepeating(rpc.getTask, new AsyncflowError(untrusted as never)));
   });
 
   test("that would do a second thing is repeated only when nothing was done", () => {
-    assert.ok(!isWorthRepeating("RetryTask", away));
-    assert.ok(!isWorthRepeating("RetryTask", unsure));
-    assert.ok(isWorthRepeating("CreateTask", unsure));
-    assert.ok(isWorthRepeating("RetryTask", refused));
-    assert.ok(isWorthRepeating("RetryTask", draining));
+    const { createTask, retryTask } = rpc;
+    assert.ok(!isWorthRepeating(retryTask, away));
+    assert.ok(!isWorthRepeating(retryTask, unsure));
+    assert.ok(isWorthRepeating(createTask, unsure));
+    assert.ok(isWorthRepeating(retryTask, refused));
+    assert.ok(isWorthRepeating(retryTask, draining));
+    const { createTaskType, updateTaskType, updateTask, evictGpu, handOverTask } = rpc;
+    for (const method of [createTaskType, updateTaskType, updateTask, evictGpu, handOverTask]) {
+      assert.ok(!isWorthRepeating(method, away), method.name);
+      assert.ok(isWorthRepeating(method, refused), method.name);
+    }
+    const { batchCreateTasks, createWorkflow, runSchedule, pauseTask, deleteTask } = rpc;
+    for (const method of [batchCreateTasks, createWorkflow, runSchedule, pauseTask, deleteTask]) {
+      assert.ok(isWorthRepeating(method, away), method.name);
+    }
+  });
+
+  test("that deletes what is gone was done by the try whose answer was lost", () => {
+    const gone = new AsyncflowError({ code: "NOT_FOUND", text: "gone" });
+    for (const [lost, isDone] of [[away, true], [draining, false], [refused, false]] as const) {
+      const tries = new Tries(rpc.deleteTask, 1_000, 0);
+      assert.ok(!tries.isDoneBefore(gone), "it was not there");
+      tries.waitAfter(lost, 0);
+      assert.equal(tries.isDoneBefore(gone), isDone);
+    }
+    const tries = new Tries(rpc.cancelTask, 1_000, 0);
+    tries.waitAfter(away, 0);
+    assert.ok(!tries.isDoneBefore(gone));
+  });
+
+  test("has a deadline that gRPC can say", () => {
+    assert.equal(new Tries(rpc.getTask, 1_000, 0.3).leftMs(0.6), 1_000);
+    assert.deepEqual([0.2, -5, 29_999.7, 1e9, Infinity].map(sendableMs),
+      [1, 1, 30_000, 99_999_999, 99_999_999]);
   });
 
   test("is repeated within its deadline, and not before the broker says", () => {
-    const tries = new Tries("GetTask", 1_000, 0);
+    const tries = new Tries(rpc.getTask, 1_000, 0);
     const first = tries.waitAfter(away, 0) ?? NaN;
     assert.ok(first >= 50 && first <= 100, String(first));
     assert.ok((tries.waitAfter(busy, 100) ?? 0) >= 700);

@@ -36,6 +36,11 @@ const MESSAGE_BYTES_MAX = 512 * 1024;
 const REQUEST_BYTES = 1_024;
 const NOT_YET = Symbol("not yet");
 
+/** Where the requests come from. */
+interface Source {
+  failed?: { with: unknown };
+}
+
 /** One result for each request, in their order. */
 export async function* createStream(
   broker: Stubs<typeof BrokerService>,
@@ -44,7 +49,7 @@ export async function* createStream(
 ): AsyncGenerator<Created, void, undefined> {
   const call = new AbortController();
   const both = signal ? AbortSignal.any([signal, call.signal]) : call.signal;
-  const source: { failed?: { with: unknown } } = {};
+  const source: Source = {};
   try {
     const answers = broker.streamCreateTasks(messages(requests, source), { signal: both });
     for await (const answer of answers) {
@@ -66,51 +71,52 @@ export async function* createStream(
 /** Puts together what is there at the same time; does not wait for more. */
 export async function* messages(
   requests: Iterable<CreateRequest> | AsyncIterable<CreateRequest>,
-  source: { failed?: { with: unknown } } = {},
+  source: Source = {},
 ): AsyncGenerator<StreamCreateTasksRequest, void, undefined> {
   const iterator = Symbol.asyncIterator in requests
     ? requests[Symbol.asyncIterator]()
     : requests[Symbol.iterator]();
   try {
-    let pending = next(iterator);
+    let pending = next(iterator, source);
     for (;;) {
       const first = await pending;
       if (first.done) return;
-      const batch = [message(first.value)];
-      let weight = weightOf(batch[0]);
-      pending = next(iterator);
+      const batch = [first.value];
+      let weight = weightOf(first.value);
+      pending = next(iterator, source);
       while (batch.length < MESSAGE_REQUESTS_MAX && weight < MESSAGE_BYTES_MAX) {
         const more = await Promise.race([pending, soon()]);
         if (more === NOT_YET || more.done) break;
-        const request = message(more.value);
-        weight += weightOf(request);
-        batch.push(request);
-        pending = next(iterator);
+        weight += weightOf(more.value);
+        batch.push(more.value);
+        pending = next(iterator, source);
       }
       // Awaited in the next round; nobody else looks whether it fails before.
       pending.catch(() => undefined);
       yield create(StreamCreateTasksRequestSchema, { requests: batch });
     }
-  } catch (error) {
-    source.failed = { with: error };
-    throw error;
   } finally {
     await iterator.return?.();
   }
 }
 
+/** The next request with an id. What fails here is the caller's, unlike a broken connection. */
 async function next(
   iterator: Iterator<CreateRequest> | AsyncIterator<CreateRequest>,
-): Promise<IteratorResult<CreateRequest, unknown>> {
-  return iterator.next();
+  source: Source,
+): Promise<IteratorResult<CreateTaskRequest, unknown>> {
+  try {
+    const one = await iterator.next();
+    if (one.done) return { done: true, value: undefined };
+    return { value: identified(CreateTaskRequestSchema, one.value) as CreateTaskRequest };
+  } catch (error) {
+    source.failed = { with: error };
+    throw error;
+  }
 }
 
-function message(request: CreateRequest): CreateTaskRequest {
-  return identified(CreateTaskRequestSchema, request) as CreateTaskRequest;
-}
-
-function weightOf(request: CreateTaskRequest | undefined): number {
-  const { payload, context } = request?.task ?? {};
+function weightOf(request: CreateTaskRequest): number {
+  const { payload, context } = request.task ?? {};
   return REQUEST_BYTES + (payload?.data.length ?? 0) + (context?.data.length ?? 0);
 }
 

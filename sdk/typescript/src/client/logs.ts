@@ -32,7 +32,6 @@ export async function* streamLogs(
 ): AsyncGenerator<StreamTaskLogsResponse, void, undefined> {
   const seen: Seen = { attempt: 0, end: 0n };
   const chunks = resumed({
-    method: "StreamTaskLogs",
     open: (signal) => {
       const request = create(StreamTaskLogsRequestSchema, { ...what, taskId });
       // The tail has moved on; what was seen is skipped by position instead.

@@ -2,13 +2,11 @@
 
 import { AsyncflowError } from "../error.js";
 import { Backoff, sleep } from "../pause.js";
-import { isWorthRepeating } from "../retry.js";
+import { mayPass } from "../retry.js";
 import { givenUp } from "../stubs.js";
 
 /** How a stream that resumes is read. */
 export interface Resuming<M> {
-  /** The RPC's name. */
-  method: string;
   /** Opens it where it is to go on. */
   open: (signal: AbortSignal) => AsyncIterable<M>;
   /** Ends it. */
@@ -40,7 +38,7 @@ export async function* resumed<M>(from: Resuming<M>): AsyncGenerator<M, void, un
       failingSince ??= performance.now();
       const wait = backoff.after(failed);
       const isOver = performance.now() + wait >= failingSince + from.patienceMs;
-      if (isOver || !isWorthRepeating(from.method, failed)) throw failed;
+      if (isOver || !mayPass(failed)) throw failed;
       if (!await sleep(wait, from.signal)) throw givenUp(from.signal);
     } finally {
       call.abort();

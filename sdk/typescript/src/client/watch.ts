@@ -22,7 +22,6 @@ export async function* watchTasks(
 ): AsyncGenerator<WatchTasksResponse, void, undefined> {
   const request = create(WatchTasksRequestSchema, { ...what });
   const answers = resumed({
-    method: "WatchTasks",
     open: (signal) => broker.watchTasks(request, { signal }),
     signal,
     patienceMs,

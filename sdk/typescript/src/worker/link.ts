@@ -6,6 +6,7 @@ import { aborted, Backoff, sleep } from "../pause.js";
 import { givenUp, openStubsOnce } from "../stubs.js";
 import type { Stubs } from "../stubs.js";
 import { TRACE_HEADER, traceparent } from "../trace.js";
+import { ClosedError } from "../transit.js";
 import type { OpenTransport } from "../transport.js";
 
 /** What a registration gave. */
@@ -126,6 +127,7 @@ export class Link {
 
 /** Whether a call of a worker may get another answer later: everything but a clear refusal. */
 export function isWorthRepeating(error: AsyncflowError): boolean {
+  if (error.cause instanceof ClosedError) return false;
   if (error.retryable || error.reason === "UNKNOWN_SESSION") return true;
   switch (error.code) {
     case "DEADLINE_EXCEEDED":

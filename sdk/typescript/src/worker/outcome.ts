@@ -103,6 +103,11 @@ export function stopped(reason: StopReason): Outcome {
   }
 }
 
+/** When the broker does not take the result. */
+export function resultRefused(why: string): Outcome {
+  return failed(FailureReason.ERROR, `the broker refused the result: ${why}`);
+}
+
 /** For a task that this worker cannot run: another one may. */
 export function noHandler(task: Task): Outcome {
   const what = task.command ? "commands" : task.taskType;

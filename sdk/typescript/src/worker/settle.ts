@@ -4,6 +4,7 @@ import { AsyncflowError, isLeaseLost } from "../error.js";
 import type { Lease } from "../generated/asyncflow/v1/worker_service_pb.js";
 import type { Link, LinkCall } from "./link.js";
 import type { Logger } from "./options.js";
+import { resultRefused } from "./outcome.js";
 import type { Outcome } from "./outcome.js";
 
 const CALL_TIMEOUT_MS = 15_000;
@@ -17,7 +18,13 @@ export async function settle(
 ): Promise<void> {
   const { trace, signal, logger } = how;
   try {
-    await send(link, lease, outcome, { timeoutMs: CALL_TIMEOUT_MS, trace, signal });
+    const call = { timeoutMs: CALL_TIMEOUT_MS, trace, signal };
+    await send(link, lease, outcome, call).catch((error: unknown) => {
+      const refused = AsyncflowError.from(error);
+      if (outcome.kind !== "complete" || signal.aborted || isLeaseLost(refused)) throw refused;
+      // Without an outcome the task would be run again when its lease is over, for ever.
+      return send(link, lease, resultRefused(refused.message), call);
+    });
   } catch (error) {
     const failed = AsyncflowError.from(error);
     const which = `${lease.taskId}, attempt ${lease.attempt}`;
