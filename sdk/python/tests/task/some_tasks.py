@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import multiprocessing
 import os
 import sys
 import time
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
-from asyncflow import Context, Fail, Outcome, Preempted, Retry, task
+from asyncflow import Context, Fail, Outcome, Preempted, Refused, Retry, task
 
 
 @task("work", gpus=1, max_retries=3, max_time="12h", warm=True)
@@ -48,6 +49,10 @@ class Whole:
     def process(self, ctx: Context) -> int:
         if self.n < 0:
             raise Fail("negative")
+        if self.n == 1000:
+            raise Refused("nobody takes it")
+        if self.n > 1000:
+            return cast(int, "x" * 70_000)
         ctx.save(seen=self.seen + 1)
         return self.n + self.seen
 
@@ -103,12 +108,30 @@ def deaf() -> None:
     time.sleep(30)
 
 
+def in_child() -> None:
+    print("child:", work(1, y=1), trains(epochs=2), flush=True)
+
+
+@task("spawns")
+def spawns(ctx: Context) -> str:
+    ctx.save(of="the task itself")
+    child = multiprocessing.get_context("spawn").Process(target=in_child)
+    child.start()
+    child.join()
+    return f"its child left with {child.exitcode}"
+
+
 if __name__ == "__main__":
     how = sys.argv[1]
     if how == "work":
         print(work(6, y=7))
     elif how == "async":
         print(asyncio.run(asynchronous(1)))
+    elif how == "spawns":
+        print(spawns())
+    elif how == "twice":
+        print(work(6, y=7))
+        print(work(1, y=1))
     elif how == "trains":
         print(trains(epochs=int(os.environ.get("EPOCHS", "3"))))
     else:

@@ -99,6 +99,16 @@ def test_a_class_loads_works_and_finishes(fake: FakeWorker) -> None:
 
 
 @pytest.mark.parametrize(
+    ("n", "said"), [(1000, "nobody takes it"), (1001, "the result is 70,002 bytes, 65,536 at most")]
+)
+def test_finish_hears_of_what_is_refused(fake: FakeWorker, n: int, said: str) -> None:
+    code, stdout, _ = run(fake, "whole", {"n": n})
+    assert code == 65
+    assert stdout.startswith(f"finished: None {said}")
+    assert result(fake) is None
+
+
+@pytest.mark.parametrize(
     ("how", "code", "said"),
     [
         ("retry", 75, "to be tried again: the server is busy"),
@@ -181,7 +191,7 @@ def test_tasks_are_listed_one_a_line(fake: FakeWorker) -> None:
     code, stdout, _ = ended(python("-m", "asyncflow.task", "list", str(HERE / "some_tasks.py")))
     assert code == 0
     found = {line["type"]: line for line in map(json.loads, stdout.splitlines())}
-    assert len(found) == 8
+    assert len(found) == 9
     assert found["work"] == {
         "type": "work",
         "function": "some_tasks.work",
@@ -275,3 +285,22 @@ def test_a_script_that_a_worker_runs_is_that_task(fake: FakeWorker) -> None:
     assert script("retry", fake)[0] == 75
     assert script("preempted", fake)[0] == 85
     assert script("error", fake)[0] == 1
+
+
+def test_a_process_that_the_task_spawns_is_not_the_task(fake: FakeWorker) -> None:
+    code, stdout, stderr = script("spawns", fake)
+    assert code == 0, stderr
+    assert "child: {'product': 1, 'attempt': 1} 2" in stdout
+    assert fake.contexts() == [{"of": "the task itself"}]
+    assert [fake.json_of(body["result"]) for body in fake.told("setResult")] == [
+        "its child left with 0"
+    ]
+    assert fake.events() == []
+
+
+def test_a_script_of_a_worker_is_one_task(fake: FakeWorker) -> None:
+    code, _, stderr = script("twice", fake)
+    assert code == 1
+    assert "a second one would replace its context and its result" in stderr
+    assert result(fake) == {"product": 42, "attempt": 1}
+    assert script("twice")[0] == 0, "by hand it may call any number"

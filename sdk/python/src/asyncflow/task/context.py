@@ -87,6 +87,12 @@ class Context:
         return cls(found, link, stop, context=found.context())
 
     @classmethod
+    def in_child_of(cls, found: Surroundings) -> Context:
+        """One for a process that the task has started: it finds what was saved and whether it
+        should stop, and nothing of what it says reaches the worker."""
+        return cls(found, LocalLink(), StopFlag(found.stop_path), context=found.context())
+
+    @classmethod
     def local(cls, task_type: str, directory: Optional[str] = None) -> Context:
         """One for a run by hand. With a directory, or `$ASYNCFLOW_LOCAL`, it goes on from there."""
         directory = os.environ.get("ASYNCFLOW_LOCAL", "") if directory is None else directory

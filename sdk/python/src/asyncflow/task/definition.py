@@ -18,6 +18,7 @@ from typing import (
     Mapping,
     Optional,
     Protocol,
+    Sequence,
     TypeVar,
     cast,
     overload,
@@ -179,24 +180,31 @@ class Task(Generic[P, C, R]):
         """Creates a task of it for the workers. Raises the errors of the client."""
         from asyncflow.task.handle import submit
 
-        return submit(self, self.spec(*args, **kwargs))
+        return submit(self, self._spec(), self._arguments(args, kwargs))
 
     def spec(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
         """The same as a message TaskSpec in JSON: for children, workflows and batches.
 
         Raises TypeError if the arguments do not fit the function, and Refused if they are not JSON.
         """
+        return {**self._spec(), "payload": {"json": json.loads(self._arguments(args, kwargs))}}
+
+    def _arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """The payload, as JSON."""
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self.type}{self.signature}: {error}") from None
-        payload = {"args": list(args), "kwargs": kwargs}
+        payload = {"args": list(args), "kwargs": dict(kwargs)}
+        return dumps(payload, f"the arguments of {self.type}")
+
+    def _spec(self) -> dict[str, Any]:
+        """All but the payload."""
         own = self.default
         found = {
             "task_type": self.type,
             "name": own.name,
             "labels": None if own.labels is None else dict(own.labels),
-            "payload": {"json": json.loads(dumps(payload, f"the arguments of {self.type}"))},
         }
         return {**_given(found), **own.defaults()}
 

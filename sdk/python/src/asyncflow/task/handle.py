@@ -108,18 +108,17 @@ def described(task: TaskView) -> str:
     return f"{words}:{said}" if said else words
 
 
-def submit(task: Task[..., Any, R], spec: Mapping[str, Any]) -> Handle[R]:
-    """Creates a task from a message TaskSpec in JSON. A type that is missing is made."""
+def submit(task: Task[..., Any, R], spec: Mapping[str, Any], arguments: str) -> Handle[R]:
+    """Creates a task from a message TaskSpec in JSON, and its payload. A type that is missing is
+    made."""
     from google.protobuf import json_format
 
     from asyncflow.errors import NotFound
-    from asyncflow.task.values import dumps
     from asyncflow.v1 import task_pb2
 
     client: Client = task.default.client or _default_client()
-    text = dumps(spec["payload"]["json"], "the arguments")
     payload = {
-        "data": base64.b64encode(text.encode()).decode("ascii"),
+        "data": base64.b64encode(arguments.encode()).decode("ascii"),
         "content_type": "application/json",
     }
     message = task_pb2.TaskSpec()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, Coroutine, Generator, Mapping, Sequence, cast
+from typing import TYPE_CHECKING, Any, Coroutine, Generator, Mapping, Sequence, Union, cast
 
 from asyncflow.task import errors
 from asyncflow.task.context import Context, Entered, current_or_none, say
@@ -47,6 +48,7 @@ def main(modules: Sequence[str]) -> int:
 def run_in_worker(task: AnyTask, found: Surroundings) -> int:
     """Runs one attempt; its exit code. The payload is read from where `found` says."""
     ctx = Context.in_worker_of(found)
+    found.take()
     try:
         args, kwargs = arguments(task, ctx.payload)
     except BadPayload as error:
@@ -58,7 +60,7 @@ def run_in_worker(task: AnyTask, found: Surroundings) -> int:
 
 
 def _worked(task: AnyTask, ctx: Context, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    result = work(task, ctx, args, kwargs)
+    result = work(task, ctx, args, kwargs, is_outermost=True)
     if task.is_async:
         result = asyncio.run(cast("Coroutine[Any, Any, Any]", result))
     if result is not None:
@@ -149,38 +151,59 @@ def _read(task: AnyTask, payload: bytes) -> tuple[list[Any], dict[str, Any]]:
 # --- the work ------------------------------------------------------------------------------------
 
 
-def work(task: AnyTask, ctx: Context, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What the function or class makes of the arguments; of an async one a coroutine."""
+def work(
+    task: AnyTask,
+    ctx: Context,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    is_outermost: bool = False,
+) -> Any:
+    """What the function or class makes of the arguments; of an async one a coroutine.
+
+    The outermost one's result is handed in, so `finish` hears whether it can be.
+    """
     if not task.is_class:
         given = [ctx, *args] if task.takes_context else list(args)
         return task.target(*given, **kwargs)
     worker = task.target(*args, **kwargs)
     if task.is_async:
-        return _work_async(worker, ctx)
+        return _work_async(worker, ctx, is_outermost)
     try:
         _load(worker, ctx)
         result = worker.process(ctx)
-    except errors.Fail as error:
-        if error.permanent:
+        _check_result(ctx, result, is_outermost)
+    except (errors.Fail, errors.Refused) as error:
+        if _is_permanent(error):
             _finish(worker, ctx, Outcome(error=error))
         raise
     _finish(worker, ctx, Outcome(result=result))
     return result
 
 
-async def _work_async(worker: Any, ctx: Context) -> Any:
+async def _work_async(worker: Any, ctx: Context, is_outermost: bool) -> Any:
     async def settled(value: Any) -> Any:
         return await value if asyncio.iscoroutine(value) else value
 
     try:
         await settled(_load(worker, ctx))
         result = await worker.process(ctx)
-    except errors.Fail as error:
-        if error.permanent:
+        _check_result(ctx, result, is_outermost)
+    except (errors.Fail, errors.Refused) as error:
+        if _is_permanent(error):
             await settled(_finish(worker, ctx, Outcome(error=error)))
         raise
     await settled(_finish(worker, ctx, Outcome(result=result)))
     return result
+
+
+def _check_result(ctx: Context, result: Any, is_outermost: bool) -> None:
+    if is_outermost and ctx.in_worker and result is not None:
+        ctx.result_text(result)
+
+
+def _is_permanent(error: Union[errors.Fail, errors.Refused]) -> bool:
+    return isinstance(error, errors.Refused) or error.permanent
 
 
 def _load(worker: Any, ctx: Context) -> Any:
@@ -200,8 +223,9 @@ def call_here(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     """What `train(lr=…)` does: the work, here and now.
 
     In a task that runs already it is a plain call with that task's context. In a script that a
-    worker has started (`asyncflow run -- python train.py`) it is that task's work. By hand it is
-    neither, and nothing hears of it.
+    worker has started (`asyncflow run -- python train.py`) it is that task's work, once; in a
+    process that the task has spawned it reads the same context, and says nothing. By hand it is
+    none of these, and nothing hears of it.
     """
     try:
         task.signature.bind(*args, **kwargs)
@@ -211,20 +235,34 @@ def call_here(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     if ctx is not None:
         return work(task, ctx, args, kwargs)
     found = Surroundings.read()
-    ctx = Context.in_worker_of(found) if found.in_worker else Context.local(task.type)
+    ctx = _taken_over(found) if found.in_worker else Context.local(task.type)
     if task.is_async:
         return _call_async(task, ctx, args, kwargs)
     with Entered(ctx), _leaving(ctx):
-        result = work(task, ctx, args, kwargs)
+        result = work(task, ctx, args, kwargs, is_outermost=True)
         _hand_in(ctx, result)
         return result
+
+
+def _taken_over(found: Surroundings) -> Context:
+    """The context of a script's task. A process that the task has spawned is not the task."""
+    taken_by = found.taken_by()
+    if taken_by is None:
+        found.take()
+        return Context.in_worker_of(found)
+    if taken_by != os.getpid():
+        return Context.in_child_of(found)
+    raise RuntimeError(
+        "a worker runs this program as one task, which was called already: a second one would "
+        "replace its context and its result. Call other tasks inside of it"
+    )
 
 
 async def _call_async(
     task: AnyTask, ctx: Context, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
     with Entered(ctx), _leaving(ctx):
-        result = await work(task, ctx, args, kwargs)
+        result = await work(task, ctx, args, kwargs, is_outermost=True)
         _hand_in(ctx, result)
         return result
 

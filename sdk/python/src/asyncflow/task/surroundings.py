@@ -8,6 +8,8 @@ import json
 import os
 from typing import Any, Mapping, Optional, cast
 
+_TAKEN = "ASYNCFLOW_PYTHON_TAKEN"
+
 
 @dataclasses.dataclass(frozen=True)
 class Surroundings:
@@ -48,6 +50,18 @@ class Surroundings:
     def in_worker(self) -> bool:
         """Whether a worker has started this program, or one of its parents."""
         return bool(self.task_id and self.events_path)
+
+    def take(self) -> None:
+        """This process does the attempt's work: its children, which inherit the environment, and
+        another call in it, shall not take it for theirs."""
+        os.environ[_TAKEN] = f"{self.task_id} {self.attempt} {os.getpid()}"
+
+    def taken_by(self) -> Optional[int]:
+        """The process that does the attempt's work, or has; None if there is none."""
+        mine = f"{self.task_id} {self.attempt} "
+        mark = os.environ.get(_TAKEN, "")
+        pid = mark[len(mine) :]
+        return int(pid) if mark.startswith(mine) and pid.isdigit() else None
 
     def context(self) -> bytes:
         """What was saved last; empty at the first attempt."""
