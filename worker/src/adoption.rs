@@ -53,8 +53,7 @@ pub struct Found {
 ///
 /// # Errors
 /// The disk refuses.
-pub fn keep(dir: &Path, leased: &LeasedTask, token: &str) -> io::Result<()> {
-    let mut leased = leased.clone();
+pub fn keep(dir: &Path, mut leased: LeasedTask, token: &str) -> io::Result<()> {
     if let Some(command) = leased.task.as_mut().and_then(|task| task.command.as_mut()) {
         command.environment.clear();
     }
@@ -237,7 +236,7 @@ mod tests {
         let make = |name: &str| {
             let path = dir.path().join(name);
             fs::create_dir(&path).unwrap();
-            keep(&path, &leased, "secret").unwrap();
+            keep(&path, leased.clone(), "secret").unwrap();
             path
         };
         let (ended, vanished, settled) = (make("a.1"), make("b.1"), make("c.1"));

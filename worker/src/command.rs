@@ -24,7 +24,7 @@ use std::{
 use async_trait::async_trait;
 use asyncflow_proto::time::duration_ms;
 use asyncflow_sdk::{
-    v1::{FailureReason, Lease, LeasedTask, LogStream},
+    v1::{Command, FailureReason, Lease, LeasedTask, LogStream},
     worker::{AttemptHandle, Executor, LogKeeper, Outcome},
 };
 use nix::sys::signal::Signal;
@@ -41,8 +41,9 @@ use crate::{
     shim::{ExitRecord, Shim, ShimLaunch, ShimProgram},
 };
 use container::{Contained, Engine};
-pub use directory::{AttemptDir, MARK_VARIABLE, TOKEN_VARIABLE};
+pub use directory::{AttemptDir, MARK_VARIABLE, TOKEN_VARIABLE, inherited};
 use environment::CondaPlaces;
+pub use environment::activate;
 use supervise::{End, Stopping};
 
 /// When the process has ended, the rest of its log may take this long to be taken over.
@@ -79,35 +80,8 @@ pub struct CommandExecutor {
 #[async_trait]
 impl Executor for CommandExecutor {
     async fn execute(&self, attempt: AttemptHandle) -> Outcome {
-        let registered = self.desk.register(attempt.clone());
-        let allotment = match self.host.admit(&attempt).await {
-            Ok(allotment) => allotment,
-            Err(outcome) => return outcome,
-        };
-        let made = AttemptDir::make(&self.attempts, &attempt, &self.mark).and_then(|dir| {
-            adoption::keep(dir.path(), attempt.leased(), registered.token()).map(|()| dir)
-        });
-        let dir = match made {
-            Ok(dir) => dir,
-            Err(error) => return self.not_started("its directory cannot be made", &error),
-        };
-        registered.keep_in(dir.path());
-        code::look(&attempt).await;
-        let launch = match self.launch(&attempt, &registered, &dir, &allotment) {
-            Ok(launch) => launch,
-            Err(message) => {
-                attempt.log_system(&message).await;
-                return Outcome::failed_for_good(FailureReason::CommandNotRunnable, message);
-            }
-        };
-        match Shim::start(&self.shim, dir.path(), &launch).await {
-            Ok(shim) => {
-                allotment.runs_in(dir.path());
-                let outcome = self.follow(&attempt, &registered, &dir, shim).await;
-                allotment.conclude(&attempt, outcome)
-            }
-            Err(error) => self.not_started("its shim cannot be started", &error),
-        }
+        let command = attempt.task().command.clone().unwrap_or_default();
+        self.execute_as(attempt, command).await
     }
 
     fn adoptable(&self) -> Vec<LeasedTask> {
@@ -154,6 +128,41 @@ impl Executor for CommandExecutor {
 }
 
 impl CommandExecutor {
+    /// Runs the attempt by this command, which need not be one that its task carries. It is kept
+    /// with the attempt: whoever goes on with it finds a command.
+    pub async fn execute_as(&self, attempt: AttemptHandle, command: Command) -> Outcome {
+        let registered = self.desk.register(attempt.clone());
+        let allotment = match self.host.admit(&attempt).await {
+            Ok(allotment) => allotment,
+            Err(outcome) => return outcome,
+        };
+        let mut leased = attempt.leased().clone();
+        leased.task.get_or_insert_default().command = Some(command.clone());
+        let made = AttemptDir::make(&self.attempts, &attempt, &self.mark)
+            .and_then(|dir| adoption::keep(dir.path(), leased, registered.token()).map(|()| dir));
+        let dir = match made {
+            Ok(dir) => dir,
+            Err(error) => return self.not_started("its directory cannot be made", &error),
+        };
+        registered.keep_in(dir.path());
+        code::look(&attempt).await;
+        let launch = match self.launch(&attempt, command, &registered, &dir, &allotment) {
+            Ok(launch) => launch,
+            Err(message) => {
+                attempt.log_system(&message).await;
+                return Outcome::failed_for_good(FailureReason::CommandNotRunnable, message);
+            }
+        };
+        match Shim::start(&self.shim, dir.path(), &launch).await {
+            Ok(shim) => {
+                allotment.runs_in(dir.path());
+                let outcome = self.follow(&attempt, &registered, &dir, shim).await;
+                allotment.conclude(&attempt, outcome)
+            }
+            Err(error) => self.not_started("its shim cannot be started", &error),
+        }
+    }
+
     fn dir_of(&self, lease: &Lease) -> std::path::PathBuf {
         AttemptDir::of(&self.attempts, lease, &self.mark).path().to_owned()
     }
@@ -162,12 +171,12 @@ impl CommandExecutor {
     fn launch(
         &self,
         attempt: &AttemptHandle,
+        command: Command,
         registered: &Registered,
         dir: &AttemptDir,
         allotment: &Allotment,
     ) -> Result<ShimLaunch, String> {
         let task = attempt.task();
-        let command = task.command.clone().unwrap_or_default();
         let working_directory = match command.working_directory.as_str() {
             "" => dir.work_dir(),
             path => path.into(),

@@ -14,7 +14,7 @@ use asyncflow_service::{
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::gpu::GpuConfig;
+use crate::{gpu::GpuConfig, python::PythonConfig};
 
 /// The commented defaults, for `asyncflow config`.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -37,6 +37,9 @@ pub struct Args {
     /// Sets one key over everything else, e.g. --set slots=4.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
+    /// Runs the Python tasks (@task) of a module, e.g. lab.train, or of a file; may be repeated.
+    #[arg(long = "python", value_name = "MODULE")]
+    pub python: Vec<String>,
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {
@@ -47,8 +50,17 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
 impl Args {
     /// The layers of the configuration.
     pub fn sources(&self) -> Sources {
-        let sources = Sources::new(DEFAULTS, ENV_PREFIX).file(self.config.clone());
+        let sources = self.add_to(Sources::new(DEFAULTS, ENV_PREFIX).file(self.config.clone()));
         self.settings.iter().fold(sources, |sources, (key, value)| sources.flag(key, value))
+    }
+
+    /// The layers with the flags that are short for settings.
+    #[must_use]
+    pub fn add_to(&self, sources: Sources) -> Sources {
+        match self.python.is_empty() {
+            true => sources,
+            false => sources.flag("python.modules", format!("{:?}", self.python)),
+        }
     }
 }
 
@@ -87,6 +99,8 @@ pub struct WorkerConfig {
     pub broker: BrokerConfig,
     /// `[command]`.
     pub command: CommandConfig,
+    /// `[python]`.
+    pub python: PythonConfig,
     /// `[gpu]`.
     pub gpu: GpuConfig,
     /// `[keep]`.
@@ -226,6 +240,7 @@ impl Validate for WorkerConfig {
         rules.section("broker", &self.broker);
         rules.require((0.0..=10_000.0).contains(&self.cpus), "cpus", "it must be 0 to 10,000");
         rules.section("command", &self.command);
+        rules.section("python", &self.python);
         rules.section("gpu", &self.gpu);
         rules.section("log", &self.log);
         rules.section("metrics", &self.metrics);
@@ -319,6 +334,7 @@ mod tests {
             .flag("broker.addresses", "[\"localhost:7070\"]")
             .flag("broker.token_file", "/nonexistent")
             .flag("cpus", "-1.0")
+            .flag("python.modules", "[\"-c\"]")
             .flag("gpu.provider", "fake")
             .flag("gpu.application_xids", "[13, 79]")
             .flag("no_such_key", "1");
@@ -331,6 +347,7 @@ mod tests {
             "broker.addresses",
             "broker.token_file",
             "cpus",
+            "python.modules",
             "gpu.fake_file",
             "gpu.application_xids",
             "no_such_key",

@@ -5,6 +5,7 @@
 //! | [`config`] | which settings are in force |
 //! | [`run`](mod@run) | what lives from start to end of the program, and in which order it ends |
 //! | `command` | how a task with a command runs |
+//! | `python` | which Python tasks there are, and by which command they run |
 //! | `process` | how processes start and how whole trees of them end; the only unsafe code |
 //! | `gpu` | which GPUs there are, how they are, who is on them |
 //! | `host` | who has what of the machine, what may be given away, what goes wrong |
@@ -33,6 +34,7 @@ mod journal;
 mod log_files;
 mod log_tail;
 mod process;
+mod python;
 pub mod run;
 mod shim;
 mod status;
@@ -42,5 +44,6 @@ pub use config::{Args, WorkerConfig};
 pub use data_dir::DataDirError;
 pub use execute::execute;
 pub use gpu::{GpuConfig, ProviderChoice, VisibleAs};
+pub use python::{ListError, PythonConfig};
 pub use run::{Ends, WorkerError, run, run_until, run_with};
 pub use shim::enter;

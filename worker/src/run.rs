@@ -22,6 +22,7 @@ use crate::{
     host::Host,
     journal::FileJournal,
     process::{Base, EnvVariable, kill_leftovers},
+    python::{ListError, Python},
     shim::{ShimProgram, read_leftover},
 };
 
@@ -40,6 +41,9 @@ pub enum WorkerError {
     /// Bad options, or the broker refuses this worker.
     #[error("the broker refused this worker: {0}")]
     Refused(#[from] asyncflow_sdk::Error),
+    /// It is not known which Python tasks there are.
+    #[error(transparent)]
+    Python(#[from] ListError),
     /// The socket for tasks cannot be served.
     #[error("the socket for tasks: {0}")]
     Socket(#[source] std::io::Error),
@@ -98,12 +102,13 @@ pub async fn run_with(
     let desk = Arc::new(desk.map_err(WorkerError::Socket)?);
     // Whoever runs already finds it there before this worker is known to anybody.
     let listener = desk.listen().map_err(WorkerError::Socket)?;
+    let python = Python::open(&config, data_dir.root(), !adoptable.is_empty()).await?;
     let watch = FileWatch::open();
     let name = if config.host.is_empty() { identity::hostname() } else { config.host.clone() };
     let owners = Arc::new(Environ::new(data_dir.mark()));
     let running = adoptable.iter().map(|one| (&one.leased, one.ran));
     let host = Host::open(&config, name.clone(), data_dir.root(), owners, running).await;
-    let executor = CommandExecutor {
+    let executor = Arc::new(CommandExecutor {
         attempts: data_dir.attempts(),
         mark: data_dir.mark().to_owned(),
         shim: ShimProgram {
@@ -118,20 +123,19 @@ pub async fn run_with(
         desk: desk.clone(),
         host: host.clone(),
         watch: watch.clone(),
-    };
-    let named = config.task_types.iter().filter(|name| *name != EVERY_TYPE);
+    });
     let worker = WorkerBuilder::new(WorkerOptions {
         host: name,
         labels: config.labels.clone(),
-        task_types: named.cloned().collect(),
+        task_types: python.with_named(&config.task_types),
         takes_commands: config.task_types.iter().any(|name| name == EVERY_TYPE),
         slots: config.slots(),
         version: identity::VERSION.to_owned(),
         drain_timeout: Duration::from_millis(config.drain_time_ms),
         starts_later: true,
-        ..WorkerOptions::new(brokers, data_dir.worker_id())
+        ..WorkerOptions::new(brokers.clone(), data_dir.worker_id())
     })
-    .handlers(handlers.command(Arc::new(executor)))
+    .handlers(python.add_to(handlers, &executor).command(executor))
     .host(host.clone())
     .detach(ends.detach)
     .journal(Arc::new(FileJournal::new(data_dir.journal(), data_dir.rejected())));
@@ -141,6 +145,7 @@ pub async fn run_with(
     tokio::select! {
         ended = worker.run(ends.drain, ends.abort) => Ok(ended?),
         served = desk.serve(listener, desk_end) => served.map_err(WorkerError::Socket),
+        () = python.make_types(&brokers) => Ok(()),
         () = watch.run() => Ok(()),
         () = host.run() => Ok(()),
         () = clean::run(data_dir.attempts(), config.keep.clone()) => Ok(()),

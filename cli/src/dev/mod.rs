@@ -40,6 +40,9 @@ pub struct Args {
     /// Where metrics and health are served; default: the broker's port + 1
     #[arg(long, value_name = "IP:PORT")]
     http_listen: Option<SocketAddr>,
+    /// Runs the Python tasks (@task) of a module, e.g. lab.train, or of a file; may be repeated
+    #[arg(long, value_name = "MODULE")]
+    python: Vec<String>,
     /// One setting, e.g. broker.lease.ttl_ms=5000, governor.leader.ttl_ms=1000, worker.slots=4
     #[arg(long = "set", value_name = "PROGRAM.KEY=VALUE", value_parser = settings::parse)]
     settings: Vec<settings::Setting>,

@@ -104,7 +104,8 @@ fn worker(args: &Args, data_dir: &DataDir) -> Loaded<WorkerConfig> {
     let sources =
         Sources::new(asyncflow_worker::config::DEFAULTS, asyncflow_worker::config::ENV_PREFIX)
             .flag("drain_time_ms", DRAIN_TIME_MS);
-    let sources = with_flags(sources, args, Program::Worker)
+    let python = asyncflow_worker::Args { python: args.python.clone(), ..Default::default() };
+    let sources = with_flags(python.add_to(sources), args, Program::Worker)
         .flag("data_dir", data_dir.worker_dir().display().to_string())
         .flag("metrics.address", "");
     asyncflow_worker::config::load(&sources)

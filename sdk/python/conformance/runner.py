@@ -16,7 +16,7 @@ from story import CallFailed, Failed, main
 from asyncflow import BrokerError, Client
 from asyncflow.client.task import state_of
 from asyncflow.v1 import broker_service_pb2, task_pb2
-from worker import Worker, as_command, knows_python
+from worker import Worker
 
 
 def told(message: Any) -> dict[str, Any]:
@@ -65,10 +65,7 @@ class Watch:
 class Player:
     """Does the steps."""
 
-    def __init__(self, path: str) -> None:
-        with open(path, encoding="utf-8") as file:
-            has_worker = '"worker_start"' in file.read()
-        self._as_commands = has_worker and not knows_python()
+    def __init__(self) -> None:
         self._client = Client()
         self._watches: dict[str, Watch] = {}
         self._workers: dict[str, Worker] = {}
@@ -85,7 +82,6 @@ class Player:
             raise failed(error) from error
 
     def _spec(self, task: dict[str, Any]) -> task_pb2.TaskSpec:
-        task = as_command(task) if self._as_commands else task
         return json_format.ParseDict(task, task_pb2.TaskSpec())
 
     def _create_type(self, task_type: dict[str, Any]) -> None:
@@ -176,5 +172,4 @@ class Player:
 
 
 if __name__ == "__main__":
-    paths = iter(sys.argv[1:])
-    sys.exit(main(sys.argv[1:], lambda: Player(next(paths))))
+    sys.exit(main(sys.argv[1:], Player))

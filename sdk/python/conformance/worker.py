@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import secrets
 import shutil
@@ -28,28 +27,6 @@ def program() -> str:
     return os.path.join(os.environ["ASYNCFLOW_BIN_DIR"], "asyncflow")
 
 
-def knows_python() -> bool:
-    """Whether its workers run the tasks of a module. Without it they run them as any program."""
-    words = [program(), "worker", "--help"]
-    return "--python" in subprocess.run(words, capture_output=True, text=True, check=True).stdout
-
-
-def as_command(task: dict[str, Any]) -> dict[str, Any]:
-    """A task of a handler as one that executes a program: that runs the handler of its type."""
-    task = dict(task)
-    payload = base64.b64decode(task.pop("payload", {}).get("data", "")).decode()
-    script = (
-        'printf %s "$PAYLOAD" > payload; export ASYNCFLOW_PAYLOAD="$PWD/payload"; '
-        f'exec "$0" -m asyncflow.task run {MODULE}'
-    )
-    task["command"] = {
-        "program": "/bin/sh",
-        "args": ["-c", script, sys.executable],
-        "environment": {"PAYLOAD": payload},
-    }
-    return task
-
-
 class Worker:
     """A worker in a process group of its own."""
 
@@ -57,7 +34,7 @@ class Worker:
         unknown = set(handlers.values()) - set(HANDLERS)
         if unknown:
             raise Failed(f"no such handler: {', '.join(sorted(unknown))}")
-        words = [program(), "worker"]
+        words = [program(), "worker", "--python", MODULE]
         self._id = f"conformance-{secrets.token_hex(6)}"
         self._folder = Path(tempfile.mkdtemp(prefix="asyncflow-conformance-"))
         lines = ["import handlers", "from asyncflow import task", ""]
@@ -71,12 +48,8 @@ class Worker:
             "drain_time_ms": "0",
             "stop_grace_ms": "5000",
             "gpu.provider": "none",
+            "python.executable": sys.executable,
         }
-        if knows_python():
-            words += ["--python", MODULE]
-            settings["python.executable"] = sys.executable
-        else:
-            settings["command.environment_allowed"] = '["PATH", "HOME", "PYTHONPATH"]'
         for name, value in settings.items():
             words += ["--set", f"{name}={value}"]
         path = os.pathsep.join([str(self._folder), str(Path(__file__).parent)])

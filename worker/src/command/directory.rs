@@ -87,9 +87,6 @@ impl AttemptDir {
         registered: &Registered,
     ) -> BTreeMap<String, String> {
         let task = attempt.task();
-        let inherited = allowed
-            .iter()
-            .filter_map(|name| Some((name.clone(), std::env::var_os(name)?.into_string().ok()?)));
         let path = |name: &str| self.path.join(name).to_string_lossy().into_owned();
         let ours = [
             ("ASYNCFLOW_TASK_ID", task.id.clone()),
@@ -110,8 +107,15 @@ impl AttemptDir {
         // A task may set another one; the worker's own has nothing to do with it.
         let trace = ("TRACEPARENT".to_owned(), attempt.traceparent().to_owned());
         let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value));
-        inherited.chain([trace]).chain(own.clone()).chain(ours).collect()
+        inherited(allowed).into_iter().chain([trace]).chain(own.clone()).chain(ours).collect()
     }
+}
+
+/// What is allowed of this process's environment.
+pub fn inherited(allowed: &[String]) -> BTreeMap<String, String> {
+    let variable =
+        |name: &String| Some((name.clone(), std::env::var_os(name)?.into_string().ok()?));
+    allowed.iter().filter_map(variable).collect()
 }
 
 /// The signals that have come, as a JSON object: what is JSON as it is, else as a text.
