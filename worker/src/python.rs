@@ -12,7 +12,7 @@ mod defaults;
 mod executor;
 mod interpreter;
 mod list;
-mod types;
+mod task_types;
 
 use std::{path::Path, sync::Arc};
 
@@ -82,7 +82,7 @@ impl Python {
     /// Makes the task types that are missing, and then waits for ever: a part of the worker's life.
     /// Cancel safe.
     pub async fn make_types(&self, brokers: &[ChannelOptions]) {
-        types::make(brokers, self.tasks.clone()).await;
+        task_types::make(brokers, self.tasks.clone()).await;
         std::future::pending().await
     }
 }
