@@ -16,6 +16,10 @@ help: ## Say what there is.
 build: ## Build the four programs for use.
 	cargo build --release -p asyncflow -p asyncflow-broker -p asyncflow-governor -p asyncflow-worker
 
+.PHONY: wheel
+wheel: ## Build a wheel with SDK and program into target/wheels, and try it in a fresh environment.
+	deploy/wheel/build.sh
+
 .PHONY: demo
 demo: ## Train on real digits, pull the plug, watch it go on. A few minutes.
 	python3 examples/digits/demo.py

@@ -16,6 +16,7 @@ mod startable;
 mod supervise;
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
@@ -28,6 +29,7 @@ use asyncflow_sdk::{
     worker::{AttemptHandle, Executor, LogKeeper, Outcome},
 };
 use nix::sys::signal::Signal;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -38,18 +40,26 @@ use crate::{
     host::{Allotment, Host},
     log_files, log_tail,
     process::{EnvVariable, Launch, Limits},
+    python::{Job, Place},
     shim::{ExitRecord, Shim, ShimLaunch, ShimProgram},
 };
 use container::{Contained, Engine};
 pub use directory::{AttemptDir, MARK_VARIABLE, TOKEN_VARIABLE, inherited};
 use environment::CondaPlaces;
 pub use environment::activate;
-use supervise::{End, Stopping};
+pub use supervise::{End, Stopping, say};
 
 /// When the process has ended, the rest of its log may take this long to be taken over.
 const LOG_REST_MAX: Duration = Duration::from_secs(5);
 /// Where a program that fails for lack of a GPU's memory says so.
 const LAST_WORDS_BYTES: u64 = 64 * 1024;
+
+/// What one attempt has.
+struct Prepared {
+    registered: Registered,
+    allotment: Allotment,
+    dir: AttemptDir,
+}
 
 /// What all attempts of a worker share.
 pub struct CommandExecutor {
@@ -105,7 +115,7 @@ impl Executor for CommandExecutor {
         registered.recall(dir.path());
         registered.keep_in(dir.path());
         allotment.runs_in(dir.path());
-        let outcome = self.follow(&attempt, &registered, &dir, shim).await;
+        let outcome = self.follow_shim(&attempt, &registered, &dir, shim).await;
         allotment.conclude(&attempt, outcome)
     }
 
@@ -131,36 +141,78 @@ impl CommandExecutor {
     /// Runs the attempt by this command, which need not be one that its task carries. It is kept
     /// with the attempt: whoever goes on with it finds a command.
     pub async fn execute_as(&self, attempt: AttemptHandle, command: Command) -> Outcome {
-        let registered = self.desk.register(attempt.clone());
-        let allotment = match self.host.admit(&attempt).await {
-            Ok(allotment) => allotment,
+        let Prepared { registered, allotment, dir } = match self.prepare(&attempt).await {
+            Ok(prepared) => prepared,
             Err(outcome) => return outcome,
         };
         let mut leased = attempt.leased().clone();
         leased.task.get_or_insert_default().command = Some(command.clone());
-        let made = AttemptDir::make(&self.attempts, &attempt, &self.mark)
-            .and_then(|dir| adoption::keep(dir.path(), leased, registered.token()).map(|()| dir));
-        let dir = match made {
-            Ok(dir) => dir,
-            Err(error) => return self.not_started("its directory cannot be made", &error),
-        };
-        registered.keep_in(dir.path());
+        if let Err(error) = adoption::keep(dir.path(), leased, registered.token()) {
+            return self.not_started("its directory cannot be made", &error);
+        }
         code::look(&attempt).await;
         let launch = match self.launch(&attempt, command, &registered, &dir, &allotment) {
             Ok(launch) => launch,
-            Err(message) => {
-                attempt.log_system(&message).await;
-                return Outcome::failed_for_good(FailureReason::CommandNotRunnable, message);
-            }
+            Err(message) => return not_runnable(&attempt, message).await,
         };
         match Shim::start(&self.shim, dir.path(), &launch).await {
             Ok(shim) => {
                 allotment.runs_in(dir.path());
-                let outcome = self.follow(&attempt, &registered, &dir, shim).await;
+                let outcome = self.follow_shim(&attempt, &registered, &dir, shim).await;
                 allotment.conclude(&attempt, outcome)
             }
             Err(error) => self.not_started("its shim cannot be started", &error),
         }
+    }
+
+    /// Whether the attempt may run in a process that others have used: one that got GPUs, or a limit
+    /// of its own, may not.
+    pub fn may_share_process(&self, attempt: &AttemptHandle) -> bool {
+        let resources = attempt.task().resources.as_ref();
+        let has_gpus = resources.is_some_and(|has| has.gpus > 0 || has.gpu_memory_bytes > 0);
+        !has_gpus && self.limits(attempt) == Limits::default()
+    }
+
+    /// Runs the attempt, as by this command, in a process that is there already. Nothing of it goes
+    /// on after this worker.
+    pub async fn execute_in(
+        &self,
+        place: Place<'_>,
+        attempt: AttemptHandle,
+        command: Command,
+    ) -> Outcome {
+        let Prepared { registered, allotment, dir } = match self.prepare(&attempt).await {
+            Ok(prepared) => prepared,
+            Err(outcome) => return outcome,
+        };
+        let environment = self.variables(&attempt, &command, &registered, &dir, &allotment);
+        let environment = match environment {
+            Ok(environment) => environment,
+            Err(message) => return not_runnable(&attempt, message).await,
+        };
+        let job = Job {
+            dir: dir.path().to_owned(),
+            working_directory: dir.work_dir(),
+            environment,
+            token: EnvVariable::new(TOKEN_VARIABLE, registered.token()),
+            log_bytes_max: self.config.log_bytes_max,
+        };
+        let running = |_| place.run(&attempt, job, self.stopping());
+        let outcome = self.follow(&attempt, &registered, &dir, running).await;
+        allotment.conclude(&attempt, outcome)
+    }
+
+    /// All that an attempt has before its program begins.
+    ///
+    /// # Errors
+    /// The outcome of one that cannot begin.
+    async fn prepare(&self, attempt: &AttemptHandle) -> Result<Prepared, Outcome> {
+        let registered = self.desk.register(attempt.clone());
+        let allotment = self.host.admit(attempt).await?;
+        let dir = AttemptDir::make(&self.attempts, attempt, &self.mark);
+        let dir = dir.map_err(|error| self.not_started("its directory cannot be made", &error))?;
+        registered.keep_in(dir.path());
+        Ok(Prepared { registered, allotment, dir })
     }
 
     fn dir_of(&self, lease: &Lease) -> std::path::PathBuf {
@@ -181,13 +233,7 @@ impl CommandExecutor {
             "" => dir.work_dir(),
             path => path.into(),
         };
-        let allowed = &self.config.environment_allowed;
-        let mut environment = dir.environment(attempt, allowed, &command.environment, registered);
-        environment.extend(allotment.environment());
-        if !command.python_environment.is_empty() {
-            let places = CondaPlaces::of_this_user(&self.config.conda_roots);
-            environment::activate(&mut environment, &command.python_environment, &places)?;
-        }
+        let environment = self.variables(attempt, &command, registered, dir, allotment)?;
         let limits = self.limits(attempt);
         let (launch, end_command) = match &command.container {
             Some(container) => {
@@ -222,6 +268,25 @@ impl CommandExecutor {
         })
     }
 
+    /// The program's whole environment, or why it cannot be made, for people.
+    fn variables(
+        &self,
+        attempt: &AttemptHandle,
+        command: &Command,
+        registered: &Registered,
+        dir: &AttemptDir,
+        allotment: &Allotment,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let allowed = &self.config.environment_allowed;
+        let mut environment = dir.environment(attempt, allowed, &command.environment, registered);
+        environment.extend(allotment.environment());
+        if !command.python_environment.is_empty() {
+            let places = CondaPlaces::of_this_user(&self.config.conda_roots);
+            environment::activate(&mut environment, &command.python_environment, &places)?;
+        }
+        Ok(environment)
+    }
+
     fn limits(&self, attempt: &AttemptHandle) -> Limits {
         let resources = attempt.task().resources.as_ref();
         match resources.filter(|_| self.config.limit_resources) {
@@ -239,21 +304,32 @@ impl CommandExecutor {
         Stopping { signal, grace: self.stop_grace }
     }
 
-    /// Watches the attempt to its end, and takes over all that it has written.
-    async fn follow(
+    async fn follow_shim(
         &self,
         attempt: &AttemptHandle,
         registered: &Registered,
         dir: &AttemptDir,
         shim: Shim,
     ) -> Outcome {
+        let supervise = |changes| supervise::to_the_end(shim, attempt, self.stopping(), changes);
+        self.follow(attempt, registered, dir, supervise).await
+    }
+
+    /// Watches the attempt to its end, which `supervise` sees to, woken by changes in its directory;
+    /// and takes over all that it has written.
+    async fn follow<S: Future<Output = End>>(
+        &self,
+        attempt: &AttemptHandle,
+        registered: &Registered,
+        dir: &AttemptDir,
+        supervise: impl FnOnce(watch::Receiver<()>) -> S,
+    ) -> Outcome {
         let running = metrics::gauge!("asyncflow_worker_processes");
         running.increment(1.0);
         let ended = CancellationToken::new();
         let changes = self.watch.watch(dir.path());
         let supervising = async {
-            let receiver = changes.receiver();
-            let end = supervise::to_the_end(shim, attempt, self.stopping(), receiver).await;
+            let end = supervise(changes.receiver()).await;
             ended.cancel();
             end
         };
@@ -319,4 +395,9 @@ impl CommandExecutor {
             });
         }
     }
+}
+
+async fn not_runnable(attempt: &AttemptHandle, message: String) -> Outcome {
+    attempt.log_system(&message).await;
+    Outcome::failed_for_good(FailureReason::CommandNotRunnable, message)
 }

@@ -19,5 +19,5 @@ pub use end_command::{EndCommand, call};
 pub use leftovers::{Leftover, kill_leftovers};
 pub use load::{Load, load_of_tree, resident_bytes};
 pub use record::ProcessRecord;
-pub use spawn::{Exit, Launch, SpawnError, Started, start, start_detached};
+pub use spawn::{Exit, Launch, SpawnError, Started, start, start_detached, start_served};
 pub use tree::{EnvVariable, Family, children_of, kill_family};

@@ -6,62 +6,87 @@
 //! ```
 //!
 //! From there on it is a command as any other: shim, log, events, stop, adoption.
+//!
+//! A task that says so (`warm=True`) runs in a process of a pool instead, which has imported the
+//! modules already, and ends with its worker.
 
 mod config;
 mod defaults;
 mod executor;
 mod interpreter;
 mod list;
+mod pool;
 mod task_types;
+mod warm;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use asyncflow_sdk::{
     ChannelOptions,
     worker::{EVERY_TYPE, Handlers},
 };
 
-use crate::{WorkerConfig, command::CommandExecutor};
+use crate::{
+    WorkerConfig,
+    command::{CommandExecutor, MARK_VARIABLE},
+    data_dir::DataDir,
+};
 pub use config::PythonConfig;
 use executor::PythonExecutor;
 use interpreter::Interpreter;
 pub use list::ListError;
 use list::Listed;
+pub use pool::Place;
+use pool::Pool;
+pub use warm::Job;
 
 /// The Python tasks of this worker; none, unless modules are configured.
 pub struct Python {
     interpreter: Arc<Interpreter>,
     tasks: Vec<Listed>,
+    /// If there are tasks for it.
+    pool: Option<Arc<Pool>>,
 }
 
 impl Python {
     /// Asks the modules which tasks they have. With attempts that wait to be gone on with it does
-    /// not wait for slow modules: then the answer of the last start is taken, which `root` keeps.
+    /// not wait for slow modules: then the answer of the last start is taken, which is kept.
     ///
     /// # Errors
     /// [`ListError`], for people.
     pub async fn open(
         config: &WorkerConfig,
-        root: &Path,
+        data_dir: &DataDir,
         are_waiting: bool,
     ) -> Result<Self, ListError> {
         let interpreter = Arc::new(Interpreter::of(&config.python));
         if config.python.modules.is_empty() {
-            return Ok(Self { interpreter, tasks: Vec::new() });
+            return Ok(Self { interpreter, tasks: Vec::new(), pool: None });
         }
         let allowed = &config.command.environment_allowed;
         let limit = config.python.import_time_max();
+        let root = data_dir.root();
         let tasks = list::tasks(&interpreter, allowed, limit, root, are_waiting).await?;
         for task in &tasks {
             tracing::info!(task_type = task.task_type, function = task.function, "Python task");
         }
-        Ok(Self { interpreter, tasks })
+        let mut variables = interpreter.variables(allowed).map_err(ListError::Environment)?;
+        variables.insert(MARK_VARIABLE.to_owned(), data_dir.mark().to_owned());
+        let size = if config.python.pool == 0 { config.slots() } else { config.python.pool };
+        let tasks_max = config.python.tasks_per_process;
+        let pool = || Pool::new(interpreter.clone(), variables, size, tasks_max, limit);
+        let pool = tasks.iter().any(|task| task.warm).then(pool).map(Arc::new);
+        Ok(Self { interpreter, tasks, pool })
     }
 
     /// With those of the Python tasks, which are run as commands.
     pub fn add_to(&self, handlers: Handlers, commands: &Arc<CommandExecutor>) -> Handlers {
         self.tasks.iter().fold(handlers, |handlers, task| {
-            let executor = PythonExecutor::new(commands.clone(), self.interpreter.clone());
+            let executor = PythonExecutor {
+                commands: commands.clone(),
+                interpreter: self.interpreter.clone(),
+                pool: self.pool.clone().filter(|_| task.warm),
+            };
             handlers.executor(task.task_type.as_str(), executor)
         })
     }

@@ -102,7 +102,7 @@ pub async fn run_with(
     let desk = Arc::new(desk.map_err(WorkerError::Socket)?);
     // Whoever runs already finds it there before this worker is known to anybody.
     let listener = desk.listen().map_err(WorkerError::Socket)?;
-    let python = Python::open(&config, data_dir.root(), !adoptable.is_empty()).await?;
+    let python = Python::open(&config, &data_dir, !adoptable.is_empty()).await?;
     let watch = FileWatch::open();
     let name = if config.host.is_empty() { identity::hostname() } else { config.host.clone() };
     let owners = Arc::new(Environ::new(data_dir.mark()));

@@ -28,7 +28,6 @@ use std::{ffi::OsStr, path::PathBuf, process::ExitCode};
 
 pub use handle::{Shim, ShimProgram};
 pub use launch::ShimLaunch;
-#[cfg(test)]
 pub use log_writer::LogWriter;
 pub use order::Order;
 pub use record::{ExitRecord, ShimRecord, Told, put, ran_for, read_leftover};

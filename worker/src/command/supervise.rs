@@ -132,6 +132,6 @@ fn order(reason: StopReason, stopping: Stopping) -> Order {
 }
 
 /// The queue is full while no broker can be reached; nothing must wait for it.
-async fn say(attempt: &AttemptHandle, line: &str) {
+pub async fn say(attempt: &AttemptHandle, line: &str) {
     let _ = tokio::time::timeout(LOG_WAIT_MAX, attempt.log_system(line)).await;
 }

@@ -7,7 +7,7 @@ use std::{
     io,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{ChildStderr, ChildStdout, Command, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
 };
 
 use nix::{errno::Errno, sys::signal::SigSet};
@@ -77,6 +77,23 @@ pub struct Started {
 /// # Errors
 /// [`SpawnError`]; nothing runs then.
 pub fn start(launch: &Launch, leaf: Option<&Leaf>) -> Result<Started, SpawnError> {
+    let mut child = spawn(launch, Stdio::null(), leaf.and_then(Leaf::door))?;
+    let pid = i32::try_from(child.id()).unwrap_or_default();
+    match (child.stdout.take(), child.stderr.take()) {
+        (Some(stdout), Some(stderr)) => Ok(Started { pid, stdout, stderr }),
+        _ => Err(not_started(&launch.program, &io::Error::other("it has no pipes"))),
+    }
+}
+
+/// Starts a program that leads its own session too, and is asked by its stdin.
+///
+/// # Errors
+/// [`SpawnError`]; nothing runs then.
+pub fn start_served(launch: &Launch, stdin: Stdio) -> Result<Child, SpawnError> {
+    spawn(launch, stdin, None)
+}
+
+fn spawn(launch: &Launch, stdin: Stdio, door: Option<File>) -> Result<Child, SpawnError> {
     check_directory(&launch.working_directory)?;
     let mut command = Command::new(&launch.program);
     command
@@ -84,16 +101,11 @@ pub fn start(launch: &Launch, leaf: Option<&Leaf>) -> Result<Started, SpawnError
         .env_clear()
         .envs(&launch.environment)
         .current_dir(&launch.working_directory)
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    lead_session(&mut command, leaf.and_then(Leaf::door));
-    let mut child = command.spawn().map_err(|error| not_started(&launch.program, &error))?;
-    let pid = i32::try_from(child.id()).unwrap_or_default();
-    match (child.stdout.take(), child.stderr.take()) {
-        (Some(stdout), Some(stderr)) => Ok(Started { pid, stdout, stderr }),
-        _ => Err(not_started(&launch.program, &io::Error::other("it has no pipes"))),
-    }
+    lead_session(&mut command, door);
+    command.spawn().map_err(|error| not_started(&launch.program, &error))
 }
 
 /// Starts a program that outlives this one: in a session of its own, with nothing of this process

@@ -6,6 +6,7 @@ use asyncflow_service::config::{Rules, Validate};
 use serde::{Deserialize, Serialize};
 
 const MODULES_MAX: usize = 100;
+const POOL_MAX: usize = 10_000;
 const HOUR_MS: u64 = 3_600 * 1_000;
 
 /// `[python]`.
@@ -19,6 +20,10 @@ pub struct PythonConfig {
     pub path: Vec<PathBuf>,
     /// How long they may take to be imported at the start.
     pub import_time_max_ms: u64,
+    /// Processes for tasks that may share one; 0 = as many as slots.
+    pub pool: usize,
+    /// Then one is replaced.
+    pub tasks_per_process: u32,
 }
 
 impl PythonConfig {
@@ -46,6 +51,8 @@ impl Validate for PythonConfig {
             "import_time_max_ms",
             "it must be a second to an hour",
         );
+        rules.require(self.pool <= POOL_MAX, "pool", "it must be at most 10,000");
+        rules.require(self.tasks_per_process > 0, "tasks_per_process", "it must be at least 1");
     }
 }
 

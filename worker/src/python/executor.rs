@@ -8,29 +8,42 @@ use asyncflow_sdk::{
     worker::{AttemptHandle, Executor, LogKeeper, Outcome},
 };
 
-use super::interpreter::Interpreter;
+use super::{
+    interpreter::Interpreter,
+    pool::{NoPlace, Pool},
+};
 use crate::command::CommandExecutor;
 
 /// Runs tasks of one type. What a former process left of them has a command by now: it is routed to
 /// the executor of commands, also in a worker without Python.
 pub struct PythonExecutor {
-    commands: Arc<CommandExecutor>,
-    interpreter: Arc<Interpreter>,
-}
-
-impl PythonExecutor {
-    /// Of any type; the program looks at the attempt's.
-    pub fn new(commands: Arc<CommandExecutor>, interpreter: Arc<Interpreter>) -> Self {
-        Self { commands, interpreter }
-    }
+    /// Runs them.
+    pub commands: Arc<CommandExecutor>,
+    /// As which commands.
+    pub interpreter: Arc<Interpreter>,
+    /// For tasks that may share a process.
+    pub pool: Option<Arc<Pool>>,
 }
 
 #[async_trait]
 impl Executor for PythonExecutor {
     async fn execute(&self, attempt: AttemptHandle) -> Outcome {
-        self.commands.execute_as(attempt, self.interpreter.command("run")).await
+        let command = self.interpreter.command("run");
+        let shares = self.pool.as_ref().filter(|_| self.commands.may_share_process(&attempt));
+        if let Some(pool) = shares {
+            match pool.place(&attempt).await {
+                Ok(place) => return self.commands.execute_in(place, attempt, command).await,
+                Err(NoPlace::Told(told)) => return Outcome::stopped(told),
+                Err(NoPlace::Broken(why)) => {
+                    // What is wrong is told by a process of its own, in the task's log.
+                    tracing::warn!(why, "no Python process for a task, it gets one of its own");
+                }
+            }
+        }
+        self.commands.execute_as(attempt, command).await
     }
 
+    /// Shim and pool do.
     fn keeps_time(&self) -> bool {
         self.commands.keeps_time()
     }

@@ -1,6 +1,7 @@
 //! Which Python it is, and how it is called.
 
 use std::{
+    collections::BTreeMap,
     env,
     path::{Path, PathBuf},
 };
@@ -8,6 +9,7 @@ use std::{
 use asyncflow_sdk::v1::Command;
 
 use super::PythonConfig;
+use crate::command::{activate, inherited};
 
 const RUNNER: &str = "asyncflow.task";
 const PATH_VARIABLE: &str = "PYTHONPATH";
@@ -72,6 +74,22 @@ impl Interpreter {
             ..Command::default()
         }
     }
+
+    /// The environment of a process that is none of an attempt's: what is allowed of ours, and its
+    /// own.
+    ///
+    /// # Errors
+    /// The virtual environment is broken; for people.
+    pub fn variables(&self, allowed: &[String]) -> Result<BTreeMap<String, String>, String> {
+        let command = self.command("");
+        let mut variables = inherited(allowed);
+        variables.extend(command.environment);
+        if !command.python_environment.is_empty() {
+            // An absolute path is looked for nowhere.
+            activate(&mut variables, &command.python_environment, &Default::default())?;
+        }
+        Ok(variables)
+    }
 }
 
 /// That of the virtual environment which is active, or which this program was installed into; else
@@ -97,6 +115,17 @@ mod tests {
 
     use super::*;
 
+    fn settings() -> PythonConfig {
+        PythonConfig {
+            modules: vec!["train".to_owned()],
+            executable: PathBuf::new(),
+            path: Vec::new(),
+            import_time_max_ms: 1_000,
+            pool: 0,
+            tasks_per_process: 1,
+        }
+    }
+
     #[test]
     fn a_task_gets_what_was_found_at_the_start_wherever_it_runs() {
         let dir = tempfile::tempdir().unwrap();
@@ -108,7 +137,7 @@ mod tests {
             modules: vec!["lab.train".to_owned(), "jobs/resize.py".to_owned()],
             executable: python.clone(),
             path: vec!["lib".into()],
-            import_time_max_ms: 1_000,
+            ..settings()
         };
         let command = Interpreter::of(&config).command("run");
         let here = env::current_dir().unwrap();
@@ -125,9 +154,7 @@ mod tests {
     #[test]
     fn a_name_stays_a_name() {
         let executable = PathBuf::from("python3.13");
-        let modules = vec!["train".to_owned()];
-        let config =
-            PythonConfig { modules, executable, path: Vec::new(), import_time_max_ms: 1_000 };
+        let config = PythonConfig { executable, ..settings() };
         let command = Interpreter::of(&config).command("list");
         assert_eq!((&*command.program, &*command.python_environment), ("python3.13", ""));
     }

@@ -1,6 +1,6 @@
 //! Asking modules which tasks they have.
 
-use std::{fs, io, path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::Path, process::Stdio, time::Duration};
 
 use asyncflow_sdk::v1::{Command, TaskType};
 use nix::{
@@ -14,8 +14,6 @@ use super::{
     defaults::{Defaults, differences},
     interpreter::Interpreter,
 };
-use crate::command;
-
 /// What is kept of the last answer.
 const FILE: &str = "python.json";
 /// Leases of attempts that a former process left run out while modules are imported.
@@ -32,6 +30,9 @@ pub struct Listed {
     /// Where it is, for people.
     #[serde(default)]
     pub function: String,
+    /// It may run in a process that others have used.
+    #[serde(default)]
+    pub warm: bool,
     /// What it says of its type.
     #[serde(rename = "task_type", default)]
     pub defaults: Defaults,
@@ -117,7 +118,8 @@ pub async fn tasks(
     let kept = kept.and_then(|text| serde_json::from_slice::<Kept>(&text).ok());
     let kept = kept.filter(|kept| are_waiting && kept.command == words);
     let limit = if kept.is_some() { limit.min(WAIT_MAX) } else { limit };
-    match (ask(&command, allowed, limit).await, kept) {
+    let variables = interpreter.variables(allowed).map_err(ListError::Environment)?;
+    match (ask(&command, variables, limit).await, kept) {
         (Ok(answer), _) => {
             let tasks = parse(&answer)?;
             let kept = serde_json::to_vec(&Kept { command: words, answer });
@@ -136,13 +138,11 @@ pub async fn tasks(
     }
 }
 
-async fn ask(command: &Command, allowed: &[String], limit: Duration) -> Result<String, ListError> {
-    let mut variables = command::inherited(allowed);
-    variables.extend(command.environment.clone());
-    if !command.python_environment.is_empty() {
-        command::activate(&mut variables, &command.python_environment, &Default::default())
-            .map_err(ListError::Environment)?;
-    }
+async fn ask(
+    command: &Command,
+    variables: BTreeMap<String, String>,
+    limit: Duration,
+) -> Result<String, ListError> {
     let program = command.program.clone();
     let child = process::Command::new(&program)
         .args(&command.args)
