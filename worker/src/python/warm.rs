@@ -11,10 +11,10 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
+    io,
     os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::{net::UnixStream, process::ExitStatusExt},
+        fd::OwnedFd,
+        unix::{net::UnixStream as StdUnixStream, process::ExitStatusExt},
     },
     path::{Path, PathBuf},
     process::Child,
@@ -24,17 +24,13 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
-    fcntl::{FcntlArg, OFlag, fcntl},
-    sys::{
-        signal::{Signal, killpg},
-        socket::{MsgFlags, recv},
-    },
+    sys::signal::{Signal, killpg},
     unistd::{Pid, read},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::unix::{AsyncFd, AsyncFdReadyGuard},
+    io::AsyncWriteExt,
+    net::{UnixStream, unix::pipe},
     runtime,
     sync::{
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -196,33 +192,28 @@ struct Process {
     child: Child,
     pid: i32,
     leader: Leader,
-    socket: AsyncFd<UnixStream>,
+    socket: UnixStream,
     /// The beginning of a line.
     heard: Vec<u8>,
     /// stdout and stderr, until they are closed.
-    pipes: [Option<AsyncFd<OwnedFd>>; 2],
+    pipes: [Option<pipe::Receiver>; 2],
     exit: Option<Exit>,
 }
 
 impl Process {
     fn start(launch: &Launch) -> Result<Self, String> {
         let no_pipes = |error: io::Error| format!("no pipes for it: {error}");
-        let (socket, theirs) = UnixStream::pair().map_err(no_pipes)?;
+        let (ours, theirs) = StdUnixStream::pair().map_err(no_pipes)?;
+        ours.set_nonblocking(true).map_err(no_pipes)?;
+        let socket = UnixStream::from_std(ours).map_err(no_pipes)?;
         let child = start_served(launch, OwnedFd::from(theirs).into());
         let mut child = child.map_err(|error| error.message)?;
-        let stdout = child.stdout.take().map(OwnedFd::from).map(nonblocking).transpose();
-        let stderr = child.stderr.take().map(OwnedFd::from).map(nonblocking).transpose();
-        let (socket, stdout, stderr) = match (AsyncFd::register(socket), stdout, stderr) {
-            (Ok(socket), Ok(stdout), Ok(stderr)) => (socket, stdout, stderr),
-            (socket, stdout, stderr) => {
-                let _ = child.kill().and_then(|()| child.wait());
-                let error = socket.err().or(stdout.err()).or(stderr.err());
-                return Err(no_pipes(error.unwrap_or_else(|| io::Error::other("none"))));
-            }
-        };
         let pid = i32::try_from(child.id()).unwrap_or_default();
+        let stdout = child.stdout.take().map(OwnedFd::from);
+        let stderr = child.stderr.take().map(OwnedFd::from);
+        // Without one of them it writes into nothing, and still works.
+        let pipes = [stdout, stderr].map(|fd| pipe::Receiver::from_owned_fd(fd?).ok());
         let leader = Leader(Arc::new(Mutex::new(Some(pid))));
-        let pipes = [stdout, stderr];
         Ok(Self { child, pid, leader, socket, heard: Vec::new(), pipes, exit: None })
     }
 
@@ -238,7 +229,7 @@ impl Process {
         let mut line = serde_json::to_vec(&request).unwrap_or_default();
         line.push(b'\n');
         // One that is gone is noticed when its answer is waited for.
-        let _ = self.socket.get_mut().write_all(&line);
+        let _ = self.socket.write_all(&line).await;
         let answer = self.follow(&mut logs, |answer| answer.exit.is_some()).await;
         let mut record = ExitRecord {
             log_dropped_bytes: logs.iter().flatten().map(LogWriter::dropped).sum(),
@@ -281,27 +272,17 @@ impl Process {
     /// Waits for something, and reads it.
     async fn next(&mut self, logs: &mut Logs) -> Said {
         let Self { socket, heard, pipes: [stdout, stderr], .. } = self;
-        let (number, mut guard) = tokio::select! {
-            guard = socket.readable() => {
-                let Ok(mut guard) = guard else { return Said::Gone };
-                let said = hear(guard.get_inner(), heard);
-                if matches!(said, Said::Nothing) {
-                    guard.clear_ready();
-                }
-                return said;
-            }
-            guard = readable(stdout) => (0, guard),
-            guard = readable(stderr) => (1, guard),
+        let number = tokio::select! {
+            _ = socket.readable() => return hear(socket, heard),
+            () = readable(stdout.as_ref()) => 0,
+            () = readable(stderr.as_ref()) => 1,
         };
         let log = logs.get_mut(number).and_then(Option::as_mut);
-        match take(guard.get_inner(), log) {
-            Taken::All => guard.clear_ready(),
-            Taken::Some => {}
-            Taken::End => {
-                drop(guard);
-                if let Some(pipe) = self.pipes.get_mut(number) {
-                    *pipe = None;
-                }
+        if let Some(pipe) = self.pipes.get_mut(number) {
+            let is_open =
+                pipe.as_ref().is_some_and(|open| take(|buffer| open.try_read(buffer), log));
+            if !is_open {
+                *pipe = None;
             }
         }
         Said::Nothing
@@ -310,8 +291,8 @@ impl Process {
     /// What is there, whether the runtime knows of it or not.
     fn take_output(&mut self, logs: &mut Logs) {
         for (pipe, log) in self.pipes.iter_mut().zip(logs) {
-            let taken = pipe.as_ref().map(|pipe| take(pipe.get_ref(), log.as_mut()));
-            if matches!(taken, Some(Taken::End)) {
+            let Some(open) = pipe else { continue };
+            if !take(|buffer| Ok(read(&*open, buffer)?), log.as_mut()) {
                 *pipe = None;
             }
         }
@@ -356,35 +337,26 @@ impl Process {
     }
 }
 
-type Guard<'a> = AsyncFdReadyGuard<'a, OwnedFd>;
-
 /// Never, once it is closed.
-async fn readable(pipe: &Option<AsyncFd<OwnedFd>>) -> Guard<'_> {
-    if let Some(pipe) = pipe
-        && let Ok(guard) = pipe.readable().await
-    {
-        return guard;
+async fn readable(pipe: Option<&pipe::Receiver>) {
+    match pipe {
+        // An error is met again when it is read.
+        Some(pipe) => drop(pipe.readable().await),
+        None => std::future::pending().await,
     }
-    std::future::pending().await
-}
-
-fn nonblocking(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    AsyncFd::register(fd)
 }
 
 fn hear(socket: &UnixStream, heard: &mut Vec<u8>) -> Said {
     let mut buffer = [0; 4096];
-    match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+    match socket.try_read(&mut buffer) {
         Ok(0) => return Said::Gone,
         Ok(count) => heard.extend_from_slice(buffer.get(..count).unwrap_or_default()),
-        Err(Errno::EAGAIN) => return Said::Nothing,
-        Err(Errno::EINTR) => return Said::Answers(Vec::new()),
+        Err(error) if is_passing(&error) => return Said::Nothing,
         Err(_) => return Said::Gone,
     }
     let Some(end) = heard.iter().rposition(|byte| *byte == b'\n') else {
         let is_endless = heard.len() > LINE_BYTES_MAX;
-        return if is_endless { Said::Gone } else { Said::Answers(Vec::new()) };
+        return if is_endless { Said::Gone } else { Said::Nothing };
     };
     let rest = heard.split_off(end + 1);
     let lines = std::mem::replace(heard, rest);
@@ -393,28 +365,24 @@ fn hear(socket: &UnixStream, heard: &mut Vec<u8>) -> Said {
     answers.map_or(Said::Gone, Said::Answers)
 }
 
-enum Taken {
-    All,
-    /// More than a pipe can hold: it may write without an end.
-    Some,
-    /// Nobody has it open any more.
-    End,
-}
-
-fn take(pipe: &OwnedFd, mut log: Option<&mut LogWriter>) -> Taken {
+/// Takes what is there, and not more than a pipe can hold: it may write without an end. Whether
+/// the pipe is still open.
+fn take(read: impl Fn(&mut [u8]) -> io::Result<usize>, mut log: Option<&mut LogWriter>) -> bool {
     let mut buffer = vec![0; READ_BYTES_MAX];
     for _ in 0..READS_MAX {
-        match read(pipe, &mut buffer) {
-            Ok(0) => return Taken::End,
+        match read(&mut buffer) {
+            Ok(0) => return false,
             Ok(count) => {
                 if let Some(log) = &mut log {
                     log.write(buffer.get(..count).unwrap_or_default());
                 }
             }
-            Err(Errno::EAGAIN) => return Taken::All,
-            Err(Errno::EINTR) => {}
-            Err(_) => return Taken::End,
+            Err(error) => return is_passing(&error),
         }
     }
-    Taken::Some
+    true
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
