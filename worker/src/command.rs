@@ -165,8 +165,8 @@ impl CommandExecutor {
         }
     }
 
-    /// Whether the attempt may run in a process that others have used: one that got GPUs, or a limit
-    /// of its own, may not.
+    /// Whether the attempt may run in a process that others have used: one that got GPUs, or a
+    /// limit of its own, may not.
     pub fn may_share_process(&self, attempt: &AttemptHandle) -> bool {
         let resources = attempt.task().resources.as_ref();
         let has_gpus = resources.is_some_and(|has| has.gpus > 0 || has.gpu_memory_bytes > 0);
@@ -315,8 +315,8 @@ impl CommandExecutor {
         self.follow(attempt, registered, dir, supervise).await
     }
 
-    /// Watches the attempt to its end, which `supervise` sees to, woken by changes in its directory;
-    /// and takes over all that it has written.
+    /// Watches the attempt to its end, which `supervise` sees to, woken by changes in its
+    /// directory; and takes over all that it has written.
     async fn follow<S: Future<Output = End>>(
         &self,
         attempt: &AttemptHandle,

@@ -22,7 +22,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence, cast
 
 from asyncflow.task import errors
-from asyncflow.task.context import say
+from asyncflow.task.current import say
 from asyncflow.task.discover import NotFound, load
 from asyncflow.task.run import run_in_worker
 from asyncflow.task.surroundings import Surroundings
