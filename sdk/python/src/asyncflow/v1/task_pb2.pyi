@@ -106,7 +106,9 @@ class _FailureReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     FAILURE_REASON_COMMAND_NOT_RUNNABLE: _FailureReason.ValueType  # 12
     """The command cannot be executed: not found (127), not executable (126), no such directory."""
     FAILURE_REASON_NO_HANDLER: _FailureReason.ValueType  # 13
-    """The worker does not know how to run a task of this type."""
+    """The worker does not know how to run a task of this type. One that takes only commands of it
+    gives the task back with this reason, and no failure is counted.
+    """
     FAILURE_REASON_BAD_CONTEXT: _FailureReason.ValueType  # 14
     """The handler could not parse the context or payload."""
     FAILURE_REASON_DEPENDENCY_FAILED: _FailureReason.ValueType  # 15
@@ -166,7 +168,9 @@ FAILURE_REASON_RESULT_TOO_LARGE: FailureReason.ValueType  # 11
 FAILURE_REASON_COMMAND_NOT_RUNNABLE: FailureReason.ValueType  # 12
 """The command cannot be executed: not found (127), not executable (126), no such directory."""
 FAILURE_REASON_NO_HANDLER: FailureReason.ValueType  # 13
-"""The worker does not know how to run a task of this type."""
+"""The worker does not know how to run a task of this type. One that takes only commands of it
+gives the task back with this reason, and no failure is counted.
+"""
 FAILURE_REASON_BAD_CONTEXT: FailureReason.ValueType  # 14
 """The handler could not parse the context or payload."""
 FAILURE_REASON_DEPENDENCY_FAILED: FailureReason.ValueType  # 15
