@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/asyncflow/asyncflow/sdk/go/asyncflowpb"
 	"github.com/asyncflow/asyncflow/sdk/go/internal/backoff"
@@ -16,6 +17,8 @@ import (
 const (
 	// Requests that go in one message, if they are there at the same time.
 	streamRequestsMax = 500
+	// What they may weigh: half of the smallest limit that a broker can be given for its messages.
+	streamBytesMax = 512 << 10
 	// Messages that may wait for their answer.
 	streamMessagesMax = 8
 )
@@ -63,15 +66,11 @@ func pull(
 	messages := make(chan createMessage)
 	go func() {
 		defer close(messages)
-		for request := range single {
-			message := &asyncflowpb.StreamCreateTasksRequest{}
-			message.Requests = append(message.Requests, request)
-			for len(message.Requests) < streamRequestsMax && len(single) > 0 {
-				next, open := <-single
-				if !open {
-					break
-				}
-				message.Requests = append(message.Requests, next)
+		var kept *asyncflowpb.CreateTaskRequest
+		for {
+			var message createMessage
+			if message, kept = together(single, kept); message == nil {
+				return
 			}
 			select {
 			case messages <- message:
@@ -81,6 +80,33 @@ func pull(
 		}
 	}()
 	return messages
+}
+
+// together waits for a request, unless one was kept, and puts those behind it that are there into the
+// same message. What would make that too large is to be kept for the next one. Nil at the end.
+func together(
+	single <-chan *asyncflowpb.CreateTaskRequest, kept *asyncflowpb.CreateTaskRequest,
+) (createMessage, *asyncflowpb.CreateTaskRequest) {
+	next := kept
+	if next == nil {
+		next = <-single
+	}
+	if next == nil {
+		return nil, nil
+	}
+	message := &asyncflowpb.StreamCreateTasksRequest{}
+	for weight := 0; next != nil; {
+		weight += proto.Size(next)
+		if len(message.Requests) > 0 && weight > streamBytesMax {
+			return message, next
+		}
+		message.Requests = append(message.Requests, next)
+		if len(message.Requests) == streamRequestsMax || len(single) == 0 {
+			break
+		}
+		next = <-single
+	}
+	return message, nil
 }
 
 // creating is one stream of creates over all its connections.

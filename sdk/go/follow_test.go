@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/asyncflow/asyncflow/sdk/go/asyncflowpb"
 )
@@ -143,6 +144,34 @@ func TestAStreamOfCreatesSendsAgainWhatWasNotAnswered(t *testing.T) {
 	}
 	if count != all || connections.Load() != 3 {
 		t.Error(count, connections.Load())
+	}
+}
+
+func TestAMessageOfCreatesIsBoundedInBytes(t *testing.T) {
+	requests := func(yield func(*asyncflowpb.CreateTaskRequest) bool) {
+		for i := range 100 {
+			payload := &asyncflowpb.Content{Data: make([]byte, 60_000)}
+			task := &asyncflowpb.TaskSpec{Payload: payload}
+			id := fmt.Sprint(i)
+			if !yield(&asyncflowpb.CreateTaskRequest{RequestId: id, Task: task}) {
+				return
+			}
+		}
+	}
+	count := 0
+	for message := range pull(within(t, 30*time.Second), requests) {
+		if size := proto.Size(message); size > 520<<10 {
+			t.Errorf("%d bytes", size)
+		}
+		for _, one := range message.GetRequests() {
+			if one.GetRequestId() != fmt.Sprint(count) {
+				t.Fatal(one.GetRequestId(), "instead of", count)
+			}
+			count++
+		}
+	}
+	if count != 100 {
+		t.Error(count)
 	}
 }
 

@@ -250,11 +250,17 @@ func (r *running) end() error {
 // next waits for the next request of a kind.
 func next[T proto.Message](r *running) T {
 	r.t.Helper()
+	return until(r, func(T) bool { return true })
+}
+
+// until waits for a request of a kind that fits.
+func until[T proto.Message](r *running, fits func(T) bool) T {
+	r.t.Helper()
 	late := time.After(patience)
 	for {
 		select {
 		case message := <-r.fake.seen:
-			if one, ok := message.(T); ok {
+			if one, ok := message.(T); ok && fits(one) {
 				return one
 			}
 		case <-late:
@@ -262,6 +268,24 @@ func next[T proto.Message](r *running) T {
 			r.t.Fatalf("no %T", none)
 			return none
 		}
+	}
+}
+
+// untilHeld waits until a heartbeat says that the worker holds something.
+func untilHeld(r *running) {
+	r.t.Helper()
+	until(r, func(beat *asyncflowpb.HeartbeatRequest) bool { return len(beat.GetLeases()) > 0 })
+}
+
+// receive waits for what a handler says.
+func receive[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case said := <-from:
+		return said
+	case <-time.After(patience):
+		t.Fatal("it is not said")
+		panic("unreachable")
 	}
 }
 

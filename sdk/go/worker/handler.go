@@ -38,7 +38,7 @@ func JSON[In, Out any](
 // RetryError asks for another attempt, but not before After is over. It counts as a failure. It
 // may stand anywhere in the chain of a handler's error.
 type RetryError struct {
-	// After is at most 365 days.
+	// After is at most 365 days; more is taken as that.
 	After time.Duration
 	// Err says why.
 	Err error

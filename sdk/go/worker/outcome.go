@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -18,6 +19,7 @@ const ResultBytesMax = 64 << 10
 const (
 	messageBytesMax     = 1024
 	contentTypeBytesMax = 128
+	retryAfterMax       = 365 * 24 * time.Hour
 )
 
 // outcome is how an attempt ended: one of the three, or nothing that is to be said.
@@ -48,7 +50,7 @@ func outcomeOf(result *asyncflowpb.Content, err error, told Reason) outcome {
 	}
 	out := failed(asyncflowpb.FailureReason_FAILURE_REASON_ERROR, err.Error())
 	if errors.As(err, &retry) && retry.After > 0 {
-		out.fail.RetryAfter = durationpb.New(retry.After)
+		out.fail.RetryAfter = durationpb.New(min(retry.After, retryAfterMax))
 	}
 	return out
 }

@@ -25,6 +25,8 @@ func TestErrorsOfHandlersBecomeOutcomes(t *testing.T) {
 		{plain, asyncflowpb.FailureReason_FAILURE_REASON_ERROR, false, 0},
 		{fmt.Errorf("wrapped: %w", RetryAfter(time.Minute, plain)),
 			asyncflowpb.FailureReason_FAILURE_REASON_ERROR, false, time.Minute},
+		{RetryAfter(math.MaxInt64, plain), asyncflowpb.FailureReason_FAILURE_REASON_ERROR, false,
+			365 * 24 * time.Hour},
 		{RetryAfter(0, nil), asyncflowpb.FailureReason_FAILURE_REASON_ERROR, false, 0},
 		{fmt.Errorf("wrapped: %w", Permanent(plain)),
 			asyncflowpb.FailureReason_FAILURE_REASON_PERMANENT, true, 0},

@@ -89,6 +89,10 @@ func (t *Task) DecodeContext(into any) error {
 func (t *Task) Save(ctx context.Context, stage string, content *asyncflowpb.Content) error {
 	ctx, cancel := t.outlive(ctx)
 	defer cancel()
+	// The hook above may come a moment too late for an attempt that has ended before.
+	if t.stop.gone.Err() != nil {
+		return t.ended(t.stop.gone)
+	}
 	_, err := callUntilAnswered(ctx, t.link, saveTimeout,
 		func(sessionID string) *asyncflowpb.SaveContextRequest {
 			request := &asyncflowpb.SaveContextRequest{

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	asyncflow "github.com/asyncflow/asyncflow/sdk/go"
@@ -58,12 +59,13 @@ type Worker struct {
 	once       sync.Once
 	draining   chan struct{}
 	drainTime  time.Duration
-	hasRun     sync.Once
+	// It runs, has run, or is closed.
+	isUsed atomic.Bool
 	// Ends when the worker has nothing more to say to the broker.
 	life context.Context
 }
 
-// New prepares a worker; it connects when it runs.
+// New prepares a worker; it connects when it runs. One that is not run is to be closed.
 //
 // Errors: the address, the token or the CA file is unusable; bad options.
 func New(config asyncflow.Config, options Options) (*Worker, error) {
@@ -152,19 +154,30 @@ func (w *Worker) isDraining() bool {
 	}
 }
 
+// Close ends the connection of a worker that is not to be run. One that runs, or has run, does so by
+// itself; Close leaves it alone.
+func (w *Worker) Close() error {
+	if w.isUsed.CompareAndSwap(false, true) {
+		return w.link.conn.Close()
+	}
+	return nil
+}
+
 // Run works until the context ends or Shutdown is called, then until what runs has ended, see
-// [Options.DrainTimeout]; it gives nil then. An unreachable broker is no error: the worker tries
+// [Options.DrainTimeout] and [Options.Grace], and until its outcomes are told, 30 s more at most; it
+// gives nil then. An unreachable broker is no error: the worker tries
 // until there is one.
 //
-// Errors: there is no handler; it runs or has run already; the broker refuses this worker; another
+// Errors: there is no handler; it runs or has run already, or is closed; the broker refuses this worker; another
 // worker has registered under the same ID.
 func (w *Worker) Run(ctx context.Context) error {
 	if len(w.handlers) == 0 {
 		return errors.New("worker: there is no handler: call Handle first")
 	}
-	err := errors.New("worker: it runs or has run already: make a new one")
-	w.hasRun.Do(func() { err = w.run(ctx) })
-	return err
+	if !w.isUsed.CompareAndSwap(false, true) {
+		return errors.New("worker: it runs, has run or is closed: make a new one")
+	}
+	return w.run(ctx)
 }
 
 func (w *Worker) run(ctx context.Context) error {

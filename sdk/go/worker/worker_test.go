@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -95,17 +96,15 @@ func TestHeartbeatsGoOnDuringASlowHandlerAndCancelIt(t *testing.T) {
 	broker := newFake(task("a"))
 	told := make(chan Reason, 1)
 	worker := broker.start(t, Options{}, untilTold(told))
-	for beats := 0; beats < 3; {
-		if len(next[*asyncflowpb.HeartbeatRequest](worker).GetLeases()) == 1 {
-			beats++
-		}
+	for range 3 {
+		untilHeld(worker)
 	}
 	broker.judge("a", asyncflowpb.LeaseVerdict_LEASE_VERDICT_CANCEL)
 	failed := next[*asyncflowpb.FailTaskRequest](worker)
 	if failed.GetFailure().GetReason() != asyncflowpb.FailureReason_FAILURE_REASON_CANCELLED {
 		t.Error(failed)
 	}
-	if reason := <-told; reason != Cancelled {
+	if reason := receive(t, told); reason != Cancelled {
 		t.Error(reason)
 	}
 }
@@ -130,7 +129,7 @@ func TestACancelDoesNotEndASaveThatIsInFlight(t *testing.T) {
 	}
 	close(broker.savesWait)
 	for range 2 {
-		if err := <-saved; err != nil {
+		if err := receive(t, saved); err != nil {
 			t.Error(err)
 		}
 	}
@@ -154,7 +153,7 @@ func TestALostLeaseEndsASaveAndIsForgotten(t *testing.T) {
 	})
 	next[*asyncflowpb.SaveContextRequest](worker)
 	broker.judge("a", asyncflowpb.LeaseVerdict_LEASE_VERDICT_LOST)
-	if err := <-saved; !errors.Is(err, asyncflow.ErrLeaseLost) {
+	if err := receive(t, saved); !errors.Is(err, asyncflow.ErrLeaseLost) {
 		t.Error(err)
 	}
 	if done := next[*asyncflowpb.CompleteTaskRequest](worker); done.GetLease().GetTaskId() != "b" {
@@ -178,10 +177,10 @@ func TestASaveThatIsRefusedAsNotOursIsALostLease(t *testing.T) {
 			return nil, nil
 		})
 		var stopped *StopError
-		if err := <-saved; !errors.Is(err, asyncflow.ErrLeaseLost) {
+		if err := receive(t, saved); !errors.Is(err, asyncflow.ErrLeaseLost) {
 			t.Error(err)
 		}
-		if err := <-saved; !errors.As(err, &stopped) || stopped.Reason != LeaseLost {
+		if err := receive(t, saved); !errors.As(err, &stopped) || stopped.Reason != LeaseLost {
 			t.Error(err)
 		}
 		_ = worker.stop(0)
@@ -199,13 +198,8 @@ func TestASaveEndsWithTheHandlersOwnDeadline(t *testing.T) {
 		saved <- task.SaveJSON(limited, "one", 1)
 		return nil, nil
 	})
-	select {
-	case err := <-saved:
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Error(err)
-		}
-	case <-time.After(patience):
-		t.Error("the save goes on")
+	if err := receive(t, saved); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
 	}
 }
 
@@ -214,8 +208,7 @@ func TestASessionThatIsUnknownIsReplacedAndLeasesAreAdopted(t *testing.T) {
 	told := make(chan Reason, 1)
 	worker := broker.start(t, Options{}, untilTold(told))
 	first := next[*asyncflowpb.RegisterWorkerRequest](worker)
-	for len(next[*asyncflowpb.HeartbeatRequest](worker).GetLeases()) == 0 {
-	}
+	untilHeld(worker)
 	broker.lose("HeartbeatRequest", refusal(codes.FailedPrecondition, "UNKNOWN_SESSION"))
 	again := next[*asyncflowpb.RegisterWorkerRequest](worker)
 	if again.GetIncarnation() != first.GetIncarnation() || len(again.GetAdopted()) != 1 {
@@ -229,13 +222,8 @@ func TestASessionThatIsUnknownIsReplacedAndLeasesAreAdopted(t *testing.T) {
 	broker.mu.Unlock()
 	time.Sleep(20 * time.Millisecond) // longer than a lease: or it would look like two workers
 	broker.lose("HeartbeatRequest", refusal(codes.FailedPrecondition, "UNKNOWN_SESSION"))
-	select {
-	case reason := <-told:
-		if reason != LeaseLost {
-			t.Error(reason)
-		}
-	case <-time.After(patience):
-		t.Error("nobody told the handler")
+	if reason := receive(t, told); reason != LeaseLost {
+		t.Error(reason)
 	}
 }
 
@@ -244,12 +232,11 @@ func TestShutdownGivesRunningTasksBackAndTakesNothingNew(t *testing.T) {
 	told := make(chan Reason, 1)
 	worker := broker.start(t, Options{}, untilTold(told))
 	next[*asyncflowpb.AcquireTasksRequest](worker)
-	for len(next[*asyncflowpb.HeartbeatRequest](worker).GetLeases()) == 0 {
-	}
+	untilHeld(worker)
 	worker.Shutdown(0)
 	released := next[*asyncflowpb.ReleaseTaskRequest](worker)
 	if released.GetFailure().GetReason() != asyncflowpb.FailureReason_FAILURE_REASON_DRAINED ||
-		<-told != Drained {
+		receive(t, told) != Drained {
 		t.Error(released)
 	}
 	next[*asyncflowpb.DeregisterWorkerRequest](worker)
@@ -268,10 +255,9 @@ func TestShutdownLetsTasksEnd(t *testing.T) {
 		<-end
 		return asyncflow.MustJSON("done"), ctx.Err()
 	})
-	<-began
+	receive(t, began)
 	worker.Shutdown(time.Minute)
-	for !next[*asyncflowpb.HeartbeatRequest](worker).GetDraining() {
-	}
+	until(worker, (*asyncflowpb.HeartbeatRequest).GetDraining)
 	close(end)
 	done := next[*asyncflowpb.CompleteTaskRequest](worker)
 	if string(done.GetResult().GetData()) != `"done"` || worker.end() != nil {
@@ -290,8 +276,7 @@ func TestAHandlerThatDoesNotStopIsGivenUpAndKeepsItsSlot(t *testing.T) {
 			}
 			return nil, nil
 		})
-	for len(next[*asyncflowpb.HeartbeatRequest](worker).GetLeases()) == 0 {
-	}
+	untilHeld(worker)
 	broker.judge("a", asyncflowpb.LeaseVerdict_LEASE_VERDICT_CANCEL)
 	next[*asyncflowpb.FailTaskRequest](worker)
 	next[*asyncflowpb.HeartbeatRequest](worker)
@@ -300,7 +285,7 @@ func TestAHandlerThatDoesNotStopIsGivenUpAndKeepsItsSlot(t *testing.T) {
 		t.Error("the slot is free")
 	}
 	close(end)
-	if err := <-saved; !errors.Is(err, errEnded) {
+	if err := receive(t, saved); !errors.Is(err, errEnded) {
 		t.Error("it could save:", err)
 	}
 	if done := next[*asyncflowpb.CompleteTaskRequest](worker); done.GetLease().GetTaskId() != "b" {
@@ -349,6 +334,7 @@ func TestTheLastWordOfProgressComesBeforeTheEnd(t *testing.T) {
 		return nil, nil
 	})
 	percent := 0.0
+	late := time.After(patience)
 	for {
 		select {
 		case message := <-worker.fake.seen:
@@ -361,7 +347,7 @@ func TestTheLastWordOfProgressComesBeforeTheEnd(t *testing.T) {
 				}
 				return
 			}
-		case <-time.After(patience):
+		case <-late:
 			t.Fatal("it does not end")
 		}
 	}
@@ -382,18 +368,52 @@ func TestOfTwoWorkersWithOneIDTheFirstGivesWay(t *testing.T) {
 	told := make(chan Reason, 1)
 	worker := broker.start(t, Options{}, untilTold(told))
 	for range quickLossesMax {
-		for len(next[*asyncflowpb.HeartbeatRequest](worker).GetLeases()) == 0 {
-		}
+		untilHeld(worker)
 		broker.lose("HeartbeatRequest", refusal(codes.FailedPrecondition, "UNKNOWN_SESSION"))
 		next[*asyncflowpb.HeartbeatRequest](worker)
 	}
 	if err := worker.end(); err == nil || !strings.Contains(err.Error(), "its own ID") {
 		t.Error(err)
 	}
-	if reason := <-told; reason != LeaseLost {
+	if reason := receive(t, told); reason != LeaseLost {
 		t.Error(reason)
 	}
 	none[*asyncflowpb.DeregisterWorkerRequest](worker)
+}
+
+func TestAnAttemptThatHasEndedSavesNothing(t *testing.T) {
+	broker := newFake()
+	worker := broker.start(t, Options{}, one)
+	next[*asyncflowpb.RegisterWorkerRequest](worker)
+	lease := &asyncflowpb.Lease{TaskId: "a", Attempt: 1}
+	for range 200 { // it was a matter of a moment
+		ended := &Task{lease: lease, stop: newStop(), link: worker.link}
+		ended.stop.end()
+		if err := ended.SaveJSON(context.Background(), "late", 1); !errors.Is(err, errEnded) {
+			t.Fatal(err)
+		}
+	}
+	none[*asyncflowpb.SaveContextRequest](worker)
+}
+
+func TestAWorkerThatIsNotRunCanBeClosed(t *testing.T) {
+	made, err := New(asyncflow.Config{}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := made.Close(); err != nil || made.link.conn.GetState() != connectivity.Shutdown {
+		t.Error(err, made.link.conn.GetState())
+	}
+	made.Handle("x", one)
+	if made.Close() != nil || made.Run(context.Background()) == nil {
+		t.Error("it is closed for good")
+	}
+	worker := newFake(task("a")).start(t, Options{}, one)
+	next[*asyncflowpb.RegisterWorkerRequest](worker)
+	if err := worker.Close(); err != nil {
+		t.Error(err)
+	}
+	next[*asyncflowpb.CompleteTaskRequest](worker)
 }
 
 func TestBadOptionsAreRefused(t *testing.T) {

@@ -86,8 +86,9 @@ func run(t *testing.T, folder, name string, settings ...string) *program {
 	for _, setting := range append(settings, "METRICS__ADDRESS="+metrics) {
 		made.env = append(made.env, "ASYNCFLOW_"+strings.ToUpper(name)+"__"+setting)
 	}
-	made.start()
+	// First: what does not become ready has to end, too.
 	t.Cleanup(made.kill)
+	made.start()
 	return made
 }
 
@@ -103,8 +104,9 @@ func (p *program) start() {
 	if err := p.command.Start(); err != nil {
 		p.t.Fatalf("%v: cargo build --workspace --bins", err)
 	}
+	asking := &http.Client{Timeout: 5 * time.Second}
 	for end := time.Now().Add(readyMax); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if answer, err := http.Get(p.readyAt); err == nil {
+		if answer, err := asking.Get(p.readyAt); err == nil {
 			_ = answer.Body.Close()
 			if answer.StatusCode == http.StatusOK {
 				return
@@ -116,6 +118,9 @@ func (p *program) start() {
 }
 
 func (p *program) kill() {
+	if p.command == nil || p.command.Process == nil {
+		return
+	}
 	_ = p.command.Process.Kill()
 	_ = p.command.Wait()
 }

@@ -113,7 +113,11 @@ func TestATaskGoesOnInAnotherWorkerAtItsStage(t *testing.T) {
 		t.Fatal("the task does not begin")
 	}
 	stop(0)
-	<-saved
+	select {
+	case <-saved:
+	case <-ctx.Done():
+		t.Fatal("the task saves nothing")
+	}
 	start(t, stack, worker.Options{ID: "second"}, kind,
 		func(_ context.Context, task *worker.Task) (*asyncflowpb.Content, error) {
 			var state int
@@ -155,8 +159,13 @@ func TestWhatIsTooLargeIsSaid(t *testing.T) {
 		ended.Task.GetAttempt() != 1 {
 		t.Error(err)
 	}
-	if err := <-refused; !errors.Is(err, asyncflow.ErrInvalidArgument) {
-		t.Error("the context is over the type's 8 KiB:", err)
+	select {
+	case err := <-refused:
+		if !errors.Is(err, asyncflow.ErrInvalidArgument) {
+			t.Error("the context is over the type's 8 KiB:", err)
+		}
+	case <-ctx.Done():
+		t.Error("the save does not end")
 	}
 }
 
