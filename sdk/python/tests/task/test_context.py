@@ -381,4 +381,4 @@ def test_an_async_stage_that_is_saved_holds_up_no_other_task(fake: FakeWorker) -
         await saving
 
     asyncio.run(both())
-    assert was_released == [True]
+    assert was_released and all(was_released)
