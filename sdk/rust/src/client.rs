@@ -200,7 +200,8 @@ impl Client {
             .retry(self.waits())
             .when(may_be_repeated)
             .adjust(|error, wait| wait.map(|wait| wait.max(error.retry_delay().unwrap_or(wait))));
-        self.in_time(repeated.into_future()).await
+        // On the heap, or the future of a call would be copied into those of all who wait for it.
+        self.in_time(Box::pin(repeated.into_future())).await
     }
 
     /// All that a list answers, page by page as they are asked for. `read` takes a page apart into

@@ -38,8 +38,7 @@ impl Client {
                 let round = left.map_or(ROUND, |left| left.min(ROUND));
                 let ms = i64::try_from(round.as_millis()).unwrap_or(i64::MAX);
                 // Tries that are broken off ask for the whole round again.
-                // On the heap, or the futures of all who wait would be as large as those of calls.
-                let calling = Box::pin(self.call_for(round + SLACK, request(duration(ms)), &send));
+                let calling = self.call_for(round + SLACK, request(duration(ms)), &send);
                 let answer = match left {
                     Some(left) => in_time(left.saturating_add(SLACK), calling).await?,
                     None => calling.await?,
@@ -50,7 +49,7 @@ impl Client {
                 tokio::time::sleep(ROUND_MIN.saturating_sub(began.elapsed())).await;
             }
         };
-        self.in_time(Box::pin(waiting)).await
+        self.in_time(waiting).await
     }
 }
 
