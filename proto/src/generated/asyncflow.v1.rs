@@ -655,7 +655,8 @@ pub enum FailureReason {
     ResultTooLarge = 11,
     /// The command cannot be executed: not found (127), not executable (126), no such directory.
     CommandNotRunnable = 12,
-    /// The worker does not know how to run a task of this type.
+    /// The worker does not know how to run a task of this type. One that takes only commands of it
+    /// gives the task back with this reason, and no failure is counted.
     NoHandler = 13,
     /// The handler could not parse the context or payload.
     BadContext = 14,

@@ -136,7 +136,8 @@ const (
 	FailureReason_FAILURE_REASON_RESULT_TOO_LARGE FailureReason = 11
 	// The command cannot be executed: not found (127), not executable (126), no such directory.
 	FailureReason_FAILURE_REASON_COMMAND_NOT_RUNNABLE FailureReason = 12
-	// The worker does not know how to run a task of this type.
+	// The worker does not know how to run a task of this type. One that takes only commands of it
+	// gives the task back with this reason, and no failure is counted.
 	FailureReason_FAILURE_REASON_NO_HANDLER FailureReason = 13
 	// The handler could not parse the context or payload.
 	FailureReason_FAILURE_REASON_BAD_CONTEXT FailureReason = 14

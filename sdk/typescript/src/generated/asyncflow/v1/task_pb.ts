@@ -1526,7 +1526,8 @@ export enum FailureReason {
   COMMAND_NOT_RUNNABLE = 12,
 
   /**
-   * The worker does not know how to run a task of this type.
+   * The worker does not know how to run a task of this type. One that takes only commands of it
+   * gives the task back with this reason, and no failure is counted.
    *
    * @generated from enum value: FAILURE_REASON_NO_HANDLER = 13;
    */
