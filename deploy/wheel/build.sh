@@ -19,6 +19,14 @@ diff <(said "$root/sdk/python/pyproject.toml") <(said "$here/pyproject.toml") ||
     exit 1
 }
 
-cd "$here"
+# In a folder of its own: maturin leaves out what it takes for ignored by git, and it takes the
+# package for that when it is reached through "..".
+place="$(mktemp -d)"
+trap 'rm -rf "$place"' EXIT
+cp -r "$root/sdk/python/src" "$place/src"
+find "$place/src" -name __pycache__ -prune -exec rm -rf {} +
+sed "s|^manifest-path = .*|manifest-path = \"$root/cli/Cargo.toml\"|" "$here/pyproject.toml" >"$place/pyproject.toml"
+cd "$place"
 "$venv/bin/maturin" build --profile "${PROFILE:-release}" --out "$root/target/wheels"
+cd "$root"
 "$here/try.sh" "$(ls -t "$root"/target/wheels/asyncflow_sdk-*.whl | head -n 1)"

@@ -8,7 +8,7 @@ wheel="$(realpath "$1")"
 folder="$(mktemp -d)"
 dev=""
 end() {
-    [ -z "$dev" ] || { kill "$dev" && wait "$dev"; } 2>/dev/null || true
+    [ -z "$dev" ] || { kill "$dev" 2>/dev/null && wait "$dev"; } || true
     rm -rf "$folder"
 }
 trap end EXIT
