@@ -26,7 +26,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{TaskId, TypeName},
+    order::PRIORITY_POINT_MS,
     resources::Resources,
+    task::Task,
 };
 use fair::Queue;
 pub use hold::Hold;
@@ -117,6 +119,25 @@ pub struct Waiting {
     /// Limit of its running time; 0 = none.
     pub max_running_ms: i64,
     pub needs: Arc<Resources>,
+}
+
+impl Waiting {
+    /// What placement has to know of a task.
+    pub fn of(task: &Task) -> Self {
+        let seniority_ms = i64::from(task.priority).saturating_mul(PRIORITY_POINT_MS);
+        let ready_ms = task.order_time_ms.saturating_add(seniority_ms);
+        // It keeps its place in the queue when it comes back, but has not waited while it ran.
+        let back_ms = task.start_time_ms.map_or(ready_ms, |_| task.update_time_ms);
+        Self {
+            id: task.id.clone(),
+            user: task.user.clone(),
+            order_time_ms: task.order_time_ms,
+            ready_ms: ready_ms.max(back_ms),
+            priority: task.priority,
+            max_running_ms: task.max_running_ms,
+            needs: task.resources.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// How much somebody has.
@@ -213,7 +234,7 @@ pub fn place(scene: &Scene<'_>) -> Plan {
 /// would fit.
 pub fn misfits(scene: &Scene<'_>, plan: &Plan, task: usize) -> Vec<Vec<Misfit>> {
     let waiting = &scene.waiting[task];
-    let avoids = room::avoids(&plan.hosts, waiting);
+    let avoids = room::avoids(&plan.hosts, waiting, scene.now_ms);
     let kept = |at| hold::kept(plan, at, scene.now_ms, waiting, Some(task));
     let of = |(at, host): (usize, &Host)| room::misfits(host, waiting, &kept(at), avoids);
     plan.hosts.iter().enumerate().map(of).collect()
@@ -222,7 +243,7 @@ pub fn misfits(scene: &Scene<'_>, plan: &Plan, task: usize) -> Vec<Vec<Misfit>> 
 /// The best host that fits.
 fn best(scene: &Scene<'_>, plan: &Plan, task: usize) -> Option<Placement> {
     let waiting = &scene.waiting[task];
-    let avoids = room::avoids(&plan.hosts, waiting);
+    let avoids = room::avoids(&plan.hosts, waiting, scene.now_ms);
     let fitting = plan.hosts.iter().enumerate().filter_map(|(at, host)| {
         let kept = hold::kept(plan, at, scene.now_ms, waiting, Some(task));
         let fit = room::fit(host, waiting, &kept, avoids)?;

@@ -43,8 +43,8 @@ pub struct Resources {
     /// It is stopped when its GPUs were idle for so long; 0 = never.
     #[serde(skip_serializing_if = "is_default")]
     pub gpu_idle_ms: i64,
-    /// It was handed over by this host, and goes to another one unless there is none for it. No
-    /// client says so.
+    /// It was handed over by this host, and goes to another one unless there is none for it, or it
+    /// has waited for long. Until it begins; no client says so.
     #[serde(skip_serializing_if = "is_default")]
     pub avoid_host: String,
 }
@@ -100,9 +100,25 @@ impl Resources {
         (merged != Self::default()).then(|| Arc::new(merged))
     }
 
+    /// The same without a host to avoid.
+    pub fn without_avoided_host(of_task: Option<Arc<Self>>) -> Option<Arc<Self>> {
+        let mut needs = of_task?;
+        if !needs.avoid_host.is_empty() {
+            Arc::make_mut(&mut needs).avoid_host.clear();
+        }
+        (*needs != Self::default()).then_some(needs)
+    }
+
     /// Whether it uses GPUs, or a share of one.
     pub fn uses_gpus(&self) -> bool {
         self.gpus > 0 || self.gpu_memory_bytes > 0
+    }
+
+    /// Whether a GPU of this model, with so much memory in all, will do.
+    pub fn suits_gpu(&self, model: &str, memory_bytes: i64) -> bool {
+        let wanted = self.gpu_model.to_lowercase();
+        memory_bytes >= self.gpu_memory_min_bytes.max(self.gpu_memory_bytes)
+            && (wanted.is_empty() || model.to_lowercase().contains(&wanted))
     }
 
     /// Whether it needs more than any slot, so that it has to be looked where it goes.

@@ -7,6 +7,7 @@ use crate::{
     id::TaskId,
     limits::PRIORITY_MAX,
     order::pending_order_ms,
+    resources::Resources,
     retry::RetryPolicy,
     state::TaskState,
     task::{Content, FullTask, Holder, Progress, Task, TaskBody, Ties},
@@ -117,7 +118,7 @@ pub fn twin_of(original: &FullTask, id: TaskId, now_ms: i64) -> FullTask {
         member: None,
         ties: Ties { twin: true, ..Ties::default() },
         success_if: task.success_if.clone(),
-        resources: task.resources.clone(),
+        resources: Resources::without_avoided_host(task.resources.clone()),
     };
     let body = TaskBody {
         payload: body.payload.clone(),

@@ -165,6 +165,15 @@ fn who_is_handed_over_takes_its_context_along_and_keeps_away() {
     let ended = after.ended.unwrap();
     assert_eq!(ended.failure.unwrap().reason, FailureReason::HandedOver);
     assert_eq!(ended.outcome, AttemptOutcome::Released);
+    // Until it runs elsewhere, or its owner begins anew with it.
+    let claimed = apply(task, claim(), T0 + 3_000);
+    assert_eq!(claimed.resources.as_deref().unwrap().avoid_host, "host-a");
+    let fence = Fence { attempt: claimed.attempt, ..FENCE };
+    let started = apply(&claimed, Event::Start { fence, lease_ttl_ms: 30_000 }, T0 + 3_001);
+    assert_eq!(started.resources, None);
+    let cancelled = apply(task, Event::Cancel { message: String::new() }, T0 + 3_000);
+    let retry = Event::Retry { from_start: false, is_waiting: false };
+    assert_eq!(apply(&cancelled, retry, T0 + 4_000).resources, None);
     // Nothing of it counts any more for one that is cancelled.
     let cancelling = apply(&running(), Event::Cancel { message: String::new() }, T0 + 2_000);
     let cancelled = transition(&cancelling, &end(settle), T0 + 2_001).unwrap();

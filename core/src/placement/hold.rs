@@ -75,7 +75,7 @@ pub(super) fn place_or_hold<'a>(
         return;
     }
     let waiting = &scene.waiting[task];
-    let avoids = room::avoids(&plan.hosts, waiting);
+    let avoids = room::avoids(&plan.hosts, waiting, scene.now_ms);
     let holds = plan.hosts.iter().enumerate().filter_map(|(at, host)| {
         // Two holds on one host could keep each other from ever being filled.
         if plan.holds[promised..].iter().any(|hold| hold.host == at) {

@@ -156,7 +156,7 @@ fn for_task(
     taken: &BTreeSet<usize>,
 ) -> Option<Preemption> {
     let waiting = &soon.scene.waiting[task];
-    let avoids = room::avoids(&plan.hosts, waiting);
+    let avoids = room::avoids(&plan.hosts, waiting, soon.scene.now_ms);
     let mut best: Option<Preemption> = None;
     for (at, host) in plan.hosts.iter().enumerate() {
         if taken.contains(&at) || !room::has_room(host, waiting, avoids) {

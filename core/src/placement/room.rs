@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Gpu, GpuUse, Host, Placed, Waiting};
 
+/// So long a task that was given away waits for another host.
+const AVOID_MS: i64 = 10 * 60_000;
+
 /// Why a task does not go to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Misfit {
@@ -55,11 +58,14 @@ pub(super) struct Fit {
     pub placed: Placed,
 }
 
-/// Whether another of the hosts could ever take a task that is to avoid one.
-pub(super) fn avoids(hosts: &[Host], task: &Waiting) -> bool {
+/// Whether a task is to avoid a host now: while it has not waited for long, and another one could
+/// ever take it.
+pub(super) fn avoids(hosts: &[Host], task: &Waiting, now_ms: i64) -> bool {
     let avoided = &task.needs.avoid_host;
     let is_other = |host: &&Host| host.name != *avoided && is_suitable(host, task);
-    !avoided.is_empty() && hosts.iter().any(|host| is_other(&host))
+    !avoided.is_empty()
+        && now_ms.saturating_sub(task.ready_ms) < AVOID_MS
+        && hosts.iter().any(|host| is_other(&host))
 }
 
 /// Whether a host could take the task if nothing else ran there, as far as can be told.
@@ -81,10 +87,7 @@ fn is_meant(host: &Host, task: &Waiting) -> bool {
 
 /// Model and memory in all.
 pub(super) fn is_suited(gpu: &Gpu, task: &Waiting) -> bool {
-    let needs = &task.needs;
-    let model = needs.gpu_model.to_lowercase();
-    gpu.memory_bytes >= needs.gpu_memory_min_bytes.max(needs.gpu_memory_bytes)
-        && (model.is_empty() || gpu.model.to_lowercase().contains(&model))
+    task.needs.suits_gpu(&gpu.model, gpu.memory_bytes)
 }
 
 /// Whether it may go there at all, and there would be cores and memory if nothing else ran.

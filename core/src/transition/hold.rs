@@ -4,6 +4,7 @@ use super::{Refusal, Step};
 use crate::{
     event::Fence,
     limits::METRICS_MAX,
+    resources::Resources,
     state::TaskState,
     task::{Content, Holder, Progress},
 };
@@ -47,7 +48,10 @@ impl Step {
         if self.out.task.start_time_ms.is_some() {
             return Err(Refusal::AlreadyDone);
         }
-        self.out.task.start_time_ms = Some(self.now_ms);
+        let task = &mut self.out.task;
+        task.start_time_ms = Some(self.now_ms);
+        // The next attempt may go back to the host that this one has kept away from.
+        task.resources = Resources::without_avoided_host(task.resources.take());
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use crate::{
     event::TaskPatch,
     order::PRIORITY_POINT_MS,
     reason::FailureReason,
+    resources::Resources,
     state::TaskState,
     task::{Content, Failure, Progress, ResultChange},
 };
@@ -40,6 +41,7 @@ impl Step {
         task.crashes = 0;
         task.failure = None;
         task.progress = Progress::default();
+        task.resources = Resources::without_avoided_host(task.resources.take());
         if from_start {
             task.stage.clear();
             task.context_version += 1;

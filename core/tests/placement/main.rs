@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod preempt;
+mod waiting;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -219,7 +220,11 @@ fn a_host_is_avoided_only_for_one_that_can_ever_take_the_task() {
     let placed = plan(&[host("a", 1), small.clone()], &waiting).placements;
     assert_eq!(placed.iter().map(|one| one.host).collect::<Vec<_>>(), [0]);
     small.cpu_millis_total = 16_000;
-    assert!(plan(&[host("a", 1), small], &waiting).placements.is_empty());
+    assert!(plan(&[host("a", 1), small.clone()], &waiting).placements.is_empty());
+    // Better there than nowhere.
+    let [mut one] = waiting;
+    one.ready_ms = NOW_MS - 10 * 60_000;
+    assert_eq!(plan(&[host("a", 1), small], &[one]).placements[0].host, 0);
 }
 
 #[test]

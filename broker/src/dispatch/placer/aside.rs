@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use asyncflow_core::{
     id::{TaskId, TypeName},
-    order::PRIORITY_POINT_MS,
     placement::Waiting,
     state::TaskState,
     task::Task,
@@ -32,23 +31,6 @@ pub struct Entry {
     pub revision: i64,
 }
 
-/// What placement has to know of a task.
-pub fn waiting(task: &Task) -> Waiting {
-    let seniority_ms = i64::from(task.priority).saturating_mul(PRIORITY_POINT_MS);
-    let ready_ms = task.order_time_ms.saturating_add(seniority_ms);
-    // It keeps its place in the queue when it comes back, but has not waited while it ran.
-    let back_ms = task.start_time_ms.map_or(ready_ms, |_| task.update_time_ms);
-    Waiting {
-        id: task.id.clone(),
-        user: task.user.clone(),
-        order_time_ms: task.order_time_ms,
-        ready_ms: ready_ms.max(back_ms),
-        priority: task.priority,
-        max_running_ms: task.max_running_ms,
-        needs: task.resources.clone().unwrap_or_default(),
-    }
-}
-
 impl Aside {
     pub fn is_empty(&self) -> bool {
         self.0.values().all(|of| of.tasks.is_empty())
@@ -70,7 +52,7 @@ impl Aside {
         if known.is_some_and(|known| known.revision >= task.revision) {
             return false;
         }
-        let entry = Entry { waiting: waiting(task), revision: task.revision };
+        let entry = Entry { waiting: Waiting::of(task), revision: task.revision };
         of.tasks.insert(task.id.clone(), entry);
         true
     }
@@ -136,20 +118,6 @@ mod tests {
         let mut id: TaskId = "train-1-0000000000001".parse().unwrap();
         id.key = key;
         new.into_task(&TaskType::with_defaults(name, 0), id, 9_000).task
-    }
-
-    #[test]
-    fn priority_does_not_make_a_task_wait_longer() {
-        let waiting = waiting(&task(1));
-        assert_eq!((waiting.order_time_ms, waiting.ready_ms), (4_000, 9_000));
-    }
-
-    #[test]
-    fn a_task_that_comes_back_begins_to_wait() {
-        let back = Task { start_time_ms: Some(10_000), update_time_ms: 60_000, ..task(1) };
-        assert_eq!((waiting(&back).order_time_ms, waiting(&back).ready_ms), (4_000, 60_000));
-        let never_began = Task { update_time_ms: 60_000, ..task(1) };
-        assert_eq!(waiting(&never_began).ready_ms, 9_000);
     }
 
     #[test]

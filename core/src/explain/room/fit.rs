@@ -35,8 +35,9 @@ pub(super) fn look<'a>(
 ) -> Vec<Look<'a>> {
     let ever = lacking_ever(subject.task.id.task_type(), needs, &hosts);
     let holds = holds(subject, &hosts);
+    let waiting = Waiting { needs: Arc::new(needs.clone()), ..Waiting::of(subject.task) };
     let as_they_are = hosts.iter().map(|host| as_it_is(host)).collect();
-    let now = lacking(waiting(subject, needs), subject.now_ms, as_they_are, holds);
+    let now = lacking(waiting, subject.now_ms, as_they_are, holds);
     let lacking = ever.into_iter().zip(now);
     hosts.into_iter().zip(lacking).map(|(host, of)| look_at(subject, needs, host, of)).collect()
 }
@@ -47,12 +48,8 @@ fn look_at<'a>(
     host: &'a Host,
     (ever, now): (Vec<Misfit>, Vec<Misfit>),
 ) -> Look<'a> {
-    let suits = |gpu: &&Gpu| {
-        let model = needs.gpu_model.to_lowercase();
-        gpu.memory_bytes >= needs.gpu_memory_min_bytes.max(needs.gpu_memory_bytes)
-            && gpu.model.to_lowercase().contains(&model)
-    };
     let gpus = host.report.iter().flat_map(|report| &report.gpus);
+    let suits = |gpu: &&Gpu| needs.suits_gpu(&gpu.model, gpu.memory_bytes);
     let suitable: Vec<&Gpu> = gpus.filter(suits).collect();
     let earliest_ms =
         if ever.is_empty() { earliest(subject, needs, host, &now, &suitable) } else { None };
@@ -118,20 +115,6 @@ pub(super) fn lacking_ever(
         }
     }
     ever
-}
-
-/// The task as placement sees it.
-fn waiting(subject: &Subject<'_>, needs: &Resources) -> Waiting {
-    let task = subject.task;
-    Waiting {
-        id: task.id.clone(),
-        user: task.user.clone(),
-        order_time_ms: task.order_time_ms,
-        ready_ms: task.order_time_ms,
-        priority: task.priority,
-        max_running_ms: task.max_running_ms,
-        needs: Arc::new(needs.clone()),
-    }
 }
 
 /// What each of the hosts lacks.
