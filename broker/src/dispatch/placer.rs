@@ -245,29 +245,19 @@ impl Dispatch {
         let placer = &self.shared.placer;
         let mut types = self.open_types().await?;
         types.retain(|name| waiters.iter().any(|one| one.wish.types.contain(name)));
+        self.read_promises(&waiters).await?;
         let now_ms = self.shared.store.now_ms().await?;
-        let (mut waiting, mut revisions) = (Vec::new(), Vec::new());
         let (facts, waiters) = {
-            let (mut state, now) = (placer.lock(), clock::now());
-            let State { aside, hosts, users, promises, .. } = &mut *state;
-            for entry in types.iter().flat_map(|name| aside.of_type(name)) {
-                waiting.push(entry.waiting.clone());
-                revisions.push(entry.revision);
-            }
-            let (hosts, waiters) = hosts.with(waiters, users, &types, now);
-            let facts = Facts {
-                now_ms,
-                promises: promises.of(&waiting, &hosts, now),
-                users: users.standings(now),
-                hosts,
-                waiting,
-                hold_after_ms: self.shared.settings.hold_after_ms,
-            };
-            (facts, waiters)
+            let mut state = placer.lock();
+            let State { hosts, users, .. } = &mut *state;
+            let (hosts, waiters) = hosts.with(waiters, users, &types, clock::now());
+            let hold_after_ms = self.shared.settings.hold_after_ms;
+            (Facts::of(&mut state, &types, hosts, now_ms, hold_after_ms), waiters)
         };
         facts::apart(move || {
             let plan = placement::place(&facts.scene());
-            Planned { waiting: facts.waiting, revisions, waiters, plan }
+            let Facts { waiting, revisions, .. } = facts;
+            Planned { waiting, revisions, waiters, plan }
         })
         .await
     }

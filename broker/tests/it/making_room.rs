@@ -136,3 +136,32 @@ async fn a_task_is_made_room_for_through_one_of_two_brokers() {
     second.stop().await;
     first.stop().await;
 }
+
+/// The one that has left stands first in the queue, and the other broker has asked nobody: it must
+/// know all the same whose the room is.
+#[tokio::test]
+async fn room_that_was_made_through_one_broker_is_kept_by_another() {
+    let settings = [SOON, ("dispatch.lock", "database"), ("dispatch.poll_interval_ms", "50")];
+    let mut first = TestBroker::with(&settings).await;
+    let mut second = first.beside(&settings).await;
+    let mut host = Host::start(&mut first, "a", 2).await;
+    first.create_spec(of("victim", "ana", may_stop())).await;
+    first.create_spec(of("stays", "ana", gpus(1))).await;
+    while host.running.len() < 2 {
+        host.take(&mut first, 300).await;
+    }
+    first.create_spec(of("his", "bob", gpus(1))).await;
+    let mut asked = None;
+    for _ in 0..60 {
+        assert!(host.take(&mut first, 200).await.is_empty());
+        asked = host.report(&mut first).await.tasks.pop();
+        if asked.is_some() {
+            break;
+        }
+    }
+    host.release(&mut first, &asked.expect("somebody is asked").task_id).await;
+    assert!(host.report(&mut first).await.tasks.is_empty(), "it is done");
+    assert_eq!(names(&host.take(&mut second, 5_000).await), ["his"]);
+    second.stop().await;
+    first.stop().await;
+}

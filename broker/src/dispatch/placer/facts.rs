@@ -17,12 +17,38 @@ pub(super) struct Facts {
     pub now_ms: i64,
     pub hosts: Vec<Host>,
     pub waiting: Vec<Waiting>,
+    /// Of the waiting tasks, as they were read.
+    pub revisions: Vec<i64>,
     pub users: BTreeMap<String, Standing>,
     pub hold_after_ms: i64,
     pub promises: Vec<Promise>,
 }
 
 impl Facts {
+    /// What is remembered of the tasks of these types, for these hosts.
+    pub fn of(
+        state: &mut State,
+        types: &[TypeName],
+        hosts: Vec<Host>,
+        now_ms: i64,
+        hold_after_ms: i64,
+    ) -> Self {
+        let now = clock::now();
+        let State { aside, users, promises, .. } = state;
+        let entries = types.iter().flat_map(|name| aside.of_type(name));
+        let (waiting, revisions): (Vec<_>, Vec<_>) =
+            entries.map(|entry| (entry.waiting.clone(), entry.revision)).unzip();
+        Self {
+            now_ms,
+            promises: promises.of(&waiting, &hosts, now),
+            users: users.standings(now),
+            hosts,
+            waiting,
+            revisions,
+            hold_after_ms,
+        }
+    }
+
     pub fn scene(&self) -> Scene<'_> {
         Scene {
             now_ms: self.now_ms,
@@ -68,19 +94,9 @@ impl Dispatch {
     pub(super) async fn facts(&self) -> Result<Facts, StoreError> {
         let types = self.open_types().await?;
         let now_ms = self.shared.store.now_ms().await?;
-        let (mut state, now) = (self.shared.placer.lock(), clock::now());
-        let State { aside, hosts, users, promises, .. } = &mut *state;
-        let entries = types.iter().flat_map(|name| aside.of_type(name));
-        let waiting: Vec<Waiting> = entries.map(|entry| entry.waiting.clone()).collect();
-        let hosts = hosts.all(&types, now);
-        Ok(Facts {
-            now_ms,
-            promises: promises.of(&waiting, &hosts, now),
-            users: users.standings(now),
-            hosts,
-            waiting,
-            hold_after_ms: self.shared.settings.hold_after_ms,
-        })
+        let mut state = self.shared.placer.lock();
+        let hosts = state.hosts.all(&types, clock::now());
+        Ok(Facts::of(&mut state, &types, hosts, now_ms, self.shared.settings.hold_after_ms))
     }
 
     /// GPUs that are kept for tasks, as far as this broker knows.

@@ -1,8 +1,8 @@
 //! GPUs that tasks were asked to leave for others, until those have them.
 //!
-//! The orders of the hosts say whose they are, so every broker knows it as soon as it has looked,
-//! and only one asks. What the orders said is kept for a while after they are gone: then the GPUs
-//! are free, and the task is to find them.
+//! The orders of the hosts say whose they are, also for a while after those who were asked have
+//! left, so only one broker asks. Where there may be others, a broker reads them before it places
+//! anything on these hosts: who has made room might else get it back from one that does not know.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,10 +10,17 @@ use asyncflow_core::{
     id::TaskId,
     placement::{Host, Promise, Waiting},
 };
+use asyncflow_store::{HostOrder, StoreError};
 use tokio::time::Instant;
 
+use super::{super::parking::Reserved, Dispatch};
+use crate::{clock, orders};
+
 /// A task that was not placed so long after the last of the others has left has them no more.
-const KEPT: Duration = Duration::from_secs(60);
+const KEPT: Duration = Duration::from_millis(orders::ROOM_MS.unsigned_abs());
+/// So long it is believed what an order says that may be about one who has left: it is read again
+/// before the next plan.
+const READ_KEPT: Duration = Duration::from_secs(5);
 
 /// By the task that is to have them.
 #[derive(Default)]
@@ -29,9 +36,30 @@ struct Promised {
 impl Promises {
     /// An order says so, now or still.
     pub fn make(&mut self, id: &TaskId, worker_id: &str, gpus: &[String], now: Instant) {
-        let since = self.0.get(id).map_or(now, |known| known.since);
+        self.keep(id, worker_id, gpus, (now, now + KEPT));
+    }
+
+    /// The orders of a host, as they were read.
+    pub fn read(&mut self, worker_id: &str, orders: &[HostOrder], now: Instant) {
+        for order in orders.iter().filter_map(orders::room) {
+            if let Ok(id) = order.for_task_id.parse() {
+                self.keep(&id, worker_id, &order.for_gpus, (now, now + READ_KEPT));
+            }
+        }
+    }
+
+    fn keep(
+        &mut self,
+        id: &TaskId,
+        worker_id: &str,
+        gpus: &[String],
+        (now, until): (Instant, Instant),
+    ) {
+        let known = self.0.get(id);
+        let since = known.map_or(now, |known| known.since);
+        let until = known.map_or(until, |known| known.until.max(until));
         let (worker_id, gpus) = (worker_id.to_owned(), gpus.to_vec());
-        self.0.insert(id.clone(), Promised { worker_id, gpus, since, until: now + KEPT });
+        self.0.insert(id.clone(), Promised { worker_id, gpus, since, until });
     }
 
     /// It has them, or needs them no more.
@@ -63,6 +91,23 @@ impl Promises {
     }
 }
 
+impl Dispatch {
+    /// Learns what other brokers have promised of the hosts of those who wait.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(super) async fn read_promises(&self, waiters: &[Reserved]) -> Result<(), StoreError> {
+        if !self.shared.settings.shared_database || self.shared.settings.preempt_after_ms <= 0 {
+            return Ok(());
+        }
+        let ids: Vec<String> = waiters.iter().map(|one| one.wish.worker_id.clone()).collect();
+        let found = self.shared.store.list_orders(&ids).await?;
+        let (mut state, now) = (self.shared.placer.lock(), clock::now());
+        found.iter().for_each(|(id, orders)| state.promises.read(id, orders, now));
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -70,7 +115,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::clock;
 
     #[test]
     fn it_stands_while_it_is_ordered_and_a_while_longer() {

@@ -75,6 +75,10 @@ impl Dispatch {
             let id = |row: &HostRow| row.worker.registration.worker_id.clone();
             let ids: Vec<String> = rows.iter().map(id).collect();
             let orders = store.list_orders(&ids).await?;
+            {
+                let (mut state, now) = (self.shared.placer.lock(), clock::now());
+                orders.iter().for_each(|(id, orders)| state.promises.read(id, orders, now));
+            }
             for row in &rows {
                 let orders = orders.get(&row.worker.registration.worker_id);
                 of_host(row, orders.map(Vec::as_slice).unwrap_or_default(), &mut reported);
@@ -119,7 +123,7 @@ impl Dispatch {
             let Waiting { id, user, .. } = &facts.waiting[task];
             let request = orders::Request {
                 reason: v1::FailureReason::Preempted,
-                message: format!("it makes room for the task {id} of {user}"),
+                message: format!("preempted: it makes room for the task {id} of {user}"),
                 room: Some(orders::Room { for_task: id.clone(), gpus: gpus.clone() }),
                 ..orders::Request::default()
             };
