@@ -244,9 +244,12 @@ impl Registered {
 }
 
 impl Entry {
-    fn keep(&self, name: &str, message: &impl prost::Message) {
-        if let Some(dir) = self.dir.get() {
-            adoption::keep_message(dir, name, message);
+    /// For a later worker, if it can be kept. When it is cancelled it may be kept, or not.
+    async fn keep(&self, name: &'static str, message: impl prost::Message + 'static) {
+        let Some(dir) = self.dir.get().cloned() else { return };
+        let keeping = move || adoption::keep_message(&dir, name, &message);
+        if let Err(error) = tokio::task::spawn_blocking(keeping).await {
+            tracing::warn!(name, %error, "not kept for a later worker");
         }
     }
 

@@ -17,6 +17,7 @@ mod supervise;
 
 use std::{
     collections::BTreeMap,
+    io,
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
@@ -209,7 +210,7 @@ impl CommandExecutor {
     async fn prepare(&self, attempt: &AttemptHandle) -> Result<Prepared, Outcome> {
         let registered = self.desk.register(attempt.clone());
         let allotment = self.host.admit(attempt).await?;
-        let dir = AttemptDir::make(&self.attempts, attempt, &self.mark);
+        let dir = self.make_dir(attempt).await;
         let dir = dir.map_err(|error| self.not_started("its directory cannot be made", &error))?;
         registered.keep_in(dir.path());
         Ok(Prepared { registered, allotment, dir })
@@ -285,6 +286,14 @@ impl CommandExecutor {
             environment::activate(&mut environment, &command.python_environment, &places)?;
         }
         Ok(environment)
+    }
+
+    /// Makes the attempt's directory, off the threads that serve.
+    async fn make_dir(&self, attempt: &AttemptHandle) -> io::Result<AttemptDir> {
+        let (attempts, mark) = (self.attempts.clone(), self.mark.clone());
+        let attempt = attempt.clone();
+        let making = move || AttemptDir::make(&attempts, &attempt, &mark);
+        tokio::task::spawn_blocking(making).await.map_err(io::Error::other)?
     }
 
     fn limits(&self, attempt: &AttemptHandle) -> Limits {
@@ -388,11 +397,14 @@ impl CommandExecutor {
         }
         let has_failed = record.exit.is_some_and(|exit| exit.code() != 0);
         if has_failed && end.told.is_none() {
-            let patterns = &self.config.gpu_out_of_memory;
-            end.gpu_out_of_memory = ["stderr.log", "stdout.log"].iter().any(|name| {
-                let words = log_files::last_bytes(dir, name, LAST_WORDS_BYTES);
-                exit::tells_of_gpu_memory(&words, patterns)
+            let (dir, patterns) = (dir.to_owned(), self.config.gpu_out_of_memory.clone());
+            let reading = tokio::task::spawn_blocking(move || {
+                ["stderr.log", "stdout.log"].iter().any(|name| {
+                    let words = log_files::last_bytes(&dir, name, LAST_WORDS_BYTES);
+                    exit::tells_of_gpu_memory(&words, &patterns)
+                })
             });
+            end.gpu_out_of_memory = reading.await.unwrap_or_default();
         }
     }
 }

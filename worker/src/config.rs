@@ -217,7 +217,7 @@ impl Validate for WorkerConfig {
         );
         let host_is_plain =
             self.host.len() <= HOST_BYTES_MAX && self.host.bytes().all(|b| b.is_ascii_graphic());
-        let rule = "it must be at most 255 printable characters without spaces";
+        let rule = "it must be at most 255 characters of ASCII without spaces";
         rules.require(host_is_plain, "host", rule);
         rules.require(given(&self.data_dir).is_some(), "data_dir", "it must not be empty");
         let is_type = |name: &String| {

@@ -42,18 +42,18 @@ pub async fn follow(
     let mut reader = Reader { attempt, registered, mark, lines, reports, replaced };
     let read = async {
         let mut file = opened?;
-        reader.mark.check(file.metadata().await?.len());
+        reader.mark.check(file.metadata().await?.len()).await;
         loop {
             match file.next().await? {
                 Read::Data(data) => {
                     for line in reader.lines.push(&data) {
                         reader.take(line).await;
                     }
-                    reader.mark.write();
+                    reader.mark.write().await;
                 }
                 Read::Truncated => {
                     reader.lines = LineSplitter::default();
-                    reader.mark.restart();
+                    reader.mark.restart().await;
                     reader.report("the events file was cut off; it has to be appended to").await;
                 }
                 Read::End => break,

@@ -147,7 +147,7 @@ impl Host {
         });
         host.look_once().await;
         let (provider, gpus) = host.with(|state| (state.provider, state.monitor.cards().len()));
-        tracing::info!(provider, "{gpus} GPUs");
+        tracing::info!(provider, "{gpus} {}", if gpus == 1 { "GPU" } else { "GPUs" });
         host
     }
 

@@ -235,7 +235,7 @@ async fn tasks_are_stopped_by_order_with_what_was_said() {
     let Settled::Released(call) = broker.settled("train-1-a").await else { panic!() };
     let failure = call.failure.unwrap();
     assert_eq!(failure.reason(), FailureReason::Preempted);
-    assert_eq!(failure.message, "it has to make room for others: bob needs 4 GPUs");
+    assert_eq!(failure.message, "bob needs 4 GPUs");
     assert!(!broker.state().settled.contains_key("train-1-b"));
 }
 

@@ -71,12 +71,26 @@ fn bad_value(tree: &Value, key: &str, error: &ConfigError) -> Violation {
     let message = match cause(error) {
         ConfigError::NotFound(_) => "the key is missing".to_owned(),
         _ if is_secret_key(key) => "the value is of the wrong kind (not shown)".to_owned(),
+        ConfigError::Type { expected, .. }
+            if expected.contains("integer") && is_negative(find(tree, key)) =>
+        {
+            "it must not be negative".to_owned()
+        }
         ConfigError::Type { unexpected, expected, .. } => {
             mask_urls(&format!("{unexpected} is not {expected}"))
         }
         other => mask_urls(&other.to_string()),
     };
     Violation { key: key.to_owned(), message: message + &origin(tree, key) }
+}
+
+/// Where a number was wanted that is none below 0, the library says of `-1` that it is no number.
+fn is_negative(value: Option<&Value>) -> bool {
+    match value.map(|value| &value.kind) {
+        Some(ValueKind::I64(number)) => *number < 0,
+        Some(ValueKind::String(text)) => text.parse::<i64>().is_ok_and(|number| number < 0),
+        _ => false,
+    }
 }
 
 fn key_of(error: &ConfigError) -> String {

@@ -71,8 +71,8 @@ impl AttemptService for AttemptDesk {
         if result.data.len() > RESULT_BYTES_MAX {
             return Err(status::result_too_large(result.data.len()));
         }
-        entry.keep(RESULT_FILE, &result);
-        entry.set_result(result);
+        entry.set_result(result.clone());
+        entry.keep(RESULT_FILE, result).await;
         Ok(Response::new(SetAttemptResultResponse {}))
     }
 
@@ -109,8 +109,8 @@ impl AttemptService for AttemptDesk {
     ) -> Result<Response<SetAttemptWaitResponse>, Status> {
         let entry = self.entry_of(&request)?;
         let wait_for = request.into_inner().wait_for.ok_or_else(|| status::missing("wait_for"))?;
-        entry.keep(WAIT_FILE, &wait_for);
-        entry.set_wait_for(Ok(wait_for));
+        entry.set_wait_for(Ok(wait_for.clone()));
+        entry.keep(WAIT_FILE, wait_for).await;
         Ok(Response::new(SetAttemptWaitResponse {}))
     }
 
@@ -124,9 +124,9 @@ impl AttemptService for AttemptDesk {
         if size > CONTEXT_BYTES_MAX {
             return Err(status::context_too_large(size));
         }
-        entry.keep(HAND_OVER_FILE, &request);
-        let HandOverAttemptRequest { context, message } = request;
+        let HandOverAttemptRequest { context, message } = request.clone();
         entry.set_hand_over(HandOver { context, message });
+        entry.keep(HAND_OVER_FILE, request).await;
         Ok(Response::new(HandOverAttemptResponse {}))
     }
 

@@ -13,6 +13,8 @@ use crate::{
 
 /// A disk that took no order may take it later.
 const ORDER_PAUSE: Duration = Duration::from_secs(1);
+/// The record of its end, for which there is room on a full disk, has it too.
+const TEXT_BYTES_MAX: usize = 512;
 const LOG_WAIT_MAX: Duration = Duration::from_millis(100);
 /// A shim that was told to kill and does not end is ended with all that it has.
 const KILL_MAX: Duration = Duration::from_secs(15);
@@ -66,9 +68,10 @@ pub async fn to_the_end(
             biased;
             record = shim.ended(&mut changes) => break record,
             reason = to_be_told(attempt, told, pause) => {
-                let ordered = shim.order(&order(reason, stopping));
+                let text = text(attempt, reason);
+                let ordered = shim.order(&order(reason, &text, stopping));
                 if !std::mem::replace(&mut is_announced, true) {
-                    say(attempt, &format!("told to stop: {}", reason.text())).await;
+                    say(attempt, &format!("told to stop: {text}")).await;
                 }
                 let Err(error) = ordered else {
                     (told, pause) = (Some(reason), Duration::ZERO);
@@ -121,8 +124,19 @@ async fn to_be_told(
     attempt.stop_signal().raised_over(told).await
 }
 
-fn order(reason: StopReason, stopping: Stopping) -> Order {
-    let told = Told { reason: reason.name().to_owned(), text: reason.text().to_owned() };
+/// With what was said with the reason, if that is the present one.
+fn text(attempt: &AttemptHandle, reason: StopReason) -> String {
+    let present = attempt.stop_signal();
+    let mut text = present.text();
+    if present.reason() != Some(reason) {
+        return reason.text().to_owned();
+    }
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+    text
+}
+
+fn order(reason: StopReason, text: &str, stopping: Stopping) -> Order {
+    let told = Told { reason: reason.name().to_owned(), text: text.to_owned() };
     Order {
         told,
         at_once: reason >= StopReason::LeaseLost,

@@ -1,7 +1,7 @@
 //! How far the events of an attempt were followed, for the worker that goes on with it.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -29,9 +29,9 @@ impl EventsMark {
     }
 
     /// A file that was cut off while no worker was there is read from its beginning.
-    pub fn check(&mut self, length: u64) {
+    pub async fn check(&mut self, length: u64) {
         if length < self.done {
-            self.restart();
+            self.restart().await;
         }
     }
 
@@ -42,18 +42,20 @@ impl EventsMark {
     }
 
     /// The file was cut off and is read from its beginning.
-    pub fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         (self.done, self.now) = (0, 0);
-        self.write();
+        self.write().await;
     }
 
-    /// Keeps it.
-    pub fn write(&mut self) {
+    /// Keeps it. Not cancel safe: it may be written then, or not.
+    pub async fn write(&mut self) {
         if self.now == self.written || self.now < self.done {
             return;
         }
         self.written = self.now;
-        if let Err(error) = put(&self.dir, FILE, self.now.to_string().as_bytes()) {
+        let (dir, text) = (self.dir.clone(), self.now.to_string());
+        let writing = tokio::task::spawn_blocking(move || put(&dir, FILE, text.as_bytes()));
+        if let Err(error) = writing.await.unwrap_or_else(|lost| Err(io::Error::other(lost))) {
             let dir = self.dir.display();
             tracing::warn!(%dir, %error, "a later worker would follow events twice");
         }
@@ -65,22 +67,22 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
     use super::EventsMark;
 
-    #[test]
-    fn the_next_worker_knows_which_lines_were_followed() {
+    #[tokio::test]
+    async fn the_next_worker_knows_which_lines_were_followed() {
         let dir = tempfile::tempdir().unwrap();
         let mut first = EventsMark::read(dir.path());
         assert!(!first.pass(10) && !first.pass(20));
-        first.write();
+        first.write().await;
         assert!(!first.pass(30));
         let mut second = EventsMark::read(dir.path());
-        second.check(40);
+        second.check(40).await;
         assert!(second.pass(10));
-        second.write();
+        second.write().await;
         assert!(second.pass(20) && !second.pass(30));
-        second.write();
+        second.write().await;
         let mut third = EventsMark::read(dir.path());
         assert!(third.pass(30));
-        third.check(29);
+        third.check(29).await;
         assert!(!third.pass(10));
     }
 }

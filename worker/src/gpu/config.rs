@@ -1,6 +1,6 @@
 //! `[gpu]`: how GPUs are looked at, and what follows.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use asyncflow_service::config::{Rules, Validate};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ const XIDS_MAX: usize = 1_000;
 
 /// Where GPUs are known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", rename_all = "kebab-case")]
 pub enum ProviderChoice {
     /// The first that works of NVML, `nvidia-smi`, AMD; else none.
     Auto,
@@ -27,14 +27,44 @@ pub enum ProviderChoice {
     None,
 }
 
+impl TryFrom<String> for ProviderChoice {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "auto" => Ok(Self::Auto),
+            "nvml" => Ok(Self::Nvml),
+            "nvidia-smi" => Ok(Self::NvidiaSmi),
+            "amd" => Ok(Self::Amd),
+            "fake" => Ok(Self::Fake),
+            "none" => Ok(Self::None),
+            _ => {
+                Err("it must be \"auto\", \"nvml\", \"nvidia-smi\", \"amd\", \"fake\" or \"none\"")
+            }
+        }
+    }
+}
+
 /// How GPUs are named to programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", rename_all = "kebab-case")]
 pub enum VisibleAs {
     /// By their index.
     Index,
     /// By their UUID.
     Uuid,
+}
+
+impl TryFrom<String> for VisibleAs {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "index" => Ok(Self::Index),
+            "uuid" => Ok(Self::Uuid),
+            _ => Err("it must be \"index\" or \"uuid\""),
+        }
+    }
 }
 
 /// `[gpu]`.
@@ -82,6 +112,12 @@ impl Validate for GpuConfig {
             "fake_file",
             "provider = \"fake\" needs it",
         );
+        if needs_file
+            && !self.fake_file.as_os_str().is_empty()
+            && let Err(error) = fs::metadata(&self.fake_file)
+        {
+            rules.refuse("fake_file", format!("cannot be read: {error}"));
+        }
         rules.require(
             (100..=60_000).contains(&self.sample_interval_ms),
             "sample_interval_ms",

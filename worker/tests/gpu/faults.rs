@@ -53,6 +53,7 @@ async fn a_fault_of_the_gpu_costs_the_task_nothing_and_the_gpu_its_work() {
     assert_eq!(reason, FailureReason::GpuFault);
     assert!(call.elsewhere, "another host goes on with it");
     assert!(message.contains("XID 79 (it has fallen off the bus)"), "{message}");
+    assert!(message.ends_with("; it goes to another host if there is one for it"), "{message}");
     let gpu = in_state(&broker, "GPU-0", GpuState::Quarantined).await;
     assert!(gpu.reason.contains("XID 79") && gpu.until.is_some(), "{gpu:?}");
     reported(&broker, "an alarm", |report| {

@@ -45,7 +45,18 @@ impl Client {
     /// All workflows of a user, or of everybody if it is empty, newest first, page by page as they
     /// are asked for.
     pub fn workflows(&self, user: &str) -> impl Stream<Item = Result<Workflow, Error>> {
-        let request = ListWorkflowsRequest { user: user.to_owned(), ..Default::default() };
+        self.list_workflows(ListWorkflowsRequest { user: user.to_owned(), ..Default::default() })
+    }
+
+    /// The same of whose token this is; of everybody where there are no tokens.
+    pub fn own_workflows(&self) -> impl Stream<Item = Result<Workflow, Error>> {
+        self.list_workflows(ListWorkflowsRequest { own: true, ..Default::default() })
+    }
+
+    fn list_workflows(
+        &self,
+        request: ListWorkflowsRequest,
+    ) -> impl Stream<Item = Result<Workflow, Error>> {
         self.paged(
             request,
             |mut broker, request| async move { broker.list_workflows(request).await },

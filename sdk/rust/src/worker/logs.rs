@@ -33,7 +33,7 @@ pub(super) struct Piece {
 
 /// Remembers across processes what of an attempt's log was sent. A call is written down before it
 /// is made: whoever comes after a process that died within it repeats the very same chunks, which
-/// the broker knows by their offsets.
+/// the broker knows by their offsets. It is called on threads on which it may block.
 pub trait LogKeeper: Send + 'static {
     /// The chunks that a former process was about to send, with nothing sent after them.
     fn unconfirmed(&mut self) -> Vec<LogChunk>;
@@ -56,7 +56,7 @@ pub(super) async fn ship(
     mut keeper: Option<Box<dyn LogKeeper>>,
 ) {
     let mut offset = 0;
-    let unconfirmed = keeper.as_mut().map(|keeper| keeper.unconfirmed()).unwrap_or_default();
+    let unconfirmed = ask(&mut keeper, |keeper| keeper.unconfirmed()).await.unwrap_or_default();
     if let Some(last) = unconfirmed.last() {
         offset = last.offset + i64::try_from(last.data.len()).unwrap_or(i64::MAX);
         if let Err(error) = push(link.in_trace(&traceparent), &unconfirmed).await {
@@ -77,14 +77,30 @@ pub(super) async fn ship(
             bytes += piece.data.len();
             chunks.push(chunk(&lease, &mut offset, piece));
         }
-        if let Some(keeper) = &mut keeper {
-            keeper.sending(&chunks);
-        }
+        // Their bytes are shared.
+        let sending = chunks.clone();
+        ask(&mut keeper, move |keeper| keeper.sending(&sending)).await;
         if let Err(error) = push(link.in_trace(&traceparent), &chunks).await {
             tracing::debug!(%error, "logs refused");
             return;
         }
     }
+}
+
+/// Asks the keeper, if there is one, on a thread of its own: a disk may take its time, and nothing
+/// else of the worker is to wait for it.
+async fn ask<T: Send + 'static>(
+    keeper: &mut Option<Box<dyn LogKeeper>>,
+    what: impl FnOnce(&mut dyn LogKeeper) -> T + Send + 'static,
+) -> Option<T> {
+    let mut own = keeper.take()?;
+    let asking = tokio::task::spawn_blocking(move || {
+        let answer = what(&mut *own);
+        (own, answer)
+    });
+    let (own, answer) = asking.await.ok()?;
+    *keeper = Some(own);
+    Some(answer)
 }
 
 async fn next(queue: &mut mpsc::Receiver<Piece>, end: &CancellationToken) -> Option<Piece> {
@@ -119,4 +135,35 @@ async fn push(calls: Calls<'_>, chunks: &[LogChunk]) -> Result<(), Error> {
         )
         .await
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A disk that writes when it is told to.
+    struct Slow(mpsc::Receiver<()>);
+
+    impl LogKeeper for Slow {
+        fn unconfirmed(&mut self) -> Vec<LogChunk> {
+            Vec::new()
+        }
+
+        fn sending(&mut self, _: &[LogChunk]) {
+            self.0.recv_timeout(Duration::from_secs(60)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_waits_for_the_disk_but_the_log() {
+        let (write, told) = mpsc::channel();
+        let mut keeper: Option<Box<dyn LogKeeper>> = Some(Box::new(Slow(told)));
+        let keeping = ask(&mut keeper, |keeper| keeper.sending(&[]));
+        let (kept, ()) = tokio::join!(keeping, async { write.send(()).unwrap() });
+        assert!(kept.is_some() && keeper.is_some());
+    }
 }

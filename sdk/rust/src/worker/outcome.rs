@@ -13,6 +13,8 @@ const CONTENT_TYPE_BYTES_MAX: usize = 128;
 const MESSAGE_BYTES_MAX: usize = 1_024;
 /// Behind the reason of one that was told to stop.
 const AT_CHECKPOINT: &str = "; stopped at a checkpoint; it goes on from its context";
+/// Behind it, where the next attempt is to be on another host.
+const ELSEWHERE: &str = "; it goes to another host if there is one for it";
 /// Signals that a broker lets a task wait for.
 const SIGNALS_MAX: usize = 32;
 const SIGNAL_NAME_BYTES_MAX: usize = 64;
@@ -150,9 +152,9 @@ impl Outcome {
         if let Self::Released { message, .. } | Self::Failed { message, .. } = &mut self
             && let Some(rest) = message.strip_prefix(reason.text())
             && ["", AT_CHECKPOINT].contains(&rest)
-            && !note.message.is_empty()
         {
-            *message = cut(format!("{}: {}{rest}", reason.text(), note.message));
+            let elsewhere = if note.elsewhere { ELSEWHERE } else { "" };
+            *message = cut(format!("{}{rest}{elsewhere}", reason.told(&note.message)));
         }
         if let Self::Released { context, elsewhere, .. } = &mut self {
             // What it says itself counts before what was ordered.

@@ -47,6 +47,16 @@ impl StopReason {
             Self::Aborted => "the worker was told to end at once",
         }
     }
+
+    /// For people, with what was said with it. Who orders a task to make room or to go elsewhere
+    /// says why in whole sentences; what happened here needs the reason before it.
+    pub(super) fn told(self, message: &str) -> String {
+        match self {
+            _ if message.is_empty() => self.text().to_owned(),
+            Self::Preempted | Self::HandedOver => message.to_owned(),
+            _ => format!("{}: {message}", self.text()),
+        }
+    }
 }
 
 impl StopReason {
@@ -137,13 +147,8 @@ impl StopSignal {
     /// Why the attempt should stop, for people.
     pub fn text(&self) -> String {
         let state = self.0.borrow();
-        let own = state.reason.map_or("", StopReason::text);
-        match &state.note {
-            Some(note) if !note.message.is_empty() => {
-                format!("{own}: {}", note.message)
-            }
-            _ => own.to_owned(),
-        }
+        let Some(reason) = state.reason else { return String::new() };
+        reason.told(state.note.as_ref().map_or("", |note| &note.message))
     }
 
     pub(super) fn set_cut_off(&self, cut_off: bool) {
@@ -188,7 +193,10 @@ mod tests {
         let note = StopNote { message: "for bob".to_owned(), ..StopNote::default() };
         stop.raise_noted(StopReason::Preempted, Some(note));
         stop.raise(StopReason::Drained);
-        assert_eq!(stop.text(), "it has to make room for others: for bob");
+        assert_eq!(stop.text(), "for bob");
+        let what = StopNote { message: "GPU 0 showed XID 79".to_owned(), ..StopNote::default() };
+        stop.raise_noted(StopReason::GpuFault, Some(what));
+        assert_eq!(stop.text(), "a GPU that it used broke: GPU 0 showed XID 79");
         stop.raise(StopReason::Cancelled);
         assert_eq!(stop.text(), "the task was cancelled");
         assert_eq!(stop.reason(), Some(StopReason::Cancelled));
