@@ -16,7 +16,7 @@ pub fn principal(identity: &Identity) -> Principal {
     Principal { user: identity.name.to_string(), kind }
 }
 
-/// Refuses a caller who creates tasks in another's name and may not.
+/// Refuses a caller who creates or changes what is another's and may not.
 ///
 /// # Errors
 /// [`Denied`].
@@ -25,6 +25,11 @@ pub fn permit_user(caller: &Principal, user: &str) -> Result<(), RpcError> {
         return Ok(());
     }
     Ok(permit(caller, Verb::ActForOthers)?)
+}
+
+/// Who the caller is, if a token says so, and it asks for what is its own.
+pub fn own(caller: &Principal, is_asked: bool) -> Option<&str> {
+    (is_asked && caller.kind != PrincipalKind::Anonymous).then_some(caller.user.as_str())
 }
 
 impl From<Denied> for RpcError {

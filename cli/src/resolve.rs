@@ -1,5 +1,5 @@
 //! From what people type to the id of a task or a workflow: a whole id, a unique prefix of one, or
-//! `last`.
+//! `last`, which is the newest that is one's own.
 //!
 //! The server's list is the only source; nothing is remembered on this computer.
 
@@ -16,7 +16,8 @@ const KEY_CHARS: usize = 13;
 /// Flags of every command that is about a given task or workflow.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Lookup {
-    /// Look for `last` and for prefixes among what is this user's only
+    /// Look for `last` and for prefixes among what is this user's only. Without it `last` is the
+    /// newest of whose token is used, and of everybody where there are no tokens
     #[arg(long, env = "ASYNCFLOW_USER", value_name = "USER", global = true)]
     owner: Option<String>,
 }
@@ -30,6 +31,25 @@ struct Kind {
 
 const TASK: Kind = Kind { noun: "task", is_whole_id: is_task_id };
 const WORKFLOW: Kind = Kind { noun: "workflow", is_whole_id: is_workflow_id };
+
+/// How one is chosen among the newest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// The newest of one's own.
+    Last,
+    /// The one whose id begins so.
+    Prefix,
+}
+
+impl Choice {
+    /// How many are looked at.
+    fn count(self) -> usize {
+        match self {
+            Self::Last => 1,
+            Self::Prefix => LOOKED_AT_MAX,
+        }
+    }
+}
 
 /// One of those that it may be.
 struct Candidate {
@@ -45,7 +65,8 @@ impl Lookup {
     /// several do.
     pub async fn task(&self, broker: &Broker, typed: &str) -> Result<String, CliError> {
         let task_type = typed.split_once('-').map_or("", |(task_type, _)| task_type);
-        find(TASK, typed, async |count| self.newest_tasks(broker, task_type, count).await).await
+        let newest = async |choice| self.newest_tasks(broker, task_type, choice).await;
+        find(TASK, typed, newest).await
     }
 
     /// Several at once, in the order of the command line.
@@ -62,23 +83,33 @@ impl Lookup {
     /// # Errors
     /// As [`task`](Self::task).
     pub async fn workflow(&self, broker: &Broker, typed: &str) -> Result<String, CliError> {
-        let owner = self.owner.as_deref().unwrap_or_default();
-        let newest = async |count| {
-            let workflows = broker.client.workflows(owner).take(count);
+        let owner = self.owner().unwrap_or_default();
+        let newest = async |choice: Choice| {
+            let workflows = match owner {
+                "" if choice == Choice::Last => broker.client.own_workflows().left_stream(),
+                owner => broker.client.workflows(owner).right_stream(),
+            };
+            let workflows = workflows.take(choice.count());
             let candidates = workflows.map_ok(|it| Candidate { id: it.id, name: it.name });
             candidates.try_collect().await.map_err(|error| broker.explain(error))
         };
         find(WORKFLOW, typed, newest).await
     }
 
+    /// An empty variable is as good as none.
+    fn owner(&self) -> Option<&str> {
+        self.owner.as_deref().filter(|owner| !owner.is_empty())
+    }
+
     async fn newest_tasks(
         &self,
         broker: &Broker,
         task_type: &str,
-        count: usize,
+        choice: Choice,
     ) -> Result<Vec<Candidate>, CliError> {
+        let count = choice.count();
         let mut conditions = Vec::new();
-        conditions.extend(self.owner.iter().map(|user| format!("user = {}", quoted(user))));
+        conditions.extend(self.owner().map(|user| format!("user = {}", quoted(user))));
         if is_type_name(task_type) {
             conditions.push(format!("task_type = {task_type}"));
         }
@@ -86,6 +117,7 @@ impl Lookup {
             page_size: crate::filter::page_size(count)?,
             filter: conditions.join(" AND "),
             view: TaskView::Basic.into(),
+            own: choice == Choice::Last && self.owner().is_none(),
             ..ListTasksRequest::default()
         };
         let tasks = broker.client.list(request).take(count);
@@ -98,21 +130,21 @@ impl Lookup {
 async fn find(
     kind: Kind,
     typed: &str,
-    newest: impl AsyncFn(usize) -> Result<Vec<Candidate>, CliError>,
+    newest: impl AsyncFn(Choice) -> Result<Vec<Candidate>, CliError>,
 ) -> Result<String, CliError> {
     let noun = kind.noun;
     if (kind.is_whole_id)(typed) {
         return Ok(typed.to_owned());
     }
     if typed == "last" {
-        let last = newest(1).await?.pop();
+        let last = newest(Choice::Last).await?.pop();
         let none = || CliError::NotFound(format!("there is no {noun} yet"));
         return last.map(|candidate| candidate.id).ok_or_else(none);
     }
     if typed.is_empty() {
         return Err(CliError::Usage(format!("the {noun}'s id is empty")));
     }
-    choose(noun, typed, &newest(LOOKED_AT_MAX).await?)
+    choose(noun, typed, &newest(Choice::Prefix).await?)
 }
 
 fn choose(noun: &str, typed: &str, recent: &[Candidate]) -> Result<String, CliError> {

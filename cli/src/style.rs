@@ -59,7 +59,7 @@ impl Palette {
             "FAILED" | "LOST" | "QUARANTINED" | "BROKEN" => AnsiColor::Red.on_default(),
             "RUNNING" => AnsiColor::Cyan.on_default(),
             "CANCELLED" | "CANCELLING" | "PAUSED" | "FAILING" | "STOPPING" | "CORDONED"
-            | "DRAINING" | "DETACHING" | "FOREIGN" | "COOLING_DOWN" => {
+            | "CORDONED (away)" | "DRAINING" | "DETACHING" | "FOREIGN" | "COOLING_DOWN" => {
                 AnsiColor::Yellow.on_default()
             }
             "SKIPPED" | "WAITING" => Style::new().dimmed(),

@@ -26,9 +26,9 @@ pub enum PrincipalKind {
 pub enum Verb {
     /// Get, list, count, wait for, watch tasks; their attempts and logs.
     ReadTasks,
-    /// Create, update, cancel, retry, pause, resume, delete tasks.
+    /// Create, update, cancel, retry, pause, resume, delete tasks of one's own; send signals.
     ChangeTasks,
-    /// Create tasks in another user's name; change another user's tasks in bulk.
+    /// The same in another user's name.
     ActForOthers,
     ReadTaskTypes,
     ChangeTaskTypes,

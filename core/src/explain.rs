@@ -159,6 +159,8 @@ pub struct Running {
     pub memory_bytes: i64,
     /// When it must have ended; `None` = not known.
     pub end_time_max_ms: Option<i64>,
+    /// UUIDs of GPUs that it was found to use and was not given.
+    pub trespassed_gpus: Vec<String>,
 }
 
 /// The answer.
@@ -235,11 +237,12 @@ pub enum Kind {
     HeldForOthers = 16,
     NoSlot = 17,
     GpuInUse = 18,
+    Trespass = 19,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 19] = [
         Self::Ended,
         Self::Running,
         Self::HandedOut,
@@ -258,6 +261,7 @@ impl Kind {
         Self::HeldForOthers,
         Self::NoSlot,
         Self::GpuInUse,
+        Self::Trespass,
     ];
 
     /// The protocol's number.
@@ -268,12 +272,11 @@ impl Kind {
 
 /// Says why a task is where it is. The same subject gives the same answer.
 pub fn explain(subject: &Subject<'_>) -> Explained {
-    match state::reason(subject) {
-        Some(reason) => Explained {
-            summary: reason.message.clone(),
-            reasons: vec![reason],
-            earliest_start_ms: None,
-        },
+    let reasons = state::reasons(subject);
+    match reasons.first() {
+        Some(first) => {
+            Explained { summary: first.message.clone(), reasons, earliest_start_ms: None }
+        }
         None => room::explain(subject),
     }
 }

@@ -123,6 +123,7 @@ fn running(running: v1::RunningTask) -> Running {
         cpu_millis: 0,
         memory_bytes: 0,
         end_time_max_ms: running.end_time_max.as_ref().and_then(timestamp_ms),
+        trespassed_gpus: running.trespassed_gpus,
     }
 }
 

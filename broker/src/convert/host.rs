@@ -120,10 +120,16 @@ pub fn to_proto(row: HostRow, orders: &[HostOrder], alive_from_ms: i64) -> v1::H
     }
 }
 
-/// A host whose worker has left: what is wanted of it is all that is known.
+/// A host whose worker has left: what is wanted of it is all that is known. Its orders are as old
+/// as that, or younger.
 pub fn absent(worker_id: &str, orders: &[HostOrder]) -> v1::Host {
+    let left_ms = orders.iter().map(|order| order.create_time_ms).min();
     v1::Host {
-        worker: Some(v1::Worker { worker_id: worker_id.to_owned(), ..v1::Worker::default() }),
+        worker: Some(v1::Worker {
+            worker_id: worker_id.to_owned(),
+            heartbeat_time: left_ms.map(timestamp),
+            ..v1::Worker::default()
+        }),
         orders: Some(host_order::without_contexts(host_order::to_proto(orders))),
         ..v1::Host::default()
     }

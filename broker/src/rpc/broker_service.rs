@@ -75,8 +75,8 @@ impl BrokerService for BrokerApi {
         &self,
         request: Request<v1::ListTasksRequest>,
     ) -> Answer<v1::ListTasksResponse> {
-        let (_, request) = read(request)?;
-        answer(task::list_tasks::list_tasks(&self.0, request).await)
+        let (caller, request) = read(request)?;
+        answer(task::list_tasks::list_tasks(&self.0, &caller, request).await)
     }
 
     async fn count_tasks(
@@ -91,48 +91,48 @@ impl BrokerService for BrokerApi {
         &self,
         request: Request<v1::UpdateTaskRequest>,
     ) -> Answer<v1::UpdateTaskResponse> {
-        let (_, request) = write(request)?;
-        answer(task::update_task::update_task(&self.0, request).await)
+        let (caller, request) = write(request)?;
+        answer(task::update_task::update_task(&self.0, &caller, request).await)
     }
 
     async fn cancel_task(
         &self,
         request: Request<v1::CancelTaskRequest>,
     ) -> Answer<v1::CancelTaskResponse> {
-        let (_, request) = write(request)?;
-        answer(task::cancel_task::cancel_task(&self.0, request).await)
+        let (caller, request) = write(request)?;
+        answer(task::cancel_task::cancel_task(&self.0, &caller, request).await)
     }
 
     async fn retry_task(
         &self,
         request: Request<v1::RetryTaskRequest>,
     ) -> Answer<v1::RetryTaskResponse> {
-        let (_, request) = write(request)?;
-        answer(task::retry_task::retry_task(&self.0, request).await)
+        let (caller, request) = write(request)?;
+        answer(task::retry_task::retry_task(&self.0, &caller, request).await)
     }
 
     async fn pause_task(
         &self,
         request: Request<v1::PauseTaskRequest>,
     ) -> Answer<v1::PauseTaskResponse> {
-        let (_, request) = write(request)?;
-        answer(task::pause_task::pause_task(&self.0, request).await)
+        let (caller, request) = write(request)?;
+        answer(task::pause_task::pause_task(&self.0, &caller, request).await)
     }
 
     async fn resume_task(
         &self,
         request: Request<v1::ResumeTaskRequest>,
     ) -> Answer<v1::ResumeTaskResponse> {
-        let (_, request) = write(request)?;
-        answer(task::resume_task::resume_task(&self.0, request).await)
+        let (caller, request) = write(request)?;
+        answer(task::resume_task::resume_task(&self.0, &caller, request).await)
     }
 
     async fn delete_task(
         &self,
         request: Request<v1::DeleteTaskRequest>,
     ) -> Answer<v1::DeleteTaskResponse> {
-        let (_, request) = write(request)?;
-        answer(task::delete_task::delete_task(&self.0, request).await)
+        let (caller, request) = write(request)?;
+        answer(task::delete_task::delete_task(&self.0, &caller, request).await)
     }
 
     async fn wait_task(
@@ -221,8 +221,8 @@ impl BrokerService for BrokerApi {
         &self,
         request: Request<v1::ListWorkflowsRequest>,
     ) -> Answer<v1::ListWorkflowsResponse> {
-        let (_, request) = read(request)?;
-        answer(workflow::list_workflows::list_workflows(&self.0, request).await)
+        let (caller, request) = read(request)?;
+        answer(workflow::list_workflows::list_workflows(&self.0, &caller, request).await)
     }
 
     async fn list_workflow_items(
@@ -237,16 +237,16 @@ impl BrokerService for BrokerApi {
         &self,
         request: Request<v1::CancelWorkflowRequest>,
     ) -> Answer<v1::CancelWorkflowResponse> {
-        let (_, request) = write(request)?;
-        answer(workflow::cancel_workflow::cancel_workflow(&self.0, request).await)
+        let (caller, request) = write(request)?;
+        answer(workflow::cancel_workflow::cancel_workflow(&self.0, &caller, request).await)
     }
 
     async fn retry_workflow(
         &self,
         request: Request<v1::RetryWorkflowRequest>,
     ) -> Answer<v1::RetryWorkflowResponse> {
-        let (_, request) = write(request)?;
-        answer(workflow::retry_workflow::retry_workflow(&self.0, request).await)
+        let (caller, request) = write(request)?;
+        answer(workflow::retry_workflow::retry_workflow(&self.0, &caller, request).await)
     }
 
     async fn signal_task(

@@ -19,6 +19,7 @@ pub mod wait_task;
 pub mod watch_tasks;
 
 use asyncflow_core::{
+    access::{Principal, Verb, permit},
     event::Event,
     id::TaskId,
     task::{FullTask, Labels, Task},
@@ -27,7 +28,7 @@ use asyncflow_proto::v1;
 use asyncflow_store::{GetError, Parts};
 
 use super::task_id;
-use crate::{broker::Broker, convert, error::RpcError};
+use crate::{broker::Broker, convert, error::RpcError, principal::permit_user};
 
 /// Reads a task that must be there.
 pub(crate) async fn get(broker: &Broker, id: &TaskId, parts: Parts) -> Result<FullTask, RpcError> {
@@ -43,9 +44,24 @@ fn missing(id: &TaskId, error: GetError) -> RpcError {
     }
 }
 
+/// Refuses a caller who may change no tasks but its own, if this is another's.
+async fn permit_change(broker: &Broker, caller: &Principal, id: &TaskId) -> Result<(), RpcError> {
+    if permit(caller, Verb::ActForOthers).is_ok() {
+        return Ok(());
+    }
+    permit_user(caller, &get(broker, id, Parts::NONE).await?.task.user)
+}
+
 /// An owner's verb on one task: applies `event` and answers the task after it.
-async fn change(broker: &Broker, id: &str, event: Event) -> Result<v1::Task, RpcError> {
-    let task = broker.settle.apply_one(task_id(id, "task_id")?, event).await?;
+async fn change(
+    broker: &Broker,
+    caller: &Principal,
+    id: &str,
+    event: Event,
+) -> Result<v1::Task, RpcError> {
+    let id = task_id(id, "task_id")?;
+    permit_change(broker, caller, &id).await?;
+    let task = broker.settle.apply_one(id, event).await?;
     Ok(changed(broker, task).await)
 }
 

@@ -258,6 +258,7 @@ async fn of_lists() {
         page_token: page_token.into(),
         filter: filter.into(),
         view: 0,
+        own: false,
     };
     let first = t.broker.list_tasks(list(1, "", "")).await.unwrap().into_inner();
     let token = first.next_page_token;

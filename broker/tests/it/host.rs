@@ -289,6 +289,7 @@ async fn an_evicted_gpu_is_cordoned_and_its_tasks_are_asked_to_go() {
     let order = &orders.tasks[0];
     assert_eq!((&order.task_id, order.attempt), (&task.id, 1));
     assert_eq!((order.reason(), order.elsewhere), (FailureReason::HandedOver, false));
+    assert_eq!(order.message, "evicted from GPU 0 of host by anonymous");
     // When the attempt has ended nothing is wanted of it any more.
     t.worker.complete_task(complete(&session_id, &leased)).await.unwrap();
     assert_eq!(t.report(&session_id, report(vec![gpu(0), gpu(1)])).await.tasks, []);
@@ -316,7 +317,7 @@ async fn a_running_task_is_asked_to_go_to_another_host() {
     assert_eq!(answer.into_inner().task.unwrap().id, task.id);
     let order = t.report(&session_id, running_on(&leased)).await.tasks.pop().unwrap();
     assert!(order.elsewhere && order.reason() == FailureReason::HandedOver);
-    assert_eq!(order.message, "the host goes down");
+    assert_eq!(order.message, "handed over by anonymous: the host goes down");
     assert_eq!(order.context.unwrap().data, "{\"offset\": 100000}");
     let shown = t.list_all().await.pop().unwrap().orders.unwrap().tasks;
     assert!(shown.len() == 1 && shown[0].context.is_none(), "it may be large");

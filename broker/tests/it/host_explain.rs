@@ -50,7 +50,7 @@ async fn who_waits_is_told_what_for_and_who_runs_where() {
     assert_eq!(
         answer.summary,
         "waiting for 4 GPUs on one host: host has 3 free, GPU 1 is held by pid 4242 \
-         of bob (python train.py); 1 task is before it"
+         of bob (python train.py); 1 task is before it, and users take turns"
     );
     assert_eq!(answer.queue_position, Some(1));
     let held = &answer.explanations[1];
@@ -99,7 +99,7 @@ async fn shares_and_cordons_are_known_to_it() {
     let answer = t.explain(&waiting.id).await;
     let wanted = format!(
         "waiting for 20 GiB of one GPU: host has 15 GiB free on one GPU at most, \
-         GPU 0 runs {} of {}; 1 task is before it",
+         GPU 0 runs {} of {}; 1 task is before it, and users take turns",
         running.id, running.user
     );
     assert_eq!(answer.summary, wanted);
@@ -115,7 +115,7 @@ async fn shares_and_cordons_are_known_to_it() {
     t.hosts.update_host(cordon).await.unwrap();
     let answer = t.explain(&waiting.id).await;
     let wanted = "no host with 20 GiB of one GPU takes tasks now: host is cordoned; \
-                  1 task is before it";
+                  1 task is before it, and users take turns";
     assert_eq!(answer.summary, wanted);
     t.stop().await;
 }
@@ -134,7 +134,7 @@ async fn what_can_never_run_is_not_before_anybody() {
     let answer = t.explain(&last.id).await;
     assert_eq!(
         (answer.summary.as_str(), answer.queue_position),
-        ("2 tasks are before it", Some(2))
+        ("2 tasks are before it, and users take turns", Some(2))
     );
     let answer = t.explain(&never.id).await;
     let wanted = "no host can ever run it: it asks for 4 GPUs on one host, but host has 1 GPU \

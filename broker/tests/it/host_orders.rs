@@ -138,7 +138,10 @@ async fn a_drained_host_is_opened_again_while_its_worker_is_away() {
     let ids = hosts.iter().map(|host| host.worker.as_ref().unwrap().worker_id.as_str());
     assert_eq!(ids.collect::<Vec<_>>(), ["w0", "w1", "w2"]);
     let orders = v1::HostOrders { cordoned: true, ..v1::HostOrders::default() };
-    let worker = v1::Worker { worker_id: "w1".into(), ..v1::Worker::default() };
+    let left = hosts[1].worker.as_ref().unwrap().heartbeat_time;
+    assert!(left.is_some(), "and since when it is away");
+    let worker =
+        v1::Worker { worker_id: "w1".into(), heartbeat_time: left, ..v1::Worker::default() };
     let away = v1::Host { worker: Some(worker), orders: Some(orders), ..v1::Host::default() };
     assert_eq!(hosts[1], away);
 
@@ -150,7 +153,9 @@ async fn a_drained_host_is_opened_again_while_its_worker_is_away() {
     let nobody = t.hosts.update_host(detach).await.unwrap_err();
     assert_eq!(nobody.code(), Code::NotFound, "nobody is there who could end");
     let free = t.update(Some(false), Some(false)).await;
-    assert_eq!(free, v1::Host { orders: Some(v1::HostOrders::default()), ..away });
+    let worker = v1::Worker { heartbeat_time: None, ..away.worker.clone().unwrap() };
+    let orders = Some(v1::HostOrders::default());
+    assert_eq!(free, v1::Host { worker: Some(worker), orders, ..away });
     let hosts = t.hosts.list_hosts(v1::ListHostsRequest::default()).await.unwrap().into_inner();
     assert_eq!(hosts.hosts.len(), 2, "now nothing is known of it any more");
     let second = t.register("w1", "b").await;

@@ -124,6 +124,7 @@ async fn a_batch_is_created_in_order_and_listed_page_by_page() {
             page_token,
             filter: "task_type = train AND user = \"anonymous\"".into(),
             view: 0,
+            own: false,
         };
         let page = t.broker.list_tasks(request).await.unwrap().into_inner();
         listed.extend(page.tasks.into_iter().map(|task| task.id));

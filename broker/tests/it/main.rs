@@ -22,6 +22,7 @@ mod registry;
 mod schedule;
 mod speculation;
 mod stream_create_tasks;
+mod task_rights;
 mod trace;
 mod watch;
 mod watch_workflow;

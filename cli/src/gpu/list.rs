@@ -27,9 +27,12 @@ pub async fn execute(args: Args, broker: &Broker, output: &Output) -> Outcome {
     let views: Vec<_> = hosts.iter().flat_map(gpu::views).collect();
     output.many(&views)?;
     if output.is_table() {
-        hosts.iter().filter_map(|host| HostView::from(host.clone()).remark()).for_each(|text| {
-            crate::remark(&text);
-        });
+        hosts
+            .iter()
+            .filter_map(|host| HostView::from(host.clone()).remark(output.look()))
+            .for_each(|text| {
+                crate::remark(&text);
+            });
     }
     Ok(exit::OK)
 }

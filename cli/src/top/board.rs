@@ -95,7 +95,7 @@ impl Board {
         let reported = hosts.iter().filter_map(|host| host.report_time.as_ref());
         let oldest = reported.min_by_key(|time| (time.seconds, time.nanos));
         Self {
-            alarms: views.iter().filter_map(HostView::remark).collect(),
+            alarms: views.iter().filter_map(|view| view.remark(look)).collect(),
             panes: [
                 Pane {
                     title: "Hosts",

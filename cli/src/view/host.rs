@@ -45,6 +45,8 @@ pub struct HostView {
     #[serde(skip)]
     pub condition: &'static str,
     #[serde(skip)]
+    has_left: bool,
+    #[serde(skip)]
     name: String,
     #[serde(skip)]
     heard: Option<Timestamp>,
@@ -66,6 +68,8 @@ impl From<Host> for HostView {
         let worker = host.worker.unwrap_or_default();
         let report = host.report.unwrap_or_default();
         let orders = host.orders.unwrap_or_default();
+        let condition = worker::condition(&worker, &orders);
+        let has_left = worker::has_left(&worker, &orders);
         Self {
             worker_id: worker.worker_id,
             host: worker.host,
@@ -80,7 +84,8 @@ impl From<Host> for HostView {
             register_time: time::rfc3339(worker.register_time.as_ref()),
             heartbeat_time: time::rfc3339(worker.heartbeat_time.as_ref()),
             report_time: time::rfc3339(host.report_time.as_ref()),
-            condition: worker::condition(worker.alive, worker.draining, &orders),
+            condition,
+            has_left,
             orders: OrdersView {
                 cordoned: orders.cordoned,
                 draining: orders.draining,
@@ -104,9 +109,13 @@ impl From<Host> for HostView {
 
 impl HostView {
     /// What a list of GPUs alone would hide: alarms, and a host without GPUs.
-    pub fn remark(&self) -> Option<String> {
+    pub fn remark(&self, look: Look) -> Option<String> {
         let mut parts = self.alarms.clone();
-        if self.reported.is_none() {
+        if self.has_left {
+            let since = time::elapsed(self.heard.as_ref(), None, look.now_ms);
+            let since = if since.is_empty() { since } else { format!(" for {since}") };
+            parts.push(format!("its worker is away{since}, and it is cordoned"));
+        } else if self.reported.is_none() {
             parts.push("it has not told of its GPUs yet".to_owned());
         } else if self.gpus.is_empty() {
             parts.push(format!("0 GPUs ({})", self.gpu_provider));
@@ -227,7 +236,10 @@ mod tests {
 
     use super::*;
     use crate::{fleet::tests::host, style::Palette, view::worker::WorkerView};
-    use asyncflow_proto::{time::timestamp, v1::HostOrders};
+    use asyncflow_proto::{
+        time::timestamp,
+        v1::{HostOrders, Worker},
+    };
 
     fn with(orders: HostOrders) -> HostView {
         Host { orders: Some(orders), ..host("w", "anna", &["GPU-a"]) }.into()
@@ -243,7 +255,28 @@ mod tests {
         assert_eq!(with(orders.clone()).condition, "DRAINING");
         orders.detach = true;
         assert_eq!(with(orders).condition, "DETACHING");
-        assert_eq!(HostView::from(Host::default()).condition, "LOST");
+        let mut lost = host("w", "anna", &[]);
+        let worker = lost.worker.as_mut().unwrap();
+        (worker.alive, worker.register_time) = (false, Some(timestamp(1)));
+        assert_eq!(HostView::from(lost).condition, "LOST");
+    }
+
+    /// Somebody has taken it out of use: that its worker is away is as it should be.
+    #[test]
+    fn a_closed_host_whose_worker_has_left_is_not_lost() {
+        let look = Look { palette: Palette::off(), now_ms: 7_200_001 };
+        let worker = Worker {
+            worker_id: "w".into(),
+            heartbeat_time: Some(timestamp(1)),
+            ..Worker::default()
+        };
+        let orders = HostOrders { cordoned: true, ..HostOrders::default() };
+        let away = Host { worker: Some(worker), orders: Some(orders), ..Host::default() };
+        assert_eq!(WorkerView::from(away.clone()).row(look)[2], "CORDONED (away)");
+        let view = HostView::from(away);
+        assert_eq!(view.condition, "CORDONED (away)");
+        let told = view.remark(look).unwrap();
+        assert_eq!(told, "w: its worker is away for 2h, and it is cordoned");
     }
 
     #[test]
@@ -262,17 +295,18 @@ mod tests {
 
     #[test]
     fn what_a_list_of_gpus_would_hide_is_remarked() {
+        let look = Look { palette: Palette::off(), now_ms: 7_200_001 };
         let mut well = host("w", "anna", &["GPU-a"]);
         well.report_time = Some(timestamp(1));
-        assert_eq!(HostView::from(well.clone()).remark(), None);
+        assert_eq!(HostView::from(well.clone()).remark(look), None);
         well.report.as_mut().unwrap().alarms = vec!["driver and library differ".to_owned()];
-        let told = HostView::from(well).remark().unwrap();
+        let told = HostView::from(well).remark(look).unwrap();
         assert_eq!(told, "anna: driver and library differ");
         let mut none = host("w", "berta", &[]);
-        assert!(HostView::from(none.clone()).remark().unwrap().contains("not told"));
+        assert!(HostView::from(none.clone()).remark(look).unwrap().contains("not told"));
         none.report_time = Some(timestamp(1));
         none.report.as_mut().unwrap().gpu_provider = "none".to_owned();
-        assert_eq!(HostView::from(none).remark().unwrap(), "berta: 0 GPUs (none)");
+        assert_eq!(HostView::from(none).remark(look).unwrap(), "berta: 0 GPUs (none)");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::{
     output::{Look, View},
     time,
 };
-use asyncflow_proto::v1::{Host, HostOrders};
+use asyncflow_proto::v1::{Host, HostOrders, Worker};
 use prost_types::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ impl From<Host> for WorkerView {
         let worker = host.worker.unwrap_or_default();
         let orders = host.orders.unwrap_or_default();
         Self {
-            condition: condition(worker.alive, worker.draining, &orders),
+            condition: condition(&worker, &orders),
             cordoned: orders.cordoned,
             worker_id: worker.worker_id,
             host: worker.host,
@@ -66,14 +66,22 @@ pub fn types(names: &[String], takes_commands: bool) -> String {
 }
 
 /// In one word how a worker is, as people and orders have made it.
-pub fn condition(alive: bool, draining: bool, orders: &HostOrders) -> &'static str {
+pub fn condition(worker: &Worker, orders: &HostOrders) -> &'static str {
     match orders {
-        _ if !alive => "LOST",
+        // Nobody misses it.
+        _ if has_left(worker, orders) => "CORDONED (away)",
+        _ if !worker.alive => "LOST",
         orders if orders.detach => "DETACHING",
-        orders if orders.draining || draining => "DRAINING",
+        orders if orders.draining || worker.draining => "DRAINING",
         orders if orders.cordoned => "CORDONED",
         _ => "ALIVE",
     }
+}
+
+/// Whether it has left a host that is closed, of which nothing else is known.
+pub fn has_left(worker: &Worker, orders: &HostOrders) -> bool {
+    let is_closed = orders.cordoned || orders.draining;
+    is_closed && !worker.alive && worker.register_time.is_none()
 }
 
 impl View for WorkerView {

@@ -8,7 +8,10 @@ use crate::{
     view::worker::WorkerView,
 };
 
-/// List the workers that registered lately
+/// List the workers that were heard of lately, and the hosts that are closed
+///
+/// A worker that stays silent is LOST, and is forgotten after a while. A host that was cordoned or
+/// drained is listed also when its worker has left: CORDONED (away).
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -102,8 +102,11 @@ fn a_hold_prints_what_uses_the_gpu_and_is_a_task_as_any_other() {
     assert!(first.starts_with("hold-"), "{first}");
 
     // The other GPU is bob's: a second one has to wait, and is not told to be running.
-    let mut second = dev.command(&["hold", "--for", "1h", "-o", "json"]);
-    let second = second.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let start = |format: &str| {
+        let mut hold = dev.command(&["hold", "--for", "1h", "-o", format]);
+        hold.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let second = start("json");
     let waiting = until_waiting(&dev, first);
     let why = dev.call(&["explain", &waiting, "-o", "json"]).expect_code(0).json();
     assert_eq!((&why["task"]["id"], &why["task"]["state"]), (&json!(waiting), &json!("PENDING")));
@@ -115,6 +118,12 @@ fn a_hold_prints_what_uses_the_gpu_and_is_a_task_as_any_other() {
     assert_eq!(second["task_id"], waiting.as_str());
     assert_eq!(second["environment"]["CUDA_VISIBLE_DEVICES"], "0");
     assert_eq!(second["gpus"], json!(["GPU-aaa"]));
+
+    // For a script that only wants to give it back.
+    dev.call(&["task", "cancel", &waiting]).expect_code(0);
+    let third: Done = start("id").wait_with_output().unwrap().into();
+    let third = third.expect_code(0);
+    assert!(matches!(&third.lines()[..], [id] if id.starts_with("hold-")), "{}", third.stdout);
     let usage = dev.call(&["usage", "-o", "json"]).expect_code(0).json();
     assert!(usage[0]["gpu_seconds"].as_f64().is_some_and(|spent| spent > 0.0), "{usage}");
 }

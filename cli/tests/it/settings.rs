@@ -44,3 +44,24 @@ fn show_has_all_layers_and_no_secret() {
     assert!(text.contains("mysql://root:***@db/asyncflow"), "{text}");
     assert!(text.contains("format = \"json\"") && !text.contains("hunter2"), "{text}");
 }
+
+/// What is refused says what would do.
+#[test]
+fn a_value_that_is_refused_says_what_may_stand_there() {
+    let cases = [
+        ("gpu.provider=foo", "\"nvml\", \"nvidia-smi\", \"amd\", \"fake\" or \"none\""),
+        ("gpu.visible_as=name", "\"index\" or \"uuid\""),
+        ("gpu.cool_down_ms=-1", "it must not be negative"),
+        ("host=ü", "characters of ASCII"),
+    ];
+    for (setting, told) in cases {
+        let args = ["config", "check", "--program", "worker", "--set", setting];
+        let done = call(&args).expect_code(2);
+        let (key, _) = setting.split_once('=').unwrap();
+        assert!(done.stderr.contains(key) && done.stderr.contains(told), "{}", done.stderr);
+    }
+    let fake = ["--set", "gpu.provider=fake", "--set", "gpu.fake_file=/nonexistent.json"];
+    let args = ["config", "check", "--program", "worker"];
+    let done = call(&[&args[..], &fake].concat()).expect_code(2);
+    assert!(done.stderr.contains("gpu.fake_file: cannot be read"), "{}", done.stderr);
+}

@@ -180,7 +180,9 @@ fn queued(subject: &Subject<'_>) -> Option<Reason> {
     };
     let verb = if count == 1 { "is" } else { "are" };
     let tasks = words::count(count as usize, "task", "tasks");
-    Some(Reason::new(Kind::Queued, format!("{least}{tasks} {verb} before it")))
+    // They are placed in another order than that of the queue.
+    let turns = if subject.task.is_needy() { ", and users take turns" } else { "" };
+    Some(Reason::new(Kind::Queued, format!("{least}{tasks} {verb} before it{turns}")))
 }
 
 fn sentence(first: Option<&Reason>, queue: &Option<Reason>) -> String {

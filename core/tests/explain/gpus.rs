@@ -49,7 +49,7 @@ fn a_stranger_is_named() {
     let explained = ask(&task(gpus(4)), &hosts, 3);
     let wanted = "waiting for 4 GPUs on one host: host-a has 3 free, GPU 1 is held by pid 4242 \
                   of bob (python train.py) since 2 d, 1 other host is no better; \
-                  3 tasks are before it";
+                  3 tasks are before it, and users take turns";
     assert_eq!(explained.summary, wanted);
     let (short, used) = (Kind::TooLittleFree, Kind::GpuInUse);
     let all = [short, Kind::ForeignProcess, short, used, used, used, used, Kind::Queued];

@@ -5,6 +5,7 @@ mod closed;
 mod earliest;
 mod fixture;
 mod gpus;
+mod trespass;
 
 use asyncflow_core::{
     event::{Event, RetryHint, Settle},
@@ -75,6 +76,10 @@ fn who_runs_is_told_with_host_and_gpus() {
     assert_eq!(explained.summary, summary);
     let reason = &explained.reasons[0];
     assert_eq!((reason.host.as_str(), reason.worker_id.as_str()), ("host-a", "w-a"));
+    let silent =
+        Host { is_alive: false, heard_ms: Some(NOW_MS - 40_000), ..host('a', vec![], vec![]) };
+    let wanted = "it runs on host-a (worker w-a) since 4 min; its worker was heard of 40 s ago";
+    assert_eq!(ask(&task, &[silent], 0).summary, wanted, "which may be no more");
     let stopped = after(&task, Event::Cancel { message: "no".into() }, 0);
     let explained = ask(&stopped, &[], 0);
     assert_eq!(explained.summary, "it runs on w-a since 4 min and is being stopped");
@@ -126,12 +131,17 @@ fn what_is_lacking_is_told() {
     };
     let four = || (0..4).map(gpu).collect::<Vec<_>>();
     let cases = [
-        (gpus(1), vec![], "no worker is there for the type train; 3 tasks are before it"),
+        (
+            gpus(1),
+            vec![],
+            "no worker is there for the type train; 3 tasks are before it, and users take turns",
+        ),
         (a_slot(), vec![other], "no worker is there for the type train; 3 tasks are before it"),
         (
             gpus(1),
             shut(|host| host.is_cordoned = true),
-            "no host with 1 GPU takes tasks now: host-a is cordoned; 3 tasks are before it",
+            "no host with 1 GPU takes tasks now: host-a is cordoned; 3 tasks are before \
+             it, and users take turns",
         ),
         (
             a_slot(),
@@ -147,7 +157,7 @@ fn what_is_lacking_is_told() {
             Resources { cpu_millis: 500, ..a_slot() },
             shut(|host| host.report = None),
             "no host with 0.5 cores takes tasks now: host-a does not report what it has; \
-             3 tasks are before it",
+             3 tasks are before it, and users take turns",
         ),
         (
             gpus(8),
@@ -184,7 +194,8 @@ fn what_is_lacking_for_now_is_told() {
         (
             Resources { memory_bytes: 16 * GIB, ..a_slot() },
             vec![host('a', vec![], vec![])],
-            "waiting for 16 GiB of memory: host-a has 8 GiB of memory free; 3 tasks are before it",
+            "waiting for 16 GiB of memory: host-a has 8 GiB of memory free; 3 tasks are before \
+             it, and users take turns",
         ),
         (
             Resources { gpu_memory_bytes: 60 * GIB, ..a_slot() },
@@ -232,14 +243,15 @@ fn a_long_queue_is_not_counted_to_its_end() {
         waits_for: &[],
         holds: &[],
     };
-    assert_eq!(explain(&subject).summary, "at least 1000 tasks are before it");
-    assert_eq!(ask(&task, &hosts, 1).summary, "1 task is before it");
+    let summary = explain(&subject).summary;
+    assert_eq!(summary, "at least 1000 tasks are before it, and users take turns");
+    assert_eq!(ask(&task, &hosts, 1).summary, "1 task is before it, and users take turns");
 }
 
 #[test]
 fn kinds_are_numbered_from_one_on() {
     let codes: Vec<i32> = Kind::ALL.into_iter().map(Kind::code).collect();
-    assert_eq!(codes, (1..=18).collect::<Vec<_>>());
+    assert_eq!(codes, (1..=19).collect::<Vec<_>>());
 }
 
 /// Who asks for what is nowhere is told what is asked for, what there is and what to do.

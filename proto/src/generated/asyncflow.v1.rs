@@ -1458,6 +1458,10 @@ pub struct ListWorkflowsRequest {
     /// Only those of this user; empty = all.
     #[prost(string, tag = "3")]
     pub user: ::prost::alloc::string::String,
+    /// Only those of the caller, as its token says who that is. Without tokens nobody is known, and
+    /// this changes nothing.
+    #[prost(bool, tag = "4")]
+    pub own: bool,
 }
 /// See ListWorkflows.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1847,6 +1851,10 @@ pub struct ListTasksRequest {
     /// Default BASIC.
     #[prost(enumeration = "TaskView", tag = "4")]
     pub view: i32,
+    /// Only those of the caller, as its token says who that is. Without tokens nobody is known, and
+    /// this changes nothing.
+    #[prost(bool, tag = "5")]
+    pub own: bool,
 }
 /// See ListTasks.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5076,7 +5084,8 @@ pub struct ListHostsRequest {
 /// A host, as its worker told of it last.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Host {
-    /// The worker. Of one that is away nothing may be known but its `worker_id`.
+    /// The worker. Of one that has left nothing may be known but its `worker_id`, and with
+    /// `heartbeat_time` since when it is away at least.
     #[prost(message, optional, tag = "1")]
     pub worker: ::core::option::Option<Worker>,
     /// Its last report; unset = none yet.
@@ -5222,8 +5231,9 @@ pub struct ExplainTaskResponse {
     /// What the sentence is made from, the most important first.
     #[prost(message, repeated, tag = "2")]
     pub explanations: ::prost::alloc::vec::Vec<Explanation>,
-    /// Tasks of its type that are taken before it, but for those that no host could ever run; unset =
-    /// it is not in the queue, or the queue is longer than was looked at.
+    /// Tasks of its type that stand before it in the queue, but for those that no host could ever run;
+    /// unset = it is not in the queue, or the queue is longer than was looked at. Of tasks that need
+    /// more than a slot users take turns, so another one may be placed first.
     #[prost(int32, optional, tag = "3")]
     pub queue_position: ::core::option::Option<i32>,
     /// When it starts at the earliest, if tasks end by their limits; unset = not known.
@@ -5254,7 +5264,8 @@ pub struct Explanation {
     /// The stranger that it is about; unset = none.
     #[prost(message, optional, tag = "6")]
     pub process: ::core::option::Option<GpuProcess>,
-    /// The task that has the GPU, or for which it is kept; empty = none in particular.
+    /// The task that has the GPU, is on it without having it, or for which it is kept; empty = none in
+    /// particular.
     #[prost(string, tag = "7")]
     pub task_id: ::prost::alloc::string::String,
     /// The user whom that belongs to.
@@ -5342,6 +5353,8 @@ pub enum ExplanationKind {
     NoSlot = 17,
     /// A task runs on a GPU.
     GpuInUse = 18,
+    /// A task is on a GPU that it was not given, or was stopped because it was.
+    Trespass = 19,
 }
 impl ExplanationKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5369,6 +5382,7 @@ impl ExplanationKind {
             Self::HeldForOthers => "EXPLANATION_KIND_HELD_FOR_OTHERS",
             Self::NoSlot => "EXPLANATION_KIND_NO_SLOT",
             Self::GpuInUse => "EXPLANATION_KIND_GPU_IN_USE",
+            Self::Trespass => "EXPLANATION_KIND_TRESPASS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5393,6 +5407,7 @@ impl ExplanationKind {
             "EXPLANATION_KIND_HELD_FOR_OTHERS" => Some(Self::HeldForOthers),
             "EXPLANATION_KIND_NO_SLOT" => Some(Self::NoSlot),
             "EXPLANATION_KIND_GPU_IN_USE" => Some(Self::GpuInUse),
+            "EXPLANATION_KIND_TRESPASS" => Some(Self::Trespass),
             _ => None,
         }
     }

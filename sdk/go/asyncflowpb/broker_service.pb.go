@@ -618,7 +618,10 @@ type ListTasksRequest struct {
 	// `create_time < "…"`. At most 4,096 bytes.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Default BASIC.
-	View          TaskView `protobuf:"varint,4,opt,name=view,proto3,enum=asyncflow.v1.TaskView" json:"view,omitempty"`
+	View TaskView `protobuf:"varint,4,opt,name=view,proto3,enum=asyncflow.v1.TaskView" json:"view,omitempty"`
+	// Only those of the caller, as its token says who that is. Without tokens nobody is known, and
+	// this changes nothing.
+	Own           bool `protobuf:"varint,5,opt,name=own,proto3" json:"own,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -679,6 +682,13 @@ func (x *ListTasksRequest) GetView() TaskView {
 		return x.View
 	}
 	return TaskView_TASK_VIEW_UNSPECIFIED
+}
+
+func (x *ListTasksRequest) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
 }
 
 // See ListTasks.
@@ -2720,13 +2730,14 @@ const file_asyncflow_v1_broker_service_proto_rawDesc = "" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12*\n" +
 	"\x04view\x18\x02 \x01(\x0e2\x16.asyncflow.v1.TaskViewR\x04view\"9\n" +
 	"\x0fGetTaskResponse\x12&\n" +
-	"\x04task\x18\x01 \x01(\v2\x12.asyncflow.v1.TaskR\x04task\"\x92\x01\n" +
+	"\x04task\x18\x01 \x01(\v2\x12.asyncflow.v1.TaskR\x04task\"\xa4\x01\n" +
 	"\x10ListTasksRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06filter\x18\x03 \x01(\tR\x06filter\x12*\n" +
-	"\x04view\x18\x04 \x01(\x0e2\x16.asyncflow.v1.TaskViewR\x04view\"e\n" +
+	"\x04view\x18\x04 \x01(\x0e2\x16.asyncflow.v1.TaskViewR\x04view\x12\x10\n" +
+	"\x03own\x18\x05 \x01(\bR\x03own\"e\n" +
 	"\x11ListTasksResponse\x12(\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x12.asyncflow.v1.TaskR\x05tasks\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"u\n" +

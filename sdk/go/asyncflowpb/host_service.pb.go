@@ -67,6 +67,8 @@ const (
 	ExplanationKind_EXPLANATION_KIND_NO_SLOT ExplanationKind = 17
 	// A task runs on a GPU.
 	ExplanationKind_EXPLANATION_KIND_GPU_IN_USE ExplanationKind = 18
+	// A task is on a GPU that it was not given, or was stopped because it was.
+	ExplanationKind_EXPLANATION_KIND_TRESPASS ExplanationKind = 19
 )
 
 // Enum value maps for ExplanationKind.
@@ -91,6 +93,7 @@ var (
 		16: "EXPLANATION_KIND_HELD_FOR_OTHERS",
 		17: "EXPLANATION_KIND_NO_SLOT",
 		18: "EXPLANATION_KIND_GPU_IN_USE",
+		19: "EXPLANATION_KIND_TRESPASS",
 	}
 	ExplanationKind_value = map[string]int32{
 		"EXPLANATION_KIND_UNSPECIFIED":     0,
@@ -112,6 +115,7 @@ var (
 		"EXPLANATION_KIND_HELD_FOR_OTHERS": 16,
 		"EXPLANATION_KIND_NO_SLOT":         17,
 		"EXPLANATION_KIND_GPU_IN_USE":      18,
+		"EXPLANATION_KIND_TRESPASS":        19,
 	}
 )
 
@@ -200,7 +204,8 @@ func (x *ListHostsRequest) GetPageToken() string {
 // A host, as its worker told of it last.
 type Host struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The worker. Of one that is away nothing may be known but its `worker_id`.
+	// The worker. Of one that has left nothing may be known but its `worker_id`, and with
+	// `heartbeat_time` since when it is away at least.
 	Worker *Worker `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
 	// Its last report; unset = none yet.
 	Report *HostReport `protobuf:"bytes,2,opt,name=report,proto3" json:"report,omitempty"`
@@ -947,8 +952,9 @@ type ExplainTaskResponse struct {
 	Summary string `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
 	// What the sentence is made from, the most important first.
 	Explanations []*Explanation `protobuf:"bytes,2,rep,name=explanations,proto3" json:"explanations,omitempty"`
-	// Tasks of its type that are taken before it, but for those that no host could ever run; unset =
-	// it is not in the queue, or the queue is longer than was looked at.
+	// Tasks of its type that stand before it in the queue, but for those that no host could ever run;
+	// unset = it is not in the queue, or the queue is longer than was looked at. Of tasks that need
+	// more than a slot users take turns, so another one may be placed first.
 	QueuePosition *int32 `protobuf:"varint,3,opt,name=queue_position,json=queuePosition,proto3,oneof" json:"queue_position,omitempty"`
 	// When it starts at the earliest, if tasks end by their limits; unset = not known.
 	EarliestStartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=earliest_start_time,json=earliestStartTime,proto3" json:"earliest_start_time,omitempty"`
@@ -1038,7 +1044,8 @@ type Explanation struct {
 	Gpu string `protobuf:"bytes,5,opt,name=gpu,proto3" json:"gpu,omitempty"`
 	// The stranger that it is about; unset = none.
 	Process *GpuProcess `protobuf:"bytes,6,opt,name=process,proto3" json:"process,omitempty"`
-	// The task that has the GPU, or for which it is kept; empty = none in particular.
+	// The task that has the GPU, is on it without having it, or for which it is kept; empty = none in
+	// particular.
 	TaskId string `protobuf:"bytes,7,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	// The user whom that belongs to.
 	User          string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
@@ -1409,7 +1416,7 @@ const file_asyncflow_v1_host_service_proto_rawDesc = "" +
 	"\bgpus_now\x18\x05 \x01(\x01R\agpusNow\x12.\n" +
 	"\x13decayed_gpu_seconds\x18\x06 \x01(\x01R\x11decayedGpuSeconds\"B\n" +
 	"\x11ListUsageResponse\x12-\n" +
-	"\x05users\x18\x01 \x03(\v2\x17.asyncflow.v1.UserUsageR\x05users*\x88\x05\n" +
+	"\x05users\x18\x01 \x03(\v2\x17.asyncflow.v1.UserUsageR\x05users*\xa7\x05\n" +
 	"\x0fExplanationKind\x12 \n" +
 	"\x1cEXPLANATION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EXPLANATION_KIND_ENDED\x10\x01\x12\x1c\n" +
@@ -1430,7 +1437,8 @@ const file_asyncflow_v1_host_service_proto_rawDesc = "" +
 	"\x17EXPLANATION_KIND_QUEUED\x10\x0f\x12$\n" +
 	" EXPLANATION_KIND_HELD_FOR_OTHERS\x10\x10\x12\x1c\n" +
 	"\x18EXPLANATION_KIND_NO_SLOT\x10\x11\x12\x1f\n" +
-	"\x1bEXPLANATION_KIND_GPU_IN_USE\x10\x122\xd8\a\n" +
+	"\x1bEXPLANATION_KIND_GPU_IN_USE\x10\x12\x12\x1d\n" +
+	"\x19EXPLANATION_KIND_TRESPASS\x10\x132\xd8\a\n" +
 	"\vHostService\x12_\n" +
 	"\tListHosts\x12\x1e.asyncflow.v1.ListHostsRequest\x1a\x1f.asyncflow.v1.ListHostsResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/hosts\x12q\n" +
 	"\n" +

@@ -1616,7 +1616,10 @@ type ListWorkflowsRequest struct {
 	// `next_page_token` of the page before, with the same user.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only those of this user; empty = all.
-	User          string `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	User string `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	// Only those of the caller, as its token says who that is. Without tokens nobody is known, and
+	// this changes nothing.
+	Own           bool `protobuf:"varint,4,opt,name=own,proto3" json:"own,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1670,6 +1673,13 @@ func (x *ListWorkflowsRequest) GetUser() string {
 		return x.User
 	}
 	return ""
+}
+
+func (x *ListWorkflowsRequest) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
 }
 
 // See ListWorkflows.
@@ -2362,12 +2372,13 @@ const file_asyncflow_v1_workflow_proto_rawDesc = "" +
 	"workflowId\"\x81\x01\n" +
 	"\x13GetWorkflowResponse\x122\n" +
 	"\bworkflow\x18\x01 \x01(\v2\x16.asyncflow.v1.WorkflowR\bworkflow\x126\n" +
-	"\x05nodes\x18\x02 \x03(\v2 .asyncflow.v1.WorkflowNodeStatusR\x05nodes\"f\n" +
+	"\x05nodes\x18\x02 \x03(\v2 .asyncflow.v1.WorkflowNodeStatusR\x05nodes\"x\n" +
 	"\x14ListWorkflowsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x12\n" +
-	"\x04user\x18\x03 \x01(\tR\x04user\"u\n" +
+	"\x04user\x18\x03 \x01(\tR\x04user\x12\x10\n" +
+	"\x03own\x18\x04 \x01(\bR\x03own\"u\n" +
 	"\x15ListWorkflowsResponse\x124\n" +
 	"\tworkflows\x18\x01 \x03(\v2\x16.asyncflow.v1.WorkflowR\tworkflows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8b\x01\n" +

@@ -30,6 +30,7 @@ pub async fn evict_gpu(
     ids.sort_by_key(|id| (id.task_type().to_string(), id.key));
     ids.dedup();
     let found = broker.store.get_many(&ids, Parts::NONE).await?;
+    let host = row.worker.host();
     let asked: Vec<_> = found
         .into_iter()
         .flatten()
@@ -39,7 +40,7 @@ pub async fn evict_gpu(
         .map(|task| {
             let request = Request {
                 reason: v1::FailureReason::HandedOver,
-                message: format!("{} needs its GPU {}", caller.user, gpu.index),
+                message: format!("evicted from GPU {} of {host} by {}", gpu.index, caller.user),
                 ..Request::default()
             };
             (task, request)

@@ -51,9 +51,10 @@ pub async fn hand_over_task(
         let why = format!("{id} runs on {worker_id}, which does not report and hears no orders");
         return Err(RpcError::NotHandedOver(why));
     }
+    let why = if request.message.is_empty() { "" } else { ": " };
     let request = Request {
         reason: v1::FailureReason::HandedOver,
-        message: request.message,
+        message: format!("handed over by {}{why}{}", caller.user, request.message),
         elsewhere: true,
         context: request.context,
         room: None,

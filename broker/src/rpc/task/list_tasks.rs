@@ -1,24 +1,33 @@
 //! ListTasks: by key, page by page, newest first.
 
-use asyncflow_core::{digest, filter, page, validate::list, violation::Violations};
+use asyncflow_core::{
+    access::Principal, digest, filter, page, validate::list, violation::Violations,
+};
 use asyncflow_proto::v1;
 use asyncflow_store::Parts;
 
-use crate::{broker::Broker, convert, error::RpcError};
+use crate::{broker::Broker, convert, error::RpcError, principal::own};
 
 pub async fn list_tasks(
     broker: &Broker,
+    caller: &Principal,
     request: v1::ListTasksRequest,
 ) -> Result<v1::ListTasksResponse, RpcError> {
     let mut violations = Violations::new();
     let page_size = list::page_size(request.page_size, &mut violations);
-    let filter = match filter::parse(&request.filter) {
+    let mut filter = match filter::parse(&request.filter) {
         Ok(filter) => filter,
         Err(violation) => {
             violations.add(violation.field, violation.description);
             return Err(violations.into());
         }
     };
+    if let Some(user) = own(caller, request.own) {
+        if filter.user.as_ref().is_some_and(|other| other != user) {
+            return Ok(v1::ListTasksResponse::default());
+        }
+        filter.user = Some(user.to_owned());
+    }
     let list = digest::list("ListTasks", "", &filter);
     let after = page::check(&request.page_token, list, &mut violations);
     violations.none()?;

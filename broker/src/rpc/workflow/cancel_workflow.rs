@@ -1,17 +1,19 @@
 //! CancelWorkflow: nothing more starts, what runs is stopped.
 
-use asyncflow_core::workflow::progress::WorkflowState;
+use asyncflow_core::{access::Principal, workflow::progress::WorkflowState};
 use asyncflow_proto::v1;
 
 use super::workflow_id;
-use crate::{broker::Broker, convert, error::RpcError};
+use crate::{broker::Broker, convert, error::RpcError, principal::permit_user};
 
 pub async fn cancel_workflow(
     broker: &Broker,
+    caller: &Principal,
     request: v1::CancelWorkflowRequest,
 ) -> Result<v1::CancelWorkflowResponse, RpcError> {
     let id = workflow_id(&request.workflow_id)?;
     let before = broker.store.find_workflow(id).await?.ok_or(RpcError::WorkflowNotFound(id))?;
+    permit_user(caller, &before.user)?;
     let state = before.progress.state;
     if matches!(state, WorkflowState::Succeeded | WorkflowState::Failed) {
         return Err(RpcError::WorkflowIsOver(state));

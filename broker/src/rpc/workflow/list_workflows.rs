@@ -1,6 +1,7 @@
 //! ListWorkflows: newest first, page by page.
 
 use asyncflow_core::{
+    access::Principal,
     digest,
     filter::Filter,
     id::WorkflowId,
@@ -10,12 +11,19 @@ use asyncflow_core::{
 };
 use asyncflow_proto::v1;
 
-use crate::{broker::Broker, convert, error::RpcError};
+use crate::{broker::Broker, convert, error::RpcError, principal::own};
 
 pub async fn list_workflows(
     broker: &Broker,
-    request: v1::ListWorkflowsRequest,
+    caller: &Principal,
+    mut request: v1::ListWorkflowsRequest,
 ) -> Result<v1::ListWorkflowsResponse, RpcError> {
+    if let Some(user) = own(caller, request.own) {
+        if !request.user.is_empty() && request.user != user {
+            return Ok(v1::ListWorkflowsResponse::default());
+        }
+        user.clone_into(&mut request.user);
+    }
     let mut violations = Violations::new();
     let limit = list::page_size(request.page_size, &mut violations).unsigned_abs();
     let list = digest::list("ListWorkflows", &request.user, &Filter::default());

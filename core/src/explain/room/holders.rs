@@ -1,7 +1,7 @@
 //! Who has the GPUs that a task waits for: tasks, those for which they are kept, strangers.
 
 use super::{
-    super::{Gpu, GpuState, Kind, Process, Reason, Subject, words},
+    super::{Gpu, GpuState, Kind, Process, Reason, Running, Subject, words},
     Look,
 };
 
@@ -52,8 +52,13 @@ fn of_gpu(subject: &Subject<'_>, look: &Look<'_>, gpu: &Gpu) -> (u8, Vec<Said>) 
     let blocking: Vec<&Process> = gpu.processes.iter().filter(|process| process.blocks).collect();
     if gpu.state == GpuState::Foreign && !blocking.is_empty() {
         let held = blocking.into_iter().map(|process| {
-            let predicate = format!("is held by {}", words::process(process, subject.now_ms));
-            let reason = Reason::new(Kind::ForeignProcess, "");
+            let (predicate, reason) = match trespasser(look, gpu, process) {
+                Some(task) => trespasses(task),
+                None => {
+                    let held = format!("is held by {}", words::process(process, subject.now_ms));
+                    (held, Reason::new(Kind::ForeignProcess, ""))
+                }
+            };
             (predicate, Reason { process: Some(process.clone()), ..reason })
         });
         return (0, held.collect());
@@ -84,6 +89,20 @@ fn of_gpu(subject: &Subject<'_>, look: &Look<'_>, gpu: &Gpu) -> (u8, Vec<Said>) 
         held.map(|held| of_task(Kind::HeldForOthers, verb, held.task_id.to_string(), &held.user)),
     );
     (if is_busy { 3 } else { 2 }, reasons)
+}
+
+/// The task whose process that is, if it is one that was not given the GPU: then its worker has put
+/// the task's id where the command of a stranger stands.
+fn trespasser<'a>(look: &Look<'a>, gpu: &Gpu, process: &Process) -> Option<&'a Running> {
+    let report = look.host.report.as_ref()?;
+    let mut there = report.running.iter().filter(|one| one.trespassed_gpus.contains(&gpu.uuid));
+    there.find(|one| process.command.starts_with(&format!("task {},", one.task_id)))
+}
+
+fn trespasses(task: &Running) -> Said {
+    let (task_id, user) = (task.task_id.clone(), task.user.clone());
+    let predicate = format!("is used by {task_id}{}, which was not given it", words::of(&user));
+    (predicate, Reason { task_id, user, ..Reason::new(Kind::Trespass, "") })
 }
 
 /// `runs a of ann and b of bob and is then kept for c of cyd`

@@ -291,6 +291,7 @@ class ListTasksRequest(google.protobuf.message.Message):
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     FILTER_FIELD_NUMBER: builtins.int
     VIEW_FIELD_NUMBER: builtins.int
+    OWN_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """0 = 50; more than 1,000 is clamped to 1,000; negative is refused."""
     page_token: builtins.str
@@ -303,6 +304,10 @@ class ListTasksRequest(google.protobuf.message.Message):
     """
     view: global___TaskView.ValueType
     """Default BASIC."""
+    own: builtins.bool
+    """Only those of the caller, as its token says who that is. Without tokens nobody is known, and
+    this changes nothing.
+    """
     def __init__(
         self,
         *,
@@ -310,8 +315,9 @@ class ListTasksRequest(google.protobuf.message.Message):
         page_token: builtins.str = ...,
         filter: builtins.str = ...,
         view: global___TaskView.ValueType = ...,
+        own: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "own", b"own", "page_size", b"page_size", "page_token", b"page_token", "view", b"view"]) -> None: ...
 
 global___ListTasksRequest = ListTasksRequest
 

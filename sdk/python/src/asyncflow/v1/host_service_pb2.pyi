@@ -67,6 +67,8 @@ class _ExplanationKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper
     """All slots are taken."""
     EXPLANATION_KIND_GPU_IN_USE: _ExplanationKind.ValueType  # 18
     """A task runs on a GPU."""
+    EXPLANATION_KIND_TRESPASS: _ExplanationKind.ValueType  # 19
+    """A task is on a GPU that it was not given, or was stopped because it was."""
 
 class ExplanationKind(_ExplanationKind, metaclass=_ExplanationKindEnumTypeWrapper):
     """A reason why a task is where it is."""
@@ -109,6 +111,8 @@ EXPLANATION_KIND_NO_SLOT: ExplanationKind.ValueType  # 17
 """All slots are taken."""
 EXPLANATION_KIND_GPU_IN_USE: ExplanationKind.ValueType  # 18
 """A task runs on a GPU."""
+EXPLANATION_KIND_TRESPASS: ExplanationKind.ValueType  # 19
+"""A task is on a GPU that it was not given, or was stopped because it was."""
 global___ExplanationKind = ExplanationKind
 
 @typing.final
@@ -145,7 +149,9 @@ class Host(google.protobuf.message.Message):
     REPORT_TIME_FIELD_NUMBER: builtins.int
     @property
     def worker(self) -> asyncflow.v1.broker_service_pb2.Worker:
-        """The worker. Of one that is away nothing may be known but its `worker_id`."""
+        """The worker. Of one that has left nothing may be known but its `worker_id`, and with
+        `heartbeat_time` since when it is away at least.
+        """
 
     @property
     def report(self) -> asyncflow.v1.host_pb2.HostReport:
@@ -485,8 +491,9 @@ class ExplainTaskResponse(google.protobuf.message.Message):
     summary: builtins.str
     """One sentence."""
     queue_position: builtins.int
-    """Tasks of its type that are taken before it, but for those that no host could ever run; unset =
-    it is not in the queue, or the queue is longer than was looked at.
+    """Tasks of its type that stand before it in the queue, but for those that no host could ever run;
+    unset = it is not in the queue, or the queue is longer than was looked at. Of tasks that need
+    more than a slot users take turns, so another one may be placed first.
     """
     @property
     def explanations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Explanation]:
@@ -540,7 +547,9 @@ class Explanation(google.protobuf.message.Message):
     gpu: builtins.str
     """The GPU that it is about: its UUID; empty = none in particular."""
     task_id: builtins.str
-    """The task that has the GPU, or for which it is kept; empty = none in particular."""
+    """The task that has the GPU, is on it without having it, or for which it is kept; empty = none in
+    particular.
+    """
     user: builtins.str
     """The user whom that belongs to."""
     @property

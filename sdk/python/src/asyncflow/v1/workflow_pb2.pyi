@@ -800,20 +800,26 @@ class ListWorkflowsRequest(google.protobuf.message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     USER_FIELD_NUMBER: builtins.int
+    OWN_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """0 = 50; more than 1,000 is clamped to 1,000; negative is refused."""
     page_token: builtins.str
     """`next_page_token` of the page before, with the same user."""
     user: builtins.str
     """Only those of this user; empty = all."""
+    own: builtins.bool
+    """Only those of the caller, as its token says who that is. Without tokens nobody is known, and
+    this changes nothing.
+    """
     def __init__(
         self,
         *,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
         user: builtins.str = ...,
+        own: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "user", b"user"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["own", b"own", "page_size", b"page_size", "page_token", b"page_token", "user", b"user"]) -> None: ...
 
 global___ListWorkflowsRequest = ListWorkflowsRequest
 
