@@ -4,13 +4,14 @@
 use crate::dev_process::Dev;
 
 #[test]
-fn the_worker_of_dev_is_there_and_takes_every_type() {
+fn the_worker_of_dev_is_there_and_takes_commands() {
     let dev = Dev::start();
     // A task that has run shows that the worker has registered.
     dev.call(&["run", "--", "true"]).expect_code(0);
     let workers = dev.call(&["worker", "list", "-o", "json"]).expect_code(0).json();
     assert_eq!(workers.as_array().unwrap().len(), 1);
-    assert_eq!(workers[0]["task_types"], serde_json::json!(["*"]));
+    assert_eq!(workers[0]["task_types"], serde_json::json!([]));
+    assert_eq!(workers[0]["takes_commands"], true);
     assert_eq!(workers[0]["alive"], true);
 }
 
