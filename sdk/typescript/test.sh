@@ -13,4 +13,4 @@ fi
 ./generate.sh --check
 npx --no-install tsc -b
 npx --no-install eslint .
-node --test --test-timeout=120000 --test-reporter=spec dist/test/*.test.js
+node --test --test-timeout=300000 --test-reporter=spec dist/test/*.test.js

@@ -18,6 +18,7 @@ final class Connection {
     final Channel channel;
     final Duration timeout;
     final ScheduledExecutorService timer;
+    private final Repeating repeating;
 
     Connection(ClientOptions options) {
         timeout = options.timeout();
@@ -27,11 +28,13 @@ final class Connection {
             thread.setDaemon(true);
             return thread;
         });
-        Repeating repeating = new Repeating(timeout, timer, bare::resetConnectBackoff);
+        repeating = new Repeating(timeout, timer, bare::resetConnectBackoff);
         channel = ClientInterceptors.intercept(bare, repeating);
     }
 
     void close() {
+        // Before the timer: what it still holds would be dropped without a word.
+        repeating.close();
         bare.shutdownNow();
         timer.shutdownNow();
     }

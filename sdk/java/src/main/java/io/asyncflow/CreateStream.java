@@ -22,6 +22,8 @@ import java.util.concurrent.TimeUnit;
 final class CreateStream implements Results<CreateTaskResult> {
     // Requests that go in one message, if they are there at the same time.
     private static final int REQUESTS_MAX = 500;
+    // What they may weigh: half of the smallest limit that a broker can be given for its messages.
+    private static final int BYTES_MAX = 512 << 10;
     // Messages that may wait for their answer.
     private static final int MESSAGES_MAX = 8;
 
@@ -59,6 +61,9 @@ final class CreateStream implements Results<CreateTaskResult> {
             Thread.currentThread().interrupt();
         } catch (RuntimeException wrong) {
             finish(wrong);
+        } catch (Throwable wrong) {
+            // An Error, too, has to end the waiting of who reads the results.
+            finish(new IllegalStateException("the requests cannot be read", wrong));
         }
     }
 
@@ -140,7 +145,12 @@ final class CreateStream implements Results<CreateTaskResult> {
             return false;
         }
         StreamCreateTasksRequest.Builder message = StreamCreateTasksRequest.newBuilder();
+        int weight = 0;
         while (message.getRequestsCount() < REQUESTS_MAX && !pending.isEmpty()) {
+            weight += pending.element().getSerializedSize();
+            if (message.getRequestsCount() > 0 && weight > BYTES_MAX) {
+                break;
+            }
             message.addRequests(pending.remove());
         }
         open.add(message.build());

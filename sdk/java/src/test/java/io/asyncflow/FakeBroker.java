@@ -27,12 +27,14 @@ import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /** A broker that fails as a test wants: each call takes the next failure, and is answered after. */
 final class FakeBroker extends BrokerServiceGrpc.BrokerServiceImplBase implements AutoCloseable {
     final Queue<StatusRuntimeException> failures = new ConcurrentLinkedQueue<>();
     final List<String> requestIds = new CopyOnWriteArrayList<>();
     final List<String> calls = new CopyOnWriteArrayList<>();
+    final AtomicInteger messageBytesMax = new AtomicInteger();
     private final Server server;
 
     FakeBroker() throws IOException {
@@ -84,6 +86,7 @@ final class FakeBroker extends BrokerServiceGrpc.BrokerServiceImplBase implement
         return new StreamObserver<>() {
             @Override
             public void onNext(StreamCreateTasksRequest message) {
+                messageBytesMax.accumulateAndGet(message.getSerializedSize(), Math::max);
                 message.getRequestsList().forEach(one -> requestIds.add(one.getRequestId()));
                 StatusRuntimeException failure = failures.poll();
                 if (failure != null) {

@@ -4,8 +4,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.protobuf.ByteString;
+import io.asyncflow.v1.Content;
 import io.asyncflow.v1.CreateTaskRequest;
 import io.asyncflow.v1.TaskSpec;
 import io.grpc.Status;
@@ -15,6 +18,8 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -109,6 +114,40 @@ class RepeatTest {
         int tries = broker.calls.size();
         Thread.sleep(1500);
         assertEquals(tries, broker.calls.size());
+    }
+
+    @Test
+    void aClosedClientEndsCallsThatWaitForTheirNextTry() throws Exception {
+        broker.failures.addAll(Collections.nCopies(1000, FakeBroker.busy(900)));
+        var waiting = client.async().create(TASK);
+        while (broker.calls.isEmpty()) {
+            Thread.sleep(10);
+        }
+        client.close();
+        assertThrows(ExecutionException.class, () -> waiting.get(20, TimeUnit.SECONDS));
+        var late = client.async().create(TASK);
+        assertThrows(ExecutionException.class, () -> late.get(20, TimeUnit.SECONDS));
+    }
+
+    @Test
+    void anErrorOfTheSourceEndsTheStream() {
+        Iterable<CreateTaskRequest> bad = () -> {
+            throw new AssertionError("no more");
+        };
+        assertTimeoutPreemptively(Duration.ofSeconds(20), () -> assertThrows(
+                IllegalStateException.class, () -> client.createStream(bad).hasNext()));
+    }
+
+    @Test
+    void aMessageOfCreatesIsBoundedInBytes() {
+        var payload = Content.newBuilder().setData(ByteString.copyFrom(new byte[60_000]));
+        var request = CreateTaskRequest.newBuilder()
+                .setTask(TASK.toBuilder().setPayload(payload)).build();
+        try (var results = client.createStream(Collections.nCopies(100, request))) {
+            results.forEachRemaining(one -> assertFalse(one.getTaskId().isEmpty()));
+        }
+        assertEquals(100, broker.requestIds.size());
+        assertTrue(broker.messageBytesMax.get() <= 520 << 10, broker.messageBytesMax.toString());
     }
 
     @Test

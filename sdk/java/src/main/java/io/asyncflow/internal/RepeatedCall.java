@@ -16,6 +16,9 @@ import java.util.concurrent.TimeUnit;
 
 /** A unary call with all its tries. */
 final class RepeatedCall<Q, A> extends ClientCall<Q, A> {
+    private static final Status CLOSED =
+            Status.CANCELLED.withDescription("the client was closed");
+
     private final Repeating rules;
     private final MethodDescriptor<Q, A> method;
     private final CallOptions options;
@@ -125,17 +128,17 @@ final class RepeatedCall<Q, A> extends ClientCall<Q, A> {
         }
         before = told;
         rules.reconnect.run();
-        boolean isOver;
+        Status over;
         synchronized (this) {
             current = null;
-            isOver = cancelled != null;
-            if (!isOver) {
-                pause = rules.timer.schedule(
-                        this::attempt, wait.toNanos(), TimeUnit.NANOSECONDS);
+            over = cancelled;
+            if (over == null) {
+                pause = rules.later(wait, this::attempt, () -> close(CLOSED, new Metadata()));
+                over = pause == null ? CLOSED : null;
             }
         }
-        if (isOver) {
-            close(cancelled, new Metadata());
+        if (over != null) {
+            close(over, new Metadata());
         }
     }
 

@@ -9,7 +9,11 @@ import io.grpc.ClientInterceptor;
 import io.grpc.Context;
 import io.grpc.Deadline;
 import io.grpc.MethodDescriptor;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Future;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 
@@ -22,8 +26,10 @@ public final class Repeating implements ClientInterceptor {
     // What WaitTask and its like wait when the request does not say.
     private static final java.time.Duration WAIT_DEFAULT = java.time.Duration.ofSeconds(30);
 
-    final ScheduledExecutorService timer;
     final Runnable reconnect;
+    private final ScheduledExecutorService timer;
+    // Tries that are waited for, with what ends their calls; null once it is closed.
+    private Map<Future<?>, Runnable> waiting = new HashMap<>();
     private final java.time.Duration timeout;
 
     /**
@@ -58,6 +64,33 @@ public final class Repeating implements ClientInterceptor {
         }
         long all = timeout.plus(allowance(message)).toNanos();
         return around == null ? Deadline.after(all, TimeUnit.NANOSECONDS) : around;
+    }
+
+    /** Does the try after a wait, or `end` when it is closed before; null when it is closed. */
+    synchronized Future<?> later(java.time.Duration wait, Runnable attempt, Runnable end) {
+        if (waiting == null) {
+            return null;
+        }
+        // What was cancelled needs no end.
+        waiting.keySet().removeIf(Future::isDone);
+        FutureTask<Void> planned = new FutureTask<>(attempt, null);
+        waiting.put(planned, end);
+        timer.schedule(planned, wait.toNanos(), TimeUnit.NANOSECONDS);
+        return planned;
+    }
+
+    /** Ends all calls that wait for their next try; there is none any more. */
+    public void close() {
+        Map<Future<?>, Runnable> left;
+        synchronized (this) {
+            left = waiting == null ? Map.of() : waiting;
+            waiting = null;
+        }
+        left.forEach((planned, end) -> {
+            if (planned.cancel(false)) {
+                end.run();
+            }
+        });
     }
 
     /** Whether a call may be repeated although it may have been done. */

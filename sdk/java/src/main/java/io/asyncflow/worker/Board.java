@@ -73,12 +73,14 @@ final class Board {
 
     /** Sends what one attempt said last, once, before its end is told. */
     void flush(Key key) {
-        Progress last = take(key);
-        if (last == null) {
-            // It may be in a call that is under way, and would be refused after the end.
-            sending.lock();
-            sending.unlock();
+        // A part of it may be in a call that is under way, which would be refused after the end, or
+        // be put back.
+        sending.lock();
+        Progress last;
+        try {
             last = take(key);
+        } finally {
+            sending.unlock();
         }
         if (last != null) {
             send(Map.of(key, last));

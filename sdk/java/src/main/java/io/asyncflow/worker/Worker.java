@@ -98,7 +98,7 @@ public final class Worker implements AutoCloseable {
         Throwable failure = null;
         try {
             work();
-        } catch (RuntimeException | InterruptedException failed) {
+        } catch (RuntimeException | Error | InterruptedException failed) {
             failure = failed;
             // Whoever else has this id has the tasks, too.
             held.raiseAll(StopReason.LEASE_LOST);

@@ -80,7 +80,11 @@ public final class WorkerBuilder {
             String taskType, Class<I> payload, JsonHandler<I, O> handler) {
         return handle(taskType, attempt -> {
             O result = handler.handle(attempt, attempt.payload(payload));
-            return result == null ? null : Contents.json(result);
+            try {
+                return result == null ? null : Contents.json(result);
+            } catch (RuntimeException wrong) {
+                throw new PermanentException("the result cannot be made JSON: " + wrong, wrong);
+            }
         });
     }
 
