@@ -13,6 +13,9 @@ use crate::command::{activate, inherited};
 
 const RUNNER: &str = "asyncflow.task";
 const PATH_VARIABLE: &str = "PYTHONPATH";
+/// What shows a program its GPUs.
+const GPUS: [&str; 3] = ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
+const NO_GPU: &str = "-1";
 
 /// An interpreter with the modules that it is to import.
 #[derive(Debug)]
@@ -76,7 +79,8 @@ impl Interpreter {
     }
 
     /// The environment of a process that is none of an attempt's: what is allowed of ours, and its
-    /// own.
+    /// own. It has no GPU: nobody gave it one, and some modules take what they see when they are
+    /// imported.
     ///
     /// # Errors
     /// The virtual environment is broken; for people.
@@ -84,6 +88,7 @@ impl Interpreter {
         let command = self.command("");
         let mut variables = inherited(allowed);
         variables.extend(command.environment);
+        variables.extend(GPUS.map(|name| (name.to_owned(), NO_GPU.to_owned())));
         if !command.python_environment.is_empty() {
             // An absolute path is looked for nowhere.
             activate(&mut variables, &command.python_environment, &Default::default())?;
@@ -157,5 +162,12 @@ mod tests {
         let config = PythonConfig { executable, ..settings() };
         let command = Interpreter::of(&config).command("list");
         assert_eq!((&*command.program, &*command.python_environment), ("python3.13", ""));
+    }
+
+    #[test]
+    fn what_only_imports_sees_no_gpu() {
+        let variables = Interpreter::of(&settings()).variables(&["PATH".to_owned()]).unwrap();
+        assert!(GPUS.iter().all(|name| variables[*name] == "-1"), "{variables:?}");
+        assert!(variables.contains_key("PATH") && variables.contains_key(PATH_VARIABLE));
     }
 }
