@@ -25,7 +25,8 @@ place="$(mktemp -d)"
 trap 'rm -rf "$place"' EXIT
 cp -r "$root/sdk/python/src" "$place/src"
 find "$place/src" -name __pycache__ -prune -exec rm -rf {} +
-sed "s|^manifest-path = .*|manifest-path = \"$root/cli/Cargo.toml\"|" "$here/pyproject.toml" >"$place/pyproject.toml"
+sed "s|^manifest-path = .*|manifest-path = \"$root/cli/Cargo.toml\"|" "$here/pyproject.toml" \
+    >"$place/pyproject.toml"
 cd "$place"
 "$venv/bin/maturin" build --profile "${PROFILE:-release}" --out "$root/target/wheels"
 cd "$root"

@@ -26,7 +26,8 @@ def add(a, b):
 MODULE
 
 # Not the active environment: the program finds the Python beside itself.
-port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+free='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+port="$(python3 -c "$free")"
 venv/bin/asyncflow dev --data-dir data --listen "127.0.0.1:$port" --governor-listen 127.0.0.1:0 \
     --http-listen 127.0.0.1:0 --python add >dev.log 2>&1 &
 dev=$!
