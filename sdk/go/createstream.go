@@ -82,8 +82,8 @@ func pull(
 	return messages
 }
 
-// together waits for a request, unless one was kept, and puts those behind it that are there into the
-// same message. What would make that too large is to be kept for the next one. Nil at the end.
+// together waits for a request, unless one was kept, and puts those behind it that are there into
+// the same message. What would make that too large is to be kept for the next one. Nil at the end.
 func together(
 	single <-chan *asyncflowpb.CreateTaskRequest, kept *asyncflowpb.CreateTaskRequest,
 ) (createMessage, *asyncflowpb.CreateTaskRequest) {

@@ -154,8 +154,8 @@ func (w *Worker) isDraining() bool {
 	}
 }
 
-// Close ends the connection of a worker that is not to be run. One that runs, or has run, does so by
-// itself; Close leaves it alone.
+// Close ends the connection of a worker that is not to be run. One that runs, or has run, does so
+// by itself; Close leaves it alone.
 func (w *Worker) Close() error {
 	if w.isUsed.CompareAndSwap(false, true) {
 		return w.link.conn.Close()
@@ -164,12 +164,11 @@ func (w *Worker) Close() error {
 }
 
 // Run works until the context ends or Shutdown is called, then until what runs has ended, see
-// [Options.DrainTimeout] and [Options.Grace], and until its outcomes are told, 30 s more at most; it
-// gives nil then. An unreachable broker is no error: the worker tries
-// until there is one.
+// [Options.DrainTimeout] and [Options.Grace], and until its outcomes are told, 30 s more at most;
+// it gives nil then. An unreachable broker is no error: the worker tries until there is one.
 //
-// Errors: there is no handler; it runs or has run already, or is closed; the broker refuses this worker; another
-// worker has registered under the same ID.
+// Errors: there is no handler; it runs or has run already, or is closed; the broker refuses this
+// worker; another worker has registered under the same ID.
 func (w *Worker) Run(ctx context.Context) error {
 	if len(w.handlers) == 0 {
 		return errors.New("worker: there is no handler: call Handle first")
