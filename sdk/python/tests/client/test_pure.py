@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.rpc import error_details_pb2, status_pb2
@@ -88,8 +89,10 @@ def test_values() -> None:
     garbled = task_pb2.Content(data=b"{", content_type="application/json; charset=utf-8")
     assert values.value_of(garbled) == b"{"
     assert values.value_of(task_pb2.Content(data=b"[1]", content_type="text/x+json")) == [1]
-    with pytest.raises(TypeError):
-        values.content(object())
+    with pytest.raises(TypeError, match="the payload is no JSON: Object of type object"):
+        values.content(object(), "the payload")
+    deep = task_pb2.Content(data=b"[" * 30_000, content_type="application/json")
+    assert values.value_of(deep) == deep.data
 
 
 def test_options_are_the_fields_of_a_spec() -> None:
@@ -109,6 +112,15 @@ def test_filters() -> None:
         '(state = RUNNING) AND task_type = "train" AND labels.a = "quo\\"te\\\\" AND '
         'create_time >= "2026-01-01T00:00:00+00:00" AND user = bob'
     )
+
+
+def test_one_state_or_several_by_name() -> None:
+    for given in ("RUNNING", task.State.RUNNING, ["RUNNING"]):
+        assert calls.filter_of(state=given) == "(state = RUNNING)"  # type: ignore[arg-type]
+    request: Any = calls.count(None, None, task.State.SUCCEEDED).request
+    assert list(request.states) == [task_pb2.TASK_STATE_SUCCEEDED]
+    with pytest.raises(TypeError, match="labels are texts, not 'a': 1"):
+        spec.TaskSpec("train", labels={"a": 1}).to_proto()  # type: ignore[dict-item]
 
 
 def test_a_state_of_a_newer_broker_is_unknown() -> None:

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import pytest
-from asyncflow.task import Preempted, Refused, current
+from asyncflow.task import Preempted, Refused, Waiting, current, task
 from asyncflow.task.context import Context, Entered
 from asyncflow.task.surroundings import Surroundings
 
@@ -275,8 +275,6 @@ def test_children_come_page_by_page(fake: FakeWorker) -> None:
 
 
 def test_who_gathers_too_early_gives_its_slot_back(fake: FakeWorker) -> None:
-    from asyncflow.task import Waiting
-
     fake.children = [{"index": 0, "task": {"id": "p-1", "state": "TASK_STATE_RUNNING"}}]
     ctx = attempt(fake)
     with pytest.raises(Waiting) as raised:
@@ -285,6 +283,24 @@ def test_who_gathers_too_early_gives_its_slot_back(fake: FakeWorker) -> None:
     assert fake.told("setWait") == [{"wait_for": {"children": True, "signals": []}}]
     with pytest.raises(ValueError, match="signals or children"):
         ctx.wait()
+
+
+def test_it_waits_for_signals_and_goes_on_with_what_came(fake: FakeWorker) -> None:
+    with pytest.raises(Waiting):
+        attempt(fake).wait("approved")
+    assert fake.told("setWait") == [{"wait_for": {"children": False, "signals": ["approved"]}}]
+    came = fake.folder / "signals"
+    came.write_text('{"approved": {"by": "ana"}}')
+    again = attempt(fake, ASYNCFLOW_SIGNALS=str(came))
+    assert again.wait("approved")["approved"] == {"by": "ana"}
+    with pytest.raises(Waiting):
+        again.wait("approved", "paid")
+
+
+def test_a_task_without_a_type_is_refused() -> None:
+    bare: Any = task
+    with pytest.raises(TypeError, match=r'write @task\("name"\)'):
+        bare(print)
 
 
 def test_it_gives_itself_away_with_its_place(fake: FakeWorker) -> None:

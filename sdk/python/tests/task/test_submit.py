@@ -65,6 +65,8 @@ def test_options_are_of_one_task(client: Client) -> None:
     assert train.default.name is None
     with pytest.raises(TypeError, match="no option is called gpu; there are gpus, "):
         train.options(gpu=1)
+    with pytest.raises(TypeError, match="gpus='many' is no whole number"):
+        train.options(gpus="many")
     first.cancel()
 
 

@@ -194,7 +194,7 @@ class AsyncClient:
         task_type: Optional[str] = None,
         *,
         user: Optional[str] = None,
-        states: Iterable[State] = (),
+        states: Union[State, Iterable[State]] = (),
     ) -> Counts:
         """How many tasks there are, by state and type."""
         return await self._run(calls.count(task_type, user, states))

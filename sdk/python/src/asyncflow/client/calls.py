@@ -156,9 +156,9 @@ def filter_of(
 ) -> str:
     """A filter in the broker's language: all of these joined by AND."""
     parts: list[str] = []
-    states = [state] if isinstance(state, State) else list(state or ())
+    states = _states(state or ())
     if states:
-        parts.append("(" + " OR ".join(f"state = {State(one).value}" for one in states) + ")")
+        parts.append("(" + " OR ".join(f"state = {one.value}" for one in states) + ")")
     if task_type is not None:
         parts.append(f"task_type = {_quoted(task_type)}")
     if user is not None:
@@ -173,7 +173,14 @@ def filter_of(
     return " AND ".join(parts)
 
 
+def _states(given: Union[State, str, Iterable[State]]) -> list[State]:
+    """One of them, or several."""
+    return [State(one) for one in ((given,) if isinstance(given, (State, str)) else given)]
+
+
 def _quoted(value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} in a filter is no text")
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
@@ -190,10 +197,12 @@ class Counts:
     """By task type; zero counts are left out."""
 
 
-def count(task_type: Optional[str], user: Optional[str], states: Iterable[State]) -> Call[Counts]:
+def count(
+    task_type: Optional[str], user: Optional[str], states: Union[State, Iterable[State]]
+) -> Call[Counts]:
     """See Client.count."""
     request = pb.CountTasksRequest(
-        task_type=task_type or "", user=user or "", states=map(state_number, states)
+        task_type=task_type or "", user=user or "", states=map(state_number, _states(states))
     )
 
     def read(answer: pb.CountTasksResponse) -> Counts:
@@ -247,7 +256,7 @@ def signal(task: TaskRef, name: str, content: object) -> Call[Task]:
     """See Client.signal."""
     request = signal_pb2.SignalTaskRequest(task_id=task_id(task), name=name)
     if content is not None:
-        request.content.CopyFrom(values.content(content))
+        request.content.CopyFrom(values.content(content, "the content of a signal"))
     return Call("SignalTask", request, _task)
 
 

@@ -156,14 +156,14 @@ class TaskSpec:
             name=self.name,
             user=self.user,
             priority=self.priority,
-            labels=self.labels or {},
+            labels=_texts(self.labels or {}),
             success_if=self.success_if,
             signals=self.signals,
         )
         if self.payload is not None:
-            message.payload.CopyFrom(values.content(self.payload))
+            message.payload.CopyFrom(values.content(self.payload, "the payload"))
         if self.context is not None:
-            message.context.CopyFrom(values.content(self.context))
+            message.context.CopyFrom(values.content(self.context, "the context"))
         if self.command is not None:
             command = self.command
             command = command if isinstance(command, Command) else Command(command)
@@ -206,6 +206,13 @@ class TaskSpec:
 
 SpecLike = Union[TaskSpec, task_pb2.TaskSpec]
 """A task to be created, of this package or of the protocol."""
+
+
+def _texts(labels: Mapping[str, str]) -> Mapping[str, str]:
+    wrong = [f"{name!r}: {text!r}" for name, text in labels.items() if not isinstance(text, str)]
+    if wrong:
+        raise TypeError(f"labels are texts, not {', '.join(wrong)}")
+    return labels
 
 
 def spec_proto(spec: SpecLike) -> task_pb2.TaskSpec:
@@ -287,7 +294,7 @@ def _fill(
         elif name == "not_before":
             getattr(message, name).CopyFrom(values.timestamp(value))  # type: ignore[arg-type]
         elif name == "labels":
-            getattr(message, name).update(value)
+            getattr(message, name).update(_texts(value))  # type: ignore[arg-type]
         elif name == "resources":
             getattr(message, name).CopyFrom(value)
         else:

@@ -226,7 +226,7 @@ class Client:
         task_type: Optional[str] = None,
         *,
         user: Optional[str] = None,
-        states: Iterable[State] = (),
+        states: Union[State, Iterable[State]] = (),
     ) -> Counts:
         """How many tasks there are, by state and type."""
         return self._run(calls.count(task_type, user, states))

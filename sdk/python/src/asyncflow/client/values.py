@@ -77,14 +77,17 @@ def timedelta_in(message: object, name: str) -> Optional[timedelta]:
     return value.ToTimedelta()
 
 
-def content(value: object) -> Content:
+def content(value: object, what: str) -> Content:
     """Bytes are sent as they are, a Content too, anything else as JSON. Errors: TypeError and
-    ValueError for what JSON cannot hold."""
+    ValueError that name `what` JSON cannot hold."""
     if isinstance(value, Content):
         return value
     if isinstance(value, (bytes, bytearray)):
         return Content(data=bytes(value))
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{what} is no JSON: {error}") from None
     return Content(data=text.encode(), content_type=JSON_TYPE)
 
 
@@ -98,6 +101,6 @@ def value_of(message: Content) -> object:
             return parsed
         if media_type.startswith("text/"):
             return message.data.decode()
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     return message.data

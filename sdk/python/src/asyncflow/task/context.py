@@ -422,14 +422,17 @@ class Context:
             self.wait(children=True)
         return children
 
-    def wait(self, *signals: str, children: bool = False) -> NoReturn:
-        """Gives the slot back until the signals have come and the children have ended.
+    def wait(self, *signals: str, children: bool = False) -> Mapping[str, Any]:
+        """What came with the signals, by name, once all of them have come.
 
-        The task then begins again, behind its saved stages. Raises Waiting. An attempt that waits
-        must have come further than the one before: see docs/guide/waiting.md.
+        Until then, and until the children have ended if it is asked for those, the task gives its
+        slot back, by raising Waiting, and begins again, behind its saved stages. An attempt that
+        waits must have come further than the one before: see docs/guide/waiting.md.
         """
         if not signals and not children:
             raise ValueError("it needs signals or children to wait for")
+        if not children and all(name in self.signals for name in signals):
+            return self.signals
         self._link.set_wait(children, signals)
         raise Waiting("waits for " + ", ".join([*signals, *(["its children"] if children else [])]))
 

@@ -93,6 +93,8 @@ class Options:
                 raise ValueError(f"{name}={span!r} is too short")
         for name, most in (("gpus", 64), ("max_retries", 1000)):
             count = getattr(self, name)
+            if count is not None and not isinstance(count, int):
+                raise TypeError(f"{name}={count!r} is no whole number")
             if count is not None and not 0 <= count <= most:
                 raise ValueError(f"{name}={count!r} is out of range; 0 to {most}")
 
@@ -213,14 +215,13 @@ class Task(Generic[P, C, R]):
 
         They are those of `task`, and `name`, `labels`, `request_id`, `client`. Raises TypeError.
         """
-        try:
-            changed_options = dataclasses.replace(self.default, **changed)
-        except TypeError:
-            known = ", ".join(field.name for field in dataclasses.fields(Options))
-            names = {field.name for field in dataclasses.fields(Options)}
-            unknown = ", ".join(sorted(set(changed) - names))
-            raise TypeError(f"no option is called {unknown}; there are {known}") from None
-        return self.with_options(changed_options)
+        names = [field.name for field in dataclasses.fields(Options)]
+        unknown = sorted(set(changed) - set(names))
+        if unknown:
+            raise TypeError(
+                f"no option is called {', '.join(unknown)}; there are {', '.join(names)}"
+            )
+        return self.with_options(dataclasses.replace(self.default, **changed))
 
     def with_options(self, options: Options) -> Task[P, C, R]:
         """The same task with exactly these options."""
@@ -307,8 +308,10 @@ def task(
 
     `gpu_memory` and `memory` are bytes; `max_time` limits one attempt; `warm` lets a worker run it
     in a process that has imported everything already. What is left out comes from the task type.
-    Raises ValueError.
+    Raises ValueError and TypeError.
     """
+    if not isinstance(type_name, str):
+        raise TypeError('@task needs the name of a type: write @task("name")')
     options = Options(
         gpus=gpus,
         gpu_memory=gpu_memory,

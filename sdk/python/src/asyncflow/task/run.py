@@ -135,7 +135,7 @@ def _read(task: AnyTask, payload: bytes) -> tuple[list[Any], dict[str, Any]]:
         return [], {}
     try:
         found: Any = json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadPayload(f"the payload of a task {task.type!r} must be JSON: {error}") from None
     if not isinstance(found, dict):
         return [found], {}
