@@ -21,6 +21,8 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 /// The prefix of environment variables: `ASYNCFLOW_WORKER__SLOTS`.
 pub const ENV_PREFIX: &str = "ASYNCFLOW_WORKER";
 
+/// By which all clients know their broker; a worker goes by it unless it is told otherwise.
+const CLIENT_VARIABLE: &str = "ASYNCFLOW_BROKER";
 const LABELS_MAX: usize = 32;
 const HOST_BYTES_MAX: usize = 255;
 const SLOTS_MAX: usize = 10_000;
@@ -50,7 +52,15 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
 impl Args {
     /// The layers of the configuration.
     pub fn sources(&self) -> Sources {
-        let sources = self.add_to(Sources::new(DEFAULTS, ENV_PREFIX).file(self.config.clone()));
+        let sources = Sources::new(DEFAULTS, ENV_PREFIX).file(self.config.clone());
+        let sources = match std::env::var(CLIENT_VARIABLE) {
+            Ok(address) if !address.is_empty() => {
+                let origin = format!("environment variable {CLIENT_VARIABLE}");
+                sources.hint("broker.addresses", &origin, format!("[{address:?}]"))
+            }
+            _ => sources,
+        };
+        let sources = self.add_to(sources);
         self.settings.iter().fold(sources, |sources, (key, value)| sources.flag(key, value))
     }
 

@@ -102,7 +102,12 @@ pub async fn run_with(
     let desk = Arc::new(desk.map_err(WorkerError::Socket)?);
     // Whoever runs already finds it there before this worker is known to anybody.
     let listener = desk.listen().map_err(WorkerError::Socket)?;
-    let python = Python::open(&config, &data_dir, !adoptable.is_empty()).await?;
+    let python = tokio::select! {
+        opened = Python::open(&config, &data_dir, !adoptable.is_empty()) => opened?,
+        // Nobody knows this process yet; what still runs is the next one's.
+        () = ends.drain.cancelled() => return Ok(()),
+        () = ends.detach.cancelled() => return Ok(()),
+    };
     let watch = FileWatch::open();
     let name = if config.host.is_empty() { identity::hostname() } else { config.host.clone() };
     let owners = Arc::new(Environ::new(data_dir.mark()));

@@ -11,6 +11,7 @@ use std::{
 #[derive(Debug, Clone)]
 pub struct Sources {
     defaults: &'static str,
+    hints: Vec<(String, String, String)>,
     file: Option<PathBuf>,
     env_prefix: &'static str,
     env: Vec<(String, String)>,
@@ -26,7 +27,14 @@ impl Sources {
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value)))
             .map(|(key, value)| (key, value.to_string_lossy().into_owned()))
             .collect();
-        Self { defaults, file: None, env_prefix, env, flags: Vec::new() }
+        Self { defaults, hints: Vec::new(), file: None, env_prefix, env, flags: Vec::new() }
+    }
+
+    /// A value in place of a default, weaker than everything else; `origin` says where it is from.
+    #[must_use]
+    pub fn hint(mut self, key: &str, origin: &str, value: impl Into<String>) -> Self {
+        self.hints.push((key.to_owned(), origin.to_owned(), value.into()));
+        self
     }
 
     /// A file over the defaults. It must exist.
@@ -56,8 +64,9 @@ impl Sources {
     }
 
     pub(super) fn merged_tree(&self) -> Result<Value, ConfigErrors> {
-        let mut builder =
-            Config::builder().add_source(File::from_str(self.defaults, FileFormat::Toml));
+        let mut builder = Config::builder()
+            .add_source(File::from_str(self.defaults, FileFormat::Toml))
+            .add_source(Pairs(self.hints.clone()));
         if let Some(path) = &self.file {
             check_file(path)?;
             builder = builder.add_source(File::from(path.as_path()).format(FileFormat::Toml));

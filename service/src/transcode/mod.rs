@@ -270,6 +270,12 @@ fn accepted_form(media_range: &str) -> Option<Form> {
 
 /// JSON goes by several names; `curl -d` calls everything a form.
 fn check_content(route: &Route, headers: &HeaderMap) -> Result<(), tonic::Status> {
+    let encoding = header_text(headers, header::CONTENT_ENCODING.as_str());
+    if let Some(encoding) = encoding.filter(|name| !name.eq_ignore_ascii_case("identity")) {
+        return Err(status::unsupported_body(&format!(
+            "a body in the encoding {encoding:?} is not understood: send it as it is"
+        )));
+    }
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();

@@ -67,7 +67,7 @@ fn write(dir: &Path, name: &str, text: &str, mode: u32) -> String {
 }
 
 #[test]
-fn flags_beat_environment_beats_file_beats_defaults() {
+fn flags_beat_environment_beats_file_beats_hints_beat_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let file = write(dir.path(), "a.toml", "[database]\npool_max = 1\nurl = \"file\"\n", 0o644);
     let sources = sources(&[
@@ -77,6 +77,8 @@ fn flags_beat_environment_beats_file_beats_defaults() {
         ("AF_SAMPLE__METRICS__ADDRESS", ""),
         ("AF_OTHER__DATABASE__URL", "not ours"),
     ])
+    .hint("database.url", "another program", "hinted")
+    .hint("lease.ttl_ms", "another program", "40000")
     .file(Some(file.into()))
     .flag("lease.heartbeat_ms", "6")
     .flag("log.format", "json");
@@ -84,7 +86,7 @@ fn flags_beat_environment_beats_file_beats_defaults() {
     assert_eq!(sample.database.url, "file");
     assert_eq!(sample.database.pool_max, 2);
     assert_eq!(sample.lease.heartbeat_ms, 6);
-    assert_eq!(sample.lease.ttl_ms, 30_000);
+    assert_eq!(sample.lease.ttl_ms, 40_000);
     assert_eq!(sample.lease.types, ["a", "b"]);
     assert_eq!(sample.log.format, LogFormat::Json);
     assert_eq!(sample.metrics.address, None);

@@ -104,6 +104,10 @@ async fn what_cannot_be_read_is_told_where_it_stands() {
     let xml = [("content-type", "application/xml")];
     let answer = http.send(Method::POST, "/v1/tasks", &xml, "<a/>").await;
     assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let packed = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let answer = http.send(Method::POST, "/v1/tasks", &packed, "x").await;
+    assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert!(answer.json()["error"]["message"].as_str().unwrap().contains("gzip"), "{answer:?}");
     let long = format!("/v1/tasks?filter={}", "x".repeat(9_000));
     assert_eq!(http.get(&long).await.status, StatusCode::URI_TOO_LONG);
     t.stop().await;

@@ -201,6 +201,20 @@ def test_a_worker_does_not_start_with_what_it_cannot_run(
     host.end()
 
 
+def test_a_worker_ends_when_it_is_told_to_while_it_imports(
+    server: stack.Server, tmp_path: Path
+) -> None:
+    told = "import os, signal, time\nos.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(600)\n"
+    (tmp_path / "told.py").write_text(told)
+    host = Host(server.address, tmp_path, "--python=told", "--set=python.import_time_max_ms=600000")
+    with pytest.raises(AssertionError):
+        host.start()
+    until(host.is_gone)
+    assert "draining" in host.log()
+    assert "registered" not in host.log()
+    host.end()
+
+
 def test_a_python_without_the_sdk_is_told_apart(server: stack.Server, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(empty)], check=True)

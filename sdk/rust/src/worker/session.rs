@@ -80,7 +80,9 @@ async fn register(
             Err(error) if is_first && is_refusal(&error) => return Err(error),
             Err(error) => {
                 link.note_error(place, "", &error);
-                tracing::warn!(%error, "cannot register, trying again");
+                let asked = options.brokers.iter().cycle().nth(place);
+                let broker = asked.map(|broker| broker.address.as_str());
+                tracing::warn!(broker, %error, "cannot register, trying again");
                 pause.after(&error).await;
             }
         }

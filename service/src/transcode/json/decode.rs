@@ -1,7 +1,11 @@
 //! JSON → a message, in one pass. What is no JSON ends it, with line and column; what is JSON and
 //! does not fit is collected, so that all of it is told at once.
 
-use super::{CONTENT_JSON, Scalar, convert, is_content, is_text};
+use super::{
+    CONTENT_JSON, Scalar, convert,
+    depth::{self, DEPTH_MAX},
+    is_content, is_text,
+};
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -290,6 +294,10 @@ impl Slot<'_> {
                 let twice = json || read.has_field_by_name("data");
                 if twice {
                     self.walk.refuse_at("json", "is given twice, or beside data");
+                }
+                if !depth::is_readable(text.get().as_bytes()) {
+                    let what = format!("is nested too deep: {DEPTH_MAX} levels at most");
+                    self.walk.refuse_at("json", what);
                 }
                 json = true;
                 read.set_field_by_name("data", Value::Bytes(data));

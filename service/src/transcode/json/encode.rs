@@ -1,6 +1,6 @@
 //! A message → JSON.
 
-use super::{CONTENT_JSON, is_content, is_text};
+use super::{CONTENT_JSON, depth, is_content, is_text};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value,
@@ -75,7 +75,9 @@ fn content<S: Serializer>(
     let mut map = serializer.serialize_map(Some(2))?;
     map.serialize_entry("content_type", kind)?;
     match serde_json::from_slice::<&RawValue>(data) {
-        Ok(json) if kind == CONTENT_JSON => map.serialize_entry("json", json)?,
+        Ok(json) if kind == CONTENT_JSON && depth::is_readable(data) => {
+            map.serialize_entry("json", json)?
+        }
         _ => map.serialize_entry("data", &STANDARD.encode(data))?,
     }
     map.end()

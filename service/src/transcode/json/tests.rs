@@ -147,6 +147,14 @@ fn what_is_no_json_is_told_with_line_and_column() {
         let message = malformed(text);
         assert!(message.contains("at line 1 column"), "{text:?}: {message}");
     }
+    let nested = |levels: usize| {
+        let text = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        format!("{{\"payload\":{{\"json\":{text}}}}}")
+    };
+    assert!(read(nested(128).as_bytes(), &message("TaskSpec"), "").is_ok());
+    assert!(read(nested(129).as_bytes(), &message("TaskSpec"), "").is_err());
+    let in_text = format!("{{\"payload\":{{\"json\":\"{}\\\"[\"}}}}", "[".repeat(200));
+    assert!(read(in_text.as_bytes(), &message("TaskSpec"), "").is_ok(), "{in_text}");
     let deep = format!("{{\"on_success\":{}", "[{\"on_success\":".repeat(200));
     assert!(malformed(&deep).contains("recursion limit"), "{}", malformed(&deep));
     assert!(read(b"{\"name\":\"\xff\"}", &message("TaskSpec"), "").is_err());
