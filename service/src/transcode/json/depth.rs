@@ -1,4 +1,4 @@
-//! How deep JSON that is passed on unread is nested: what reads it later may follow it by recursion.
+//! How deep JSON that is passed on unread is nested: its readers may follow it by recursion.
 
 /// What common readers follow, those of Python and of Rust's serde among them.
 pub(super) const DEPTH_MAX: usize = 128;

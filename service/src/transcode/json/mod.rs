@@ -7,7 +7,7 @@
 //! | enums | `"TASK_STATE_RUNNING"` | also 7 |
 //! | bytes | base64 | also base64url, with or without padding |
 //! | times, durations, masks | `"2026-01-31T12:00:00Z"`, `"1.5s"`, `"name,labels"` | the same |
-//! | `Content` | `{"content_type": …, "json": …}` if it is JSON and not too deep, else with `data` | both |
+//! | `Content` | `{"content_type": …, "json": …}`; with `data` if no JSON, or too deep | both |
 //!
 //! What is unset is left out, but fields that have no presence are always written: a reader needs
 //! no list of defaults.
