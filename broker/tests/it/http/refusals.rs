@@ -108,6 +108,12 @@ async fn what_cannot_be_read_is_told_where_it_stands() {
     let answer = http.send(Method::POST, "/v1/tasks", &packed, "x").await;
     assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert!(answer.json()["error"]["message"].as_str().unwrap().contains("gzip"), "{answer:?}");
+    let filter = r#"{"filter":"state = FAILED"}"#;
+    let answer = http.send(Method::GET, "/v1/tasks", &[], filter).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
+    assert!(answer.json()["error"]["message"].as_str().unwrap().contains("into the query"));
+    let answer = http.send(Method::GET, "/v1/tasks", &[], "{}").await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     let long = format!("/v1/tasks?filter={}", "x".repeat(9_000));
     assert_eq!(http.get(&long).await.status, StatusCode::URI_TOO_LONG);
     t.stop().await;

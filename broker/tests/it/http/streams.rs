@@ -58,6 +58,33 @@ async fn a_watch_by_events_goes_on_where_it_broke() {
 }
 
 #[tokio::test]
+async fn a_workflow_is_watched_until_it_is_over() {
+    let mut t = TestBroker::start().await;
+    let http = Caller::http1(t.address);
+    let node = json!({"name": "a", "task": {"task_type": "train"}});
+    let created = http.post("/v1/workflows", &json!({"name": "w", "nodes": [node]})).await;
+    assert_eq!(created.status, StatusCode::OK, "{created:?}");
+    let id = created.json()["workflow"]["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/workflows/{id}:watch");
+    let mut events = Events::of(http.open(Method::GET, &path, &[EVENTS], "").await);
+    let mut last = events.next().await.unwrap();
+    assert_eq!(last.data["workflow"]["state"], "WORKFLOW_STATE_RUNNING");
+    assert_eq!(last.data["nodes"].as_array().unwrap().len(), 1);
+    let session = t.register("w1", "a").await;
+    let leased = t.start_one(&session, "1").await;
+    t.worker.complete_task(complete(&session, &leased)).await.unwrap();
+    loop {
+        let event = events.next().await.expect("the end is told");
+        if event.name == "end" {
+            break;
+        }
+        last = event;
+    }
+    assert_eq!(last.data["workflow"]["state"], "WORKFLOW_STATE_SUCCEEDED");
+    t.stop().await;
+}
+
+#[tokio::test]
 async fn a_drain_ends_a_watch_with_its_reason() {
     let t = TestBroker::start().await;
     let http = Caller::http1(t.address);
