@@ -110,15 +110,18 @@ async fn who_takes_commands_leaves_other_tasks_to_those_who_name_their_type() {
 #[tokio::test]
 async fn a_type_that_gets_its_first_command_is_looked_at() {
     let mut t = TestBroker::start().await;
-    // The type is there, and known to have none.
-    t.create("mixed").await;
+    // The type is there, and known to have none. Nor is there a task that may come first: while the
+    // type gets its command, it is looked at for whatever it has.
+    let id = t.create("mixed").await.id;
+    let cancel = v1::CancelTaskRequest { task_id: id, ..Default::default() };
+    t.broker.cancel_task(cancel).await.unwrap();
     let session = register_for_commands(&mut t, &[]).await;
     let mut worker = t.worker.clone();
     let request = acquire(&session, "1", 1);
     let waiting = tokio::spawn(async move { worker.acquire_tasks(request).await });
     let command = v1::Command { program: "true".into(), ..Default::default() };
-    let (task_type, priority) = ("mixed".to_owned(), Some(50));
-    let spec = v1::TaskSpec { task_type, priority, command: Some(command), ..Default::default() };
+    let task_type = "mixed".to_owned();
+    let spec = v1::TaskSpec { task_type, command: Some(command), ..Default::default() };
     let command = t.create_spec(spec).await;
     let tasks = waiting.await.unwrap().unwrap().into_inner().tasks;
     assert_eq!(tasks[0].lease.as_ref().unwrap().task_id, command.id);
