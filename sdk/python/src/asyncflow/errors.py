@@ -191,10 +191,13 @@ class TaskError(AsyncflowError):
         self.task = task
 
     def __str__(self) -> str:
-        text = f"task {self.task.id} is {self.task.state.name}"
-        if self.task.failure is None:
+        state, failure = self.task.state.name, self.task.failure
+        text = f"task {self.task.id} is {state}"
+        if failure is None:
             return text
-        return f"{text}: {self.task.failure.message} ({self.task.failure.reason})"
+        if failure.message:
+            text += f": {failure.message}"
+        return text if failure.reason == state else f"{text} ({failure.reason})"
 
 
 class TaskFailed(TaskError):

@@ -193,6 +193,7 @@ def test_waits_end(client: Client, work: str) -> None:
     with pytest.raises(errors.TaskCancelled) as caught:
         client.result(task)
     assert caught.value.task.id == task.id
+    assert str(caught.value) == f"task {task.id} is CANCELLED"
 
 
 def test_results_attempts_and_logs_of_a_command(dev: stack.Server) -> None:
