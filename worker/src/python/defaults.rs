@@ -62,8 +62,8 @@ impl Defaults {
     }
 }
 
-/// Where the type that is there differs from what a module says, for people: `gpus is 0, not 2`.
-/// What the module does not say may be anything.
+/// Where the type that is there differs from what a module says, for people: `gpus is 0, @task
+/// says 2`. What the module does not say may be anything.
 pub fn differences(said: &Defaults, there: &TaskType) -> Vec<String> {
     let retry = there.retry.unwrap_or_default();
     let resources = there.resources.clone().unwrap_or_default();
@@ -91,8 +91,8 @@ where
     let said = said?;
     match there {
         Some(there) if there == said => None,
-        Some(there) => Some(format!("{name} is {there}, not {said}")),
-        None => Some(format!("{name} is unset, not {said}")),
+        Some(there) => Some(format!("{name} is {there}, @task says {said}")),
+        None => Some(format!("{name} is unset, @task says {said}")),
     }
 }
 
@@ -139,10 +139,10 @@ mod tests {
         there.max_running_time = None;
         there.resources = None;
         let expected = [
-            "max_time in ms is unset, not 43200000",
-            "gpus is 0, not 2",
-            "memory is 0, not 1024",
-            "preemptible is false, not true",
+            "max_time in ms is unset, @task says 43200000",
+            "gpus is 0, @task says 2",
+            "memory is 0, @task says 1024",
+            "preemptible is false, @task says true",
         ];
         assert_eq!(differences(&said(), &there), expected);
     }

@@ -67,7 +67,12 @@ async fn make_one(client: &Client, task: &Listed) -> Result<(), Error> {
             let differences = task.differences(&there);
             if !differences.is_empty() {
                 let differences = differences.join("; ");
-                tracing::warn!(task_type, differences, "its type is not as the module says");
+                tracing::warn!(
+                    task_type,
+                    differences,
+                    "the task type exists, and its settings differ from those of @task; it is \
+                     left as it is: `asyncflow type set` changes it"
+                );
             }
             return Ok(());
         }

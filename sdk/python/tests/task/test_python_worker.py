@@ -64,11 +64,11 @@ def test_the_types_are_made_as_the_modules_say(shared: Host, client: Client) -> 
 
 
 def test_a_type_that_is_there_is_left_alone(shared: Host, client: Client) -> None:
-    until(lambda: "its type is not as the module says" in shared.log())
+    until(lambda: "differ from those of @task" in shared.log())
     assert client.get_type("made_before").retry.max_retries == 9
-    line = next(line for line in shared.log().splitlines() if "not as the module says" in line)
+    line = next(line for line in shared.log().splitlines() if "differ from those of @task" in line)
     assert 'task_type="made_before"' in line
-    assert "max_retries is 9, not 5" in line
+    assert "max_retries is 9, @task says 5" in line
 
 
 def test_a_failure_for_good_and_arguments_that_do_not_fit(shared: Host, client: Client) -> None:
