@@ -116,3 +116,10 @@ func (c *Client) Result(ctx context.Context, taskID string, into any) error {
 	}
 	return nil
 }
+
+// ResultAs is [Client.Result] for a value of type T.
+func ResultAs[T any](ctx context.Context, client *Client, taskID string) (T, error) {
+	var result T
+	err := client.Result(ctx, taskID, &result)
+	return result, err
+}

@@ -73,8 +73,8 @@ func TestEachTaskIsRunOnceOverAKillOfTheBroker(t *testing.T) {
 	}
 	stack.KillBroker()
 	for n, task := range tasks {
-		var square int
-		if err := client.Result(ctx, task.GetId(), &square); err != nil || square != n*n {
+		square, err := asyncflow.ResultAs[int](ctx, client, task.GetId())
+		if err != nil || square != n*n {
 			t.Fatal(n, square, err)
 		}
 	}
