@@ -80,7 +80,14 @@ check=()
 [ "${#skipped[@]}" -gt 0 ] || [ "$#" -gt 0 ] || check=(--check docs/sdk-conformance.md)
 step python3 sdk/conformance/run.py "${languages[@]}" baseline "${check[@]}"
 pages=()
-[ "$#" -gt 0 ] || pages=(README.md docs/guide/http.md)
+if [ "$#" -eq 0 ]; then
+    pages=(docs/guide/http.md)
+    if [ "${#skipped[@]}" -eq 0 ]; then
+        pages+=(docs/guide/hello.md README.md)
+    else
+        skipped+=("hello.md and README.md: skipped, because they have more than one language")
+    fi
+fi
 for language in "${languages[@]}"; do
     pages+=("docs/guide/$language.md" "sdk/$language/README.md")
 done

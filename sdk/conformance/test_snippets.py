@@ -1,6 +1,7 @@
 """What a page promises must be kept, or the page fails."""
 
 import os
+import re
 import sys
 import tempfile
 import textwrap
@@ -8,7 +9,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snippets import Page, blocks, pattern
-from stack import Trouble
+from stack import ROOT, Trouble
 
 
 class Pages(unittest.TestCase):
@@ -73,6 +74,25 @@ class Pages(unittest.TestCase):
     def test_fences_in_fences(self):
         found = blocks("````md\n```sh run\n```\n````\n  ```sh run\n  x\n  ```\n")
         self.assertEqual([block.text for block in found], ["```sh run\n```\n", "x\n"])
+
+
+class Hello(unittest.TestCase):
+    """docs/guide/hello.md."""
+
+    def test_its_programs_are_as_short_as_it_says(self):
+        with open(os.path.join(ROOT, "docs", "guide", "hello.md"), encoding="utf-8") as file:
+            text = file.read()
+        files = {block.file(): block for block in blocks(text) if block.kind() == "file"}
+        told = re.findall(r"`([\w./]+)`, (\d+) lines?", text)
+        self.assertGreaterEqual(len(told), 6)
+        for name, lines in told:
+            self.assertEqual(count(files[name]), int(lines), name)
+            self.assertLess(int(lines), 20, name)
+
+
+def count(block):
+    """Its lines that are not blank."""
+    return sum(1 for line in block.text.splitlines() if line.strip())
 
 
 if __name__ == "__main__":
