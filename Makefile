@@ -43,6 +43,10 @@ test: setup ## Everything, against real databases; installs by apt what it lacks
 	cargo test --workspace --test tidy
 	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test system -- --test-threads=4
 
+.PHONY: test-models
+test-models: ## Lease and shards in every order, also within larger bounds. Some minutes.
+	cargo test -p asyncflow-core --test models -- --include-ignored --nocapture
+
 .PHONY: test-sdk
 test-sdk: setup ## Only the SDKs of all languages, their scenarios and guides.
 	cargo build --workspace --bins
