@@ -90,6 +90,13 @@ deny: ## Check licences and sources; builds cargo-deny into target/tools the fir
 	    $(DENY) check bans licenses sources; \
 	fi
 
+.PHONY: generated
+generated: setup ## Write anew what is generated and committed, after a change of the protocol or a table.
+	UPDATE_GENERATED=1 cargo test -p asyncflow-proto
+	UPDATE_GENERATED=1 UPDATE_SCHEMA=1 cargo test --workspace --exclude asyncflow-tests \
+	    --lib --bins --tests -- document schema
+	for script in sdk/*/generate.sh; do $$script; done
+
 .PHONY: bench
 bench: setup build ## Measure on this machine; docs/benchmarks.md says what.
 	cargo run --release -p asyncflow-benches
