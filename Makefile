@@ -40,7 +40,7 @@ test: setup ## Everything, against real databases; installs by apt what it lacks
 	$(PYTHON) -m unittest discover examples/sweep
 	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests
 	tests/http/fuzz.sh
-	cargo test --workspace --test tidy
+	cargo test --workspace --test tidy --test harness
 	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test system -- --test-threads=4
 
 .PHONY: test-models

@@ -261,7 +261,11 @@ impl Cluster {
         .await;
     }
 
-    async fn until_workers_registered(&self, count: usize) {
+    /// Returns when so many workers are registered and alive.
+    ///
+    /// # Panics
+    /// When they are not within a minute.
+    pub async fn until_workers_registered(&self, count: usize) {
         let client = self.client(0);
         until("workers are registered", || async {
             let workers = client.workers().await.unwrap_or_default();
@@ -320,9 +324,13 @@ impl Cluster {
 
     /// The same that knows only these.
     pub fn start_worker_at(&self, n: usize, brokers: &[usize]) -> Program {
+        self.start_worker_by(n, brokers.iter().map(|k| self.broker_address(*k)))
+    }
+
+    /// The same that reaches brokers at these addresses, e.g. `127.0.0.1:12345`.
+    pub fn start_worker_by(&self, n: usize, addresses: impl Iterator<Item = String>) -> Program {
         let dir = self.dir.path().join(format!("worker-{n}"));
-        let brokers: Vec<String> =
-            brokers.iter().map(|k| format!("http://{}", self.broker_address(*k))).collect();
+        let brokers: Vec<String> = addresses.map(|address| format!("http://{address}")).collect();
         let mut variables = vec![
             ("WORKER_ID", format!("worker-{n}")),
             ("HOST", format!("host-{n}")),
@@ -351,6 +359,12 @@ impl Cluster {
     /// The GPUs of worker `n`, to be changed while it runs.
     pub fn gpus(&self, n: usize) -> FakeGpus {
         FakeGpus::of(self.dir.path().join(format!("gpus-{n}.json")))
+    }
+
+    /// All that every process has written, also before it was started again: names and logs.
+    pub fn whole_logs(&self) -> Vec<(String, String)> {
+        let programs = self.brokers.iter().chain(&self.workers).chain(&self.governors);
+        programs.map(|program| (program.name(), program.log())).collect()
     }
 
     /// What every process wrote, for the message of a failed test.

@@ -5,17 +5,22 @@
 //! outlives the test.
 
 mod backend;
+pub mod checker;
 mod clock;
 mod cluster;
+mod dice;
+pub mod evidence;
 mod fault;
 mod governor;
 mod gpus;
 mod program;
+pub mod proxy;
 mod tasks;
 
 pub use backend::{Backend, Database};
 pub use clock::Stopwatch;
 pub use cluster::{Cluster, Shape};
+pub use dice::{Dice, seed};
 pub use fault::{Faults, Stop};
 pub use governor::Governor;
 pub use gpus::{Cards, FakeGpus};

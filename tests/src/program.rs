@@ -79,6 +79,17 @@ impl Program {
         format!("--- {}\n{log}", self.dir.display())
     }
 
+    /// Its directory's name, e.g. `broker-0`.
+    pub fn name(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// All that it has written, over its restarts.
+    pub fn log(&self) -> String {
+        let log = std::fs::read(self.dir.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     fn down(&mut self) {
         if let Some(process) = self.process.take() {
             process.end_and_keep();

@@ -13,7 +13,7 @@ use asyncflow_proto::v1::{
     WorkflowNodeStatus, WorkflowSpec, WorkflowState, failure_policy::Policy, workflow_node::Work,
 };
 use asyncflow_sdk::worker::HandlerError;
-use asyncflow_tests::{Backend, Cluster, Shape};
+use asyncflow_tests::{Backend, Cluster, Dice, Shape};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -21,23 +21,6 @@ use crate::handlers::{self, Function, Worker};
 
 const WORKFLOWS: u64 = 30;
 const NODES_MAX: u64 = 8;
-
-/// Always the same numbers for the same seed (xorshift64*).
-struct Dice(u64);
-
-impl Dice {
-    /// 0 to `sides` - 1.
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % sides
-    }
-
-    fn one_in(&mut self, sides: u64) -> bool {
-        self.roll(sides) == 0
-    }
-}
 
 #[derive(Clone, Debug)]
 struct Node {
@@ -63,7 +46,7 @@ fn random_graph(seed: u64) -> Graph {
         EdgeCondition::AnyFailed,
         EdgeCondition::AnyCancelled,
     ];
-    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut dice = Dice::of(seed);
     let count = 2 + dice.roll(NODES_MAX - 1);
     let mut nodes = Vec::new();
     for at in 0..count {
