@@ -122,7 +122,6 @@ def test_finish_hears_of_what_is_refused(fake: FakeWorker, n: int, said: str) ->
         ("interrupt", 130, ""),
         ("large", 65, "70,002 bytes, 65,536 at most"),
         ("no_json", 65, "the result is a builtins.object, which is not JSON"),
-        ("nan", 65, "the result['loss'][1]: not finite, which JSON cannot say"),
     ],
 )
 def test_each_end_has_its_code(fake: FakeWorker, how: str, code: int, said: str) -> None:

@@ -452,7 +452,7 @@ class Context:
     @staticmethod
     def result_text(value: Any) -> str:
         """A result as `set_result` hands it in. Raises Refused."""
-        text = dumps(value, "the result", is_nan_null=False)
+        text = dumps(value, "the result")
         size = len(text.encode("utf-8"))
         if size > RESULT_BYTES_MAX:
             raise Refused(

@@ -12,12 +12,11 @@ from typing import Any, Callable, cast
 from asyncflow.task.errors import Refused
 
 
-def dumps(value: Any, what: str, is_nan_null: bool = True) -> str:
+def dumps(value: Any, what: str) -> str:
     """`value` as compact JSON. `what` names it in errors, e.g. "the result".
 
     Understood besides JSON's own: paths, dataclasses, and numbers of numpy, torch and their like.
-    NaN and infinities, which JSON lacks, become null, with a warning: no training is lost for
-    them. Without `is_nan_null` they are refused: who reads the value does not see the warning.
+    NaN and infinities, which JSON lacks, become null, with a warning: no training is lost for them.
 
     Raises Refused, with the place of what cannot be written.
     """
@@ -30,11 +29,8 @@ def dumps(value: Any, what: str, is_nan_null: bool = True) -> str:
         cleaned = _cleaned(value, what, found)
     except RecursionError:
         raise Refused(f"{what} contains itself, or is nested too deeply") from None
-    places = ", ".join(found[:5])
-    if found and not is_nan_null:
-        raise Refused(f"{places}: not finite, which JSON cannot say; give None or a text instead")
     print(
-        f"asyncflow: {places}: not finite, which JSON cannot say; null is written",
+        f"asyncflow: {', '.join(found[:5])}: not finite, which JSON cannot say; null is written",
         file=sys.stderr,
         flush=True,
     )
