@@ -72,7 +72,7 @@ impl Cluster {
     /// leads.
     ///
     /// # Panics
-    /// When something does not come up within a minute.
+    /// When something does not come up in time.
     pub async fn start(backend: Backend, shape: Shape) -> Self {
         let database = if shape.own_server {
             Database::on_its_own_server(backend).await
@@ -85,7 +85,7 @@ impl Cluster {
     /// The same over a database that tells the time of this clock, alone.
     ///
     /// # Panics
-    /// When something does not come up within a minute.
+    /// When something does not come up in time.
     pub async fn start_by_the_clock(backend: Backend, shape: Shape, clock: &ShiftedClock) -> Self {
         let database = Database::by_the_clock(backend, clock).await;
         // Whoever opens a file of SQLite is the database.
@@ -207,7 +207,7 @@ impl Cluster {
     /// The number of the governor that leads, as soon as one does.
     ///
     /// # Panics
-    /// When none leads within a minute.
+    /// When none leads in time.
     pub async fn leader(&self) -> usize {
         until("a governor leads", || async {
             for n in 0..self.governor_ports.len() {
@@ -227,7 +227,7 @@ impl Cluster {
     /// lock for all writes, and who stops with it in his hands keeps everybody else from leading.
     ///
     /// # Panics
-    /// When it does not stop within a minute.
+    /// When it does not stop in time.
     pub async fn freeze_governor(&self, n: usize) {
         let process = self.governors[n].process();
         until("the governor has stopped outside of a write", || async {
@@ -251,7 +251,7 @@ impl Cluster {
     /// Returns when broker `n` answers.
     ///
     /// # Panics
-    /// When it does not within a minute.
+    /// When it does not in time.
     pub async fn until_broker_answers(&self, n: usize) {
         let address = format!("http://{}", self.broker_address(n));
         until(&format!("broker {n} answers"), || async {
@@ -264,7 +264,7 @@ impl Cluster {
     /// Returns when so many workers are registered and alive.
     ///
     /// # Panics
-    /// When they are not within a minute.
+    /// When they are not in time.
     pub async fn until_workers_registered(&self, count: usize) {
         let client = self.client(0);
         until("workers are registered", || async {
@@ -284,9 +284,9 @@ impl Cluster {
             ("DATABASE__URL", self.database.url().to_owned()),
             ("REDIS__URL", self.redis_url()),
             ("AUTO_CREATE_TASK_TYPES", "true".to_owned()),
-            ("LEASE__TTL_MS", "3000".to_owned()),
+            ("LEASE__TTL_MS", LEASE.as_millis().to_string()),
             ("LEASE__HEARTBEAT_INTERVAL_MS", "1000".to_owned()),
-            ("LEASE__HANDOUT_TTL_MS", "3000".to_owned()),
+            ("LEASE__HANDOUT_TTL_MS", LEASE.as_millis().to_string()),
             ("METRICS__ADDRESS", String::new()),
         ];
         if self.redis.is_some() {
@@ -378,5 +378,9 @@ fn prefixed(prefix: &str, variables: Vec<(&str, String)>) -> Vec<(String, String
     variables.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)).collect()
 }
 
-/// Longer than any lease, shorter than anybody's patience.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a lease holds without a heartbeat, which come a second apart. Short, so that tests need
+/// not wait long; not shorter, so that nobody is taken for dead who only had no CPU for a moment.
+pub const LEASE: Duration = Duration::from_secs(5);
+
+/// Longer than anything takes, also on a machine that is busy with much else.
+pub const PATIENCE: Duration = Duration::from_secs(180);

@@ -43,7 +43,7 @@ impl Stop {
     /// Returns when the program waits there.
     ///
     /// # Panics
-    /// When it does not come there within a minute.
+    /// When it does not come there in time.
     pub async fn reached(&self) {
         let reached = self.0.with_extension("reached");
         until(&format!("{} is there", reached.display()), || async {

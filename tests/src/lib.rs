@@ -19,7 +19,7 @@ mod tasks;
 
 pub use backend::{Backend, Database};
 pub use clock::Stopwatch;
-pub use cluster::{Cluster, Shape};
+pub use cluster::{Cluster, LEASE, PATIENCE, Shape};
 pub use dice::{Dice, seed};
 pub use fault::{Faults, Stop};
 pub use governor::Governor;

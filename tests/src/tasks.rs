@@ -25,7 +25,7 @@ pub fn sh(script: &str) -> TaskSpec {
 /// file that another process writes.
 ///
 /// # Panics
-/// When there is none within a minute.
+/// When there is none in time.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, ask: impl FnMut() -> F) -> T {
     let answer = within(PATIENCE, ask).await;
     answer.unwrap_or_else(|| panic!("not within {PATIENCE:?}: {what}"))

@@ -2,7 +2,7 @@
 
 use asyncflow_proto::v1::TaskState;
 use asyncflow_sdk::{Client, ClientOptions};
-use asyncflow_tests::{Backend, Cluster, Shape, command, sh, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, command, sh, until};
 use futures::future::join_all;
 
 /// The broker that handed a task out is killed and stays away; the other one takes what the worker
@@ -27,7 +27,7 @@ async fn the_other_takes_the_same_lease(backend: Backend) {
         cluster.brokers[broker].kill();
         let other = cluster.client(1 - broker);
         // Longer than a lease, so that only heartbeats at the other broker can have kept it.
-        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        tokio::time::sleep(LEASE + std::time::Duration::from_secs(2)).await;
         std::fs::write(&go, "").unwrap();
         let task = other.wait(&id, None).await.unwrap();
         assert_eq!((task.state(), task.attempt), (TaskState::Succeeded, 1), "{}", cluster.logs());

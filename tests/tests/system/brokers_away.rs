@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use asyncflow_proto::v1::TaskState;
-use asyncflow_tests::{Backend, Cluster, Shape, sh, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, sh, until};
 
-/// The cluster's leases are of 3 s, its heartbeats 1 s apart.
-const OUTAGE: Duration = Duration::from_secs(12);
+const OUTAGE: Duration = LEASE.saturating_mul(3);
 
 async fn no_live_task_is_taken_back(backend: Backend) {
     let mut cluster = Cluster::start(backend, Shape { brokers: 2, ..Shape::default() }).await;

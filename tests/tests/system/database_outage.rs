@@ -6,10 +6,9 @@ use std::time::Duration;
 use asyncflow_proto::v1::{CountTasksRequest, TaskState};
 use asyncflow_sdk::{Client, ClientOptions};
 use asyncflow_store::{Store, StoreOptions};
-use asyncflow_tests::{Backend, Cluster, Shape, command, sh, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, command, sh, until};
 
-/// The cluster's leases are of 3 s, its heartbeats 1 s apart.
-const OUTAGE: Duration = Duration::from_secs(9);
+const OUTAGE: Duration = LEASE.saturating_mul(3);
 /// How soon a broker has to serve again.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 

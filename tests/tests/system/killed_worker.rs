@@ -3,7 +3,7 @@
 //! the dead worker left behind is gone once it is back.
 
 use asyncflow_proto::v1::{AttemptOutcome, LogStream, StreamTaskLogsRequest, TaskState};
-use asyncflow_tests::{Backend, Cluster, Shape, is_alive, sh, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, is_alive, sh, until};
 use futures::TryStreamExt;
 
 async fn second_attempt_goes_on_from_the_context(backend: Backend) {
@@ -65,7 +65,7 @@ async fn a_restarted_worker_goes_on_with_what_it_held(backend: Backend) {
     cluster.workers[0].kill();
     cluster.workers[0].restart();
     // Longer than its lease: it is held by the new process.
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    tokio::time::sleep(LEASE + std::time::Duration::from_secs(1)).await;
     std::fs::write(&go, "").unwrap();
     let task = client.wait(&created.id, None).await.unwrap();
     let counts = (task.state(), task.attempt, task.crashes);

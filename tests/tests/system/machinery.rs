@@ -21,14 +21,14 @@ use asyncflow_proto::{
     },
 };
 use asyncflow_sdk::{Client, worker::HandlerError};
-use asyncflow_tests::{Backend, Cluster, Shape, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, PATIENCE, Shape, until};
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 
 use crate::handlers::{self, Function, Worker};
 
 /// Longer than a lease of the cluster's.
-const LONG: Duration = Duration::from_secs(4);
+const LONG: Duration = LEASE.saturating_add(Duration::from_secs(1));
 /// How long a delayed task waits.
 const DELAY_MS: i64 = 1_500;
 
@@ -320,7 +320,7 @@ async fn machinerys_example_has_its_results(backend: Backend) {
             periodic_chain(&client),
         )
     };
-    let all = tokio::time::timeout(Duration::from_secs(120), all).await;
+    let all = tokio::time::timeout(PATIENCE, all).await;
     assert!(all.is_ok(), "it goes on: {}", cluster.logs());
     for worker in workers {
         worker.stop().await;

@@ -13,7 +13,7 @@ use asyncflow_proto::v1::{
     WorkflowNodeStatus, WorkflowSpec, WorkflowState, failure_policy::Policy, workflow_node::Work,
 };
 use asyncflow_sdk::worker::HandlerError;
-use asyncflow_tests::{Backend, Cluster, Dice, Shape};
+use asyncflow_tests::{Backend, Cluster, Dice, PATIENCE, Shape};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -305,7 +305,7 @@ async fn random_graphs_keep_the_rules(backend: Backend) {
             there.workflow(&id).await.unwrap()
         }
     });
-    let answers = tokio::time::timeout(Duration::from_secs(120), join_all(running)).await;
+    let answers = tokio::time::timeout(PATIENCE, join_all(running)).await;
     let answers = answers.unwrap_or_else(|_| panic!("they go on: {}", cluster.logs()));
     // What was told to stop has stopped, and says no more.
     for worker in workers {

@@ -5,7 +5,7 @@ use asyncflow_proto::v1::{
     TaskSpec, WatchWorkflowResponse, WorkflowNode, WorkflowNodeState, WorkflowSpec, WorkflowState,
     workflow_node::Work,
 };
-use asyncflow_tests::{Backend, Cluster, Shape, sh, until};
+use asyncflow_tests::{Backend, Cluster, PATIENCE, Shape, sh, until};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
@@ -59,7 +59,7 @@ async fn the_other_broker_is_watched(backend: Backend) {
             }
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), next).await.expect("it is told");
+    tokio::time::timeout(PATIENCE, next).await.expect("it is told");
 
     cluster.brokers[1].kill();
     std::fs::write(gate("second"), "").unwrap();
@@ -77,7 +77,7 @@ async fn the_other_broker_is_watched(backend: Backend) {
         }
         last
     };
-    let last = tokio::time::timeout(std::time::Duration::from_secs(60), last).await;
+    let last = tokio::time::timeout(PATIENCE, last).await;
     let last = last.expect("it ends").expect("its end is told");
     assert_eq!(states(&last), [Succeeded, Succeeded]);
     assert_eq!(last.workflow.unwrap().state(), WorkflowState::Succeeded);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use asyncflow_proto::v1::{ShardState, Task, TaskState};
 use asyncflow_sdk::Client;
-use asyncflow_tests::{Cluster, Shape, sh, until, within};
+use asyncflow_tests::{Cluster, LEASE, Shape, sh, until, within};
 
 use super::{Seen, succeeded, until_all_have_read_the_registry};
 
 /// Long after the slowest poll, the lease and two looks.
-const PATIENCE: Duration = Duration::from_secs(12);
+const PATIENCE: Duration = LEASE.saturating_add(Duration::from_secs(9));
 const SHAPE: Shape = Shape { workers: 2, slots: 1, ..Shape::SMALL };
 
 /// A script that goes on until the cluster and its files are removed.
