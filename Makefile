@@ -45,7 +45,7 @@ test: setup ## Everything, against real databases; installs by apt what it lacks
 
 .PHONY: test-models
 test-models: ## Lease and shards in every order, also within larger bounds. Some minutes.
-	cargo test -p asyncflow-core --test models -- --include-ignored --nocapture
+	ASYNCFLOW_TEST_MODELS=large cargo test -p asyncflow-core --test models -- --nocapture
 
 .PHONY: test-sdk
 test-sdk: setup ## Only the SDKs of all languages, their scenarios and guides.

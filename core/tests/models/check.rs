@@ -8,6 +8,11 @@ use std::{
 
 use stateright::{Checker, Expectation, Model, Property};
 
+/// Whether larger bounds were asked for.
+pub fn is_large() -> bool {
+    std::env::var_os("ASYNCFLOW_TEST_MODELS").is_some_and(|size| size == "large")
+}
+
 /// Every state of the model: all that must always hold does, all that may happen happens, and
 /// there are at least so many states, or the model has lost its meaning.
 pub fn holds<M>(name: &str, model: M, states_min: usize)

@@ -6,7 +6,7 @@ use super::{
     Bounds, Bug, Lease, SMALL,
     rules::{ATTEMPT, CONTEXT, END, FENCE, HEARD, ORDER, REPLAY, RESULT, STEP},
 };
-use crate::check::{breaks, can_always_reach, holds};
+use crate::check::{breaks, can_always_reach, holds, is_large};
 
 fn model(bounds: Bounds) -> Lease {
     Lease { bounds, bug: None }
@@ -55,10 +55,12 @@ fn a_third_attempt_follows() {
     holds("lease, three attempts", model(THREE), 7_000);
 }
 
-/// Takes minutes.
+/// Takes minutes: only by `make test-models`.
 #[test]
-#[ignore = "make test-models"]
 fn more_of_it_at_once() {
+    if !is_large() {
+        return;
+    }
     holds("lease, two restarts", model(Bounds { restarts: 2, ..SMALL }), 150_000);
     holds("lease, restarts and saves", model(Bounds { saves: 1, ..RESTARTS }), 150_000);
     holds("lease, restarts and failures", model(Bounds { fails: true, ..RESTARTS }), 70_000);

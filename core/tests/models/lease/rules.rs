@@ -178,11 +178,17 @@ pub fn properties(bounds: &Bounds) -> Vec<Property<Lease>> {
     if bounds.restarts > 0 {
         properties.extend([
             Property::sometimes("a lease goes over to the next process", |_, state: &State| {
-                state.row.state.is_leased() && state.row.session > 2 && state.row.attempt == 1
+                let claimed = state.issued[state.row.attempt as usize];
+                let is_adopted = claimed.is_some_and(|by| by.session < state.row.session);
+                state.row.state.is_leased() && is_adopted
             }),
             Property::sometimes("the next process delivers the journal", |_, state: &State| {
-                let is_new =
-                    |call: &Call| matches!(call, Call::Settle { session, .. } if *session > 2);
+                let is_new = |call: &Call| match call {
+                    Call::Settle { attempt, session, .. } => {
+                        state.issued[*attempt as usize].is_some_and(|by| by.session < *session)
+                    }
+                    _ => false,
+                };
                 state.row.state.is_terminal() && state.accepted.iter().any(is_new)
             }),
         ]);

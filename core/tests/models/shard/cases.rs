@@ -4,7 +4,7 @@ use super::{
     Bounds, Bug, Shards,
     rules::{EPOCH, GONE, LOST, OPEN, TABLES, is_all_found},
 };
-use crate::check::{breaks, can_always_reach, holds};
+use crate::check::{breaks, can_always_reach, holds, is_large};
 
 const SMALL: Bounds = Bounds {
     shards: 2,
@@ -42,13 +42,15 @@ fn two_tasks() {
     holds("shards, two tasks", model(TWO_TASKS), 65_000);
 }
 
-/// Takes minutes.
+/// Takes minutes: only by `make test-models`.
 #[test]
-#[ignore = "make test-models"]
 fn more_of_it_at_once() {
-    holds("shards, three", model(Bounds { shards: 3, ..SMALL }), 100_000);
+    if !is_large() {
+        return;
+    }
+    holds("shards, three", model(Bounds { shards: 3, ..SMALL }), 1_000_000);
     let both = Bounds { tasks: 2, has_named_lock: true, ..SMALL };
-    holds("shards, two tasks under a lock", model(both), 100_000);
+    holds("shards, two tasks under a lock", model(both), 200_000);
 }
 
 #[test]

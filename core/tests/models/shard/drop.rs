@@ -39,7 +39,7 @@ impl Shards {
             }
             At::Undo => Some(At::Look),
             At::UndoWrite => {
-                // Also after a rename that took too long; then the process has ended.
+                // After a rename that took too long the real one ends here: it may be killed.
                 self.write(state, process, ShardState::Dropping, ShardState::Drained)?;
                 Some(At::Look)
             }
