@@ -97,6 +97,10 @@ generated: setup ## Write anew what is generated and committed, after a change o
 	    --lib --bins --tests -- document schema
 	for script in sdk/*/generate.sh; do $$script; done
 
+.PHONY: fuzz
+fuzz: ## Fuzz all that reads what others wrote, a minute each. ARGS="--seconds 600 filter"
+	fuzz/run.sh $(ARGS)
+
 .PHONY: bench
 bench: setup build ## Measure on this machine; docs/benchmarks.md says what.
 	cargo run --release -p asyncflow-benches

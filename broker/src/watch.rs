@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use asyncflow_core::{filter::Filter, id::TaskId, state::TaskState, task::FullTask};
+use asyncflow_core::{filter::Filter, id::TaskId, resume_token, state::TaskState, task::FullTask};
 use asyncflow_proto::v1;
 use asyncflow_store::{Change, ChangeRow, ChangeTail, Parts, Store, StoreError};
 use std::time::Duration;
@@ -35,17 +35,6 @@ pub struct Watch {
     pub until_done: bool,
     pub sender: mpsc::Sender<Result<v1::WatchTasksResponse, Status>>,
     pub draining: CancellationToken,
-}
-
-/// The text of a place in the change log.
-pub fn format_token(seq: i64) -> String {
-    format!("c{seq:x}")
-}
-
-/// The place behind a token; `None` if it is none of ours.
-pub fn parse_token(token: &str) -> Option<i64> {
-    let seq = i64::from_str_radix(token.strip_prefix('c')?, 16).ok()?;
-    (seq >= 0 && format_token(seq) == token).then_some(seq)
 }
 
 /// Refuses a token whose following changes are not kept any more.
@@ -248,7 +237,7 @@ impl Watch {
     }
 
     async fn send(&self, task: Option<v1::Task>, deleted_task_id: String) -> Result<(), End> {
-        let resume_token = format_token(self.feed.seq);
+        let resume_token = resume_token::encode(self.feed.seq);
         let answer = v1::WatchTasksResponse { task, deleted_task_id, resume_token };
         self.sender.send(Ok(answer)).await.map_err(|_| End::Quiet)
     }
@@ -297,17 +286,4 @@ fn unless_terminal(filter: &Filter) -> Filter {
         filter.states = TaskState::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
     }
     filter
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_we_print_is_a_token() {
-        assert_eq!(parse_token(&format_token(700)), Some(700));
-        for foreign in ["", "c", "700", "c+1", "c01", "cA", "c-1", "cffffffffffffffff"] {
-            assert_eq!(parse_token(foreign), None, "{foreign}");
-        }
-    }
 }

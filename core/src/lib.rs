@@ -25,6 +25,7 @@ pub mod page;
 pub mod placement;
 pub mod reason;
 pub mod resources;
+pub mod resume_token;
 pub mod retry;
 pub mod rfc3339;
 pub mod schedule;

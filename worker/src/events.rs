@@ -20,9 +20,8 @@ use crate::{
     attempt_service::Registered,
     growing_file::{GrowingFile, Read},
 };
-use event::Event;
-pub use event::FailureNote;
-use lines::{Line, LineSplitter};
+pub use event::{Event, FailureNote, PROBLEM_BYTES_MAX, is_about_waiting, parse};
+pub use lines::{LINE_BYTES_MAX, Line, LineSplitter};
 pub use mark::EventsMark;
 
 /// Bad lines that are reported one by one.
@@ -112,8 +111,8 @@ impl Reader<'_> {
         let number = line.number;
         let was_done = self.mark.pass(line.end);
         let parsed = match &line.bytes {
-            Some(bytes) => event::parse(bytes),
-            None => Err(format!("longer than {} bytes", lines::LINE_BYTES_MAX)),
+            Some(bytes) => parse(bytes),
+            None => Err(format!("longer than {LINE_BYTES_MAX} bytes")),
         };
         let problem = match parsed {
             Ok(None) => None,
@@ -122,7 +121,7 @@ impl Reader<'_> {
             Err(problem) => Some(problem),
         };
         if let Some(problem) = problem {
-            if line.bytes.as_deref().is_some_and(event::is_about_waiting) {
+            if line.bytes.as_deref().is_some_and(is_about_waiting) {
                 self.registered.set_bad_wait(format!("events line {number}: {problem}"));
             }
             if !was_done {

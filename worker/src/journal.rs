@@ -1,7 +1,10 @@
 //! Outcomes that no broker has confirmed, one file each, durable before the broker is called.
 //!
 //! `<task>.<attempt>.<complete|fail|release>` holds the encoded request. It is written under
-//! another name, synced and renamed, so that a file with this name is always whole.
+//! another name, synced and renamed, so that a file with this name is whole; one that a disk has
+//! damaged all the same is told by its checksum ([`entry`]), and not delivered.
+
+pub mod entry;
 
 use std::{
     fs::{self, File},
@@ -11,12 +14,11 @@ use std::{
 
 use async_trait::async_trait;
 use asyncflow_sdk::{
-    v1::{CompleteTaskRequest, FailTaskRequest, Lease, ReleaseTaskRequest},
+    v1::Lease,
     worker::{ResultJournal, SettleCall},
 };
-use prost::Message;
 
-const KINDS: [&str; 3] = ["complete", "fail", "release"];
+use entry::KINDS;
 
 /// The journal of one data directory.
 #[derive(Clone, Debug)]
@@ -33,11 +35,7 @@ impl FileJournal {
 
     fn write(&self, call: &SettleCall) -> io::Result<()> {
         let lease = call.lease().ok_or_else(|| io::Error::other("the outcome has no lease"))?;
-        let (kind, bytes) = match call {
-            SettleCall::Complete(call) => (KINDS[0], call.encode_to_vec()),
-            SettleCall::Fail(call) => (KINDS[1], call.encode_to_vec()),
-            SettleCall::Release(call) => (KINDS[2], call.encode_to_vec()),
-        };
+        let (kind, bytes) = entry::encode(call);
         let path = self.dir.join(format!("{}.{kind}", stem(lease)));
         let unfinished = path.with_extension("unfinished");
         let mut file = File::create(&unfinished)?;
@@ -102,15 +100,10 @@ fn stem(lease: &Lease) -> String {
 
 fn read(path: &Path) -> io::Result<Option<SettleCall>> {
     let kind = path.extension().and_then(|kind| kind.to_str()).unwrap_or_default();
-    let Some(place) = KINDS.iter().position(|known| *known == kind) else { return Ok(None) };
-    let bytes = fs::read(path)?;
-    let bytes = bytes.as_slice();
-    let call = match place {
-        0 => CompleteTaskRequest::decode(bytes).map(SettleCall::Complete),
-        1 => FailTaskRequest::decode(bytes).map(SettleCall::Fail),
-        _ => ReleaseTaskRequest::decode(bytes).map(SettleCall::Release),
-    };
-    call.map(Some).map_err(io::Error::other)
+    match KINDS.contains(&kind) {
+        true => entry::decode(kind, &fs::read(path)?).map(Some),
+        false => Ok(None),
+    }
 }
 
 impl FileJournal {
@@ -152,16 +145,19 @@ impl ResultJournal for FileJournal {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-    use asyncflow_sdk::v1::{Failure, FailureReason};
+    use asyncflow_sdk::v1::{
+        CompleteTaskRequest, Content, FailTaskRequest, Failure, FailureReason, ReleaseTaskRequest,
+    };
 
     use super::*;
 
-    fn calls() -> Vec<SettleCall> {
+    pub fn calls() -> Vec<SettleCall> {
         let lease = |task_id: &str| Some(Lease { task_id: task_id.to_owned(), attempt: 2 });
         let failure = Failure { reason: FailureReason::Drained.into(), message: "m".to_owned() };
         vec![
             SettleCall::Complete(CompleteTaskRequest {
                 lease: lease("a-1-x"),
+                result: Some(Content { data: "{\"loss\":0.1}".into(), ..Content::default() }),
                 exit_code: Some(0),
                 ..CompleteTaskRequest::default()
             }),
@@ -191,6 +187,9 @@ mod tests {
         }
         fs::write(kept.join("half.1.unfinished"), "torn").unwrap();
         fs::write(kept.join("bad.1.fail"), [0xff; 9]).unwrap();
+        fs::write(kept.join("empty.1.complete"), "").unwrap();
+        let whole = fs::read(kept.join("a-1-x.2.complete")).unwrap();
+        fs::write(kept.join("cut.2.complete"), &whole[..whole.len() - 1]).unwrap();
         let again = FileJournal::new(kept.clone(), rejected.clone());
         let mut pending = again.pending().await;
         pending.sort_by_key(|call| call.lease().unwrap().task_id.clone());

@@ -38,6 +38,8 @@ mod python;
 pub mod run;
 mod shim;
 mod status;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use asyncflow_sdk::worker::Handlers;
 pub use config::{Args, WorkerConfig};

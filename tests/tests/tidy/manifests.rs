@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::source::{self, Violation};
 
-/// What a crate may import of ours. `tests` may import all and is not listed.
+/// What a crate may import of ours. `tests` and `fuzz` may import all and are not listed.
 const LAYERS: [(&str, &[&str]); 12] = [
     ("proto", &[]),
     ("core", &[]),
@@ -60,7 +60,9 @@ pub fn members() -> Vec<String> {
 }
 
 pub fn check_members(members: &[String]) -> Vec<Violation> {
-    let placed = |member: &str| member == "tests" || LAYERS.iter().any(|(name, _)| *name == member);
+    let placed = |member: &str| {
+        ["tests", "fuzz"].contains(&member) || LAYERS.iter().any(|(name, _)| *name == member)
+    };
     let lost = members.iter().filter(|member| !placed(member));
     lost.map(|member| Violation::new("Cargo.toml", 1, format!("{member} has no layer"))).collect()
 }

@@ -144,12 +144,19 @@ fn walk(folder: &Path, extensions: &[&str], paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// Tests, benchmarks, examples, and what a crate offers to the tests of others.
+/// Tests, fuzz targets, benchmarks, examples, and what a crate offers to the tests of others.
 fn is_test_path(path: &str) -> bool {
     path.split('/').any(|part| {
         matches!(
             part,
-            "tests" | "tests.rs" | "testing" | "testing.rs" | "benches" | "examples" | "build.rs"
+            "tests"
+                | "tests.rs"
+                | "testing"
+                | "testing.rs"
+                | "fuzz"
+                | "benches"
+                | "examples"
+                | "build.rs"
         )
     })
 }

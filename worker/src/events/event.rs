@@ -13,6 +13,8 @@ use serde_json::Value;
 const STAGE_BYTES_MAX: usize = 64;
 const CONTENT_TYPE_BYTES_MAX: usize = 128;
 const METRICS_MAX: usize = 32;
+/// What is said of a bad line, which may be 64 KiB of an event's made-up name.
+pub const PROBLEM_BYTES_MAX: usize = 512;
 /// A broker refuses a longer wait, and the attempt would end without a reason.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -117,8 +119,15 @@ pub fn is_about_waiting(line: &[u8]) -> bool {
 /// `None` for an empty line.
 ///
 /// # Errors
-/// What is wrong with the line, for people.
+/// What is wrong with the line, for people: a line of at most [`PROBLEM_BYTES_MAX`] bytes.
 pub fn parse(line: &[u8]) -> Result<Option<Event>, String> {
+    read(line).map_err(|problem| {
+        let end = problem.floor_char_boundary(PROBLEM_BYTES_MAX);
+        problem[..end].replace(char::is_control, " ")
+    })
+}
+
+fn read(line: &[u8]) -> Result<Option<Event>, String> {
     if line.trim_ascii().is_empty() {
         return Ok(None);
     }
@@ -256,6 +265,16 @@ mod tests {
         ] {
             assert_eq!(parse(line.as_bytes()).unwrap(), expected, "{line}");
         }
+    }
+
+    /// They go into the SYSTEM log of the task, and as the reason of a failure into its row.
+    #[test]
+    fn what_is_said_of_a_bad_line_is_one_short_line() {
+        let event = format!(r#"{{"event":"dance\nof {}"}}"#, "x".repeat(60_000));
+        let problem = parse(event.as_bytes()).unwrap_err();
+        assert!(problem.starts_with("unknown variant `dance of xxx"), "{problem}");
+        assert!(problem.len() <= super::PROBLEM_BYTES_MAX, "{} bytes", problem.len());
+        assert!(!problem.contains(char::is_control), "{problem}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use asyncflow_core::{
     filter::{self, Filter},
     id::TaskId,
     limits::WATCH_TASKS_MAX,
+    resume_token,
     validate::{at::At, number, text},
     violation::{Violations, shown},
 };
@@ -70,7 +71,7 @@ fn check(request: v1::WatchTasksRequest) -> Result<(Subject, Option<i64>), RpcEr
     if request.until_done && request.task_ids.is_empty() {
         violations.add("until_done", "needs `task_ids`");
     }
-    let resume = watch::parse_token(&request.resume_token);
+    let resume = resume_token::decode(&request.resume_token);
     if resume.is_none() && !request.resume_token.is_empty() {
         let what = format!(
             "{} is not a resume token; give back one that you were given",
