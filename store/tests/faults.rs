@@ -17,6 +17,7 @@ use asyncflow_store::{
         Durability, Server, fresh_database, mariadb, postgres, start_mariadb, start_postgres,
     },
 };
+use tokio::task::JoinSet;
 
 fn create(request_id: &str) -> Create {
     let name = TypeName::new("work").unwrap();
@@ -48,21 +49,24 @@ async fn insert_until_done(store: &Store, request_id: &str) -> TaskId {
     }
 }
 
-async fn survives_a_kill(server: &mut Server) {
+/// A server that did not live through its own recovery: what it said.
+struct Died(String);
+
+/// Kills the server under load, starts it again, and holds it to what was acknowledged.
+async fn survives_a_kill(server: &mut Server) -> Result<(), Died> {
     let store = open(&fresh_database(server).await).await;
     let mut acknowledged = vec![insert(&store, "first").await.unwrap()];
-    let writers: Vec<_> = (0..4)
-        .map(|writer| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                let mut ids = Vec::new();
-                for n in 0..60 {
-                    ids.push(insert_until_done(&store, &format!("{writer}-{n}")).await);
-                }
-                ids
-            })
-        })
-        .collect();
+    let mut writers = JoinSet::new();
+    for writer in 0..4 {
+        let store = store.clone();
+        writers.spawn(async move {
+            let mut ids = Vec::new();
+            for n in 0..60 {
+                ids.push(insert_until_done(&store, &format!("{writer}-{n}")).await);
+            }
+            ids
+        });
+    }
     while store.last_change_seq().await.unwrap() < 30 {
         tokio::task::yield_now().await;
     }
@@ -70,24 +74,43 @@ async fn survives_a_kill(server: &mut Server) {
     let error = store.ping().await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
     server.restart();
-    for writer in writers {
-        acknowledged.extend(writer.await.unwrap());
+    let died = async {
+        while server.process().is_alive() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        ids = writers.join_all() => acknowledged.extend(ids.into_iter().flatten()),
+        () = died => return Err(Died(server.process().log())),
     }
     let found = store.get_many(&acknowledged, Parts::NONE).await.unwrap();
     assert!(found.iter().all(Option::is_some));
     let all = store.list(&Filter::default(), None, 1_000, Parts::NONE).await.unwrap();
     assert_eq!(all.tasks.len(), 241, "every request made exactly one task");
     store.close().await;
+    Ok(())
 }
 
+/// InnoDB of MariaDB 10.11.19 has been seen to leave files behind on which it stops at an assertion
+/// of its own, at every start (trx0purge.cc, `flst_add_first`). Then there is nothing of ours to be
+/// judged, and the same is played on another server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mariadb_is_killed_under_load() {
-    survives_a_kill(&mut start_mariadb(Durability::Full)).await;
+    for _ in 0..3 {
+        let Err(Died(log)) = survives_a_kill(&mut start_mariadb(Durability::Full)).await else {
+            return;
+        };
+        let assertion = log.lines().find(|line| line.contains("InnoDB: Assertion failure"));
+        let assertion = assertion.unwrap_or_else(|| panic!("the server is gone: {log}"));
+        eprintln!("MariaDB did not live through its own recovery, so once more: {assertion}");
+    }
+    panic!("three servers in a row did not live through their own recovery");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_is_killed_under_load() {
-    survives_a_kill(&mut start_postgres(Durability::Full)).await;
+    let survived = survives_a_kill(&mut start_postgres(Durability::Full)).await;
+    survived.unwrap_or_else(|Died(log)| panic!("the server is gone: {log}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
