@@ -20,7 +20,9 @@ use crate::{
     attempt_service::Registered,
     growing_file::{GrowingFile, Read},
 };
-pub use event::{Event, FailureNote, PROBLEM_BYTES_MAX, is_about_waiting, parse};
+#[cfg(feature = "testing")]
+pub use event::PROBLEM_BYTES_MAX;
+pub use event::{Event, FailureNote, is_about_waiting, parse};
 pub use lines::{LINE_BYTES_MAX, Line, LineSplitter};
 pub use mark::EventsMark;
 
