@@ -57,6 +57,11 @@ test-integrations: ## The callbacks for Trainer, Lightning, Keras, tqdm, with th
 	cargo build --workspace --bins
 	sdk/python/test-integrations.sh
 
+.PHONY: test-gpu
+test-gpu: ## The checks of docs/gpu.md on a host with a real NVIDIA GPU.
+	cargo build --release -p asyncflow
+	python3 tests/gpu/check.py
+
 .PHONY: setup
 setup:
 	tests/setup.sh

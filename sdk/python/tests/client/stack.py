@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[4]
 def program(name: str) -> str:
     """The path of a program of ours: in $ASYNCFLOW_BIN_DIR, else in target/debug."""
     folder = Path(os.environ.get("ASYNCFLOW_BIN_DIR") or ROOT / "target" / "debug")
-    path = folder / name
+    # It is started in another directory.
+    path = (folder / name).resolve()
     assert path.exists(), f"{path} is not there: cargo build, or set ASYNCFLOW_BIN_DIR"
     return str(path)
 
