@@ -194,6 +194,34 @@ async fn a_wrong_context_version_is_told_with_the_current_one() {
 }
 
 #[tokio::test]
+async fn a_save_upon_a_version_is_done_once_however_often_it_comes() {
+    let mut t = TestBroker::start().await;
+    let task = t.create("train").await;
+    let session = t.register("w1", "a").await;
+    let leased = t.start_one(&session, "1").await;
+    let save = |version, data: &str| v1::SaveContextRequest {
+        session_id: session.clone(),
+        lease: leased.lease.clone(),
+        stage: Some("fit".into()),
+        context: Some(v1::Content { data: data.to_owned().into(), ..Default::default() }),
+        expected_version: Some(version),
+    };
+    for (version, data) in [(0, "{}"), (0, "{}"), (1, "two"), (1, "two")] {
+        let saved = t.worker.save_context(save(version, data)).await.unwrap().into_inner();
+        assert_eq!(saved.context_version, version + 1);
+    }
+    // Another save upon the same version, and the first one, which was held up on its way.
+    let stage = v1::SaveContextRequest { stage: Some("other".into()), ..save(1, "two") };
+    for late in [save(1, "another"), stage, save(0, "{}")] {
+        let error = t.worker.save_context(late).await.unwrap_err();
+        assert_eq!(refusal(&error), (Code::Aborted, "CONTEXT_VERSION".to_owned(), vec![]));
+    }
+    let task = t.get(&task.id).await;
+    assert_eq!((task.context_version, task.context.unwrap().data), (2, "two".into()));
+    t.stop().await;
+}
+
+#[tokio::test]
 async fn a_result_over_its_limit_fails_the_attempt_once() {
     let mut t = TestBroker::start().await;
     let task = t.create("train").await;

@@ -9365,7 +9365,8 @@ pub struct SaveContextRequest {
     /// The new context; unset = as it is. At most the type's `max_context_bytes`.
     #[prost(message, optional, tag = "4")]
     pub context: ::core::option::Option<Content>,
-    /// If given, refused unless the context has this version.
+    /// If given, refused unless the context has this version, or has the next one with just what this
+    /// call saves: then it is a repetition.
     #[prost(int64, optional, tag = "5")]
     pub expected_version: ::core::option::Option<i64>,
 }
@@ -9983,8 +9984,9 @@ pub mod worker_service_client {
                 .insert(GrpcMethod::new("asyncflow.v1.WorkerService", "StreamCommands"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Saves stage and context together. Durable when it answers. Errors: ABORTED (LEASE_LOST; or
-        /// CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
+        /// Saves stage and context together. Durable when it answers. With `expected_version` it may be
+        /// repeated after a lost answer, and cannot come after a later save. Errors: ABORTED (LEASE_LOST;
+        /// or CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
         pub async fn save_context(
             &mut self,
             request: impl tonic::IntoRequest<super::SaveContextRequest>,
@@ -10332,8 +10334,9 @@ pub mod worker_service_server {
             tonic::Response<Self::StreamCommandsStream>,
             tonic::Status,
         >;
-        /// Saves stage and context together. Durable when it answers. Errors: ABORTED (LEASE_LOST; or
-        /// CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
+        /// Saves stage and context together. Durable when it answers. With `expected_version` it may be
+        /// repeated after a lost answer, and cannot come after a later save. Errors: ABORTED (LEASE_LOST;
+        /// or CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
         async fn save_context(
             &self,
             request: tonic::Request<super::SaveContextRequest>,

@@ -1412,7 +1412,8 @@ type SaveContextRequest struct {
 	Stage *string `protobuf:"bytes,3,opt,name=stage,proto3,oneof" json:"stage,omitempty"`
 	// The new context; unset = as it is. At most the type's `max_context_bytes`.
 	Context *Content `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
-	// If given, refused unless the context has this version.
+	// If given, refused unless the context has this version, or has the next one with just what this
+	// call saves: then it is a repetition.
 	ExpectedVersion *int64 `protobuf:"varint,5,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

@@ -64,8 +64,9 @@ type WorkerServiceClient interface {
 	Heartbeat(ctx context.Context, in *HeartbeatRequest, opts ...grpc.CallOption) (*HeartbeatResponse, error)
 	// Pushes commands at once; the heartbeat's answer is the safety net.
 	StreamCommands(ctx context.Context, in *StreamCommandsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamCommandsResponse], error)
-	// Saves stage and context together. Durable when it answers. Errors: ABORTED (LEASE_LOST; or
-	// CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
+	// Saves stage and context together. Durable when it answers. With `expected_version` it may be
+	// repeated after a lost answer, and cannot come after a later save. Errors: ABORTED (LEASE_LOST;
+	// or CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
 	SaveContext(ctx context.Context, in *SaveContextRequest, opts ...grpc.CallOption) (*SaveContextResponse, error)
 	// Overwrites the progress of tasks; at most 1,000 a call.
 	ReportProgress(ctx context.Context, in *ReportProgressRequest, opts ...grpc.CallOption) (*ReportProgressResponse, error)
@@ -296,8 +297,9 @@ type WorkerServiceServer interface {
 	Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatResponse, error)
 	// Pushes commands at once; the heartbeat's answer is the safety net.
 	StreamCommands(*StreamCommandsRequest, grpc.ServerStreamingServer[StreamCommandsResponse]) error
-	// Saves stage and context together. Durable when it answers. Errors: ABORTED (LEASE_LOST; or
-	// CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
+	// Saves stage and context together. Durable when it answers. With `expected_version` it may be
+	// repeated after a lost answer, and cannot come after a later save. Errors: ABORTED (LEASE_LOST;
+	// or CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
 	SaveContext(context.Context, *SaveContextRequest) (*SaveContextResponse, error)
 	// Overwrites the progress of tasks; at most 1,000 a call.
 	ReportProgress(context.Context, *ReportProgressRequest) (*ReportProgressResponse, error)

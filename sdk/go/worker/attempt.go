@@ -21,6 +21,7 @@ func (w *Worker) attempt(leased *asyncflowpb.LeasedTask, stop *stopSignal) {
 	task := &Task{
 		proto: leased.GetTask(), lease: lease, stop: stop, link: w.link, board: w.board,
 		stage: leased.GetTask().GetStage(), context: leased.GetTask().GetContext(),
+		turn: make(chan struct{}, 1), version: leased.GetTask().GetContextVersion(),
 	}
 	ended := w.execute(ctx, task)
 	stop.end()

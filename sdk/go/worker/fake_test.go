@@ -152,7 +152,7 @@ func (f *fake) StreamCommands(
 }
 
 func (f *fake) SaveContext(
-	ctx context.Context, _ *asyncflowpb.SaveContextRequest,
+	ctx context.Context, request *asyncflowpb.SaveContextRequest,
 ) (*asyncflowpb.SaveContextResponse, error) {
 	f.mu.Lock()
 	waits := f.savesWait
@@ -164,7 +164,7 @@ func (f *fake) SaveContext(
 			return nil, status.FromContextError(ctx.Err()).Err()
 		}
 	}
-	return &asyncflowpb.SaveContextResponse{ContextVersion: 1}, nil
+	return &asyncflowpb.SaveContextResponse{ContextVersion: request.GetExpectedVersion() + 1}, nil
 }
 
 func (f *fake) ReportProgress(
@@ -304,8 +304,12 @@ func none[T proto.Message](r *running) {
 	}
 }
 
-func refusal(code codes.Code, reason string) error {
-	told, err := status.New(code, reason).WithDetails(&errdetails.ErrorInfo{Reason: reason})
+func refusal(code codes.Code, reason string, metadata ...string) error {
+	info := &errdetails.ErrorInfo{Reason: reason, Metadata: map[string]string{}}
+	for i := 0; i < len(metadata); i += 2 {
+		info.Metadata[metadata[i]] = metadata[i+1]
+	}
+	told, err := status.New(code, reason).WithDetails(info)
 	if err != nil {
 		panic(err)
 	}

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -22,6 +23,13 @@ type Task struct {
 	stop  *stopSignal
 	link  *link
 	board *board
+
+	// One save at a time. Each names the version that it is made upon, so that one which was held
+	// up on its way, and repeated meanwhile, cannot bring an older context back.
+	turn    chan struct{}
+	version int64
+	// A save came to no end here, so the version may be another one.
+	doubtful bool
 
 	mu      sync.Mutex
 	stage   string
@@ -79,8 +87,8 @@ func (t *Task) DecodeContext(into any) error {
 }
 
 // Save saves stage and context together; an empty stage or a nil context leaves that one as it is.
-// It is durable when Save returns nil. Save waits as long as no broker can be reached. That the
-// attempt was told to stop does not end it, so that a handler can save under its context when it
+// It is durable when Save returns nil. Save waits as long as no broker can be reached, and for a
+// save that is under way. That the attempt was told to stop does not end it, so that a handler can save under its context when it
 // stops; every other end of `ctx` does.
 //
 // Errors: [asyncflow.ErrLeaseLost], then the handler should return; [asyncflow.ErrInvalidArgument]
@@ -93,16 +101,7 @@ func (t *Task) Save(ctx context.Context, stage string, content *asyncflowpb.Cont
 	if t.stop.gone.Err() != nil {
 		return t.ended(t.stop.gone)
 	}
-	_, err := callUntilAnswered(ctx, t.link, saveTimeout,
-		func(sessionID string) *asyncflowpb.SaveContextRequest {
-			request := &asyncflowpb.SaveContextRequest{
-				SessionId: sessionID, Lease: t.lease, Context: content,
-			}
-			if stage != "" {
-				request.Stage = &stage
-			}
-			return request
-		}, t.link.broker.SaveContext)
+	err := t.save(ctx, stage, content)
 	switch {
 	case isLost(err):
 		t.stop.raise(LeaseLost)
@@ -121,6 +120,52 @@ func (t *Task) Save(ctx context.Context, stage string, content *asyncflowpb.Cont
 		t.context = content
 	}
 	return nil
+}
+
+// save waits for its turn, and saves upon the version that is known; upon another one if it turns
+// out to be that because an earlier save came to no end.
+func (t *Task) save(ctx context.Context, stage string, content *asyncflowpb.Content) error {
+	select {
+	case t.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-t.turn }()
+	for {
+		expected, doubtful := t.version, t.doubtful
+		t.doubtful = true
+		saved, err := callUntilAnswered(ctx, t.link, saveTimeout,
+			func(sessionID string) *asyncflowpb.SaveContextRequest {
+				request := &asyncflowpb.SaveContextRequest{
+					SessionId: sessionID, Lease: t.lease, Context: content,
+					ExpectedVersion: &expected,
+				}
+				if stage != "" {
+					request.Stage = &stage
+				}
+				return request
+			}, t.link.broker.SaveContext)
+		current, other := otherVersion(err)
+		switch {
+		case err == nil:
+			t.version, t.doubtful = saved.GetContextVersion(), false
+			return nil
+		case doubtful && other:
+			t.version, t.doubtful = current, false
+		default:
+			return err
+		}
+	}
+}
+
+// otherVersion is the version that the context has, if `err` says that it is not the expected one.
+func otherVersion(err error) (int64, bool) {
+	var refused *asyncflow.Error
+	if !errors.As(err, &refused) || refused.Reason != "CONTEXT_VERSION" {
+		return 0, false
+	}
+	current, err := strconv.ParseInt(refused.Metadata["context_version"], 10, 64)
+	return current, err == nil
 }
 
 // SaveJSON is Save with a value as JSON.

@@ -188,6 +188,32 @@ func TestASaveThatIsRefusedAsNotOursIsALostLease(t *testing.T) {
 	}
 }
 
+func TestEachSaveNamesTheVersionThatItIsMadeUpon(t *testing.T) {
+	first := task("a")
+	first.ContextVersion = 4
+	broker := newFake(first)
+	other := refusal(codes.Aborted, "CONTEXT_VERSION", "context_version", "9")
+	broker.lose("SaveContextRequest", gone, refusal(codes.InvalidArgument, "INVALID"), other)
+	saved := make(chan error, 3)
+	worker := broker.start(t, Options{}, func(ctx context.Context, task *Task) (content, error) {
+		for range 3 {
+			saved <- task.SaveJSON(ctx, "one", 1)
+		}
+		return nil, nil
+	})
+	for at, version := range []int64{4, 4, 4, 9, 10} {
+		request := next[*asyncflowpb.SaveContextRequest](worker)
+		if request.ExpectedVersion == nil || request.GetExpectedVersion() != version {
+			t.Errorf("the request %d is upon %d, not %d", at, request.GetExpectedVersion(), version)
+		}
+	}
+	for at, isRefused := range []bool{true, false, false} {
+		if err := receive(t, saved); (err != nil) != isRefused {
+			t.Errorf("the save %d: %v", at, err)
+		}
+	}
+}
+
 func TestASaveEndsWithTheHandlersOwnDeadline(t *testing.T) {
 	broker := newFake(task("a"))
 	broker.savesWait = make(chan struct{})

@@ -16,6 +16,7 @@ mod acquire;
 mod advance;
 mod attempt;
 mod children;
+mod context_version;
 mod executor;
 mod function;
 mod hand_over;

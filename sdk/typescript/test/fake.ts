@@ -107,9 +107,9 @@ export class Fake {
         this.note(`fail ${failure?.message ?? ""}`);
         return {};
       },
-      saveContext: () => {
+      saveContext: ({ expectedVersion }) => {
         this.note("save");
-        return { contextVersion: 1n };
+        return { contextVersion: (expectedVersion ?? 0n) + 1n };
       },
       pushTaskLogs: ({ chunks }) => {
         this.note(`logs ${chunks.length}`);
@@ -124,8 +124,11 @@ export class Fake {
   }
 }
 
-export function refusal(code: Code, reason: string): ConnectError {
-  return new ConnectError(reason, code, undefined, [{ desc: ErrorInfoSchema, value: { reason } }]);
+export function refusal(
+  code: Code, reason: string, metadata: Record<string, string> = {},
+): ConnectError {
+  const value = { reason, metadata };
+  return new ConnectError(reason, code, undefined, [{ desc: ErrorInfoSchema, value }]);
 }
 
 /** One worker with one handler lives its story; it is stopped then. */

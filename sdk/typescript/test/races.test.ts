@@ -89,6 +89,28 @@ describe("a worker whose broker", () => {
     assert.ok(!fake.calls.some((call) => /^(complete|fail|release)/.test(call)));
   });
 
+  test("hears upon which version each save is made", async () => {
+    const told: (bigint | undefined)[] = [];
+    const answers = [
+      () => { throw new ConnectError("lost", Code.Unavailable); },
+      () => { throw new ConnectError("too large", Code.InvalidArgument); },
+      () => { throw refusal(Code.Aborted, "CONTEXT_VERSION", { context_version: "9" }); },
+    ];
+    await play((fake) => ({
+      saveContext: ({ expectedVersion }) => {
+        told.push(expectedVersion);
+        answers.shift()?.();
+        fake.note("save");
+        return { contextVersion: (expectedVersion ?? 0n) + 1n };
+      },
+    }), async (attempt) => {
+      await assert.rejects(attempt.save({ context: 1 }), { code: "INVALID_ARGUMENT" });
+      assert.equal(await attempt.save({ context: 2 }), 10n);
+      assert.equal(await attempt.save({ context: 3 }), 11n);
+    }, (fake) => fake.until("save", 2));
+    assert.deepEqual(told, [0n, 0n, 0n, 9n, 10n]);
+  });
+
   test("cancels while a save is under way keeps the save, and hears of the end", async () => {
     const fake = await play((fake) => ({
       heartbeat: ({ leases }) => {

@@ -95,8 +95,8 @@ fn every_bug_is_found() {
     }
 }
 
-/// What a worker saves does not name the version that it follows, so that a save which was held up
-/// on its way, and repeated meanwhile, can be taken a second time, after a later one.
+/// Why SDKs name the version that a save is made upon: without it a save which was held up on its
+/// way, and repeated meanwhile, can be taken a second time, after a later one.
 #[test]
 fn a_save_that_names_no_version_can_bring_an_older_context_back() {
     let bounds = Bounds { names_version: false, ..SAVES };

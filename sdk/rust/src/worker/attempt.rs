@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{
     advance::Advance,
+    context_version::ContextVersion,
     hand_over::HandOver,
     link::Link,
     logs::{CHUNK_BYTES_MAX, Piece},
@@ -34,6 +35,7 @@ pub struct AttemptHandle {
     pub(super) stop: StopSignal,
     pub(super) link: Arc<Link>,
     pub(super) advance: Arc<Advance>,
+    pub(super) context_version: Arc<ContextVersion>,
     pub(super) progress: Arc<ProgressBoard>,
     pub(super) logs: mpsc::Sender<Piece>,
     pub(super) usage: Arc<Mutex<AttemptUsage>>,
@@ -63,7 +65,8 @@ impl AttemptHandle {
     }
 
     /// Saves stage and context together; `None` leaves one as it is. Durable when it answers, with
-    /// the version that was saved. Waits as long as no broker can be reached.
+    /// the version that was saved. Waits as long as no broker can be reached, and for a save that is
+    /// under way.
     ///
     /// Errors: the lease is lost (then [`Self::should_stop`] says so too), the context is too
     /// large. Not cancel safe: it may have been saved.
@@ -72,20 +75,27 @@ impl AttemptHandle {
         stage: Option<&str>,
         context: Option<Content>,
     ) -> Result<i64, Error> {
-        let saving = self.link.in_trace(&self.traceparent).call_until_answered(
-            CALL_TIMEOUT,
-            |session_id| SaveContextRequest {
-                session_id,
-                lease: self.leased.lease.clone(),
-                stage: stage.map(str::to_owned),
-                context: context.clone(),
-                expected_version: None,
-            },
-            |mut broker, request| async move { broker.save_context(request).await },
-        );
-        let saved = self.unless_lost(saving).await?;
+        let mut turn = self.context_version.turn().await;
+        let saved = loop {
+            let expected_version = turn.begin();
+            let saving = self.link.in_trace(&self.traceparent).call_until_answered(
+                CALL_TIMEOUT,
+                |session_id| SaveContextRequest {
+                    session_id,
+                    lease: self.leased.lease.clone(),
+                    stage: stage.map(str::to_owned),
+                    context: context.clone(),
+                    expected_version: Some(expected_version),
+                },
+                |mut broker, request| async move { broker.save_context(request).await },
+            );
+            let saved = self.unless_lost(saving).await.map(|saved| saved.context_version);
+            if turn.end(saved.as_ref()) {
+                break saved?;
+            }
+        };
         self.advance.saved(self.task(), stage, context.as_ref());
-        Ok(saved.context_version)
+        Ok(saved)
     }
 
     /// What came with a signal of this name, for this task or for its workflow, before it was

@@ -14,6 +14,7 @@ use tracing::{Instrument, Span};
 use super::{
     WorkerOptions, acquire,
     attempt::AttemptHandle,
+    context_version::ContextVersion,
     executor::{Executor, Handlers},
     handler::panic_text,
     heartbeat,
@@ -301,12 +302,15 @@ impl Runtime {
         let trace_id = leased.task.as_ref().map_or("", |task| &task.trace_id);
         let traceparent = trace::traceparent(trace_id).into();
         let (log_sender, log_queue) = logs::queue();
+        let handed_out = leased.task.as_ref().map_or(0, |task| task.context_version);
         let attempt = AttemptHandle {
             leased: Arc::new(leased),
             traceparent,
             stop,
             link: self.link.clone(),
             advance: Arc::default(),
+            // A former process may have saved since.
+            context_version: Arc::new(ContextVersion::new(handed_out, !is_adopted)),
             progress: self.progress.clone(),
             logs: log_sender,
             usage: Arc::default(),

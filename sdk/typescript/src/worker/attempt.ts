@@ -1,9 +1,14 @@
 // What a handler has in hand while it works on a task.
 
+import type { MessageInitShape } from "@bufbuild/protobuf";
+
 import { isContent, json, parseJson } from "../content.js";
 import { AsyncflowError, isLeaseLost, LeaseLostError } from "../error.js";
 import type { Content, Task } from "../generated/asyncflow/v1/task_pb.js";
-import type { Lease } from "../generated/asyncflow/v1/worker_service_pb.js";
+import type {
+  Lease,
+  SaveContextRequestSchema,
+} from "../generated/asyncflow/v1/worker_service_pb.js";
 import type { Link } from "./link.js";
 import type { LogShipper } from "./log.js";
 import { BadContext } from "./outcome.js";
@@ -45,6 +50,11 @@ export class Attempt {
   #stage: string;
   #context: Content | undefined;
   #saving: Promise<unknown> = Promise.resolve();
+  // Each save names the version that it is made upon, so that one which was held up on its way, and
+  // repeated meanwhile, cannot bring an older context back.
+  #version: bigint;
+  // A save came to no end here, so the version may be another one.
+  #isDoubtful = false;
 
   /** Made by the worker. */
   constructor(parts: AttemptParts) {
@@ -54,6 +64,7 @@ export class Attempt {
     this.traceparent = parts.traceparent;
     this.#stage = parts.task.stage;
     this.#context = parts.task.context;
+    this.#version = parts.task.contextVersion;
   }
 
   /** What the payload says as JSON; undefined if it is empty. The type is the caller's word. */
@@ -133,23 +144,39 @@ export class Attempt {
   }
 
   async #save({ stage, context }: Save): Promise<bigint> {
-    const { link, lease, stop, traceparent } = this.#parts;
     const content = context === undefined || isContent(context) ? context : json(context);
-    const request = {
-      lease,
+    const version = await this.#saveUpon({
+      lease: this.#parts.lease,
       ...(stage === undefined ? {} : { stage }),
       ...(content === undefined ? {} : { context: content }),
-    };
+    });
+    this.#stage = stage ?? this.#stage;
+    this.#context = content ?? this.#context;
+    return version;
+  }
+
+  async #saveUpon(request: MessageInitShape<typeof SaveContextRequestSchema>): Promise<bigint> {
+    const { link, stop, traceparent } = this.#parts;
+    const expectedVersion = this.#version;
+    const wasDoubtful = this.#isDoubtful;
+    this.#isDoubtful = true;
     try {
-      const answer = await link.untilAnswered(
-        (stubs, sessionId, options) => stubs.saveContext({ ...request, sessionId }, options),
+      const { contextVersion } = await link.untilAnswered(
+        (stubs, sessionId, options) =>
+          stubs.saveContext({ ...request, expectedVersion, sessionId }, options),
         { timeoutMs: CALL_TIMEOUT_MS, signal: stop.lost, trace: traceparent },
       );
-      this.#stage = stage ?? this.#stage;
-      this.#context = content ?? this.#context;
-      return answer.contextVersion;
+      this.#version = contextVersion;
+      this.#isDoubtful = false;
+      return contextVersion;
     } catch (error) {
       const failed = AsyncflowError.from(error);
+      const current = failed.metadata["context_version"];
+      if (wasDoubtful && failed.reason === "CONTEXT_VERSION" && current !== undefined) {
+        this.#version = BigInt(current);
+        this.#isDoubtful = false;
+        return this.#saveUpon(request);
+      }
       if (isLeaseLost(failed)) stop.raise("lease_lost");
       else if (stop.lost.aborted) {
         const text = STOP_TEXT[stop.reason ?? "lease_lost"];

@@ -689,7 +689,9 @@ class SaveContextRequest(google.protobuf.message.Message):
     stage: builtins.str
     """The stage that is done; unset = as it is. At most 64 bytes."""
     expected_version: builtins.int
-    """If given, refused unless the context has this version."""
+    """If given, refused unless the context has this version, or has the next one with just what this
+    call saves: then it is a repetition.
+    """
     @property
     def lease(self) -> global___Lease:
         """The lease."""

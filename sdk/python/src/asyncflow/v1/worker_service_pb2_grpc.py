@@ -152,8 +152,9 @@ class WorkerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SaveContext(self, request, context):
-        """Saves stage and context together. Durable when it answers. Errors: ABORTED (LEASE_LOST; or
-        CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
+        """Saves stage and context together. Durable when it answers. With `expected_version` it may be
+        repeated after a lost answer, and cannot come after a later save. Errors: ABORTED (LEASE_LOST;
+        or CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -68,8 +68,9 @@ class WorkerServiceStub:
         asyncflow.v1.worker_service_pb2.SaveContextRequest,
         asyncflow.v1.worker_service_pb2.SaveContextResponse,
     ]
-    """Saves stage and context together. Durable when it answers. Errors: ABORTED (LEASE_LOST; or
-    CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
+    """Saves stage and context together. Durable when it answers. With `expected_version` it may be
+    repeated after a lost answer, and cannot come after a later save. Errors: ABORTED (LEASE_LOST;
+    or CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
     """
 
     ReportProgress: grpc.UnaryUnaryMultiCallable[
@@ -190,8 +191,9 @@ class WorkerServiceAsyncStub:
         asyncflow.v1.worker_service_pb2.SaveContextRequest,
         asyncflow.v1.worker_service_pb2.SaveContextResponse,
     ]
-    """Saves stage and context together. Durable when it answers. Errors: ABORTED (LEASE_LOST; or
-    CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
+    """Saves stage and context together. Durable when it answers. With `expected_version` it may be
+    repeated after a lost answer, and cannot come after a later save. Errors: ABORTED (LEASE_LOST;
+    or CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
     """
 
     ReportProgress: grpc.aio.UnaryUnaryMultiCallable[
@@ -324,8 +326,9 @@ class WorkerServiceServicer(metaclass=abc.ABCMeta):
         request: asyncflow.v1.worker_service_pb2.SaveContextRequest,
         context: _ServicerContext,
     ) -> typing.Union[asyncflow.v1.worker_service_pb2.SaveContextResponse, collections.abc.Awaitable[asyncflow.v1.worker_service_pb2.SaveContextResponse]]:
-        """Saves stage and context together. Durable when it answers. Errors: ABORTED (LEASE_LOST; or
-        CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
+        """Saves stage and context together. Durable when it answers. With `expected_version` it may be
+        repeated after a lost answer, and cannot come after a later save. Errors: ABORTED (LEASE_LOST;
+        or CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
         """
 
     @abc.abstractmethod

@@ -6,10 +6,12 @@ import io.asyncflow.v1.Content;
 import io.asyncflow.v1.LeasedTask;
 import io.asyncflow.v1.Progress;
 import io.asyncflow.v1.SaveContextRequest;
+import io.asyncflow.v1.SaveContextResponse;
 import io.asyncflow.v1.Task;
 import io.grpc.Status;
 import java.time.Duration;
 import java.util.Map;
+import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * One attempt at a task, for its handler; for many threads. After it has ended the broker refuses
@@ -24,6 +26,14 @@ public final class Attempt {
     private final Board board;
     private String stage;
     private Content context;
+    /**
+     * One save at a time. Each names the version that it is made upon, so that one which was held
+     * up on its way, and repeated meanwhile, cannot bring an older context back.
+     */
+    private final ReentrantLock turn = new ReentrantLock();
+    private long version;
+    /** A save came to no end here, so the version may be another one. */
+    private boolean isDoubtful;
 
     Attempt(LeasedTask leased, Stop stop, Link link, Board board) {
         this.leased = leased;
@@ -32,6 +42,7 @@ public final class Attempt {
         this.board = board;
         this.stage = leased.getTask().getStage();
         this.context = leased.getTask().getContext();
+        this.version = leased.getTask().getContextVersion();
     }
 
     /** The task's id. */
@@ -76,7 +87,7 @@ public final class Attempt {
 
     /**
      * Saves stage and context together; null leaves one as it is. It is durable when this returns.
-     * It waits as long as no broker can be reached. An interrupt does not end it, so that a
+     * It waits as long as no broker can be reached, and for a save that is under way. An interrupt does not end it, so that a
      * handler can save when it is told to stop.
      *
      * @throws AsyncflowException LEASE_LOST, then the handler should return; INVALID_ARGUMENT when
@@ -92,12 +103,37 @@ public final class Attempt {
         if (context != null) {
             request.setContext(context);
         }
-        SaveContextRequest unsent = request.build();
+        turn.lock();
         try {
-            link.callUntilAnswered(SAVE_TIMEOUT, task().getTraceId(), stop.gone,
+            saveInTurn(request);
+        } finally {
+            turn.unlock();
+        }
+        synchronized (this) {
+            this.stage = stage == null ? this.stage : stage;
+            this.context = context == null ? this.context : context;
+        }
+    }
+
+    private void saveInTurn(SaveContextRequest.Builder request) {
+        boolean wasDoubtful = isDoubtful;
+        isDoubtful = true;
+        SaveContextRequest unsent = request.setExpectedVersion(version).build();
+        try {
+            SaveContextResponse saved = link.callUntilAnswered(
+                    SAVE_TIMEOUT, task().getTraceId(), stop.gone,
                     (stub, sessionId) -> stub.saveContext(
                             unsent.toBuilder().setSessionId(sessionId).build()));
+            version = saved.getContextVersion();
+            isDoubtful = false;
         } catch (AsyncflowException failed) {
+            String current = failed.metadata().get("context_version");
+            if (wasDoubtful && "CONTEXT_VERSION".equals(failed.reason()) && current != null) {
+                version = Long.parseLong(current);
+                isDoubtful = false;
+                saveInTurn(request);
+                return;
+            }
             if (Link.isLeaseLost(failed)) {
                 stop.raise(StopReason.LEASE_LOST);
             } else if (stop.reason() == StopReason.LEASE_LOST) {
@@ -105,10 +141,6 @@ public final class Attempt {
                         Status.Code.ABORTED, "LEASE_LOST", StopReason.LEASE_LOST.text());
             }
             throw failed;
-        }
-        synchronized (this) {
-            this.stage = stage == null ? this.stage : stage;
-            this.context = context == null ? this.context : context;
         }
     }
 

@@ -38,8 +38,10 @@ import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Queue;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
@@ -146,6 +148,30 @@ class LostAnswersTest {
         assertEquals(List.of(), fake.completes);
     }
 
+    @Test
+    void eachSaveNamesTheVersionThatItIsMadeUpon() throws Exception {
+        fake.version = 4;
+        fake.saveRefusals.addAll(List.of(Status.UNAVAILABLE.asRuntimeException(),
+                Status.INVALID_ARGUMENT.asRuntimeException(), Fake.otherVersion(9)));
+        fake.saved.complete(null);
+        CompletableFuture<String> refused = new CompletableFuture<>();
+        try (Worker worker = worker(attempt -> {
+            try {
+                attempt.saveJson("one", 1);
+            } catch (io.asyncflow.AsyncflowException failed) {
+                refused.complete(failed.code().name());
+            }
+            attempt.saveJson("two", 2);
+            attempt.saveJson("three", 3);
+            return null;
+        })) {
+            fake.completed.get(20, TimeUnit.SECONDS);
+            worker.registered().get(1, TimeUnit.SECONDS);
+        }
+        assertEquals("INVALID_ARGUMENT", refused.get(1, TimeUnit.SECONDS));
+        assertEquals(List.of(4L, 4L, 4L, 9L, 10L), fake.saveVersions);
+    }
+
     /** A broker with one task. */
     private static final class Fake extends WorkerServiceGrpc.WorkerServiceImplBase {
         final List<RegisterWorkerRequest> registrations = new CopyOnWriteArrayList<>();
@@ -156,6 +182,9 @@ class LostAnswersTest {
         final CompletableFuture<Void> saved = new CompletableFuture<>();
         volatile String session = "first";
         volatile LeaseVerdict verdict = LeaseVerdict.LEASE_VERDICT_OK;
+        final List<Long> saveVersions = new CopyOnWriteArrayList<>();
+        final Queue<StatusRuntimeException> saveRefusals = new ConcurrentLinkedQueue<>();
+        volatile long version;
         volatile boolean losesAnswers;
         volatile boolean isDeregistered;
 
@@ -181,7 +210,8 @@ class LostAnswersTest {
             var tasks = AcquireTasksResponse.newBuilder();
             if (isFirst) {
                 tasks.addTasks(LeasedTask.newBuilder().setLease(LEASE)
-                        .setTask(Task.newBuilder().setId("t").setTaskType("work")));
+                        .setTask(Task.newBuilder().setId("t").setTaskType("work")
+                                .setContextVersion(version)));
             }
             end(answer, tasks.build());
         }
@@ -210,7 +240,14 @@ class LostAnswersTest {
         public void saveContext(
                 SaveContextRequest request, StreamObserver<SaveContextResponse> answer) {
             saving.complete(null);
-            saved.thenRun(() -> end(answer, SaveContextResponse.getDefaultInstance()));
+            saveVersions.add(request.getExpectedVersion());
+            StatusRuntimeException refusal = saveRefusals.poll();
+            if (refusal != null) {
+                answer.onError(refusal);
+                return;
+            }
+            saved.thenRun(() -> end(answer, SaveContextResponse.newBuilder()
+                    .setContextVersion(request.getExpectedVersion() + 1).build()));
         }
 
         @Override
@@ -243,11 +280,18 @@ class LostAnswersTest {
         }
 
         private static StatusRuntimeException unknownSession() {
+            return refusal(Status.Code.FAILED_PRECONDITION,
+                    ErrorInfo.newBuilder().setReason("UNKNOWN_SESSION"));
+        }
+
+        static StatusRuntimeException otherVersion(long current) {
+            return refusal(Status.Code.ABORTED, ErrorInfo.newBuilder().setReason("CONTEXT_VERSION")
+                    .putMetadata("context_version", Long.toString(current)));
+        }
+
+        private static StatusRuntimeException refusal(Status.Code code, ErrorInfo.Builder info) {
             return StatusProto.toStatusRuntimeException(com.google.rpc.Status.newBuilder()
-                    .setCode(Status.Code.FAILED_PRECONDITION.value())
-                    .addDetails(Any.pack(
-                            ErrorInfo.newBuilder().setReason("UNKNOWN_SESSION").build()))
-                    .build());
+                    .setCode(code.value()).addDetails(Any.pack(info.build())).build());
         }
 
         private static <A> void end(StreamObserver<A> answer, A value) {
