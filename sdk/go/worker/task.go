@@ -88,8 +88,8 @@ func (t *Task) DecodeContext(into any) error {
 
 // Save saves stage and context together; an empty stage or a nil context leaves that one as it is.
 // It is durable when Save returns nil. Save waits as long as no broker can be reached, and for a
-// save that is under way. That the attempt was told to stop does not end it, so that a handler can save under its context when it
-// stops; every other end of `ctx` does.
+// save that is under way. That the attempt was told to stop does not end it, so that a handler can
+// save under its context when it stops; every other end of `ctx` does.
 //
 // Errors: [asyncflow.ErrLeaseLost], then the handler should return; [asyncflow.ErrInvalidArgument]
 // when the context is larger than the task type allows; the context's error, then it may have been

@@ -65,8 +65,8 @@ impl AttemptHandle {
     }
 
     /// Saves stage and context together; `None` leaves one as it is. Durable when it answers, with
-    /// the version that was saved. Waits as long as no broker can be reached, and for a save that is
-    /// under way.
+    /// the version that was saved. Waits as long as no broker can be reached, and for a save that
+    /// is under way.
     ///
     /// Errors: the lease is lost (then [`Self::should_stop`] says so too), the context is too
     /// large. Not cancel safe: it may have been saved.

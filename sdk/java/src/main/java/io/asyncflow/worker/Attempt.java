@@ -87,8 +87,8 @@ public final class Attempt {
 
     /**
      * Saves stage and context together; null leaves one as it is. It is durable when this returns.
-     * It waits as long as no broker can be reached, and for a save that is under way. An interrupt does not end it, so that a
-     * handler can save when it is told to stop.
+     * It waits as long as no broker can be reached, and for a save that is under way. An interrupt
+     * does not end it, so that a handler can save when it is told to stop.
      *
      * @throws AsyncflowException LEASE_LOST, then the handler should return; INVALID_ARGUMENT when
      *         the context is larger than the task type allows; CANCELLED when the attempt was
