@@ -1,8 +1,8 @@
 //! One save of the context at a time, each upon the version that the one before has made.
 //!
 //! A save that was held up on its way, and repeated meanwhile, may arrive after a later one. It
-//! names the version that it was made upon, so it is refused then, and cannot bring an older context
-//! back.
+//! names the version that it was made upon, so it is refused then, and cannot bring an older
+//! context back.
 
 use tokio::sync::{Mutex, MutexGuard};
 
