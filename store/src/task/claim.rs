@@ -12,7 +12,7 @@ use asyncflow_core::{
     event::{Event, Fence},
     id::{ShardId, TypeName},
     placement::Placed,
-    task::{FullTask, Task},
+    task::{Content, FullTask, Task},
 };
 use sea_orm::DatabaseTransaction;
 
@@ -127,7 +127,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
-        if request.is_alone {
+        if request.is_alone || self.is_off("update.compares") {
             let candidates = self.candidates(request).await?;
             return self.claim_candidates(request, candidates).await;
         }
@@ -252,6 +252,9 @@ async fn take(
                 task = started.clone();
             }
             full.task = task;
+            if store.is_off("claim.gives_context") {
+                full.body.context = Content::default();
+            }
             claimed.leased.push(Leased { taker: at, task: full, placed: None });
         }
         batch.write(store, tx).await?;

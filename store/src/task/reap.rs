@@ -48,7 +48,9 @@ impl Store {
                     id: TaskId { shard: look.0.clone(), key: row.try_get_by_index(0)? },
                     attempt: row.try_get_by_index(1)?,
                     beats: row.try_get_by_index(2)?,
-                    started: row::time_ms(row.try_get_by_index(3)?).is_some(),
+                    // What was not started is taken back at the first look.
+                    started: row::time_ms(row.try_get_by_index(3)?).is_some()
+                        && !self.is_off("reap.looks_twice"),
                 });
             }
         }

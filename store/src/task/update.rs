@@ -58,7 +58,9 @@ pub(super) async fn write(
             if let [only] = chunk {
                 push_sets(&mut sql, &shape.0, &varies, only);
                 sql.push(" WHERE t.id = ").bind(only.key);
-                sql.push(" AND t.revision = ").bind(only.revision);
+                if !store.is_off("update.compares") {
+                    sql.push(" AND t.revision = ").bind(only.revision);
+                }
             } else if store.backend() == Backend::Postgres {
                 push_joined(&mut sql, &shape.0, &varies, chunk)?;
             } else {

@@ -32,6 +32,7 @@ mod killed_in_bulk;
 mod killed_worker;
 mod machinery;
 mod many_tasks;
+mod mixed_load;
 mod one_trace;
 mod payloads_and_commands;
 mod poison_task;

@@ -1,0 +1,143 @@
+//! The faults, one after the other, in an order and against targets that the dice choose.
+
+use std::time::Duration;
+
+use asyncflow_tests::{
+    Dice,
+    checker::Fault,
+    proxy::{CutAfter, Direction, Flow, Proxy},
+};
+
+use super::scene::{Scene, WORKERS};
+
+/// Between two faults.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Longer than a lease and two looks, so that what a worker held is run by another meanwhile.
+const LONG: Duration = Duration::from_millis(5_000);
+/// Longer than a lease.
+const AWAY: Duration = Duration::from_millis(3_500);
+/// Shorter than a lease.
+const SHORT: Duration = Duration::from_millis(800);
+
+/// What can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// kill -9 and restart.
+    WorkerKilled,
+    /// SIGSTOP beyond its lease.
+    WorkerStopped,
+    /// Nothing passes between worker and brokers beyond its lease, or only one way, and what was
+    /// under way arrives late or is lost.
+    WorkerCutOff,
+    BrokerKilled,
+    /// SIGSTOP for less than a lease.
+    BrokerStopped,
+    /// The one that leads.
+    GovernorKilled,
+    /// Connections of clients are reset, and cut in the middle of an answer.
+    ClientsCutOff,
+    /// All of them, longer than a lease.
+    BrokersAway,
+}
+
+/// Each is played once.
+pub const KINDS: [What; 8] = [
+    What::WorkerKilled,
+    What::WorkerStopped,
+    What::WorkerCutOff,
+    What::BrokerKilled,
+    What::BrokerStopped,
+    What::GovernorKilled,
+    What::ClientsCutOff,
+    What::BrokersAway,
+];
+
+/// Plays each once, and writes down when.
+pub async fn all_of_them(scene: &mut Scene, seed: u64) {
+    let mut dice = Dice::of(seed);
+    let mut kinds = KINDS;
+    dice.shuffle(&mut kinds);
+    for kind in kinds {
+        tokio::time::sleep(PAUSE).await;
+        let from_ms = scene.now_ms().await;
+        let target = dice.roll(2) as usize;
+        let workers = match kind {
+            What::WorkerKilled | What::WorkerStopped | What::WorkerCutOff => {
+                vec![format!("worker-{}", target % WORKERS)]
+            }
+            _ => Vec::new(),
+        };
+        play(scene, kind, target, &mut dice).await;
+        let (what, to_ms) = (format!("{kind:?} {target}"), scene.now_ms().await);
+        scene.faults.push(Fault { what, workers, from_ms, to_ms });
+    }
+}
+
+async fn play(scene: &mut Scene, kind: What, target: usize, dice: &mut Dice) {
+    let cluster = &mut scene.cluster;
+    match kind {
+        What::WorkerKilled => {
+            cluster.workers[target].kill();
+            tokio::time::sleep(if dice.one_in(2) { SHORT } else { LONG }).await;
+            cluster.workers[target].restart();
+        }
+        What::WorkerStopped => {
+            cluster.workers[target].process().signal("STOP");
+            tokio::time::sleep(LONG).await;
+            cluster.workers[target].process().signal("CONT");
+        }
+        What::WorkerCutOff => cut_off(&scene.links[target], dice).await,
+        What::BrokerKilled => {
+            cluster.brokers[target].kill();
+            tokio::time::sleep(SHORT).await;
+            cluster.brokers[target].restart();
+            cluster.until_broker_answers(target).await;
+        }
+        What::BrokerStopped => {
+            cluster.brokers[target].process().signal("STOP");
+            tokio::time::sleep(SHORT).await;
+            cluster.brokers[target].process().signal("CONT");
+        }
+        What::GovernorKilled => {
+            let leader = cluster.leader().await;
+            cluster.governors[leader].kill();
+            tokio::time::sleep(SHORT).await;
+            cluster.governors[leader].restart();
+        }
+        What::ClientsCutOff => cut_clients(&scene.doors, dice).await,
+        What::BrokersAway => {
+            cluster.brokers.iter_mut().for_each(|broker| broker.kill());
+            tokio::time::sleep(AWAY).await;
+            cluster.brokers.iter_mut().for_each(|broker| broker.restart());
+            for n in 0..scene.doors.len() {
+                cluster.until_broker_answers(n).await;
+            }
+        }
+    }
+}
+
+async fn cut_off(links: &[Proxy], dice: &mut Dice) {
+    let way = dice.roll(3);
+    for link in links {
+        match way {
+            0 => link.set_both(Flow::Hold),
+            1 => link.set(Direction::Down, Flow::Swallow),
+            _ => link.blackhole(),
+        }
+    }
+    tokio::time::sleep(LONG).await;
+    links.iter().for_each(Proxy::heal);
+}
+
+async fn cut_clients(doors: &[Proxy], dice: &mut Dice) {
+    for door in doors {
+        door.cut_after(Direction::Down, CutAfter::Bytes(1 + dice.roll(200) as usize));
+        door.set(Direction::Down, Flow::Delay(Duration::from_millis(20)));
+    }
+    for door in doors {
+        // The clients may have nothing to say to it for a while.
+        let _ = tokio::time::timeout(SHORT, door.until_cut(1)).await;
+        door.heal();
+        door.reset();
+    }
+}
