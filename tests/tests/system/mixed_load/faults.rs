@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use asyncflow_tests::{
-    Dice,
+    Dice, LEASE,
     checker::Fault,
     proxy::{CutAfter, Direction, Flow, Proxy},
 };
@@ -13,9 +13,9 @@ use super::scene::{Scene, WORKERS};
 /// Between two faults.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Longer than a lease and two looks, so that what a worker held is run by another meanwhile.
-const LONG: Duration = Duration::from_millis(5_000);
+const LONG: Duration = LEASE.saturating_add(Duration::from_secs(3));
 /// Longer than a lease.
-const AWAY: Duration = Duration::from_millis(3_500);
+const AWAY: Duration = LEASE.saturating_add(Duration::from_secs(1));
 /// Shorter than a lease.
 const SHORT: Duration = Duration::from_millis(800);
 
