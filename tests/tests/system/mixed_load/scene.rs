@@ -21,7 +21,7 @@ const CLIENTS: usize = 3;
 /// So long a client waits for an answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// From the last fault on: leases that run out, two looks, back-offs and what is still to be run.
-const PROGRESS_WITHIN: Duration = Duration::from_secs(30);
+const PROGRESS_WITHIN: Duration = Duration::from_secs(60);
 const CLEAN_WITHIN: Duration = Duration::from_secs(10);
 
 pub struct Scene {
