@@ -62,6 +62,11 @@ test-gpu: ## The checks of docs/gpu.md on a host with a real NVIDIA GPU.
 	cargo build --release -p asyncflow
 	python3 tests/gpu/check.py
 
+.PHONY: soak
+soak: setup ## An hour of mixed load under random faults. ARGS="--minutes 10 --database postgres"
+	cargo build --workspace --bins
+	cargo test --workspace --test soak -- $(ARGS)
+
 .PHONY: setup
 setup:
 	tests/setup.sh

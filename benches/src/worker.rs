@@ -6,8 +6,8 @@ use crate::{
     error::BenchError,
 };
 use asyncflow_proto::v1::{
-    AcquireTasksRequest, CompleteTaskRequest, HeartbeatRequest, Lease, RegisterWorkerRequest,
-    StartTasksRequest, StreamCommandsRequest,
+    AcquireTasksRequest, CompleteTaskRequest, HeartbeatRequest, Lease, LeaseStatus, LeaseVerdict,
+    RegisterWorkerRequest, StartTasksRequest, StreamCommandsRequest,
 };
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -92,6 +92,14 @@ impl Worker {
             let request = HeartbeatRequest { session_id, ..HeartbeatRequest::default() };
             self.client.clone().heartbeat(in_time(request)).await?;
         }
+    }
+
+    /// One heartbeat with these leases, and what it says of them.
+    pub async fn beat_with(&self, leases: Vec<Lease>) -> Result<Vec<LeaseVerdict>, BenchError> {
+        let session_id = self.session_id.clone();
+        let request = HeartbeatRequest { session_id, leases, ..HeartbeatRequest::default() };
+        let answer = self.client.clone().heartbeat(in_time(request)).await?.into_inner();
+        Ok(answer.leases.iter().map(LeaseStatus::verdict).collect())
     }
 
     /// Follows the broker's commands, of which there are none here, until the stream ends.

@@ -13,6 +13,8 @@ pub mod evidence;
 mod fault;
 mod governor;
 mod gpus;
+#[allow(clippy::unwrap_used, reason = "a test's stage")]
+pub mod mixed_load;
 mod program;
 pub mod proxy;
 mod tasks;

@@ -130,7 +130,7 @@ pub async fn batches(
     Ok(tally.finish())
 }
 
-async fn create(mut owner: Owner, shape: Shape) -> Result<u64, BenchError> {
+pub async fn create(mut owner: Owner, shape: Shape) -> Result<u64, BenchError> {
     owner.create_task(in_time(shape.request(TASK_TYPE))).await?;
     Ok(1)
 }

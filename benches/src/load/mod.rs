@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   create, batch, stream ─┐  closed_loop.rs: as much as there can be
-//!   start, mixed ──────────┤  open_loop.rs: on a schedule, latencies from when a call was due
+//!   start, mixed, overload ┤  open_loop.rs: on a schedule, latencies from when a call was due
 //!   drain, types, workflow ┤  backlog.rs, then fleet.rs (workers of the SDK) or bare calls
 //!   workers ───────────────┘  parked.rs
 //!            │ tally.rs: what was answered in the span     usage.rs: what it has cost
@@ -20,6 +20,7 @@ pub mod drain;
 mod fleet;
 mod mixed;
 pub mod open_loop;
+mod overload;
 mod parked;
 pub mod plot;
 mod progress;
@@ -56,6 +57,7 @@ enum Scenario {
     Types(drain::TypesArgs),
     Start(start::StartArgs),
     Mixed(mixed::MixedArgs),
+    Overload(overload::OverloadArgs),
     Workers(parked::WorkersArgs),
     Workflow(workflow::WorkflowArgs),
 }
@@ -70,6 +72,7 @@ impl Scenario {
             Self::Types(_) => "types",
             Self::Start(_) => "start",
             Self::Mixed(_) => "mixed",
+            Self::Overload(_) => "overload",
             Self::Workers(_) => "workers",
             Self::Workflow(_) => "workflow",
         }
@@ -84,6 +87,7 @@ impl Scenario {
             Self::Types(args) => args.settings(),
             Self::Start(args) => args.settings(),
             Self::Mixed(args) => args.settings(),
+            Self::Overload(args) => args.settings(),
             Self::Workers(args) => args.settings(),
             Self::Workflow(args) => args.settings(),
         }
@@ -98,6 +102,7 @@ impl Scenario {
             Self::Types(args) => args.run(on, report).await,
             Self::Start(args) => args.run(on, report).await,
             Self::Mixed(args) => args.run(on, report).await,
+            Self::Overload(args) => args.run(on, report).await,
             Self::Workers(args) => args.run(on, report).await,
             Self::Workflow(args) => args.run(on, report).await,
         }

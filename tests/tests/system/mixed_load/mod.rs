@@ -1,45 +1,21 @@
-//! Mixed load under random faults, judged by the checker: clients create, read, cancel, retry and
-//! delete through proxies, while one fault follows another, each of every kind once. The same
-//! scenario with a planted bug has to be found out.
-//!
-//! What happens by chance follows from a seed, which is printed; `ASYNCFLOW_TEST_SEED` plays it
-//! again, as far as the machine lets two runs be alike.
+//! Mixed load under random faults: nothing is lost or done twice, and the checker that says so finds
+//! planted bugs. `ASYNCFLOW_TEST_SEED`, which a failed run prints, plays the same faults again.
 
-mod clients;
-mod faults;
 mod planted;
-mod program;
-mod scene;
+
+use std::time::Duration;
 
 use asyncflow_tests::{
-    Backend, Stopwatch,
-    checker::{Least, Verdict, verdict},
+    Backend,
+    checker::Verdict,
+    mixed_load::{self, Play},
     seed,
 };
 
-use scene::Scene;
-
-/// Less says nothing.
-const LEAST: Least = Least { operations: 150, faults: faults::KINDS.len() };
-
-/// Plays the scenario without these guards and judges it.
 async fn play(backend: Backend, seed: u64, off: &[&str]) -> Verdict {
-    let began = Stopwatch::start();
-    let mut scene = Scene::start(backend, seed).await;
-    println!("everything runs after {:?}", began.elapsed());
-    scene.cluster.switch_off(off);
-    let clients = scene.send_clients(seed);
-    faults::all_of_them(&mut scene, seed).await;
-    clients.stop().await;
-    println!("all faults are over after {:?}", began.elapsed());
-    let history = scene.over().await;
-    println!("everything has ended after {:?}", began.elapsed());
-    let found = verdict(&history, LEAST);
-    if let Verdict::Violated(violations) = &found {
-        violations.iter().take(20).for_each(|violation| eprintln!("{violation}"));
-        eprintln!("faults: {:#?}", history.faults);
-    }
-    found
+    let spares_the_first = false;
+    let play = Play { backend, seed, off, at_least: Duration::ZERO, spares_the_first };
+    mixed_load::play(play).await.0
 }
 
 async fn nothing_is_lost_or_done_twice(backend: Backend) {

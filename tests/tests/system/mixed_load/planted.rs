@@ -4,7 +4,7 @@
 use asyncflow_tests::{Backend, checker::Verdict, seed};
 
 /// A bug that shows by chance may keep hidden once.
-const TRIES: u64 = 3;
+const TRIES: u64 = 6;
 
 async fn is_found_out(backend: Backend, guard: &str, invariants: &[&str]) {
     let seed = seed();

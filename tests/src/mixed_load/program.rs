@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::sh;
 use asyncflow_proto::v1::{OptionalRetryPolicy, TaskSpec};
-use asyncflow_tests::sh;
 
 const STEPS: u64 = 4;
 /// Every program has it in its environment.

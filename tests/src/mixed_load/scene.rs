@@ -2,18 +2,22 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use asyncflow_proto::v1::{CountTasksRequest, TaskState};
-use asyncflow_sdk::{Client, ClientOptions};
-use asyncflow_store::Store;
-use asyncflow_tests::{
-    Backend, Cluster, Shape,
+use crate::{
+    Backend, Cluster, Program, Shape,
     checker::{Fault, History, Log, read_records},
     evidence::{Notebook, processes, tables},
     proxy::Proxy,
     within,
 };
+use asyncflow_proto::v1::{CountTasksRequest, TaskState};
+use asyncflow_sdk::{Client, ClientOptions};
+use asyncflow_store::Store;
 
-use super::{clients::Clients, program::SECRET};
+use super::{
+    clients::Clients,
+    program::SECRET,
+    spent::{Process, Spent},
+};
 
 const SHAPE: Shape = Shape { brokers: 2, workers: 0, governors: 2, slots: 6, ..Shape::SMALL };
 pub const WORKERS: usize = 2;
@@ -62,6 +66,14 @@ impl Scene {
     pub fn send_clients(&self, seed: u64) -> Clients {
         let brokers: Vec<Client> = self.doors.iter().map(client).collect();
         Clients::send(CLIENTS, &brokers, &self.notebook, &self.records, seed)
+    }
+
+    /// What the first broker, governor and worker hold now.
+    pub fn spent(&self, after: Duration) -> Spent {
+        let cluster = &self.cluster;
+        let first = [&cluster.brokers[0], &cluster.governors[0], &cluster.workers[0]];
+        let held = |one: &Program| Process::of(one.name(), one.process().pid());
+        Spent { after, processes: first.into_iter().filter_map(held).collect() }
     }
 
     /// The database's time.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use asyncflow_tests::{
+use crate::{
     Dice, LEASE,
     checker::Fault,
     proxy::{CutAfter, Direction, Flow, Proxy},
@@ -52,15 +52,20 @@ pub const KINDS: [What; 8] = [
     What::BrokersAway,
 ];
 
-/// Plays each once, and writes down when.
-pub async fn all_of_them(scene: &mut Scene, seed: u64) {
+/// Plays each once, and writes down when. Those who are to be spared are stopped and cut off, but
+/// not killed.
+pub async fn all_of_them(scene: &mut Scene, seed: u64, spares_the_first: bool) {
     let mut dice = Dice::of(seed);
     let mut kinds = KINDS;
     dice.shuffle(&mut kinds);
     for kind in kinds {
         tokio::time::sleep(PAUSE).await;
         let from_ms = scene.now_ms().await;
-        let target = dice.roll(2) as usize;
+        let kills = [What::WorkerKilled, What::BrokerKilled].contains(&kind);
+        let target = if spares_the_first && kills { 1 } else { dice.roll(2) as usize };
+        if spares_the_first && [What::BrokersAway, What::GovernorKilled].contains(&kind) {
+            continue;
+        }
         let workers = match kind {
             What::WorkerKilled | What::WorkerStopped | What::WorkerCutOff => {
                 vec![format!("worker-{}", target % WORKERS)]
