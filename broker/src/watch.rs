@@ -63,6 +63,21 @@ impl From<StoreError> for End {
     }
 }
 
+/// Says at the end of a stream why it ends. A reader who is slow comes to it when it has read what is
+/// before it; while the broker drains it is not waited for.
+pub async fn tell<T>(
+    sender: &mpsc::Sender<Result<T, Status>>,
+    error: RpcError,
+    draining: &CancellationToken,
+) {
+    tokio::select! {
+        biased;
+        // When nobody listens any more nobody need be told.
+        _ = sender.send(Err(error.into())) => {}
+        () = draining.cancelled() => {}
+    }
+}
+
 impl Watch {
     /// Runs from the snapshot, or from the place behind a resume token.
     pub async fn run(mut self, resume: Option<i64>) {
@@ -73,9 +88,9 @@ impl Watch {
             () = draining.cancelled() => Err(End::Error(RpcError::ShuttingDown)),
             () = sender.closed() => return,
         };
+        drop(self);
         if let Err(End::Error(error)) = end {
-            // Full or gone: the reader sees the end of the stream in any case.
-            let _ = sender.try_send(Err(error.into()));
+            tell(&sender, error, &draining).await;
         }
     }
 

@@ -149,3 +149,43 @@ async fn a_resumed_watch_until_done_knows_what_was_done_before() {
     assert!(said.contains(&format!("Cancelled {}", three.id)), "{said:?}");
     t.stop().await;
 }
+
+#[tokio::test]
+async fn a_watch_whose_reader_does_not_keep_up_ends_and_says_why() {
+    let mut t = TestBroker::with(&[("limits.watch_lag_max", "16")]).await;
+    t.create("train").await;
+    let request =
+        v1::WatchTasksRequest { filter: "task_type = train".into(), ..Default::default() };
+    let mut stream = t.broker.watch_tasks(request).await.unwrap().into_inner();
+    // Each more than the windows and buffers between can take.
+    let labels = [("note".to_owned(), "n".repeat(250))];
+    for _ in 0..100 {
+        let labels = labels.clone().into();
+        let task = v1::TaskSpec { task_type: "train".into(), labels, ..Default::default() };
+        let create = v1::CreateTaskRequest { task: Some(task), ..Default::default() };
+        let requests = vec![create; 100];
+        t.broker.batch_create_tasks(v1::BatchCreateTasksRequest { requests }).await.unwrap();
+    }
+    let (mut told, mut last_token) = (0, String::new());
+    let error = loop {
+        match stream.message().await {
+            Ok(Some(answer)) => (told, last_token) = (told + 1, answer.resume_token),
+            Ok(None) => panic!("it ends after {told} and does not say why"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refusal(&error), (Code::ResourceExhausted, "OVERLOADED".to_owned(), vec![]));
+    assert!((1..10_000).contains(&told), "{told}");
+
+    // It goes on where it was, and nothing is left out.
+    let request = v1::WatchTasksRequest {
+        filter: "task_type = train".into(),
+        resume_token: last_token,
+        ..Default::default()
+    };
+    let mut stream = t.broker.watch_tasks(request).await.unwrap().into_inner();
+    while told < 10_001 {
+        told += usize::from(stream.message().await.unwrap().unwrap().task.is_some());
+    }
+    t.stop().await;
+}

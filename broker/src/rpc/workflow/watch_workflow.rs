@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::workflow_id;
-use crate::{broker::Broker, clock, convert, error::RpcError, feed::Subscription, rpc::BoxStream};
+use crate::{
+    broker::Broker, clock, convert, error::RpcError, feed::Subscription, rpc::BoxStream, watch,
+};
 
 /// Two views are so far apart, unless the second is the last, and further for each node: a view of
 /// thousands of nodes is a megabyte.
@@ -71,8 +73,7 @@ impl Watch {
             () = sender.closed() => return,
         };
         if let Err(error) = end {
-            // Full or gone: the reader sees the end of the stream in any case.
-            let _ = sender.try_send(Err(error.into()));
+            watch::tell(&sender, error, &draining).await;
         }
     }
 
