@@ -29,7 +29,7 @@ demo-workflow: ## Three trainings on two hosts, of which one dies; the best draw
 	python3 examples/digits/workflow.py
 
 .PHONY: test
-test: setup ## Everything, against real databases; installs by apt what it lacks.
+test: setup ## Against real databases, 20 minutes with all builds; installs by apt what it lacks.
 	cargo build --workspace --bins
 	cargo test --workspace --doc
 	ASYNCFLOW_TEST_PYTHON=$(PYTHON) sdk/test.sh
@@ -39,8 +39,12 @@ test: setup ## Everything, against real databases; installs by apt what it lacks
 	$(PYTHON) -m unittest discover examples/pytorch
 	$(PYTHON) -m unittest discover examples/sweep
 	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests
-	tests/http/fuzz.sh
 	cargo test --workspace --test tidy --test harness
+
+.PHONY: test-faults
+test-faults: setup ## Whole systems under every fault, and HTTP fuzzed: a quarter of an hour more.
+	cargo build --workspace --bins
+	tests/http/fuzz.sh
 	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test system -- --test-threads=4
 
 .PHONY: test-models
