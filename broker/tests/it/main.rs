@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod bad_inputs;
+mod coming_back;
 mod condition;
 mod dispatch;
 mod expired;

@@ -21,3 +21,21 @@ pub fn wall_ms() -> i64 {
 pub fn jittered(base: Duration) -> Duration {
     base.mul_f64(rand::random_range(0.5..1.5))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, jittered};
+
+    /// Else they would be refused together, and come again together.
+    #[test]
+    fn five_hundred_who_were_cut_off_together_come_back_spread() {
+        let mut in_tenths = [0; 10];
+        for _ in 0..500 {
+            let wait_ms = jittered(Duration::from_secs(1)).as_millis();
+            assert!((500..1_500).contains(&wait_ms), "{wait_ms}");
+            in_tenths[(wait_ms as usize - 500) / 100] += 1;
+        }
+        // 50 are to be expected; twice as many do not come in 10^9 runs.
+        assert!(in_tenths.iter().all(|count| *count < 100), "{in_tenths:?}");
+    }
+}

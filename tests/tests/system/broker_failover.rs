@@ -1,9 +1,11 @@
 //! Two brokers: one goes, and its worker and its client go on with the other.
 
-use asyncflow_proto::v1::TaskState;
+use asyncflow_proto::v1::{TaskSpec, TaskState};
 use asyncflow_sdk::{Client, ClientOptions};
-use asyncflow_tests::{Backend, Cluster, LEASE, Shape, command, sh, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, sh, until};
 use futures::future::join_all;
+
+use crate::handlers::{Function, Worker};
 
 /// The broker that handed a task out is killed and stays away; the other one takes what the worker
 /// has to say about the same lease.
@@ -41,10 +43,11 @@ on_each_database!(the_other_takes_the_same_lease: mariadb MariaDb, postgres Post
 
 /// SIGTERM of a broker under load: a client that knows both brokers fails no call, because each
 /// repeats at most once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_told_to_end_fails_no_call() {
-    let mut cluster =
-        Cluster::start(Backend::MariaDb, Shape { brokers: 2, ..Shape::default() }).await;
+async fn a_broker_that_is_told_to_end_fails_no_call(backend: Backend) {
+    let shape = Shape { brokers: 2, workers: 0, ..Shape::default() };
+    let mut cluster = Cluster::start(backend, shape).await;
+    let nothing = |_, _| async { Ok(serde_json::Value::Null) };
+    let worker = Worker::start(&cluster, 1, 8, [("quick", Function::new(nothing))]);
     let clients = [0, 1].map(|broker| {
         let address = format!("http://{}", cluster.broker_address(broker));
         let options = ClientOptions { address, retries_max: 0, ..ClientOptions::default() };
@@ -57,7 +60,7 @@ async fn a_broker_that_is_told_to_end_fails_no_call() {
             let mut ids = Vec::new();
             for _ in 0..150 {
                 let request = asyncflow_proto::v1::CreateTaskRequest {
-                    task: Some(command(["true"])),
+                    task: Some(TaskSpec { task_type: "quick".to_owned(), ..TaskSpec::default() }),
                     request_id: format!("{:032x}", rand_id()),
                     ..Default::default()
                 };
@@ -94,7 +97,9 @@ async fn a_broker_that_is_told_to_end_fails_no_call() {
         let task = clients[1].wait(id, None).await.unwrap();
         assert_eq!(task.state(), TaskState::Succeeded);
     }
+    worker.stop().await;
 }
+on_each_database!(a_broker_that_is_told_to_end_fails_no_call);
 
 fn rand_id() -> u128 {
     use std::hash::{BuildHasher, RandomState};

@@ -30,6 +30,7 @@ mod killed_broker;
 mod killed_governor;
 mod killed_in_bulk;
 mod killed_worker;
+mod lost_answers;
 mod machinery;
 mod many_tasks;
 mod mixed_load;

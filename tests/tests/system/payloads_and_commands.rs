@@ -1,6 +1,6 @@
 //! Workers that run commands beside workers that are written with an SDK, as in `asyncflow dev`.
 
-use asyncflow_proto::v1::{TaskSpec, TaskState};
+use asyncflow_proto::v1::{FailureReason, TaskSpec, TaskState};
 use asyncflow_tests::{Backend, Cluster, Shape, sh};
 use serde_json::json;
 
@@ -37,3 +37,30 @@ async fn each_goes_to_who_can_run_it(backend: Backend) {
     worker.stop().await;
 }
 on_each_database!(each_goes_to_who_can_run_it);
+
+/// A result of 64 KiB is kept. One byte more fails the task for good: to run it again would only
+/// bring the same.
+async fn a_result_has_a_limit(backend: Backend) {
+    let cluster = Cluster::start(backend, Shape { workers: 0, ..Shape::default() }).await;
+    let client = cluster.client(0);
+    // With the quotes, which belong to the JSON.
+    let fill = |bytes: serde_json::Value, _attempt| async move {
+        Ok(json!("x".repeat(bytes.as_u64().unwrap() as usize - 2)))
+    };
+    let worker = Worker::start(&cluster, 0, 4, [("fill", Function::new(fill))]);
+    for (bytes, state) in [(65_536, TaskState::Succeeded), (65_537, TaskState::Failed)] {
+        let task_type = "fill".to_owned();
+        let payload = Some(handlers::json(&json!(bytes)));
+        let spec = TaskSpec { task_type, payload, ..TaskSpec::default() };
+        let created = client.create(spec).await.unwrap();
+        let task = client.wait(&created.id, None).await.unwrap();
+        assert_eq!(task.state(), state, "{:?} {}", task.failure, cluster.logs());
+        match task.failure {
+            None => assert_eq!(task.result.unwrap().data.len(), bytes),
+            Some(failure) => assert_eq!(failure.reason(), FailureReason::ResultTooLarge),
+        }
+        assert_eq!(client.attempts(&created.id).await.unwrap().len(), 1);
+    }
+    worker.stop().await;
+}
+on_each_database!(a_result_has_a_limit);

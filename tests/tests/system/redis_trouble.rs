@@ -1,11 +1,15 @@
-//! Redis is never needed to be right: stopped, flushed and killed while tasks are drained, it costs
-//! time and nothing else.
+//! Redis is never needed to be right: stopped, flushed, without memory, killed and back while tasks
+//! are drained, it costs time and nothing else.
 
-use std::{io::Write, net::TcpStream};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 use asyncflow_proto::v1::{CountTasksRequest, CreateTaskRequest, TaskState};
 use asyncflow_sdk::Client;
-use asyncflow_tests::{Backend, Cluster, Shape, command};
+use asyncflow_store::testing::Server;
+use asyncflow_tests::{Backend, Cluster, Shape, command, until};
 
 const BATCH: usize = 100;
 
@@ -28,7 +32,7 @@ async fn costs_time_and_nothing_else() {
     let shape = Shape { brokers: 2, workers: 2, redis: true, ..Shape::default() };
     let mut cluster = Cluster::start(Backend::MariaDb, shape).await;
     let client = cluster.client(0);
-    let redis = cluster.redis.take().unwrap();
+    let mut redis = cluster.redis.take().unwrap();
 
     let ids = create_many(&client).await;
     redis.process().signal("STOP");
@@ -36,13 +40,40 @@ async fn costs_time_and_nothing_else() {
     redis.process().signal("CONT");
 
     let ids = create_many(&client).await;
-    let mut connection = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
-    connection.write_all(b"FLUSHALL\r\n").unwrap();
+    told(&redis, "FLUSHALL");
     each_ran_once(&client, &ids).await;
+
+    // It may keep nothing: at every command it throws away what it holds, and refuses what is new.
+    let ids = create_many(&client).await;
+    told(&redis, "SET filler x");
+    told(&redis, "CONFIG SET maxmemory-policy allkeys-random");
+    told(&redis, "CONFIG SET maxmemory 1");
+    each_ran_once(&client, &ids).await;
+    let stats = told(&redis, "INFO stats");
+    assert!(!stats.contains("evicted_keys:0\r"), "{stats}");
 
     let ids = create_many(&client).await;
     redis.process().kill();
     each_ran_once(&client, &ids).await;
+
+    // Each broker listens for wake-ups on a connection of its own.
+    redis.restart();
+    until("both brokers are back", || async {
+        (told(&redis, "CLIENT LIST TYPE pubsub").matches("addr=").count() >= 2).then_some(())
+    })
+    .await;
+    let ids = create_many(&client).await;
+    each_ran_once(&client, &ids).await;
     let total = client.count(CountTasksRequest::default()).await.unwrap().total;
-    assert_eq!(total, 3 * BATCH as i64);
+    assert_eq!(total, 5 * BATCH as i64);
+}
+
+/// What it answers to a command, all of it.
+fn told(redis: &Server, command: &str) -> String {
+    let mut connection = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
+    connection.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(!answer.starts_with('-'), "{command}: {answer}");
+    answer
 }

@@ -2,8 +2,11 @@
 //! writes is refused. The pause outlives lease and reaping, and the task outlives the pause, or the
 //! fault would stay invisible.
 
-use asyncflow_proto::v1::{AttemptOutcome, TaskState};
-use asyncflow_tests::{Backend, Cluster, Shape, sh, until};
+use asyncflow_proto::{
+    time::timestamp_ms,
+    v1::{AttemptOutcome, TaskState},
+};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, sh, until};
 
 async fn late_writes_are_refused(backend: Backend) {
     let cluster = Cluster::start(backend, Shape { workers: 2, ..Shape::default() }).await;
@@ -59,3 +62,37 @@ async fn late_writes_are_refused(backend: Backend) {
     assert_eq!(outcomes, [AttemptOutcome::Lost, AttemptOutcome::Succeeded]);
 }
 on_each_database!(late_writes_are_refused);
+
+/// SIGSTOP for less than a lease: nobody has noticed.
+async fn a_short_stop_costs_nothing(backend: Backend) {
+    let cluster = Cluster::start(backend, Shape { workers: 2, ..Shape::default() }).await;
+    let client = cluster.client(0);
+    let go = cluster.scratch().join("go");
+    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
+    let created = client.create(sh(&script)).await.unwrap();
+    let running = until("it runs", || async {
+        let task = client.get(&created.id).await.unwrap();
+        task.start_time.is_some().then_some(task)
+    })
+    .await;
+    let holder: usize = running.worker_id.strip_prefix("worker-").unwrap().parse().unwrap();
+    let store = cluster.store().await;
+    cluster.workers[holder].process().signal("STOP");
+    until("it is silent for half of its lease", || async {
+        let workers = client.workers().await.unwrap();
+        let stopped = workers.iter().find(|worker| worker.worker_id == running.worker_id)?;
+        let heard_ms = timestamp_ms(&stopped.heartbeat_time?)?;
+        let silent_ms = store.now_ms().await.unwrap() - heard_ms;
+        (silent_ms > LEASE.as_millis() as i64 / 2).then_some(())
+    })
+    .await;
+    cluster.workers[holder].process().signal("CONT");
+    std::fs::write(&go, "").unwrap();
+    let task = client.wait(&created.id, None).await.unwrap();
+    let counts = (task.state(), task.attempt, task.crashes);
+    assert_eq!(counts, (TaskState::Succeeded, 1, 0), "{}", cluster.logs());
+    assert_eq!(task.worker_id, running.worker_id);
+    assert_eq!(client.attempts(&created.id).await.unwrap().len(), 1);
+    store.close().await;
+}
+on_each_database!(a_short_stop_costs_nothing);
