@@ -63,8 +63,8 @@ impl From<StoreError> for End {
     }
 }
 
-/// Says at the end of a stream why it ends. A reader who is slow comes to it when it has read what is
-/// before it; while the broker drains it is not waited for.
+/// Says at the end of a stream why it ends. A reader who is slow comes to it when it has read what
+/// is before it; while the broker drains it is not waited for.
 pub async fn tell<T>(
     sender: &mpsc::Sender<Result<T, Status>>,
     error: RpcError,

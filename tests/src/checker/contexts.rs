@@ -1,8 +1,8 @@
 //! Contexts: every save counts, in its order, and whoever comes next goes on from the last.
 //!
 //! Programs of a checked run save how many saves went before (see [`super::Mark`]). A worker that
-//! was killed while it saved may, when it comes back, save the same again, which is another version,
-//! so that a version may be more than its step, and never less. A run from the start again
+//! was killed while it saved may, when it comes back, save the same again, which is another
+//! version, so that a version may be more than its step, and never less. A run from the start again
 //! (RetryTask with `from_start`) is not what this checks.
 
 use super::{

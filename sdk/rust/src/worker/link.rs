@@ -202,7 +202,8 @@ impl Pause {
     /// Waits, longer after every call. Cancel safe.
     pub async fn after(&mut self, error: &Error) {
         tracing::debug!(%error, "a call to the broker failed, trying again");
-        let wait = jittered(self.0).max(error.retry_delay().unwrap_or_default());
+        // Upon what a broker asks for, which asks the same of everybody.
+        let wait = error.retry_delay().unwrap_or_default() + jittered(self.0);
         self.0 = (self.0 * 2).min(WAIT_MAX);
         tokio::time::sleep(wait).await;
     }

@@ -1,5 +1,6 @@
 //! Mixed load under random faults: nothing is lost or done twice, and the checker that says so
-//! finds planted bugs. `ASYNCFLOW_TEST_SEED`, which a failed run prints, plays the same faults again.
+//! finds planted bugs. `ASYNCFLOW_TEST_SEED`, which a failed run prints, plays the same faults
+//! again.
 
 mod planted;
 
