@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use asyncflow_core::{
+    event::Event,
     id::{ShardId, WorkflowId},
     state::TaskState,
     task::Task,
@@ -45,13 +46,15 @@ impl Ledger {
         self.changes.push(Change::new(task, None, Some(task.state)));
     }
 
-    /// An edge, or a change within a state that somebody who watches wants to see.
-    pub fn changed(&mut self, before: &Task, after: &Task) {
+    /// An edge, or a change within a state that somebody who watches wants to see. That a lease was
+    /// renewed is no news; what else an event may change is not all in the row, so the event says
+    /// it: new labels are news, and so is a result that went.
+    pub fn changed(&mut self, before: &Task, event: &Event, after: &Task) {
         if before.state != after.state {
             self.count(before, before.state, -1);
             self.count(after, after.state, 1);
         }
-        if !is_heartbeat(before, after) {
+        if !matches!(event, Event::Heartbeat { .. }) {
             self.changes.push(Change::new(after, Some(before.state), Some(after.state)));
         }
     }
@@ -134,14 +137,4 @@ pub(crate) async fn add_counts(
         or: &or_add(store.backend(), "task_counts", COUNT_KEY, "n"),
     };
     insert_rows(store, tx, into, rows).await
-}
-
-/// A renewed lease is no news: only the lease's end, the beats and the revision moved.
-fn is_heartbeat(before: &Task, after: &Task) -> bool {
-    let mut before = before.clone();
-    before.order_time_ms = after.order_time_ms;
-    before.holder.beats = after.holder.beats;
-    before.revision = after.revision;
-    before.update_time_ms = after.update_time_ms;
-    before == *after && before.holder.beats != 0
 }

@@ -83,7 +83,7 @@ fn is_ready(task: &Task) -> bool {
 fn step(task: &mut Task, event: &Event, now_ms: i64, ledger: &mut Ledger) -> bool {
     let Ok(step) = transition(task, event, now_ms) else { return false };
     debug_assert_eq!(check_step(task, event, &step), Ok(()), "{event:?}");
-    ledger.changed(task, &step.task);
+    ledger.changed(task, event, &step.task);
     *task = step.task;
     true
 }

@@ -124,7 +124,7 @@ impl Batch {
         let Some(row) = self.rows.get_mut(&key) else { return Ok(None) };
         let step = transition(&row.after, event, now_ms)?;
         debug_assert_eq!(check_step(&row.after, event, &step), Ok(()), "{event:?}");
-        ledger.changed(&row.after, &step.task);
+        ledger.changed(&row.after, event, &step.task);
         if let Some(usage) = step.ended.as_ref().and_then(|ended| ended.usage.as_deref()) {
             ledger.used(&step.task, usage);
         }

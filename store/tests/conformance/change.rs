@@ -1,6 +1,10 @@
 //! The change log.
 
-use asyncflow_core::{event::Event, state::TaskState};
+use asyncflow_core::{
+    event::{Event, TaskPatch},
+    state::TaskState,
+    task::Labels,
+};
 use asyncflow_store::{ChangeTail, Store};
 use sea_orm::{ConnectionTrait, Database};
 
@@ -31,6 +35,20 @@ pub async fn a_tail_sees_every_edge_once(store: Store) {
     let later_ms = store.now_ms().await.unwrap() + 60_000;
     assert!(store.purge_changes(later_ms, 1_000, None).await.unwrap() > 0);
     assert_eq!(store.first_change_seq().await.unwrap(), None);
+}
+
+/// Labels and the result stand beside the row that a renewed lease changes.
+pub async fn what_stands_beside_the_row_is_news(store: Store) {
+    let task = running(&store, 1).await.task;
+    let from_seq = store.last_change_seq().await.unwrap();
+    let patch = TaskPatch { labels: Some(Labels::new()), ..TaskPatch::default() };
+    apply(&store, &task.id, Event::Update(patch)).await.unwrap();
+    apply(&store, &task.id, complete(&task, 1)).await.unwrap();
+    apply(&store, &task.id, Event::ExpireResult).await.unwrap();
+    let rows = store.changes_after(from_seq, 10).await.unwrap();
+    let edges = rows.iter().flat_map(|row| &row.changes).map(|change| (change.from, change.to));
+    let (running, done) = (Some(TaskState::Running), Some(TaskState::Succeeded));
+    assert_eq!(edges.collect::<Vec<_>>(), [(running, running), (running, done), (done, done)]);
 }
 
 pub async fn a_hole_is_waited_for_and_then_passed(store: Store) {

@@ -90,6 +90,7 @@ conformance! {
     archive::a_task_that_came_after_the_archive_keeps_its_shard,
     archive::a_dropped_task_says_where_it_is,
     change::a_tail_sees_every_edge_once,
+    change::what_stands_beside_the_row_is_news,
     change::a_hole_is_waited_for_and_then_passed,
     claim::order_is_seniority_then_id,
     claim::a_mark_starts_behind_what_was_claimed,
