@@ -39,9 +39,10 @@ pub enum Command {
         task_type: TypeName,
         limit: u32,
     },
-    /// Takes back what has run out, with what an earlier look saw.
+    /// Takes back what has run out, with what an earlier look saw; one may be renewed before.
     Reap {
         task_type: TypeName,
+        renews: bool,
     },
     PauseType {
         task_type: TypeName,

@@ -34,11 +34,11 @@ use asyncflow_store::testing::{SqliteFile, fresh_database, mariadb, postgres};
 use world::World;
 
 /// Commands of a walk.
-const STEPS: usize = 300;
+const STEPS: usize = 200;
 /// Commands between two looks at everything.
-const LOOK_STEPS: usize = 60;
+const LOOK_STEPS: usize = 100;
 /// Walks on each database, unless the environment says how many.
-const CASES: u64 = 4;
+const CASES: u64 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_does_as_the_model() {

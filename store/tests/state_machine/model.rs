@@ -79,6 +79,11 @@ impl Model {
         self.changes.push(Change { task_id, user, from, to, attempt, revision });
     }
 
+    /// What this request was for at first, and the task that it made.
+    pub fn known(&self, new: &NewTask) -> Option<&(NewTask, TaskId)> {
+        self.requests.get(&(new.user.clone(), new.request_id.clone()?))
+    }
+
     /// A task was made with this id at that time.
     pub fn create(&mut self, new: &NewTask, id: &TaskId, now_ms: i64) -> Task {
         let full = new.clone().into_task(&task_type(&new.task_type), id.clone(), now_ms);

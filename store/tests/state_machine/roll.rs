@@ -34,7 +34,7 @@ pub fn command(dice: &mut Dice, model: &Model, sent: &[(TaskId, Event)], now_ms:
         81..84 => register(dice),
         84..86 => leave(dice),
         86..93 => Command::Promote { task_type, limit: [1, 3, 100][dice.roll(3)] },
-        93..97 => Command::Reap { task_type },
+        93..97 => Command::Reap { task_type, renews: dice.one_in(2) },
         97..99 => {
             let paused = !model.paused.contains(&task_type);
             Command::PauseType { task_type, paused }
@@ -47,7 +47,7 @@ pub fn command(dice: &mut Dice, model: &Model, sent: &[(TaskId, Event)], now_ms:
 fn new_task(dice: &mut Dice, now_ms: i64) -> NewTask {
     let task_type = type_name(TYPES[usize::from(dice.one_in(4))]);
     let user = USERS[dice.roll(2)];
-    // One request, more or less: the same number asks for the same, now and then for something else.
+    // The same number asks for the same again, now and then for something else.
     if dice.one_in(3) {
         let number = dice.roll(12);
         let mut new = NewTask::new(type_name(TYPES[number % 2]), user);

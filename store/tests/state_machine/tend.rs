@@ -61,6 +61,12 @@ impl World {
         let keep = held.iter().skip(adopts).take(keeps);
         let keep: Vec<_> = keep.map(|task| (task.id.clone(), task.attempt)).collect();
         self.give_back(worker, old, &keep, Departure::Restarted).await;
+        // What the old session got by an acquire may be the new one's now.
+        let acquires: Vec<_> =
+            self.model.acquires.keys().filter(|of| of.0 == old).cloned().collect();
+        for (session_id, acquire_id) in acquires {
+            self.acquired(session_id, acquire_id).await;
+        }
     }
 
     pub async fn leave(&mut self, worker: usize, departure: Departure) {
@@ -114,7 +120,16 @@ impl World {
         }
     }
 
-    pub async fn reap(&mut self, task_type: &TypeName) {
+    /// A heartbeat between the look and the reap, which renews the lease for no time at all.
+    async fn renew(&mut self, id: &TaskId) {
+        let task = &self.model.rows[id].task;
+        let fence = Fence { attempt: task.attempt, session_id: task.holder.session_id };
+        let event = Event::Heartbeat { fence, lease_ttl_ms: -3_600_000 };
+        let answer = self.stores[1].apply(vec![(id.clone(), event.clone())]).await;
+        self.applied(id, &event, answer.into_iter().next().unwrap());
+    }
+
+    pub async fn reap(&mut self, task_type: &TypeName, renews: bool) {
         let mut found = self.stores[0].expired_leases(task_type, ALL).await.unwrap();
         found.sort_by(|a, b| a.id.cmp(&b.id));
         let now_ms = self.stores[0].now_ms().await.unwrap();
@@ -127,6 +142,9 @@ impl World {
         assert_eq!(found, wanted, "leases that have run out");
         // By half of what is seen now, and by what was seen before, of which much is true no more.
         let half = found.len() / 2;
+        if let Some(first) = found.first().filter(|_| renews).cloned() {
+            self.renew(&first.id).await;
+        }
         let mut reaps = std::mem::replace(&mut self.suspects, found.split_off(half));
         reaps.retain(|old| found.iter().all(|new| new.id != old.id));
         reaps.extend(found);

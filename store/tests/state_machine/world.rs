@@ -123,7 +123,7 @@ impl World {
             }
             Command::Leave { worker, departure } => self.leave(worker, departure).await,
             Command::Promote { task_type, limit } => self.promote(&task_type, limit).await,
-            Command::Reap { task_type } => self.reap(&task_type).await,
+            Command::Reap { task_type, renews } => self.reap(&task_type, renews).await,
             Command::PauseType { task_type, paused } => {
                 let change = |of: &mut asyncflow_core::task_type::TaskType| of.paused = paused;
                 self.stores[0].update_type(&task_type, None, change).await.unwrap();
@@ -168,7 +168,7 @@ impl World {
         let knows_lengths = store.backend() != Backend::Sqlite;
         for (new, answer) in batch.iter().zip(answers) {
             let is_bad = new.name.len() > NAME_BYTES_MAX || new.user.len() > USER_BYTES_MAX;
-            if is_bad && knows_lengths {
+            if is_bad && knows_lengths && self.model.known(new).is_none() {
                 assert!(matches!(answer, Err(InsertError::Store(_))), "{answer:?}");
                 continue;
             }
@@ -178,17 +178,15 @@ impl World {
 
     fn created(&mut self, new: &NewTask, answer: Result<Inserted, InsertError>) {
         let model = &mut self.model;
-        let of = new.request_id.clone().map(|request| (new.user.clone(), request));
-        let known = of.as_ref().and_then(|of| model.requests.get(of)).cloned();
-        let Some((first, task_id)) = known else {
+        let Some((first, task_id)) = model.known(new).cloned() else {
             let Inserted { task, deduplicated, handed } = answer.unwrap();
             assert!(!deduplicated && handed.is_none());
             let newest = model.shards[&new.task_type];
             assert!(task.id.task_type() == &new.task_type);
             assert!((1..=newest).contains(&task.id.shard.number), "{}", task.id);
             assert_eq!(task, model.create(new, &task.id, task.create_time_ms));
-            if let Some(of) = of {
-                model.requests.insert(of, (new.clone(), task.id));
+            if let Some(request_id) = new.request_id.clone() {
+                model.requests.insert((new.user.clone(), request_id), (new.clone(), task.id));
             }
             return;
         };
@@ -265,7 +263,7 @@ impl World {
         }
     }
 
-    async fn acquired(&mut self, session_id: i64, acquire_id: String) {
+    pub async fn acquired(&mut self, session_id: i64, acquire_id: String) {
         let found = self.stores[1].acquired(session_id, &acquire_id).await.unwrap();
         let found = found.map(|all| all.into_iter().map(|one| one.full.task).collect::<Vec<_>>());
         let held = |(id, attempt): &(TaskId, i32)| -> Option<Task> {
