@@ -52,7 +52,7 @@ fn new_task(dice: &mut Dice, now_ms: i64) -> NewTask {
         let number = dice.roll(12);
         let mut new = NewTask::new(type_name(TYPES[number % 2]), user);
         new.request_id = Some(format!("request {number}"));
-        new.priority = (number % 3 == 0).then_some(2);
+        new.priority = number.is_multiple_of(3).then_some(2);
         new.name = if dice.one_in(6) { "another".into() } else { "requested".into() };
         return new;
     }
