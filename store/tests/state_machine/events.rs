@@ -11,7 +11,7 @@ use super::dice::Dice;
 
 /// Leases that nobody waits for: they ended long ago, or end when the walk is over.
 pub const LEASES_MS: [i64; 4] = [-3_600_000, 600_000, 600_000, 600_000];
-/// Until then a task that waits for its time waits longer than the walk lasts, but for the last.
+/// Times for which a task waits: gone by, later than the walk lasts, and soon.
 const AHEAD_MS: [i64; 4] = [-5_000, 3_600_000, 7_200_000, 3];
 
 pub fn content(dice: &mut Dice) -> Content {

@@ -60,7 +60,7 @@ pub struct Model {
     pub changes: Vec<Change>,
 }
 
-/// How a task is known that was claimed, wherever it is now.
+/// What a worker is called.
 pub fn worker_id(worker: usize) -> String {
     format!("worker-{worker}")
 }
