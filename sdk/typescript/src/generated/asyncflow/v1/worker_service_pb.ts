@@ -744,7 +744,8 @@ export type SaveContextRequest = Message<"asyncflow.v1.SaveContextRequest"> & {
   context?: Content;
 
   /**
-   * If given, refused unless the context has this version.
+   * If given, refused unless the context has this version, or has the next one with just what this
+   * call saves: then it is a repetition.
    *
    * @generated from field: optional int64 expected_version = 5;
    */
@@ -1735,8 +1736,9 @@ export const WorkerService: GenService<{
     output: typeof StreamCommandsResponseSchema;
   },
   /**
-   * Saves stage and context together. Durable when it answers. Errors: ABORTED (LEASE_LOST; or
-   * CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
+   * Saves stage and context together. Durable when it answers. With `expected_version` it may be
+   * repeated after a lost answer, and cannot come after a later save. Errors: ABORTED (LEASE_LOST;
+   * or CONTEXT_VERSION with the current version in the metadata); INVALID_ARGUMENT (too large).
    *
    * @generated from rpc asyncflow.v1.WorkerService.SaveContext
    */
