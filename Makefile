@@ -47,6 +47,11 @@ test-faults: setup ## Whole systems under every fault, and HTTP fuzzed: a quarte
 	tests/http/fuzz.sh
 	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test system -- --test-threads=4
 
+.PHONY: test-mixed-load
+test-mixed-load: setup ## Mixed load under random faults, with and without planted bugs. Five minutes.
+	cargo build --workspace --bins
+	cargo test --workspace --test mixed_load -- --test-threads=4 --nocapture
+
 .PHONY: test-models
 test-models: ## Lease and shards in every order, also within larger bounds. Some minutes.
 	ASYNCFLOW_TEST_MODELS=large cargo test -p asyncflow-core --test models -- --nocapture

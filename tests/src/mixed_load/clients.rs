@@ -99,7 +99,9 @@ impl One {
 
     /// Repeats it, by any broker, until it is known what became of it.
     async fn create(&mut self, request_id: String) {
-        let pause_ms = 20 + self.dice.roll(100);
+        // Some take longer than it takes to give them to another worker.
+        let is_slow = self.dice.one_in(4);
+        let pause_ms = if is_slow { 500 + self.dice.roll(400) } else { 20 + self.dice.roll(100) };
         let fails = self.dice.one_in(10);
         let task = program::task(&request_id, &self.records, pause_ms, fails);
         let request = CreateTaskRequest {

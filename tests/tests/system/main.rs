@@ -33,7 +33,6 @@ mod killed_worker;
 mod lost_answers;
 mod machinery;
 mod many_tasks;
-mod mixed_load;
 mod one_trace;
 mod payloads_and_commands;
 mod poison_task;

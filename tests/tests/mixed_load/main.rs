@@ -2,6 +2,8 @@
 //! finds planted bugs. `ASYNCFLOW_TEST_SEED`, which a failed run prints, plays the same faults
 //! again.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
 mod planted;
 
 use std::time::Duration;
@@ -19,11 +21,11 @@ async fn play(backend: Backend, seed: u64, off: &[&str]) -> Verdict {
     mixed_load::play(play).await.0
 }
 
-async fn nothing_is_lost_or_done_twice(backend: Backend) {
+async fn judge(backend: Backend) {
     let seed = seed();
     let again = format!(
-        "ASYNCFLOW_TEST_SEED={seed} cargo test --workspace --test system -- \
-         mixed_load::nothing_is_lost_or_done_twice"
+        "ASYNCFLOW_TEST_SEED={seed} cargo test --workspace --test mixed_load -- \
+         nothing_is_lost_or_done_twice"
     );
     match play(backend, seed, &[]).await {
         Verdict::Passed(counts) => println!("{backend:?}, seed {seed}: {counts}"),
@@ -33,4 +35,22 @@ async fn nothing_is_lost_or_done_twice(backend: Backend) {
         Verdict::Unknown { why, counts } => panic!("{backend:?}: {why} ({counts}); {again}"),
     }
 }
-on_each_database!(nothing_is_lost_or_done_twice);
+
+mod nothing_is_lost_or_done_twice {
+    use asyncflow_tests::Backend;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn sqlite() {
+        Box::pin(super::judge(Backend::Sqlite)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn mariadb() {
+        Box::pin(super::judge(Backend::MariaDb)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn postgres() {
+        Box::pin(super::judge(Backend::Postgres)).await;
+    }
+}
