@@ -10,7 +10,10 @@ use asyncflow_store::{
 };
 use tempfile::TempDir;
 
-use crate::{Backend, Cards, Database, FakeGpus, Governor, Program, tasks::until};
+use crate::{
+    Backend, Cards, Database, FakeGpus, Governor, Program,
+    tasks::{until, within},
+};
 
 /// How many of what.
 #[derive(Clone, Copy, Debug)]
@@ -254,11 +257,12 @@ impl Cluster {
     /// When it does not in time.
     pub async fn until_broker_answers(&self, n: usize) {
         let address = format!("http://{}", self.broker_address(n));
-        until(&format!("broker {n} answers"), || async {
+        let answer = within(PATIENCE, || async {
             let mut broker = BrokerServiceClient::connect(address.clone()).await.ok()?;
             broker.list_workers(ListWorkersRequest::default()).await.ok()
-        })
-        .await;
+        });
+        let log = || self.brokers[n].log_tail();
+        assert!(answer.await.is_some(), "broker {n} does not answer\n{}", log());
     }
 
     /// Returns when so many workers are registered and alive.

@@ -16,7 +16,7 @@ use asyncflow_core::{
 use sea_orm::DatabaseTransaction;
 
 use super::{
-    guard::{Guard, unfenced},
+    guard::Guard,
     judge::{self, Unjudged},
     write::Batch,
 };
@@ -416,7 +416,7 @@ impl<'a> Part<'a> {
         self.members.iter().map(|&at| &self.request.items[at])
     }
 
-    fn apply(&self, store: &Store, mut batch: Batch, now_ms: i64) -> AppliedPart<'a> {
+    fn apply(&self, mut batch: Batch, now_ms: i64) -> AppliedPart<'a> {
         let Self { shard, members, .. } = *self;
         let mut ledger = Ledger::default();
         let mut unjudged = Vec::new();
@@ -431,11 +431,8 @@ impl<'a> Part<'a> {
             let answers = Vec::new();
             return AppliedPart { shard, members, batch, answers, ledger, now_ms, unjudged };
         }
-        let apply = |item: &Item| {
-            let planted = store.is_off("settle.fence").then(|| unfenced(item, &batch));
-            apply_one(&mut batch, planted.as_ref().unwrap_or(item), now_ms, &mut ledger)
-        };
-        let answers = self.items().map(apply).collect();
+        let answers =
+            self.items().map(|item| apply_one(&mut batch, item, now_ms, &mut ledger)).collect();
         AppliedPart { shard, members, batch, answers, ledger, now_ms, unjudged }
     }
 
@@ -447,7 +444,7 @@ impl<'a> Part<'a> {
     ) -> Result<AppliedPart<'a>, StoreError> {
         let keys = self.items().map(|item| item.id.key).collect();
         let (batch, now_ms) = Batch::read(store, tx, self.shard, keys, locks).await?;
-        Ok(self.apply(store, batch, now_ms))
+        Ok(self.apply(batch, now_ms))
     }
 
     /// The same without reading the tasks that this process has written last, if that makes a
@@ -470,7 +467,7 @@ impl<'a> Part<'a> {
         let missing = self.items().zip(&is_known).filter(|(_, is_known)| !**is_known);
         let missing: Vec<i64> = missing.map(|(item, _)| item.id.key).collect();
         batch.extend(Batch::read(store, tx, self.shard, missing, false).await?.0);
-        let applied = self.apply(store, batch, self.request.now_ms);
+        let applied = self.apply(batch, self.request.now_ms);
         // Those that are not answered yet have all that is known of them.
         let mut of_known = self.items().zip(&applied.answers).zip(&is_known);
         let all_changed = of_known.all(|((item, answer), is_known)| {

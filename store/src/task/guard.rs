@@ -1,13 +1,6 @@
 //! What must hold of a task besides the edges of the state machine, for an event to be applied.
 
-use asyncflow_core::{
-    event::{Event, Fence},
-    lease::is_out_of_force,
-    state::TaskState,
-    task::Task,
-};
-
-use super::{apply::Item, write::Batch};
+use asyncflow_core::{lease::is_out_of_force, state::TaskState, task::Task};
 
 /// What must hold besides the edges of the state machine.
 #[derive(Clone, Copy, Debug)]
@@ -65,15 +58,4 @@ impl Guard {
             }
         }
     }
-}
-
-/// The same from whoever holds the task, whoever has said it: what the fence keeps away, for tests.
-pub(super) fn unfenced(item: &Item, batch: &Batch) -> Item {
-    let mut item = item.clone();
-    if let Event::SaveContext { fence, .. } | Event::Settle { fence, .. } = &mut item.event
-        && let Some(task) = batch.task(item.id.key)
-    {
-        *fence = Fence { attempt: task.attempt, session_id: task.holder.session_id };
-    }
-    item
 }

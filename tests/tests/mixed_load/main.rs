@@ -3,6 +3,7 @@
 //! again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![recursion_limit = "256"]
 
 mod planted;
 

@@ -35,7 +35,6 @@ macro_rules! is_found_out {
 }
 
 is_found_out! {
-    writes_by_state_alone: "settle.fence" on Sqlite by ["I6", "I9"];
     requests_that_are_not_noted: "insert.notes_requests" on Sqlite by ["I7"];
     one_look_at_a_lease: "reap.looks_twice" on Sqlite by ["I4"];
     a_claim_that_does_not_compare: "update.compares" on Postgres by ["I4"];
