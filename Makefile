@@ -29,7 +29,7 @@ demo-workflow: ## Three trainings on two hosts, of which one dies; the best draw
 	python3 examples/digits/workflow.py
 
 .PHONY: test
-test: setup ## Against real databases, 25 minutes with all builds; installs by apt what it lacks.
+test: setup ## Against real databases, over half an hour; installs by apt what it lacks.
 	cargo build --workspace --bins
 	cargo test --workspace --doc
 	ASYNCFLOW_TEST_PYTHON=$(PYTHON) sdk/test.sh
