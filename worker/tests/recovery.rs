@@ -20,6 +20,7 @@ use support::{
     program::{Program, shim_of},
     unique,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn ready(broker: &FakeBroker, task_id: &str) {
     let key = (task_id.to_owned(), 1);
@@ -129,4 +130,76 @@ async fn a_data_dir_in_use_and_bad_settings_end_the_program_with_words() {
     broker.until("a registration", |state| state.registrations.first().map(drop)).await;
     assert_eq!(Program::start(&broker, dir.path(), &[]).ended().await, Some(1));
     assert_eq!(Program::start(&broker, dir.path(), &["slots=many"]).ended().await, Some(2));
+}
+
+/// What the worker says of itself under this name.
+async fn metric(address: std::net::SocketAddr, name: &str) -> Option<String> {
+    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n")
+        .await
+        .ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.ok()?;
+    let line = text.lines().find(|line| line.split(' ').next() == Some(name))?;
+    line.split(' ').nth(1).map(str::to_owned)
+}
+
+/// The disk is full when the task ends, and no broker takes its end: that is kept in memory, no
+/// task is asked for meanwhile, and it is told from there. With room again everything goes on.
+#[tokio::test]
+async fn an_outcome_that_the_disk_does_not_take_is_kept_in_memory() {
+    const JOURNAL_OK: &str = "asyncflow_worker_journal_ok";
+    let broker = FakeBroker::start().await;
+    let (disk, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+        .arg(disk.path())
+        .output();
+    if !mounted.as_ref().is_ok_and(|output| output.status.success()) {
+        println!("SKIPPED, as no tmpfs can be mounted here (it needs root): {mounted:?}");
+        return;
+    }
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let data = disk.path().join("data");
+    let metrics = format!("metrics.address={address}");
+    let worker = Program::start(&broker, &data, &[&metrics]);
+    let go = elsewhere.path().join("go");
+    let script = format!(
+        r#"echo '{{"event":"result","data":"kept"}}' >> "$ASYNCFLOW_EVENTS"
+        echo ready; until test -e {}; do sleep 0.01; done"#,
+        go.display()
+    );
+    broker.add(command_task("command-1-full", "sh", &["-c", &script]));
+    ready(&broker, "command-1-full").await;
+    let ballast = disk.path().join("ballast");
+    let filled = std::fs::write(&ballast, vec![0; 8 << 20]);
+    assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    broker.change(|state| state.takes_no_outcome = true);
+    std::fs::write(go, "").unwrap();
+    while metric(address, JOURNAL_OK).await.as_deref() != Some("0") {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+
+    // This one goes to the poll that was open then; the other one waits.
+    broker.add(command_task("command-1-open", "true", &[]));
+    broker.until("it is given out", |state| state.leases.get("command-1-open").copied()).await;
+    broker.add(command_task("command-1-next", "true", &[]));
+    let heartbeats = broker.state().heartbeats;
+    broker.until("time passes", |state| (state.heartbeats > heartbeats + 20).then_some(())).await;
+    assert!(!broker.state().leases.contains_key("command-1-next"), "it asks for tasks");
+    assert!(broker.state().settled.is_empty());
+    broker.change(|state| state.takes_no_outcome = false);
+    let Settled::Completed(call) = broker.settled("command-1-full").await else { panic!() };
+    assert_eq!(call.result.unwrap().data, r#""kept""#);
+    assert!(!data.join("journal/command-1-full.1.complete").exists(), "the disk is still full");
+
+    std::fs::remove_file(ballast).unwrap();
+    assert!(matches!(broker.settled("command-1-next").await, Settled::Completed(_)));
+    while metric(address, JOURNAL_OK).await.as_deref() != Some("1") {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    worker.kill().await;
+    let unmounted = std::process::Command::new("umount").arg("-l").arg(disk.path()).status();
+    assert!(unmounted.unwrap().success());
 }

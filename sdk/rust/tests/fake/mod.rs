@@ -162,6 +162,9 @@ impl FakeBroker {
 
     fn settle(&self, session_id: &str, lease: &Option<Lease>, how: Settled) -> Result<(), Status> {
         let task_id = self.check_lease(session_id, lease)?;
+        if self.state().takes_no_outcome {
+            return Err(Status::unavailable("not now"));
+        }
         self.change(|state| {
             state.leases.remove(&task_id);
             state.history.push(how.clone());

@@ -57,6 +57,8 @@ pub struct State {
     pub is_draining: bool,
     /// Every call is answered UNAVAILABLE.
     pub is_down: bool,
+    /// No outcome is taken: calls that tell one are answered UNAVAILABLE.
+    pub takes_no_outcome: bool,
     /// This many answers of AcquireTasks get lost after the tasks were leased.
     pub acquire_answers_lost: usize,
     /// Answers of StartTasks get lost after the tasks were started.
