@@ -62,8 +62,8 @@ pub struct Cluster {
     pub governors: Vec<Program>,
     pub redis: Option<Server>,
     database: Database,
-    /// Of the processes that use the database.
-    variables: Vec<(String, String)>,
+    /// What processes have in their environment besides their settings, by how their names begin.
+    variables: Vec<(&'static str, Vec<(String, String)>)>,
     broker_ports: Vec<u16>,
     governor_ports: Vec<u16>,
     shape: Shape,
@@ -92,14 +92,29 @@ impl Cluster {
     pub async fn start_by_the_clock(backend: Backend, shape: Shape, clock: &ShiftedClock) -> Self {
         let database = Database::by_the_clock(backend, clock).await;
         // Whoever opens a file of SQLite is the database.
-        let variables = if database.server.is_none() { clock.variables() } else { Vec::new() };
+        let of_all = ["broker", "governor"].map(|program| (program, clock.variables()));
+        let variables = if database.server.is_none() { of_all.to_vec() } else { Vec::new() };
         Self::start_over(database, shape, variables).await
+    }
+
+    /// The same as [`Self::start`], with programs that go by clocks of their own: those whose names
+    /// begin so, such as `broker-1`. With SQLite brokers and governors are the database.
+    ///
+    /// # Panics
+    /// When something does not come up in time.
+    pub async fn start_with_clocks(
+        backend: Backend,
+        shape: Shape,
+        clocks: &[(&'static str, &ShiftedClock)],
+    ) -> Self {
+        let variables = clocks.iter().map(|(program, clock)| (*program, clock.variables()));
+        Self::start_over(Database::fresh(backend).await, shape, variables.collect()).await
     }
 
     async fn start_over(
         database: Database,
         shape: Shape,
-        variables: Vec<(String, String)>,
+        variables: Vec<(&'static str, Vec<(String, String)>)>,
     ) -> Self {
         let dir = tempfile::tempdir();
         let dir = dir.unwrap_or_else(|error| panic!("no temporary directory: {error}"));
@@ -296,9 +311,7 @@ impl Cluster {
         if self.redis.is_some() {
             variables.push(("DISPATCH__LOCK", "redis".to_owned()));
         }
-        let dir = self.dir.path().join(format!("broker-{n}"));
-        let variables = prefixed("ASYNCFLOW_BROKER__", variables);
-        Program::start("broker", [variables, self.variables.clone()].concat(), dir)
+        self.start_program("broker", n, prefixed("ASYNCFLOW_BROKER__", variables))
     }
 
     fn start_governor(&self, n: usize) -> Program {
@@ -315,9 +328,14 @@ impl Cluster {
             ("DUTIES__DROP_INTERVAL_MS", "200".to_owned()),
             ("METRICS__ADDRESS", String::new()),
         ];
-        let dir = self.dir.path().join(format!("governor-{n}"));
-        let variables = prefixed("ASYNCFLOW_GOVERNOR__", variables);
-        Program::start("governor", [variables, self.variables.clone()].concat(), dir)
+        self.start_program("governor", n, prefixed("ASYNCFLOW_GOVERNOR__", variables))
+    }
+
+    fn start_program(&self, role: &str, n: usize, mut variables: Vec<(String, String)>) -> Program {
+        let name = format!("{role}-{n}");
+        let own = self.variables.iter().filter(|(begin, _)| name.starts_with(begin));
+        variables.extend(own.flat_map(|(_, variables)| variables.clone()));
+        Program::start(role, variables, self.dir.path().join(name))
     }
 
     /// Worker `n`, which knows all brokers.
@@ -357,7 +375,7 @@ impl Cluster {
         let more = self.shape.settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
         variables.retain(|(name, _)| self.shape.settings.iter().all(|(more, _)| more != name));
         variables.extend(more);
-        Program::start("worker", prefixed("ASYNCFLOW_WORKER__", variables), dir)
+        self.start_program("worker", n, prefixed("ASYNCFLOW_WORKER__", variables))
     }
 
     /// The GPUs of worker `n`, to be changed while it runs.

@@ -63,6 +63,12 @@ impl FakeGpus {
         });
     }
 
+    /// A process of this machine appears on GPU `n`; whose it is, the worker finds out.
+    pub fn process(&self, n: usize, pid: i32, memory_mib: i64) {
+        let process = json!({ "pid": pid, "memory_bytes": memory_mib << 20 });
+        self.change(|file| file["devices"][n]["processes"] = json!([process]));
+    }
+
     /// All processes of GPU `n` end.
     pub fn leave(&self, n: usize) {
         self.change(|file| file["devices"][n]["processes"] = json!([]));

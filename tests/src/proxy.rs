@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   client ──▶ Proxy ──▶ target        Up: what the client sends, Down: what it is answered
-//!              Forward, Delay, Hold, Swallow, Drip for each direction; blackhole, reset, cut
+//!              Forward, Delay, Hold, Swallow, Drip for each direction; blackhole, reset, lose, cut
 //! ```
 //!
 //! It has a thread and a runtime of its own, so that a busy test does not slow it down. Dropping it
@@ -62,6 +62,8 @@ struct Plan {
     is_blackhole: bool,
     /// +1 at every reset.
     resets: u64,
+    /// +1 whenever connections are left behind.
+    losses: u64,
     /// +1 at every cut.
     cuts: u64,
     is_over: bool,
@@ -147,6 +149,12 @@ impl Proxy {
     /// Resets every connection that is open now, on both sides (RST).
     pub fn reset(&self) {
         self.shared.plan.send_modify(|plan| plan.resets += 1);
+    }
+
+    /// From now on nothing passes on any connection that is open now, neither bytes nor its end:
+    /// to each side it looks as if the other were silent. New ones fare by the flows.
+    pub fn lose(&self) {
+        self.shared.plan.send_modify(|plan| plan.losses += 1);
     }
 
     /// Resets the first connection on which this has passed in that direction, counted from now on;

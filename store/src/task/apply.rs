@@ -145,6 +145,9 @@ impl Store {
             return Default::default();
         }
         let Outcome { answers, left, .. } = self.apply_or_split(items, fence).await;
+        if answers.iter().flatten().any(|applied| !applied.made.is_empty()) {
+            self.fault_point("apply.followed").await;
+        }
         self.tell_applied(items, &answers);
         (answers, left)
     }

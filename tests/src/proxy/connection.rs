@@ -37,6 +37,13 @@ async fn until_reset(shared: &Shared) {
     let _ = plan.wait_for(|plan| plan.resets != now).await;
 }
 
+/// Returns when somebody wants every connection of now lost.
+async fn until_lost(shared: &Shared) {
+    let mut plan = shared.plan.subscribe();
+    let now = plan.borrow_and_update().losses;
+    let _ = plan.wait_for(|plan| plan.losses != now).await;
+}
+
 /// Takes what the client says until it ends, or until the flow changes.
 pub(super) async fn swallow(mut client: TcpStream, shared: &Shared) {
     let mut plan = shared.plan.subscribe();
@@ -62,6 +69,10 @@ pub(super) async fn forward(mut client: TcpStream, mut target: TcpStream, shared
         tokio::select! {
             ended = async { tokio::try_join!(up, down) } => ended.is_err(),
             () = until_reset(shared) => true,
+            () = until_lost(shared) => {
+                until_reset(shared).await;
+                true
+            }
         }
     };
     if is_broken {

@@ -19,17 +19,20 @@ macro_rules! on_each_database {
     };
 }
 
+mod adopted_without_brokers;
 mod broken_stream;
 mod broker_failover;
 mod brokers_away;
 mod database_outage;
 mod gpu;
+mod half_open;
 mod handed_over;
 mod handlers;
 mod killed_broker;
 mod killed_governor;
 mod killed_in_bulk;
 mod killed_worker;
+mod last_member;
 mod lost_answers;
 mod machinery;
 mod many_tasks;
@@ -40,6 +43,7 @@ mod python_client;
 mod races;
 mod random_workflows;
 mod redis_trouble;
+mod schedules_without_broker;
 mod schedules_without_governor;
 mod secured;
 mod shards;
@@ -51,3 +55,4 @@ mod type_at_run_time;
 mod watched_workflow;
 mod workflow_under_fire;
 mod wrong_clock;
+mod wrong_clocks_elsewhere;

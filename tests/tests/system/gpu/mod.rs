@@ -12,6 +12,7 @@ mod hand_over;
 mod hold;
 mod hundred_tasks;
 mod late_stranger;
+mod leftovers;
 mod scene;
 mod shares;
 mod stranger;
