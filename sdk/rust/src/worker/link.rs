@@ -190,21 +190,29 @@ pub(super) fn is_worth_repeating(error: &Error) -> bool {
 }
 
 /// Growing, jittered waits between tries.
-pub(super) struct Pause(Duration);
+pub(super) struct Pause {
+    next: Duration,
+    max: Duration,
+}
 
 impl Default for Pause {
     fn default() -> Self {
-        Self(WAIT_MIN)
+        Self::up_to(WAIT_MAX)
     }
 }
 
 impl Pause {
+    /// They grow up to this, on average.
+    pub fn up_to(max: Duration) -> Self {
+        Self { next: WAIT_MIN, max }
+    }
+
     /// Waits, longer after every call. Cancel safe.
     pub async fn after(&mut self, error: &Error) {
         tracing::debug!(%error, "a call to the broker failed, trying again");
         // Upon what a broker asks for, which asks the same of everybody.
-        let wait = error.retry_delay().unwrap_or_default() + jittered(self.0);
-        self.0 = (self.0 * 2).min(WAIT_MAX);
+        let wait = error.retry_delay().unwrap_or_default() + jittered(self.next);
+        self.next = (self.next * 2).min(self.max);
         tokio::time::sleep(wait).await;
     }
 }

@@ -16,6 +16,9 @@ use crate::{
 };
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait between tries of who holds tasks: they may be taken back one and a half heartbeats
+/// after a broker is there again, and how long those are is not known yet.
+const HOLDER_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// So many sessions in a row that were lost within one lease are no accident.
 const QUICK_LOSSES_MAX: u32 = 2;
@@ -54,7 +57,8 @@ async fn register(
     incarnation: &str,
     is_first: bool,
 ) -> Result<Session, Error> {
-    let mut pause = Pause::default();
+    let holds_none = held.leases().is_empty();
+    let mut pause = if holds_none { Pause::default() } else { Pause::up_to(HOLDER_WAIT_MAX) };
     loop {
         let adopted = held.leases();
         let mut request = Request::new(RegisterWorkerRequest {
