@@ -67,7 +67,7 @@ impl ChannelOptions {
             }
         }
         let headers = CallHeaders::new(self.token.as_deref())?;
-        Ok(InterceptedService::new(endpoint.connect_lazy(), headers))
+        Ok(InterceptedService::new(lazy(&endpoint), headers))
     }
 
     fn tls(&self) -> Result<ClientTlsConfig, Error> {
@@ -78,6 +78,16 @@ impl ChannelOptions {
             .map_err(|source| Error::Config(format!("CA file {}: {source}", path.display())))?;
         Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
     }
+}
+
+#[cfg(not(feature = "simulation"))]
+fn lazy(endpoint: &Endpoint) -> Channel {
+    endpoint.connect_lazy()
+}
+
+#[cfg(feature = "simulation")]
+fn lazy(endpoint: &Endpoint) -> Channel {
+    crate::simulation::channel(endpoint).unwrap_or_else(|| endpoint.connect_lazy())
 }
 
 /// Puts `authorization` and, unless the caller set one, `traceparent` on each call.

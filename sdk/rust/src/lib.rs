@@ -11,6 +11,9 @@ pub mod code;
 mod environment;
 mod error;
 pub mod json;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod status;
 mod trace;
 pub mod worker;
