@@ -39,7 +39,7 @@ test: setup ## Against real databases, over half an hour; installs by apt what i
 	$(PYTHON) -m unittest discover examples/pytorch
 	$(PYTHON) -m unittest discover examples/sweep
 	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests
-	cargo test --workspace --test tidy --test harness
+	cargo test --workspace --test tidy --test harness --test simulation
 
 .PHONY: test-faults
 test-faults: setup ## Whole systems under every fault, and HTTP fuzzed: a quarter of an hour more.
@@ -55,6 +55,10 @@ test-mixed-load: setup ## Mixed load under random faults, with and without plant
 .PHONY: test-models
 test-models: ## Lease and shards in every order, also within larger bounds. Some minutes.
 	ASYNCFLOW_TEST_MODELS=large cargo test -p asyncflow-core --test models -- --nocapture
+
+.PHONY: test-simulation
+test-simulation: ## Workers, brokers and governor in simulated time, SEEDS=2000. Most of an hour.
+	ASYNCFLOW_SIM_SEEDS=$(or $(SEEDS),2000) cargo test --workspace --test simulation -- --nocapture
 
 .PHONY: test-sdk
 test-sdk: setup ## Only the SDKs of all languages, their scenarios and guides.

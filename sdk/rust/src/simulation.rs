@@ -16,8 +16,8 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// From now on this process connects to host and port by `connect`, and never by TCP. Only the first
-/// call of this does anything.
+/// From now on this process connects to host and port by `connect`, and never by TCP. Only the
+/// first call of this does anything.
 pub fn connect_by<F, W, S>(connect: F)
 where
     F: Fn(String, u16) -> W + Send + Sync + 'static,

@@ -23,8 +23,8 @@ use tonic::Status;
 use super::{
     bug::Bug,
     database::{Database, Write},
-    refusal,
     shared_dice::SharedDice,
+    status,
     times::{HANDOUT_MS, LEASE_MS},
 };
 
@@ -32,6 +32,8 @@ use super::{
 const LOOK_AGAIN: Duration = Duration::from_millis(150);
 /// How long a statement takes at most.
 const STATEMENT_MS_MAX: u64 = 15;
+/// Of so many answers to COMMITs one gets lost, while anything does.
+const ANSWERS_PER_LOST: u64 = 25;
 
 /// Whose call it is.
 #[derive(Clone, Debug)]
@@ -54,9 +56,9 @@ pub enum Refused {
 impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::ByRule(refused, _) => refusal::of(&refused),
-            Refused::NotFound => refusal::plain(ErrorReason::TaskNotFound),
-            Refused::Away => refusal::plain(ErrorReason::DatabaseUnavailable),
+            Refused::ByRule(refused, _) => status::of(&refused),
+            Refused::NotFound => status::plain(ErrorReason::TaskNotFound),
+            Refused::Away => status::plain(ErrorReason::DatabaseUnavailable),
         }
     }
 }
@@ -75,11 +77,19 @@ impl Broker {
         if self.database.is_away() { Err(Refused::Away) } else { Ok(()) }
     }
 
+    /// The COMMIT was done; now and then nobody is told of it.
+    pub async fn committed(&self) -> Result<(), Refused> {
+        self.statement().await?;
+        let is_shaky = self.database.is_shaky();
+        let is_lost = is_shaky && self.dice.with(|dice| dice.one_in(ANSWERS_PER_LOST));
+        if is_lost { Err(Refused::Away) } else { Ok(()) }
+    }
+
     pub async fn session(&self, id: &str) -> Result<Session, Status> {
         self.statement().await?;
-        let id = id.parse().map_err(|_| refusal::plain(ErrorReason::UnknownSession))?;
+        let id = id.parse().map_err(|_| status::plain(ErrorReason::UnknownSession))?;
         let found = self.database.worker_of(id);
-        let worker_id = found.ok_or_else(|| refusal::plain(ErrorReason::UnknownSession))?;
+        let worker_id = found.ok_or_else(|| status::plain(ErrorReason::UnknownSession))?;
         Ok(Session { id, worker_id })
     }
 
@@ -96,8 +106,7 @@ impl Broker {
             };
             let after = step.task.clone();
             let written = self.database.write(vec![Write { before, event, step, asked }]);
-            // Its answer may get lost: to the caller the outcome is unknown then.
-            self.statement().await?;
+            self.committed().await?;
             if written == [true] {
                 return Ok(after);
             }
@@ -235,7 +244,7 @@ impl Broker {
         request: &v1::AcquireTasksRequest,
     ) -> Result<Vec<v1::LeasedTask>, Status> {
         let wait_ms = request.wait.as_ref().and_then(duration_ms).unwrap_or(0);
-        let until = tokio::time::Instant::now() + Duration::from_millis(wait_ms as u64);
+        let until_ms = self.database.now_ms() + wait_ms;
         loop {
             self.statement().await?;
             if let Some(rows) = self.database.acquired(session.id, &request.acquire_id) {
@@ -250,9 +259,10 @@ impl Broker {
             // A session that is over claims nothing.
             if !seen.is_empty() && self.database.worker_of(session.id).is_some() {
                 self.claim(session, &request.acquire_id, seen, request.start);
+                self.committed().await?;
                 continue;
             }
-            if tokio::time::Instant::now() >= until {
+            if self.database.now_ms() >= until_ms {
                 return Ok(Vec::new());
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -261,7 +271,7 @@ impl Broker {
 }
 
 pub fn fence(session: &Session, lease: Option<&v1::Lease>) -> Result<(TaskId, Fence), Status> {
-    let invalid = || refusal::plain(ErrorReason::InvalidFields);
+    let invalid = || status::plain(ErrorReason::InvalidFields);
     let lease = lease.ok_or_else(invalid)?;
     let id = lease.task_id.parse().map_err(|_| invalid())?;
     Ok((id, Fence { attempt: lease.attempt, session_id: session.id }))

@@ -20,7 +20,7 @@ use tower::service_fn;
 use super::{
     answer,
     broker::{Broker, Refused},
-    refusal,
+    status,
 };
 
 #[derive(Clone)]
@@ -28,11 +28,11 @@ pub struct Owners(pub Broker);
 
 impl Owners {
     async fn create(self, request: CreateTaskRequest) -> Result<CreateTaskResponse, Status> {
-        let invalid = || refusal::plain(ErrorReason::InvalidFields);
+        let invalid = || status::plain(ErrorReason::InvalidFields);
         let payload = request.task.and_then(|task| task.payload).ok_or_else(invalid)?;
         self.0.statement().await?;
         let id = self.0.database.create(&request.request_id, answer::content_of(payload));
-        self.0.statement().await?;
+        self.0.committed().await?;
         let row = self.0.database.read(&id).ok_or(Refused::NotFound)?;
         Ok(CreateTaskResponse { task: Some(answer::task(row)), ..CreateTaskResponse::default() })
     }
@@ -56,7 +56,7 @@ impl Owners {
 }
 
 fn id(text: &str) -> Result<TaskId, Status> {
-    text.parse().map_err(|_| refusal::plain(ErrorReason::InvalidFields))
+    text.parse().map_err(|_| status::plain(ErrorReason::InvalidFields))
 }
 
 impl NamedService for Owners {
@@ -96,7 +96,7 @@ impl Service<http::Request<Body>> for Owners {
                 "CancelTask" => {
                     unary!(owners, request, CancelTaskRequest, CancelTaskResponse, cancel)
                 }
-                _ => Status::unimplemented(verb).into_http(),
+                _ => status::unknown_call().into_http(),
             })
         })
     }

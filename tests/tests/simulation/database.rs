@@ -24,6 +24,7 @@ use asyncflow_core::{
 use super::{
     bug::Bug,
     history::{Change, Fact, History},
+    plan::Plan,
 };
 
 /// When plays begin, in Unix milliseconds.
@@ -65,15 +66,18 @@ pub struct Database {
     history: Arc<History>,
     pub bug: Option<Bug>,
     task_type: TaskType,
+    /// Until then answers get lost.
+    shaky_until_ms: i64,
 }
 
 impl Database {
-    pub fn new(history: Arc<History>, bug: Option<Bug>, max_crashes: i32) -> Self {
+    pub fn new(history: Arc<History>, bug: Option<Bug>, plan: &Plan) -> Self {
         let name = TypeName::new(TASK_TYPE).unwrap();
         let mut task_type = TaskType::with_defaults(name, 0);
-        task_type.max_crashes = max_crashes;
+        task_type.max_crashes = plan.max_crashes;
         (task_type.retry.interval_ms, task_type.retry.max_interval_ms) = (200, 2_000);
-        Self { tables: Mutex::default(), history, bug, task_type }
+        let shaky_until_ms = EPOCH_MS + plan.heal_ms as i64;
+        Self { tables: Mutex::default(), history, bug, task_type, shaky_until_ms }
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -92,6 +96,11 @@ impl Database {
     pub fn note(&self, fact: Fact) {
         let at_ms = self.now_ms() - EPOCH_MS;
         self.history.note(at_ms, fact);
+    }
+
+    /// Whether the answers to COMMITs may get lost.
+    pub fn is_shaky(&self) -> bool {
+        self.now_ms() < self.shaky_until_ms
     }
 
     pub fn is_away(&self) -> bool {

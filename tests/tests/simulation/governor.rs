@@ -16,7 +16,6 @@ use super::{
 const SUSPECTS_MAX: usize = 1_000;
 
 pub async fn run(database: Arc<Database>) -> turmoil::Result {
-    let started = tokio::time::Instant::now();
     let mut book = LookBook::new(HEARTBEAT_MS, LOOK_MS, SUSPECTS_MAX);
     let mut brokers = BrokerWatch::default();
     loop {
@@ -25,7 +24,7 @@ pub async fn run(database: Arc<Database>) -> turmoil::Result {
             book.interrupted();
             continue;
         }
-        let now_ms = started.elapsed().as_millis() as i64;
+        let now_ms = database.now_ms();
         if brokers.is_away(database.beats(), HEARTBEAT_MS, now_ms) {
             book.interrupted();
             continue;

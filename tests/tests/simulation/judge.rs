@@ -132,7 +132,8 @@ impl Judge {
             }
             Fact::Seen { task, state, result } => {
                 let end = self.life(task).end.clone();
-                let holds = end.is_some_and(|(name, kept)| state.ends_with(&name) && *result == kept);
+                let holds =
+                    end.is_some_and(|(name, kept)| state.ends_with(&name) && *result == kept);
                 self.rule(holds, at_ms, task, "an end that somebody saw stays");
             }
             Fact::DatabaseIsAway(true) => self.away_since_ms = Some(at_ms),

@@ -10,10 +10,13 @@
 //!
 //! The SDK's client and its worker runtime are the real ones, and so are the state machine and the
 //! two looks; brokers and database are played, by the rules of the real ones. Everything hangs on
-//! one number: who takes part, how long everything takes, what breaks when, and every random number
-//! and clock of the process. So a failure can be had again, line by line:
-//! `ASYNCFLOW_SIM_SEED=<seed> ASYNCFLOW_SIM_TELL=1 cargo test --workspace --test simulation one_seed
-//! -- --nocapture`.
+//! one number: who takes part, how long it takes, what breaks when, and every random number and
+//! clock of the process. So a failure can be had again, line by line:
+//!
+//! ```text
+//! ASYNCFLOW_SIM_SEED=<seed> ASYNCFLOW_SIM_TELL=1 \
+//!     cargo test --workspace --test simulation one_seed -- --nocapture
+//! ```
 //!
 //! `ASYNCFLOW_SIM_SEEDS=<count>` plays more than the few of every run.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
@@ -31,10 +34,10 @@ mod judge;
 mod network;
 mod plan;
 mod play;
-mod refusal;
 mod scene;
 mod seeds;
 mod shared_dice;
+mod status;
 mod times;
 mod worker;
 mod worker_service;
@@ -44,9 +47,12 @@ use judge::Counts;
 use seeds::{SEED, play_apart, play_many, play_named};
 
 /// Played by every `cargo test`.
-const SEEDS_DEFAULT: u64 = 30;
-/// A planted bug has to be found within so many.
-const SEEDS_UNTIL_FOUND: u64 = 60;
+const SEEDS_DEFAULT: u64 = 16;
+/// How many are played instead.
+const SEEDS: &str = "ASYNCFLOW_SIM_SEEDS";
+/// A planted bug has to be found within so many, and one that is seldom found within more.
+const SEEDS_UNTIL_FOUND: u64 = 40;
+const SEEDS_UNTIL_FOUND_RARE: u64 = 600;
 
 /// Plays the seed that the environment names; nothing without one.
 #[test]
@@ -60,7 +66,7 @@ fn whatever_breaks_no_promise_is_broken() {
     if std::env::var(SEED).is_ok() {
         return;
     }
-    let count = std::env::var("ASYNCFLOW_SIM_SEEDS").ok();
+    let count = std::env::var(SEEDS).ok();
     let count = count.map_or(SEEDS_DEFAULT, |count| count.parse().expect("a count of seeds"));
     let reports = play_many(0..count, None, |_| false);
     let mut failed = 0;
@@ -88,23 +94,33 @@ fn a_seed_is_played_the_same_again() {
     if std::env::var(SEED).is_ok() {
         return;
     }
-    for seed in [1, 7, 1_000_003] {
+    for seed in [7, 1_000_003] {
         let (first, again) = (play_apart(seed, None), play_apart(seed, None));
         assert_eq!((first.hash, first.simulated_ms), (again.hash, again.simulated_ms), "{seed}");
-        assert_ne!(first.hash, play_apart(seed + 1, None).hash);
     }
 }
 
 #[test]
-fn every_planted_bug_is_found() {
+fn a_planted_bug_is_found() {
     if std::env::var(SEED).is_ok() {
         return;
     }
-    for bug in Bug::ALL {
-        let is_found = |report: &play::Report| !report.violations.is_empty();
-        let reports = play_many(0..SEEDS_UNTIL_FOUND, Some(bug), is_found);
-        let found = reports.iter().find(|report| is_found(report));
-        let found = found.unwrap_or_else(|| panic!("{bug:?} was not found"));
-        println!("{bug:?}: after {} plays, {}", reports.len(), found.violations[0]);
+    Bug::PLAIN.into_iter().for_each(|bug| find(bug, SEEDS_UNTIL_FOUND));
+}
+
+/// With more seeds only: it takes minutes.
+#[test]
+fn a_planted_bug_that_seldom_shows_is_found() {
+    if std::env::var(SEED).is_ok() || std::env::var(SEEDS).is_err() {
+        return;
     }
+    Bug::RARE.into_iter().for_each(|bug| find(bug, SEEDS_UNTIL_FOUND_RARE));
+}
+
+fn find(bug: Bug, within: u64) {
+    let is_found = |report: &play::Report| !report.violations.is_empty();
+    let reports = play_many(0..within, Some(bug), is_found);
+    let found = reports.iter().find(|report| is_found(report));
+    let found = found.unwrap_or_else(|| panic!("{bug:?} was not found"));
+    println!("{bug:?}: after {} plays, {}", reports.len(), found.violations[0]);
 }

@@ -17,6 +17,11 @@ pub enum Fault {
     /// What is sent waits on the way.
     Hold(String, String),
     Release(String, String),
+    /// The same between a worker and all brokers: nothing gets through, or it waits.
+    CutOff(String),
+    Stall(String),
+    /// Ends both.
+    Reach(String),
     DatabaseAway,
     DatabaseBack,
 }
@@ -73,8 +78,10 @@ impl Plan {
         };
         for _ in 0..dice.between(4, 10) {
             let from_ms = dice.between(FAULTS_FROM_MS, HEAL_MS - 2_000);
-            let until_ms = (from_ms + dice.between(300, 9_000)).min(HEAL_MS);
             let (begin, end) = plan.fault(dice);
+            // Most of them for longer than it takes to be given up.
+            let least_ms = if matches!(end, Fault::Reach(_)) { 4_000 } else { 300 };
+            let until_ms = (from_ms + dice.between(least_ms, 9_000)).min(HEAL_MS);
             plan.faults.push((from_ms, begin));
             plan.faults.push((until_ms, end));
         }
@@ -90,7 +97,7 @@ impl Plan {
     fn fault(&self, dice: &mut Dice) -> (Fault, Fault) {
         let broker = broker_name(dice.roll(self.brokers));
         let worker = self.worker(dice);
-        match dice.roll(12) {
+        match dice.roll(16) {
             0..2 => (Fault::Crash(broker.clone()), Fault::Start(broker)),
             2..4 => (Fault::Crash(worker.clone()), Fault::Start(worker)),
             4 => (Fault::Crash(GOVERNOR.to_owned()), Fault::Start(GOVERNOR.to_owned())),
@@ -114,6 +121,8 @@ impl Plan {
                 let begin = Fault::Partition(CLIENT.to_owned(), broker.clone());
                 (begin, Fault::Repair(CLIENT.to_owned(), broker))
             }
+            11..13 => (Fault::CutOff(worker.clone()), Fault::Reach(worker)),
+            13..15 => (Fault::Stall(worker.clone()), Fault::Reach(worker)),
             _ => (Fault::DatabaseAway, Fault::DatabaseBack),
         }
     }

@@ -25,7 +25,7 @@ use super::{
     worker,
 };
 
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(20);
 /// After the last fault everything must have come to its end within this time.
 const END_MS_MAX: u64 = 120_000;
 /// What comes late may come until then.
@@ -60,7 +60,7 @@ fn play_here(seed: u64, bug: Option<Bug>, is_told: bool) -> Report {
     network::connect_by_it();
     let plan = Plan::of(&mut Dice::of(seed));
     let history = Arc::new(History::default());
-    let database = Arc::new(Database::new(history.clone(), bug, plan.max_crashes));
+    let database = Arc::new(Database::new(history.clone(), bug, &plan));
     let scene = Arc::new(Scene::new(database, SharedDice::of(!seed), plan));
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -162,7 +162,19 @@ fn inflict(sim: &mut Sim<'_>, scene: &Scene, fault: &Fault) {
         Fault::Repair(a, b) => sim.repair(a.as_str(), b.as_str()),
         Fault::Hold(a, b) => sim.hold(a.as_str(), b.as_str()),
         Fault::Release(a, b) => sim.release(a.as_str(), b.as_str()),
+        Fault::CutOff(worker) => {
+            each_broker(scene, |broker| sim.partition(worker.as_str(), broker))
+        }
+        Fault::Stall(worker) => each_broker(scene, |broker| sim.hold(worker.as_str(), broker)),
+        Fault::Reach(worker) => each_broker(scene, |broker| {
+            sim.repair(worker.as_str(), broker);
+            sim.release(worker.as_str(), broker);
+        }),
         Fault::DatabaseAway => scene.database.set_away(true),
         Fault::DatabaseBack => scene.database.set_away(false),
     }
+}
+
+fn each_broker(scene: &Scene, mut inflict: impl FnMut(&str)) {
+    (0..scene.plan.brokers).for_each(|number| inflict(&broker_name(number)));
 }

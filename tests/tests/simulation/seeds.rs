@@ -40,9 +40,8 @@ pub fn play_apart(seed: u64, bug: Option<Bug>) -> Report {
     command.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null());
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let report = lines.fold(None, |found, line| {
-        line.strip_prefix(REPORT).map(str::to_owned).or(found)
-    });
+    let report =
+        lines.fold(None, |found, line| line.strip_prefix(REPORT).map(str::to_owned).or(found));
     let _ = child.wait();
     let report = report.and_then(|report| serde_json::from_str(&report).ok());
     report.unwrap_or_else(|| Report {

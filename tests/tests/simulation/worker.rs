@@ -99,7 +99,7 @@ fn content(text: String) -> Content {
 impl Stages {
     /// Works for a while, unless it is told to stop and does as it is told.
     async fn work(&self, attempt: &AttemptHandle, dice: &mut Dice) -> Result<(), HandlerError> {
-        let working = tokio::time::sleep(Duration::from_millis(dice.between(20, 1_500)));
+        let working = tokio::time::sleep(Duration::from_millis(dice.between(20, 2_500)));
         if dice.one_in(5) {
             working.await;
             return Ok(());

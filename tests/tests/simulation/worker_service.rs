@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, pin::Pin, time::Duration};
 
 use asyncflow_core::{
-    error_reason::ErrorReason,
     event::{Event, Fence},
     state::TaskState,
     task::Progress,
@@ -22,7 +21,7 @@ use tonic::{Request, Response, Status};
 use super::{
     answer,
     broker::{Broker, Refused, ending, fence},
-    refusal,
+    status,
     times::{HANDOUT_MS, HEARTBEAT_MS, LEASE_MS},
 };
 
@@ -252,18 +251,18 @@ impl WorkerService for Broker {
         &self,
         _: Request<CreateChildTasksRequest>,
     ) -> Answer<CreateChildTasksResponse> {
-        Err(refusal::plain(ErrorReason::Internal))
+        Err(status::unknown_call())
     }
 
     async fn list_child_tasks(
         &self,
         _: Request<ListChildTasksRequest>,
     ) -> Answer<ListChildTasksResponse> {
-        Err(refusal::plain(ErrorReason::Internal))
+        Err(status::unknown_call())
     }
 
     async fn report_host(&self, _: Request<ReportHostRequest>) -> Answer<ReportHostResponse> {
-        Err(refusal::plain(ErrorReason::Internal))
+        Err(status::unknown_call())
     }
 
     async fn push_task_logs(

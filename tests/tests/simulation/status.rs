@@ -32,3 +32,8 @@ pub fn of(refusal: &Refusal) -> Status {
         _ => plain(ErrorReason::IllegalState),
     }
 }
+
+/// Nobody in a play makes such a call.
+pub fn unknown_call() -> Status {
+    Status::unimplemented("not played here")
+}
