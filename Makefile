@@ -57,7 +57,7 @@ test-models: ## Lease and shards in every order, also within larger bounds. Some
 	ASYNCFLOW_TEST_MODELS=large cargo test -p asyncflow-core --test models -- --nocapture
 
 .PHONY: test-simulation
-test-simulation: ## Workers, brokers and governor in simulated time, SEEDS=2000. Most of an hour.
+test-simulation: ## Workers, brokers and governor in simulated time. SEEDS=2000
 	ASYNCFLOW_SIM_SEEDS=$(or $(SEEDS),2000) cargo test --workspace --test simulation -- --nocapture
 
 .PHONY: test-sdk
