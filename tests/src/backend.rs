@@ -1,9 +1,12 @@
 //! The three databases, each with a database of its own for every test.
 
 use asyncflow_store::testing::{
-    Durability, Server, ShiftedClock, SqliteFile, fresh_database, mariadb, postgres, start_mariadb,
-    start_mariadb_with, start_postgres, start_postgres_with,
+    Durability, Server, ShiftedClock, SmallDisk, SqliteFile, fresh_database, mariadb, postgres,
+    start_mariadb, start_mariadb_on, start_mariadb_with, start_postgres, start_postgres_on,
+    start_postgres_with,
 };
+
+use crate::proxy::Proxy;
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,20 @@ impl Database {
         Self { server: Some(server), ..database }
     }
 
+    /// An empty database on this disk, with a durable server of its own.
+    pub async fn on_the_disk(backend: Backend, disk: &SmallDisk) -> Self {
+        let server = match backend {
+            Backend::Sqlite => {
+                let file = SqliteFile::new_on(disk);
+                return Self { url: file.url(), file: Some(file), server: None };
+            }
+            Backend::MariaDb => start_mariadb_on(disk),
+            Backend::Postgres => start_postgres_on(disk),
+        };
+        let database = Self::on(&server).await;
+        Self { server: Some(server), ..database }
+    }
+
     async fn on(server: &Server) -> Self {
         Self { url: fresh_database(server).await, file: None, server: None }
     }
@@ -71,6 +88,17 @@ impl Database {
             Some(file) => file.takes_writes().await,
             None => true,
         }
+    }
+
+    /// Where it is through a proxy in front of its server.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn behind_a_proxy(&self) -> (String, Proxy) {
+        let address = self.url.split(['@', '/']).find(|part| part.contains("127.0.0.1:"));
+        let address = address.unwrap_or_else(|| panic!("no server: {}", self.url));
+        let proxy = Proxy::start(address);
+        (self.url.replace(address, &proxy.address()), proxy)
     }
 
     /// Where it is.

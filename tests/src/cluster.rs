@@ -6,12 +6,13 @@ use asyncflow_proto::v1::{ListWorkersRequest, broker_service_client::BrokerServi
 use asyncflow_sdk::{Client, ClientOptions};
 use asyncflow_store::{
     Store, StoreOptions,
-    testing::{Server, ShiftedClock, free_port, start_redis},
+    testing::{Server, ShiftedClock, SmallDisk, free_port, start_redis},
 };
 use tempfile::TempDir;
 
 use crate::{
     Backend, Cards, Database, FakeGpus, Governor, Program,
+    proxy::Proxy,
     tasks::{until, within},
 };
 
@@ -109,6 +110,29 @@ impl Cluster {
     ) -> Self {
         let variables = clocks.iter().map(|(program, clock)| (*program, clock.variables()));
         Self::start_over(Database::fresh(backend).await, shape, variables.collect()).await
+    }
+
+    /// The same over a database on this disk, with a server of its own. Drop the disk afterwards.
+    ///
+    /// # Panics
+    /// When something does not come up in time.
+    pub async fn start_on_the_disk(backend: Backend, shape: Shape, disk: &SmallDisk) -> Self {
+        let database = Database::on_the_disk(backend, disk).await;
+        Self::start_over(database, shape, Vec::new()).await
+    }
+
+    /// The same over a database that brokers and governors reach only through a proxy.
+    ///
+    /// # Panics
+    /// When something does not come up in time, or the database has no server.
+    pub async fn start_behind_a_proxy(backend: Backend, shape: Shape) -> (Self, Proxy) {
+        let database = Database::fresh(backend).await;
+        let (url, link) = database.behind_a_proxy();
+        let names = ["ASYNCFLOW_BROKER__DATABASE__URL", "ASYNCFLOW_GOVERNOR__DATABASE__URL"];
+        let variables = names.map(|name| (name.to_owned(), url.clone())).to_vec();
+        // Every program's name begins so.
+        let variables = vec![("", variables)];
+        (Self::start_over(database, shape, variables).await, link)
     }
 
     async fn start_over(

@@ -5,7 +5,7 @@
 
 mod clients;
 mod faults;
-mod program;
+pub mod program;
 mod scene;
 mod spent;
 

@@ -163,7 +163,14 @@ impl Proxy {
         self.shared.trap.set(direction, after);
     }
 
-    /// Returns when so many connections were cut by [`cut_after`](Self::cut_after) since the start.
+    /// Resets the first connection on which the client has said all of these, one after the other,
+    /// counted from now on, when the target answers the last one; the answer is lost. Once.
+    pub fn lose_answer(&self, said: &[&[u8]]) {
+        self.shared.trap.lose_answer(said);
+    }
+
+    /// Returns when so many connections were cut by [`cut_after`](Self::cut_after) and
+    /// [`lose_answer`](Self::lose_answer) since the start.
     pub async fn until_cut(&self, times: u64) {
         let mut plan = self.shared.plan.subscribe();
         // Fails only without a sender, which `self` has.

@@ -1,8 +1,15 @@
 //! MariaDB for tests.
 
-use std::{process::Command, sync::OnceLock};
+use std::{path::PathBuf, process::Command, sync::OnceLock};
 
-use super::server::{Durability, Recipe, Server, find_program, server_dir, set_up};
+use super::{
+    server::{Durability, Recipe, Server, data_on, find_program, server_dir, set_up},
+    small_disk::SmallDisk,
+};
+
+const LOG_BYTES: u32 = 256 << 20;
+/// So that it fits on a [`SmallDisk`].
+const SMALL_LOG_BYTES: u32 = 8 << 20;
 
 /// The MariaDB that all tests of this process share; started at the first call.
 pub fn mariadb() -> &'static Server {
@@ -20,8 +27,24 @@ pub fn start_mariadb(durability: Durability) -> Server {
 
 /// The same with these variables in its environment.
 pub fn start_mariadb_with(durability: Durability, variables: Vec<(String, String)>) -> Server {
+    start(server_dir("mariadb"), durability, variables, LOG_BYTES)
+}
+
+/// A durable one with its data on this disk.
+pub fn start_mariadb_on(disk: &SmallDisk) -> Server {
     let dir = server_dir("mariadb");
+    data_on(disk, &dir);
+    start(dir, Durability::Full, Vec::new(), SMALL_LOG_BYTES)
+}
+
+fn start(
+    dir: PathBuf,
+    durability: Durability,
+    variables: Vec<(String, String)>,
+    log_bytes: u32,
+) -> Server {
     let (data, temporary) = (dir.join("data"), dir.join("tmp"));
+    let log_size = format!("--innodb-log-file-size={log_bytes}");
     let made = std::fs::create_dir(&temporary);
     assert!(made.is_ok(), "cannot make {}: {made:?}", temporary.display());
     set_up(
@@ -30,7 +53,7 @@ pub fn start_mariadb_with(durability: Durability, variables: Vec<(String, String
             .arg(format!("--datadir={}", data.display()))
             .arg(format!("--tmpdir={}", temporary.display()))
             .arg("--auth-root-authentication-method=normal")
-            .args(["--user=root", "--skip-test-db"]),
+            .args(["--user=root", "--skip-test-db", &log_size]),
     );
     let flush = if durability == Durability::Full { 1 } else { 2 };
     let program = find_program(&["/usr/sbin/mariadbd", "/usr/local/sbin/mariadbd", "mariadbd"]);
@@ -46,7 +69,7 @@ pub fn start_mariadb_with(durability: Durability, variables: Vec<(String, String
         "--bind-address=127.0.0.1",
         "--max-connections=400",
         "--innodb-buffer-pool-size=268435456",
-        "--innodb-log-file-size=268435456",
+        &log_size,
         "--character-set-server=utf8mb4",
         &format!("--innodb-flush-log-at-trx-commit={flush}"),
     ];

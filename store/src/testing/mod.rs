@@ -18,14 +18,15 @@ mod redis;
 mod refuse;
 mod server;
 mod shifted_clock;
+mod small_disk;
 mod sqlite;
 mod supervised;
 mod work;
 
 pub use fill::fill_finished;
 pub use hold::{HeldRead, HeldSnapshot, hold_snapshot};
-pub use mariadb::{mariadb, start_mariadb, start_mariadb_with};
-pub use postgres::{postgres, start_postgres, start_postgres_with};
+pub use mariadb::{mariadb, start_mariadb, start_mariadb_on, start_mariadb_with};
+pub use postgres::{postgres, start_postgres, start_postgres_on, start_postgres_with};
 pub use postgres_storage::{
     PostgresStorage, hurry_autovacuum, postgres_storage, set_postgres_storage,
     vacuum_and_checkpoint,
@@ -35,6 +36,7 @@ pub use redis::start_redis;
 pub use refuse::refuse_changes;
 pub use server::{Durability, Server, free_port};
 pub use shifted_clock::ShiftedClock;
+pub use small_disk::SmallDisk;
 pub use sqlite::SqliteFile;
 pub use supervised::Supervised;
 pub use work::{STATISTICS_LAG, ServerWork, server_work};

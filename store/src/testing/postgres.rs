@@ -1,8 +1,11 @@
 //! PostgreSQL for tests. It refuses to run as root, so root starts it as `postgres`.
 
-use std::{process::Command, sync::OnceLock};
+use std::{path::PathBuf, process::Command, sync::OnceLock};
 
-use super::server::{Durability, Recipe, Server, server_dir, set_up};
+use super::{
+    server::{Durability, Recipe, Server, data_on, server_dir, set_up},
+    small_disk::SmallDisk,
+};
 
 /// The PostgreSQL that all tests of this process share; started at the first call.
 pub fn postgres() -> &'static Server {
@@ -17,7 +20,25 @@ pub fn start_postgres(durability: Durability) -> Server {
 
 /// The same with these variables in its environment.
 pub fn start_postgres_with(durability: Durability, variables: Vec<(String, String)>) -> Server {
+    start(server_dir("postgres"), durability, variables, &[])
+}
+
+/// A durable one with its data on this disk, and a log that is made in pieces of 1 MiB, not 16.
+pub fn start_postgres_on(disk: &SmallDisk) -> Server {
     let dir = server_dir("postgres");
+    let data = data_on(disk, &dir);
+    if !unprivileged().is_empty() {
+        set_up(Command::new("chown").arg("postgres").arg(data));
+    }
+    start(dir, Durability::Full, Vec::new(), &["--wal-segsize=1"])
+}
+
+fn start(
+    dir: PathBuf,
+    durability: Durability,
+    variables: Vec<(String, String)>,
+    initially: &[&str],
+) -> Server {
     let as_user = unprivileged();
     if !as_user.is_empty() {
         set_up(Command::new("chown").arg("postgres").arg(&dir));
@@ -26,7 +47,7 @@ pub fn start_postgres_with(durability: Durability, variables: Vec<(String, Strin
     let data = dir.join("data").display().to_string();
     let init = ["-D", data.as_str(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"];
     let words: Vec<&str> = as_user.iter().copied().chain([initdb.as_str()]).chain(init).collect();
-    set_up(Command::new(words[0]).args(&words[1..]).current_dir(&dir));
+    set_up(Command::new(words[0]).args(&words[1..]).args(initially).current_dir(&dir));
 
     let commit = if durability == Durability::Full { "on" } else { "off" };
     let mut command: Vec<String> = as_user.iter().map(ToString::to_string).collect();

@@ -10,7 +10,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::supervised::{LOOK, Supervised};
+use super::{
+    small_disk::SmallDisk,
+    supervised::{LOOK, Supervised},
+};
 
 /// Below the range of Linux for connections, which begins at 32,768.
 const PORTS_FIRST: u32 = 12_000;
@@ -145,6 +148,16 @@ pub fn free_port() -> u16 {
 /// The directory of a server, which removes it.
 pub(super) fn server_dir(kind: &str) -> PathBuf {
     open_dir(kind).keep()
+}
+
+/// Sees to it that a server that works in `dir` has its data on the disk; returns where. Its log
+/// and what is temporary stay outside.
+pub(super) fn data_on(disk: &SmallDisk, dir: &Path) -> PathBuf {
+    let data = disk.path().join("data");
+    let made = std::fs::create_dir(&data);
+    let made = made.and_then(|()| std::os::unix::fs::symlink(&data, dir.join("data")));
+    assert!(made.is_ok(), "no data folder on {}: {made:?}", disk.path().display());
+    data
 }
 
 /// A directory that a server's own user can enter, unlike the 0700 of a plain temporary one.

@@ -5,6 +5,8 @@ use std::{path::Path, time::Duration};
 use sea_orm::{ConnectionTrait, Database};
 use tempfile::TempDir;
 
+use super::small_disk::SmallDisk;
+
 /// No write of a process that runs takes longer.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
@@ -21,6 +23,15 @@ impl SqliteFile {
     pub fn new() -> Self {
         let dir = tempfile::tempdir();
         Self { dir: dir.unwrap_or_else(|error| panic!("no temporary directory: {error}")) }
+    }
+
+    /// The same on this disk.
+    ///
+    /// # Panics
+    /// When no directory can be made there.
+    pub fn new_on(disk: &SmallDisk) -> Self {
+        let dir = tempfile::tempdir_in(disk.path());
+        Self { dir: dir.unwrap_or_else(|error| panic!("no directory on the disk: {error}")) }
     }
 
     /// The directory of the file and of what SQLite keeps beside it.

@@ -80,6 +80,22 @@ impl Supervised {
         assert!(sent, "cannot send {name} to {} ({})", self.program, self.pid);
     }
 
+    /// The same to it and then to its children: PostgreSQL has one for each connection.
+    ///
+    /// # Panics
+    /// When there is no such process any more.
+    pub fn signal_family(&self, name: &str) {
+        self.signal(name);
+        let children = format!("/proc/{0}/task/{0}/children", self.pid);
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        // One that ended meanwhile needs no signal any more.
+        let _ = Command::new("kill")
+            .arg(format!("-{name}"))
+            .args(children.split_whitespace())
+            .stderr(Stdio::null())
+            .status();
+    }
+
     /// `kill -9`; returns when the process is gone.
     pub fn kill(&self) {
         self.signal("KILL");

@@ -1,6 +1,9 @@
 //! One connection through the proxy.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,7 +14,10 @@ use tokio::{
     sync::watch,
 };
 
-use super::{Direction, Flow, Plan, Shared, cut::Tail};
+use super::{
+    Direction, Flow, Plan, Shared,
+    cut::{Tail, Verdict},
+};
 
 const PIECE_BYTES: usize = 16 * 1024;
 
@@ -57,6 +63,20 @@ pub(super) async fn swallow(mut client: TcpStream, shared: &Shared) {
     reset(&client);
 }
 
+/// What both ways of a connection share.
+struct Link<'a> {
+    shared: &'a Shared,
+    /// It is cut when the target says something.
+    loses_answer: AtomicBool,
+}
+
+impl Link<'_> {
+    fn cut(&self) -> Broken {
+        self.shared.plan.send_modify(|plan| plan.cuts += 1);
+        Broken
+    }
+}
+
 /// Passes bytes both ways, as the plan says, until both ways have ended or something breaks.
 pub(super) async fn forward(mut client: TcpStream, mut target: TcpStream, shared: &Shared) {
     // What is delayed is delayed by the plan and by nothing else.
@@ -64,8 +84,9 @@ pub(super) async fn forward(mut client: TcpStream, mut target: TcpStream, shared
     let is_broken = {
         let (from_client, to_client) = client.split();
         let (from_target, to_target) = target.split();
-        let up = pump(from_client, to_target, Direction::Up, shared);
-        let down = pump(from_target, to_client, Direction::Down, shared);
+        let link = Link { shared, loses_answer: AtomicBool::new(false) };
+        let up = pump(from_client, to_target, Direction::Up, &link);
+        let down = pump(from_target, to_client, Direction::Down, &link);
         tokio::select! {
             ended = async { tokio::try_join!(up, down) } => ended.is_err(),
             () = until_reset(shared) => true,
@@ -85,9 +106,9 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     direction: Direction,
-    shared: &Shared,
+    link: &Link<'_>,
 ) -> Result<(), Broken> {
-    let mut plan = shared.plan.subscribe();
+    let mut plan = link.shared.plan.subscribe();
     let (mut piece, mut tail) = (vec![0; PIECE_BYTES], Tail::default());
     let mut has_hole = false;
     loop {
@@ -115,12 +136,18 @@ async fn pump(
             has_hole = true;
             continue;
         }
-        let passes = shared.trap.passes(direction, &mut tail, bytes);
-        write(&mut to, &bytes[..passes.unwrap_or(read)], flow).await?;
-        if passes.is_some() {
-            shared.plan.send_modify(|plan| plan.cuts += 1);
-            return Err(Broken);
+        if direction == Direction::Down && link.loses_answer.load(Ordering::Relaxed) {
+            return Err(link.cut());
         }
+        match link.shared.trap.judge(direction, &mut tail, bytes) {
+            Verdict::Passes => {}
+            Verdict::CutAfter(passes) => {
+                write(&mut to, &bytes[..passes], flow).await?;
+                return Err(link.cut());
+            }
+            Verdict::LoseAnswer => link.loses_answer.store(true, Ordering::Relaxed),
+        }
+        write(&mut to, bytes, flow).await?;
     }
 }
 

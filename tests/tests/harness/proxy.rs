@@ -183,6 +183,22 @@ async fn it_cuts_after_a_pattern() {
 }
 
 #[tokio::test]
+async fn it_loses_one_answer() {
+    let (mut echo, proxy, mut client) = both().await;
+    let mut other = TcpStream::connect(proxy.address()).await.unwrap();
+    echo.gets(b"hello").await;
+    proxy.lose_answer(&[b"INSERT;", b"COMMIT;"]);
+    says(&mut other, b"COMMIT; INSERT;").await;
+    says(&mut client, b"COMMIT; INS").await;
+    says(&mut client, b"ERT; COM").await;
+    client.write_all(b"MIT; more").await.unwrap();
+    proxy.until_cut(1).await;
+    echo.gets(b"COMMIT; INSERT;COMMIT; INSERT; COMMIT; more").await;
+    is_reset(&mut client).await;
+    says(&mut other, b"COMMIT;").await;
+}
+
+#[tokio::test]
 async fn a_drip_brings_every_byte_after_the_other() {
     let (_echo, proxy, mut client) = both().await;
     let apart = Duration::from_millis(10);

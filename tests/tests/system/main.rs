@@ -34,6 +34,7 @@ mod killed_in_bulk;
 mod killed_worker;
 mod last_member;
 mod lost_answers;
+mod lost_connections;
 mod machinery;
 mod many_tasks;
 mod one_trace;
