@@ -6,7 +6,7 @@ use asyncflow_core::id::KeyGenerator;
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection,
     sqlx::{
-        AssertSqlSafe, Executor,
+        self, AssertSqlSafe, Connection, Executor, SqliteConnection,
         sqlite::{SqliteAutoVacuum, SqliteJournalMode, SqliteSynchronous},
     },
 };
@@ -289,6 +289,9 @@ async fn sqlite(
             .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES.to_string())
             .statement_cache_capacity(STATEMENTS_MAX)
     });
+    pool.map_sqlx_sqlite_pool_opts(|pool| {
+        pool.after_release(|connection, _| Box::pin(is_out_of_transactions(connection)))
+    });
     let mut one = pool.clone();
     one.max_connections(1);
     let writer = Database::connect(one).await?;
@@ -296,6 +299,21 @@ async fn sqlite(
     pool.max_connections(options.max_connections.min(SQLITE_READERS_MAX));
     let reader = Database::connect(pool).await?;
     Ok((writer, reader))
+}
+
+/// Whether a connection that is given back may be used again; else it is closed, which rolls back.
+///
+/// At some errors, a full disk among them, SQLite rolls back by itself. The ROLLBACK of sqlx is
+/// then refused, and it goes on to count a transaction that is not there: what it takes for one
+/// inside of that is a SAVEPOINT. After the first of these that fails nothing would be committed
+/// any more, though each COMMIT is answered well.
+async fn is_out_of_transactions(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if !connection.is_in_transaction() {
+        return Ok(true);
+    }
+    // A rollback may be on its way to the connection's thread, before this.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// The library may be the system's, so its version is not known before it runs.

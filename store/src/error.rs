@@ -130,8 +130,9 @@ fn by_code(database: &dyn sqlx::error::DatabaseError, cause: Cause) -> StoreErro
             // Deadlock, lock wait, record has changed since last read, interrupted statement.
             1213 | 1205 | 1020 | 3024 | 1969 => StoreError::Contended(cause),
             1146 | 1412 => StoreError::NoSuchTable(cause),
-            // Too many connections, shutdown, killed, disk full, read only, prepared limit.
-            1040 | 1053 | 1927 | 1021 | 1290 | 1461 | 1203 | 1226 => unavailable(cause),
+            // Too many connections, shutdown, killed, disk full, no room for a table to grow, read
+            // only, prepared limit.
+            1040 | 1053 | 1927 | 1021 | 1114 | 1290 | 1461 | 1203 | 1226 => unavailable(cause),
             _ => StoreError::Refused(cause),
         };
     }

@@ -116,7 +116,8 @@ impl Store {
             }
             Err(error) => {
                 // A lock wait of MySQL rolls back the statement only, so this is not left to it.
-                // A rollback that fails loses nothing: the connection is then closed.
+                // A rollback that fails loses nothing: the connection is then closed, on SQLite by
+                // what looks at those that are given back.
                 let _ = tx.rollback().await;
                 Err(error)
             }

@@ -1,6 +1,7 @@
 //! A database in which other transactions always seem to be in the way: a trigger fails every
 //! second change of a task with the number that the database has for it. What fails is the
-//! statement, and the transaction is left as it is. Not on SQLite, which has no such numbers.
+//! statement, and the transaction is left as it is. Also one whose disk seems to be full. Not on
+//! SQLite, which has no such numbers.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::sync::Arc;
@@ -116,6 +117,31 @@ async fn it_is_not_repeated_for_ever(server: &Server, code: &str) {
     assert_eq!(scene.revisions().await, [1, 1], "{code}");
     assert_eq!(scene.tried().await, 2 * TRIES, "{code}");
     scene.store.close().await;
+}
+
+/// Nobody is in the way then, and nothing is wrong with what is written: there will be room again.
+async fn a_full_disk_is_an_outage(server: &Server, code: &str) {
+    let scene = Scene::new(server).await;
+    scene.contend(code, 1).await;
+    for answer in scene.store.apply(scene.changes.clone()).await {
+        let Err(ApplyError::Store(error)) = answer else { panic!("{code}: {answer:?}") };
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{code}: {error}");
+    }
+    assert_eq!(scene.revisions().await, [1, 1], "{code}");
+    scene.store.close().await;
+}
+
+/// Also "the table is full", as InnoDB calls a file that finds no room to grow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_an_outage_on_mariadb() {
+    for code in ["1021", "1114"] {
+        a_full_disk_is_an_outage(mariadb(), code).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_an_outage_on_postgres() {
+    a_full_disk_is_an_outage(postgres(), "53100").await;
 }
 
 /// Record has changed since last read, deadlock, and a wait for a lock that has ended, which rolls

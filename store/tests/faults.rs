@@ -14,7 +14,8 @@ use asyncflow_core::{
 use asyncflow_store::{
     Create, InsertError, Parts, Store, StoreOptions,
     testing::{
-        Durability, Server, fresh_database, mariadb, postgres, start_mariadb, start_postgres,
+        Durability, Server, SmallDisk, SqliteFile, fresh_database, mariadb, postgres,
+        start_mariadb, start_postgres,
     },
 };
 use tokio::task::JoinSet;
@@ -128,6 +129,44 @@ async fn a_stopped_database_holds_nobody_longer_than_the_limit() {
     insert_until_done(&store, "after").await;
     let all = store.list(&Filter::default(), None, 10, Parts::NONE).await.unwrap();
     assert!(all.tasks.len() >= 2);
+    store.close().await;
+}
+
+/// Creates more than there is room for; returns those that were acknowledged.
+async fn fill(store: &Store, disk: &SmallDisk) -> Vec<TaskId> {
+    let (mut acknowledged, mut refused) = (vec![insert(store, "first").await.unwrap()], 0);
+    disk.fill_but(512 << 10);
+    for n in 0..100 {
+        match insert(store, &format!("during-{n}")).await {
+            Ok(id) => acknowledged.push(id),
+            Err(InsertError::Store(error)) => {
+                assert!(error.is_retryable(), "{error}");
+                refused += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 0, "all of them found room");
+    acknowledged
+}
+
+/// SQLite rolls back by itself when the disk is full. Whatever is acknowledged after that is there
+/// for others, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_sqlite_acknowledges_after_a_full_disk_is_there() {
+    let Some(disk) = SmallDisk::mount(16) else { return };
+    let file = SqliteFile::new_on(&disk);
+    let store = open(&file.url()).await;
+    let mut acknowledged = fill(&store, &disk).await;
+    assert_eq!(store.get(&acknowledged[0], Parts::NONE).await.unwrap().task.id, acknowledged[0]);
+    disk.free();
+    acknowledged.push(insert_until_done(&store, "after").await);
+    let other = open(&file.url()).await;
+    let found = other.get_many(&acknowledged, Parts::NONE).await.unwrap();
+    let lost = found.iter().filter(|found| found.is_none()).count();
+    assert_eq!(lost, 0, "of {} acknowledged", acknowledged.len());
+    insert(&other, "others can write").await.unwrap();
+    other.close().await;
     store.close().await;
 }
 

@@ -236,6 +236,16 @@ impl Cluster {
         server.unwrap_or_else(|| panic!("the server is shared, or there is none"))
     }
 
+    /// Whether the database's server has ended.
+    ///
+    /// # Panics
+    /// When the test did not ask for one of its own.
+    pub fn server_has_died(&self) -> bool {
+        let server = self.database.server.as_ref();
+        let server = server.unwrap_or_else(|| panic!("the server is shared, or there is none"));
+        !server.process().is_alive()
+    }
+
     /// Where the database is.
     pub fn database_url(&self) -> &str {
         self.database.url()

@@ -28,7 +28,7 @@ pub use hold::{HeldRead, HeldSnapshot, hold_snapshot};
 pub use mariadb::{mariadb, start_mariadb, start_mariadb_on, start_mariadb_with};
 pub use postgres::{postgres, start_postgres, start_postgres_on, start_postgres_with};
 pub use postgres_storage::{
-    PostgresStorage, hurry_autovacuum, postgres_storage, set_postgres_storage,
+    PostgresStorage, hurry_autovacuum, postgres_storage, set_postgres_storage, switch_log,
     vacuum_and_checkpoint,
 };
 pub use raw::{insert_raw, make_raw};

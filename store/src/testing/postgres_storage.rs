@@ -49,6 +49,15 @@ pub async fn hurry_autovacuum(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Ends the file of the log that is written to: what comes next needs one more file.
+///
+/// # Errors
+/// Those of the database.
+pub async fn switch_log(store: &Store) -> Result<(), StoreError> {
+    store.writer().execute_unprepared("SELECT pg_switch_wal()").await?;
+    Ok(())
+}
+
 /// Does at once what the server would do in the next minutes for what was written so far: vacuums
 /// every table and writes all dirty pages.
 ///

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 /// What is written at once while it is filled.
-const PIECE: [u8; 1 << 16] = [0; 1 << 16];
+static PIECE: [u8; 1 << 16] = [0; 1 << 16];
 
 /// A tmpfs that everybody can enter. Drop it after whoever uses it: it is unmounted then.
 pub struct SmallDisk {

@@ -8,7 +8,9 @@ use asyncflow_sdk::{Client, ClientOptions};
 use asyncflow_store::{Store, StoreOptions};
 use asyncflow_tests::{Backend, Cluster, LEASE, Shape, command, sh, until};
 
-const OUTAGE: Duration = LEASE.saturating_mul(3);
+const OUTAGE: Duration = LEASE.saturating_mul(5);
+/// Longer than anything waits for a database that does not answer, and than a lease.
+const STOPPED: Duration = LEASE.saturating_mul(3);
 /// How soon a broker has to serve again.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 
@@ -75,10 +77,9 @@ on_each_database!(no_live_task_is_taken_back: mariadb MariaDb, postgres Postgres
 
 /// Stopped, not gone: connections stay open and nobody answers. Calls end in time all the same, no
 /// connection is leaked, and the worker that could not renew meanwhile keeps its task.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_hangs_holds_nobody_for_ever() {
+async fn a_database_that_hangs_holds_nobody_for_ever(backend: Backend) {
     let shape = Shape { own_server: true, ..Shape::default() };
-    let mut cluster = Cluster::start(Backend::MariaDb, shape).await;
+    let mut cluster = Cluster::start(backend, shape).await;
     let client = impatient(&cluster);
     let go = cluster.scratch().join("go");
     let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
@@ -88,15 +89,15 @@ async fn a_database_that_hangs_holds_nobody_for_ever() {
     })
     .await;
 
-    cluster.server().process().signal("STOP");
+    cluster.server().process().signal_family("STOP");
     // More calls than the pool has connections.
     let calls = (0..40).map(|_| {
         let client = client.clone();
         async move { client.create(command(["true"])).await }
     });
     let stuck = tokio::spawn(futures::future::join_all(calls));
-    tokio::time::sleep(OUTAGE).await;
-    cluster.server().process().signal("CONT");
+    tokio::time::sleep(STOPPED).await;
+    cluster.server().process().signal_family("CONT");
     let back = tokio::time::timeout(
         BACK_WITHIN,
         until("the broker serves again", || async { client.get(&running.id).await.ok() }),
@@ -104,7 +105,7 @@ async fn a_database_that_hangs_holds_nobody_for_ever() {
     let task =
         back.await.unwrap_or_else(|_| panic!("not within {BACK_WITHIN:?}: {}", cluster.logs()));
     assert_eq!((task.state(), task.attempt), (TaskState::Running, 1));
-    let answered = tokio::time::timeout(2 * OUTAGE, stuck).await.unwrap().unwrap();
+    let answered = tokio::time::timeout(2 * STOPPED, stuck).await.unwrap().unwrap();
     for refused in answered.into_iter().filter_map(Result::err) {
         assert!(refused.is_retryable(), "{refused}");
     }
@@ -114,6 +115,7 @@ async fn a_database_that_hangs_holds_nobody_for_ever() {
     let task = client.wait(&running.id, None).await.unwrap();
     assert_eq!((task.state(), task.attempt), (TaskState::Succeeded, 1), "{}", cluster.logs());
 }
+on_each_database!(a_database_that_hangs_holds_nobody_for_ever: mariadb MariaDb, postgres Postgres);
 
 /// A client that takes the first answer.
 fn impatient(cluster: &Cluster) -> Client {

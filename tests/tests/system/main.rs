@@ -24,6 +24,7 @@ mod broken_stream;
 mod broker_failover;
 mod brokers_away;
 mod database_outage;
+mod full_disk;
 mod gpu;
 mod half_open;
 mod handed_over;
