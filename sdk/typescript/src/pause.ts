@@ -85,11 +85,12 @@ export function jittered(ms: number): number {
 export class Backoff {
   #next = WAIT_MIN_MS;
 
-  /** How long to wait before the next try, at least as long as the broker asks for. */
+  /** How long to wait before the next try: as long as the broker asks for, and a wait on top of
+   * that, since it asks the same of everybody. */
   after(error: AsyncflowError): number {
     const wait = jittered(this.#next);
     this.#next = Math.min(this.#next * 2, WAIT_MAX_MS);
-    return Math.max(wait, error.retryAfterMs ?? 0);
+    return (error.retryAfterMs ?? 0) + wait;
   }
 
   /** Something came through. */

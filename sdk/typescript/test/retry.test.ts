@@ -88,10 +88,16 @@ describe("a call", () => {
     const tries = new Tries(rpc.getTask, 1_000, 0);
     const first = tries.waitAfter(away, 0) ?? NaN;
     assert.ok(first >= 50 && first <= 100, String(first));
-    assert.ok((tries.waitAfter(busy, 100) ?? 0) >= 700);
+    assert.ok((tries.waitAfter(busy, 50) ?? 0) >= 700);
     assert.equal(tries.waitAfter(busy, 400), undefined, "it would come too late");
     assert.equal(tries.leftMs(400), 600);
     assert.equal(tries.leftMs(2_000), 1);
+  });
+
+  test("comes back spread, though all are asked to wait alike", () => {
+    const waits = Array.from({ length: 20 }, () => new Backoff().after(busy));
+    assert.ok(Math.min(...waits) > 700 && Math.max(...waits) <= 800, waits.join());
+    assert.ok(new Set(waits).size > 1, waits.join());
   });
 
   test("waits longer and longer, to five seconds, and anew after a success", () => {

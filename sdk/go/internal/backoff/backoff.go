@@ -17,11 +17,16 @@ type Waits struct {
 	next time.Duration
 }
 
-// Rest waits, with jitter, and for `atLeast` in any case. False when the context ends before that,
-// at once where its deadline tells.
-func (w *Waits) Rest(ctx context.Context, atLeast time.Duration) bool {
+// Rest waits for what the broker asked for, and longer. False when the context ends before that, at
+// once where its deadline tells.
+func (w *Waits) Rest(ctx context.Context, asked time.Duration) bool {
+	return Sleep(ctx, w.after(asked))
+}
+
+// The wait with jitter comes on top of what was asked for, which is asked of everybody alike.
+func (w *Waits) after(asked time.Duration) time.Duration {
 	w.next = min(max(w.next*2, waitMin), waitMax)
-	return Sleep(ctx, max(Jittered(w.next), atLeast))
+	return asked + Jittered(w.next)
 }
 
 // Sleep waits; false when the context ends before that, at once where its deadline tells.

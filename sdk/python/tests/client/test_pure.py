@@ -146,7 +146,7 @@ def test_what_is_repeated() -> None:
     backoff = retry.Backoff(30)
     assert 0.05 <= backoff.wait_after(refused("UNAVAILABLE"), 0) <= 0.1
     assert 0.1 <= backoff.wait_after(refused("UNAVAILABLE"), 0.1) <= 0.2
-    assert backoff.wait_after(refused("ABORTED", after=3), 0.3) == 3
+    assert 3.2 <= backoff.wait_after(refused("ABORTED", after=3), 0.3) <= 3.4
     for error in (refused("RESOURCE_EXHAUSTED"), refused("ABORTED"), refused("INTERNAL")):
         with pytest.raises(errors.BrokerError):
             backoff.wait_after(error, 1)
@@ -158,6 +158,12 @@ def test_what_is_repeated() -> None:
     untrusted = errors.broker_error(errors.Refusal("UNAVAILABLE", "CERTIFICATE_VERIFY_FAILED"))
     with pytest.raises(errors.Unavailable):
         backoff.wait_after(untrusted, 1000)
+
+
+def test_those_who_are_asked_to_wait_alike_come_back_spread() -> None:
+    busy = refused("RESOURCE_EXHAUSTED", "OVERLOADED", after=1)
+    waits = {retry.Backoff(30).wait_after(busy, 0) for _ in range(20)}
+    assert all(1 < wait <= 1.1 for wait in waits) and len(waits) > 1, waits
 
 
 def test_a_call_is_repeated_until_its_deadline() -> None:

@@ -64,7 +64,8 @@ class Backoff:
         wait = self._base * random.uniform(0.5, 1.0)
         self._base = min(self._base * 2, WAIT_MAX_S)
         if error.retry_after is not None:
-            wait = max(wait, error.retry_after.total_seconds())
+            # On top of it: the broker asks the same of everybody.
+            wait += error.retry_after.total_seconds()
         if now + wait >= self._deadline:
             raise error
         self._tell(error, self._deadline - now)

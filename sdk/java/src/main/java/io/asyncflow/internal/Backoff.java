@@ -10,11 +10,10 @@ public final class Backoff {
 
     private long nextMs;
 
-    /** The next wait, at least `atLeast`. */
-    public Duration next(Duration atLeast) {
+    /** The next wait, on top of what the broker asks for, which asks the same of everybody. */
+    public Duration next(Duration asked) {
         nextMs = Math.min(Math.max(nextMs * 2, WAIT_MIN_MS), WAIT_MAX_MS);
-        Duration wait = jittered(Duration.ofMillis(nextMs));
-        return wait.compareTo(atLeast) < 0 ? atLeast : wait;
+        return asked.plus(jittered(Duration.ofMillis(nextMs)));
     }
 
     /** Begins anew: something has succeeded. */
