@@ -18,9 +18,12 @@ pub struct ListenConfig {
     /// Most concurrent calls of one connection.
     #[serde(default = "connection_calls_max")]
     pub connection_calls_max: u32,
-    /// Most ordinary calls at once; above it they get RESOURCE_EXHAUSTED.
+    /// Most ordinary calls at once; above it they wait a second at most.
     #[serde(default = "calls_max")]
     pub calls_max: usize,
+    /// Most calls that wait for one of these places; above it they get RESOURCE_EXHAUSTED.
+    #[serde(default = "waiting_calls_max")]
+    pub waiting_calls_max: usize,
     /// Places on top that only heartbeats and completions take.
     #[serde(default = "vital_calls_reserve")]
     pub vital_calls_reserve: usize,
@@ -46,6 +49,10 @@ fn calls_max() -> usize {
     2_000
 }
 
+fn waiting_calls_max() -> usize {
+    10_000
+}
+
 fn vital_calls_reserve() -> usize {
     500
 }
@@ -59,6 +66,7 @@ impl Validate for ListenConfig {
         let counts = [
             ("connection_calls_max", self.connection_calls_max as usize),
             ("calls_max", self.calls_max),
+            ("waiting_calls_max", self.waiting_calls_max),
             ("vital_calls_reserve", self.vital_calls_reserve),
             ("parked_calls_max", self.parked_calls_max),
         ];

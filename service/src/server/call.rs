@@ -70,21 +70,23 @@ impl CallShared {
         deadline: Deadline,
         trace: TraceContext,
     ) -> Result<(Response<Body>, OwnedSemaphorePermit), Status> {
-        let path = request.uri().path();
-        let identity = self.identify(path, &request)?;
+        let path = request.uri().path().to_owned();
+        let identity = self.identify(&path, &request)?;
         Span::current().record("caller", &*identity.name);
         let expiry = deadline.expiry()?;
-        let place = self.gates.enter(path)?;
         request.extensions_mut().insert(identity);
         request.extensions_mut().insert(trace);
 
-        let handled = AssertUnwindSafe(inner.oneshot(request)).catch_unwind();
-        tokio::select! {
-            biased;
-            response = handled => match response {
+        let handled = async {
+            let place = self.gates.enter(&path).await?;
+            match AssertUnwindSafe(inner.oneshot(request)).catch_unwind().await {
                 Ok(Ok(response)) => Ok((response, place)),
                 Err(_panic) => Err(status::panicked()),
-            },
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = handled => answer,
             () = expiry => Err(status::deadline_exceeded()),
             () = self.stop.cancelled() => Err(status::stopping()),
         }

@@ -138,12 +138,33 @@ async fn above_the_limit_calls_are_shed_and_vital_ones_are_not() {
     let held = running.begin_call().await;
     let mut client = running.client().await;
     let status = client.should_stop(v1::ShouldStopRequest {}).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "OVERLOADED"));
-    assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
+    is_shed(&status);
     client.save_attempt_context(v1::SaveAttemptContextRequest::default()).await.unwrap();
     running.held.may_go.add_permits(1);
     held.await.unwrap().unwrap();
     client.should_stop(v1::ShouldStopRequest {}).await.unwrap();
+}
+
+fn is_shed(status: &Status) {
+    assert_eq!((status.code(), reason(status).as_str()), (Code::ResourceExhausted, "OVERLOADED"));
+    assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
+}
+
+#[tokio::test]
+async fn of_those_who_wait_for_a_place_one_has_it_and_too_many_are_shed_at_once() {
+    let running =
+        Running::start(&[("listen.calls_max", "1"), ("listen.waiting_calls_max", "1")]).await;
+    let held = running.begin_call().await;
+    let ask = || async {
+        let mut client = running.client().await;
+        client.should_stop(v1::ShouldStopRequest {}).await
+    };
+    let (one, other) = (Box::pin(ask()), Box::pin(ask()));
+    let (shed, waits) = futures::future::select(one, other).await.factor_first();
+    is_shed(&shed.unwrap_err());
+    running.held.may_go.add_permits(1);
+    waits.await.unwrap();
+    held.await.unwrap().unwrap();
 }
 
 #[tokio::test]
