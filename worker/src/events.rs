@@ -132,7 +132,7 @@ impl Reader<'_> {
         }
     }
 
-    async fn apply(&self, event: Event) -> Result<(), String> {
+    async fn apply(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Progress(percent, message) => {
                 let message = message.unwrap_or_default();
@@ -145,6 +145,8 @@ impl Reader<'_> {
             Event::Failure(note) => self.registered.set_failure(note),
             Event::Save { stage, context } => {
                 let saved = self.attempt.save_context(stage.as_deref(), context).await;
+                // Before the next save: who goes on after a kill would save this one upon that.
+                self.mark.write().await;
                 if let Err(error) = saved
                     && self.attempt.should_stop() < Some(StopReason::LeaseLost)
                 {

@@ -12,8 +12,7 @@ use crate::harness::{TestBroker, acquire, refusal, registration};
 const WORKERS: usize = 500;
 const CHANNELS: usize = 5;
 /// So few ordinary calls at once that most of those who come are told to come later.
-const LIMITS: [(&str, &str); 2] =
-    [("listen.calls_max", "20"), ("listen.waiting_calls_max", "20")];
+const LIMITS: [(&str, &str); 2] = [("listen.calls_max", "20"), ("listen.waiting_calls_max", "20")];
 
 async fn channels(t: &TestBroker) -> Vec<Channel> {
     let address = Channel::from_shared(format!("http://{}", t.address)).unwrap();

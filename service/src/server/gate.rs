@@ -58,10 +58,12 @@ impl Gates {
         match (self.classify)(path) {
             CallClass::Ordinary => self.place_soon(&self.ordinary).await,
             CallClass::Parked => place_now(&self.parked).ok_or_else(status::overloaded),
-            CallClass::Vital => match place_now(&self.reserve).or_else(|| place_now(&self.ordinary)) {
-                Some(place) => Ok(place),
-                None => self.place_soon(&self.reserve).await,
-            },
+            CallClass::Vital => {
+                match place_now(&self.reserve).or_else(|| place_now(&self.ordinary)) {
+                    Some(place) => Ok(place),
+                    None => self.place_soon(&self.reserve).await,
+                }
+            }
         }
     }
 

@@ -9,8 +9,9 @@ use crate::shim::put;
 
 const FILE: &str = "events.position";
 
-/// A position in the events file. Lines before it were followed already; those of the last read of
-/// a worker that was killed within it are followed again, which says the same once more.
+/// A position in the events file. Lines before it were followed already. It is kept after each read
+/// and each save: of a worker that was killed in between the lines since are followed again, which
+/// says the same once more.
 #[derive(Debug)]
 pub struct EventsMark {
     dir: PathBuf,

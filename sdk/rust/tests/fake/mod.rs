@@ -315,9 +315,13 @@ impl WorkerService for FakeBroker {
             return Err(Status::invalid_argument("the context is too large"));
         }
         let context_version = self.change(|state| {
+            if state.saves_max.is_some_and(|max| state.contexts.len() >= max) {
+                state.saves_refused += 1;
+                return Err(Status::unavailable("no more saves"));
+            }
             state.contexts.push(request);
-            state.contexts.len() as i64
-        });
+            Ok(state.contexts.len() as i64)
+        })?;
         Ok(Response::new(SaveContextResponse { context_version }))
     }
 

@@ -63,6 +63,9 @@ pub struct State {
     pub acquire_answers_lost: usize,
     /// Answers of StartTasks get lost after the tasks were started.
     pub start_answers_are_lost: bool,
+    /// So many saves are taken; any more are answered UNAVAILABLE, and counted.
+    pub saves_max: Option<usize>,
+    pub saves_refused: usize,
     /// Cap of a context, as in a task type.
     pub context_bytes_max: usize,
     pub commands: Vec<mpsc::Sender<Result<StreamCommandsResponse, Status>>>,
