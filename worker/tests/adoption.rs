@@ -111,7 +111,7 @@ async fn a_killed_worker_loses_no_line_and_no_exit_code() {
     assert_eq!(state.started.len(), 1, "it was run once");
 }
 
-/// A worker that reads several saves at once and is killed between them: the next one would take the
+/// A worker reads several saves at once and is killed between them: the next one would take the
 /// context back to the first of them.
 #[tokio::test]
 async fn what_a_killed_worker_had_saved_is_not_saved_again() {
