@@ -127,11 +127,10 @@ impl Broker {
         let in_force = Fence { attempt, session_id };
         let mut event = event.clone();
         match (self.database.bug, &mut event) {
-            (Some(Bug::CompletesById), Event::Settle { fence, settle, .. })
-                if matches!(settle, Settle::Complete { .. }) =>
-            {
-                *fence = in_force;
-            }
+            (
+                Some(Bug::CompletesById),
+                Event::Settle { fence, settle: Settle::Complete { .. }, .. },
+            ) => *fence = in_force,
             (Some(Bug::SavesByState), Event::SaveContext { fence, .. }) => *fence = in_force,
             _ => {}
         }
@@ -282,7 +281,7 @@ pub fn ending(outcome: Outcome) -> (Option<v1::Lease>, Settle) {
     let said = |failure: Option<v1::Failure>, or: FailureReason| {
         let failure = failure.unwrap_or_default();
         let code = i16::try_from(failure.reason).unwrap_or(0);
-        let known = FailureReason::ALL.into_iter().find(|reason| i16::from(reason.code()) == code);
+        let known = FailureReason::ALL.into_iter().find(|reason| reason.code() == code);
         (known.unwrap_or(or), failure.message)
     };
     match outcome {
