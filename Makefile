@@ -38,7 +38,7 @@ test: setup ## Against real databases, over half an hour; installs by apt what i
 	$(PYTHON) -m unittest discover examples/lightning
 	$(PYTHON) -m unittest discover examples/pytorch
 	$(PYTHON) -m unittest discover examples/sweep
-	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests
+	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests -- --test-threads=4
 	cargo test --workspace --test tidy --test harness --test simulation
 
 .PHONY: test-faults

@@ -8,6 +8,7 @@
 //!
 //! A server never outlives the process that started it, however that process ends.
 
+mod dice;
 mod fill;
 mod hold;
 mod mariadb;
@@ -23,6 +24,7 @@ mod sqlite;
 mod supervised;
 mod work;
 
+pub use dice::Dice;
 pub use fill::fill_finished;
 pub use hold::{HeldRead, HeldSnapshot, hold_snapshot};
 pub use mariadb::{mariadb, start_mariadb, start_mariadb_on, start_mariadb_with};

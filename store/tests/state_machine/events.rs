@@ -6,8 +6,7 @@ use asyncflow_core::{
     reason::FailureReason,
     task::{Content, Labels, Progress, Task},
 };
-
-use super::dice::Dice;
+use asyncflow_store::testing::Dice;
 
 /// Leases that nobody waits for: they ended long ago, or end when the walk is over.
 pub const LEASES_MS: [i64; 4] = [-3_600_000, 600_000, 600_000, 600_000];

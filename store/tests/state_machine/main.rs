@@ -22,7 +22,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod command;
-mod dice;
 mod events;
 mod look;
 mod model;

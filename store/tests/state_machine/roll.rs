@@ -9,11 +9,10 @@ use asyncflow_core::{
     limits::{NAME_BYTES_MAX, USER_BYTES_MAX},
     task::Task,
 };
-use asyncflow_store::{ClaimRequest, Departure, Taker};
+use asyncflow_store::{ClaimRequest, Departure, Taker, testing::Dice};
 
 use super::{
     command::Command,
-    dice::Dice,
     events::{LEASES_MS, by_owner, by_worker, content, labels, not_before_ms},
     model::{Model, TYPES, WORKERS, type_name, worker_id},
 };

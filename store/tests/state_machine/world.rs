@@ -13,12 +13,11 @@ use asyncflow_core::{
 };
 use asyncflow_store::{
     Applied, ApplyError, Backend, ClaimRequest, Create, InsertError, InsertRefusal, Inserted,
-    Store, StoreOptions,
+    Store, StoreOptions, testing::Dice,
 };
 
 use super::{
     command::Command,
-    dice::Dice,
     model::{Model, TYPES, WORKERS, task_type, type_name},
     roll,
 };

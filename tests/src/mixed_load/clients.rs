@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{Dice, checker::Kind, evidence::Notebook};
+use crate::{checker::Kind, evidence::Notebook};
 use asyncflow_proto::v1::CreateTaskRequest;
 use asyncflow_sdk::{Client, Error, is_terminal};
+use asyncflow_store::testing::Dice;
 use tokio::task::JoinHandle;
 
 use super::program;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use asyncflow_store::testing::Dice;
+
 use crate::{
-    Dice, LEASE,
+    LEASE,
     checker::Fault,
     proxy::{CutAfter, Direction, Flow, Proxy},
 };

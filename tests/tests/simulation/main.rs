@@ -27,7 +27,6 @@ mod broker_service;
 mod bug;
 mod client;
 mod database;
-mod dice;
 mod governor;
 mod history;
 mod judge;

@@ -1,6 +1,8 @@
 //! What a seed chooses: who takes part, and what is done to them until when.
 
-use super::{dice::Dice, worker::Disk};
+use asyncflow_store::testing::Dice;
+
+use super::worker::Disk;
 
 /// Most faults begin within this time; afterwards everything heals.
 const FAULTS_FROM_MS: u64 = 500;

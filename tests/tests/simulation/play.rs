@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use asyncflow_sdk::v1::worker_service_server::WorkerServiceServer;
+use asyncflow_store::testing::Dice;
 use rand::SeedableRng;
 use serde::{Deserialize, Serialize};
 use tonic::transport::Server;
@@ -14,7 +15,6 @@ use super::{
     bug::Bug,
     client,
     database::Database,
-    dice::Dice,
     governor,
     history::{Fact, History, hash, line},
     judge, network,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::dice::Dice;
+use asyncflow_store::testing::Dice;
 
 #[derive(Clone)]
 pub struct SharedDice(Arc<Mutex<Dice>>);

@@ -16,11 +16,11 @@ use asyncflow_sdk::{
         WorkerOptions,
     },
 };
+use asyncflow_store::testing::Dice;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     database::TASK_TYPE,
-    dice::Dice,
     history::Fact,
     network::PORT,
     plan::{WorkerPlan, broker_name},

@@ -4,8 +4,8 @@
 
 use asyncflow_proto::v1::{CountTasksRequest, CreateTaskRequest, TaskState};
 use asyncflow_sdk::{Client, Error};
-use asyncflow_store::testing::{SmallDisk, switch_log};
-use asyncflow_tests::{Backend, Cluster, Dice, Shape, command, until};
+use asyncflow_store::testing::{Dice, SmallDisk, switch_log};
+use asyncflow_tests::{Backend, Cluster, Shape, command, until};
 
 const DISK_MIB: u32 = 192;
 /// What is left on the disk while it is being filled.

@@ -13,7 +13,8 @@ use asyncflow_proto::v1::{
     WorkflowNodeStatus, WorkflowSpec, WorkflowState, failure_policy::Policy, workflow_node::Work,
 };
 use asyncflow_sdk::worker::HandlerError;
-use asyncflow_tests::{Backend, Cluster, Dice, PATIENCE, Shape};
+use asyncflow_store::testing::Dice;
+use asyncflow_tests::{Backend, Cluster, PATIENCE, Shape};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
