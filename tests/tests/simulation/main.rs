@@ -56,7 +56,9 @@ const SEEDS_UNTIL_FOUND_RARE: u64 = 600;
 /// Plays the seed that the environment names; nothing without one.
 #[test]
 fn one_seed() {
-    let Some(report) = play_named() else { return };
+    let Some(report) = play_named() else {
+        return println!("SKIPPED: {SEED} names no seed");
+    };
     assert!(report.violations.is_empty(), "{:#?}", report.violations);
 }
 
@@ -111,6 +113,7 @@ fn a_planted_bug_is_found() {
 #[test]
 fn a_planted_bug_that_seldom_shows_is_found() {
     if std::env::var(SEED).is_ok() || std::env::var(SEEDS).is_err() {
+        println!("SKIPPED: it takes minutes; set {SEEDS} to play it");
         return;
     }
     Bug::RARE.into_iter().for_each(|bug| find(bug, SEEDS_UNTIL_FOUND_RARE));
