@@ -35,10 +35,10 @@ pub fn not_before_ms(dice: &mut Dice, now_ms: i64) -> i64 {
 fn patch(dice: &mut Dice, task: &Task, now_ms: i64) -> TaskPatch {
     let mut patch = TaskPatch::default();
     match dice.roll(6) {
-        0 => patch.priority = Some(dice.roll(7) as i32 - 3),
+        0 => patch.priority = Some(dice.roll(7) - 3),
         1 => patch.not_before_ms = Some(Some(not_before_ms(dice, now_ms))),
         2 => patch.not_before_ms = Some(None),
-        3 => patch.retry.max_retries = Some(dice.roll(4) as i32),
+        3 => patch.retry.max_retries = Some(dice.roll(4)),
         4 => patch.name = Some(format!("renamed {}", dice.roll(9))),
         _ => patch.labels = Some(labels(dice)),
     }

@@ -57,7 +57,7 @@ fn new_task(dice: &mut Dice, now_ms: i64) -> NewTask {
     }
     NewTask {
         name: format!("task {}", dice.roll(1_000)),
-        priority: dice.one_in(2).then(|| dice.roll(7) as i32 - 3),
+        priority: dice.one_in(2).then(|| dice.roll(7) - 3),
         labels: labels(dice),
         payload: content(dice),
         context: content(dice),
