@@ -89,6 +89,7 @@ impl OverloadArgs {
 
         let mut counts = tally.finish_in(elapsed);
         let shed = counts.errors.by_code.remove("RESOURCE_EXHAUSTED").unwrap_or_default();
+        let never_sent = counts.errors.by_code.remove("NOT_SENT").unwrap_or_default();
         if counts.errors.total() == 0 {
             counts.errors.first = None;
         }
@@ -97,6 +98,7 @@ impl OverloadArgs {
             ("offered_per_second", pace.per_second.into()),
             ("share_of_sustained", (counts.per_second() / most.per_second()).into()),
             ("shed", shed.into()),
+            ("never_sent", never_sent.into()),
             ("told_when_to_come_back", told.load(Ordering::Relaxed).into()),
             ("heartbeats", beats.into()),
             ("leases", self.leases.into()),
