@@ -31,7 +31,7 @@ demo-workflow: ## Three trainings on two hosts, of which one dies; the best draw
 .PHONY: test
 test: setup ## Against real databases, over half an hour; installs by apt what it lacks.
 	cargo build --workspace --bins
-	cargo test --workspace --doc
+	cargo test --workspace --exclude asyncflow-tests --doc
 	ASYNCFLOW_TEST_PYTHON=$(PYTHON) sdk/test.sh
 	$(PYTHON) -m unittest discover examples/digits
 	$(PYTHON) -m unittest discover examples/digits_sdk
