@@ -27,4 +27,4 @@ pub use governor::Governor;
 pub use gpus::{Cards, FakeGpus};
 pub use program::{Program, asyncflow};
 pub use seed::seed;
-pub use tasks::{command, is_alive, sh, until, within};
+pub use tasks::{command, is_alive, runs_until, sh, until, until_started, within};

@@ -1,8 +1,9 @@
 //! What tests do again and again with tasks.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use asyncflow_proto::v1::{Command, TaskSpec};
+use asyncflow_proto::v1::{Command, Task, TaskSpec};
+use asyncflow_sdk::Client;
 
 use crate::cluster::PATIENCE;
 
@@ -19,6 +20,24 @@ pub fn command<const N: usize>(words: [&str; N]) -> TaskSpec {
 /// A task that executes this script by `/bin/sh`.
 pub fn sh(script: &str) -> TaskSpec {
     command(["/bin/sh", "-c", script])
+}
+
+/// A task that runs until this file is there.
+pub fn runs_until(go: &Path) -> TaskSpec {
+    sh(&format!("while [ ! -e {} ]; do sleep 0.05; done", go.display()))
+}
+
+/// A task once its program has been started.
+///
+/// # Panics
+/// When it is not in time, or cannot be read.
+pub async fn until_started(client: &Client, id: &str) -> Task {
+    until("it runs", || async {
+        let read = client.get(id).await;
+        let task = read.unwrap_or_else(|error| panic!("{id} cannot be read: {error}"));
+        task.start_time.is_some().then_some(task)
+    })
+    .await
 }
 
 /// Asks again and again until there is an answer. For conditions that nothing announces, such as a

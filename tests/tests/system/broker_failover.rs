@@ -2,7 +2,7 @@
 
 use asyncflow_proto::v1::{TaskSpec, TaskState};
 use asyncflow_sdk::{Client, ClientOptions};
-use asyncflow_tests::{Backend, Cluster, LEASE, Shape, sh, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, sh, until, until_started};
 use futures::future::join_all;
 
 use crate::handlers::{Function, Worker};
@@ -22,10 +22,7 @@ async fn the_other_takes_the_same_lease(backend: Backend) {
     // One of them was handed out by the broker that goes, whichever the worker asked.
     for broker in [0, 1] {
         let id = client.create(sh(&script)).await.unwrap().id;
-        until("it runs", || async {
-            client.get(&id).await.unwrap().start_time.is_some().then_some(())
-        })
-        .await;
+        until_started(&client, &id).await;
         cluster.brokers[broker].kill();
         let other = cluster.client(1 - broker);
         // Longer than a lease, so that only heartbeats at the other broker can have kept it.

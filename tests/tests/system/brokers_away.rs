@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use asyncflow_proto::v1::TaskState;
-use asyncflow_tests::{Backend, Cluster, LEASE, Shape, sh, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, runs_until, until_started};
 
 const OUTAGE: Duration = LEASE.saturating_mul(3);
 
@@ -12,12 +12,8 @@ async fn no_live_task_is_taken_back(backend: Backend) {
     let mut cluster = Cluster::start(backend, Shape { brokers: 2, ..Shape::default() }).await;
     let client = cluster.client(0);
     let go = cluster.scratch().join("go");
-    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
-    let running = client.create(sh(&script)).await.unwrap();
-    until("it runs", || async {
-        client.get(&running.id).await.unwrap().start_time.is_some().then_some(())
-    })
-    .await;
+    let running = client.create(runs_until(&go)).await.unwrap();
+    until_started(&client, &running.id).await;
     for broker in &mut cluster.brokers {
         broker.kill();
     }

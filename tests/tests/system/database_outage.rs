@@ -6,7 +6,7 @@ use std::time::Duration;
 use asyncflow_proto::v1::{CountTasksRequest, TaskState};
 use asyncflow_sdk::{Client, ClientOptions};
 use asyncflow_store::{Store, StoreOptions};
-use asyncflow_tests::{Backend, Cluster, LEASE, Shape, command, sh, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, command, runs_until, until, until_started};
 
 const OUTAGE: Duration = LEASE.saturating_mul(5);
 /// Longer than anything waits for a database that does not answer, and than a lease.
@@ -19,12 +19,8 @@ async fn no_live_task_is_taken_back(backend: Backend) {
     let mut cluster = Cluster::start(backend, shape).await;
     let client = cluster.client(0);
     let go = cluster.scratch().join("go");
-    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
-    let running = client.create(sh(&script)).await.unwrap();
-    until("it runs", || async {
-        client.get(&running.id).await.unwrap().start_time.is_some().then_some(())
-    })
-    .await;
+    let running = client.create(runs_until(&go)).await.unwrap();
+    until_started(&client, &running.id).await;
     let creating = tokio::spawn({
         let client = client.clone();
         async move {
@@ -82,12 +78,8 @@ async fn a_database_that_hangs_holds_nobody_for_ever(backend: Backend) {
     let mut cluster = Cluster::start(backend, shape).await;
     let client = impatient(&cluster);
     let go = cluster.scratch().join("go");
-    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
-    let running = client.create(sh(&script)).await.unwrap();
-    until("it runs", || async {
-        client.get(&running.id).await.unwrap().start_time.is_some().then_some(())
-    })
-    .await;
+    let running = client.create(runs_until(&go)).await.unwrap();
+    until_started(&client, &running.id).await;
 
     cluster.server().process().signal_family("STOP");
     // More calls than the pool has connections.

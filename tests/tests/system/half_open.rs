@@ -2,7 +2,7 @@
 //! keep-alive (10 s without a word, 5 s without an answer), connects again, and goes on.
 
 use asyncflow_proto::v1::TaskState;
-use asyncflow_tests::{Backend, Cluster, Shape, proxy::Proxy, sh, until};
+use asyncflow_tests::{Backend, Cluster, Shape, proxy::Proxy, runs_until, sh, until_started};
 
 async fn the_worker_connects_again(backend: Backend) {
     let shape = Shape { workers: 0, governors: 0, ..Shape::default() };
@@ -13,12 +13,8 @@ async fn the_worker_connects_again(backend: Backend) {
     cluster.until_workers_registered(1).await;
     let client = cluster.client(0);
     let go = cluster.scratch().join("go");
-    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
-    let running = client.create(sh(&script)).await.unwrap();
-    until("it runs", || async {
-        client.get(&running.id).await.unwrap().start_time.is_some().then_some(())
-    })
-    .await;
+    let running = client.create(runs_until(&go)).await.unwrap();
+    until_started(&client, &running.id).await;
 
     link.lose();
     // No process knows of it, and no other way leads to the broker.

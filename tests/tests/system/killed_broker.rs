@@ -2,21 +2,15 @@
 //! task that runs meanwhile is completed by the attempt that runs it.
 
 use asyncflow_proto::v1::{CountTasksRequest, TaskState};
-use asyncflow_tests::{Backend, Cluster, Shape, command, sh};
+use asyncflow_tests::{Backend, Cluster, Shape, command, runs_until, until_started};
 use futures::future::join_all;
 
 async fn nothing_is_lost_or_doubled(backend: Backend) {
     let mut cluster = Cluster::start(backend, Shape::default()).await;
     let client = cluster.client(0);
     let go = cluster.scratch().join("go");
-    let running = client
-        .create(sh(&format!("while [ ! -e {} ]; do sleep 0.05; done", go.display())))
-        .await
-        .unwrap();
-    asyncflow_tests::until("it runs", || async {
-        client.get(&running.id).await.unwrap().start_time.is_some().then_some(())
-    })
-    .await;
+    let running = client.create(runs_until(&go)).await.unwrap();
+    until_started(&client, &running.id).await;
 
     // The client repeats with the same request id what got no answer.
     let creates = tokio::spawn({

@@ -2,7 +2,7 @@
 //! the task back.
 
 use asyncflow_proto::v1::TaskState;
-use asyncflow_tests::{Backend, Cluster, Shape, sh, until};
+use asyncflow_tests::{Backend, Cluster, Shape, runs_until, sh, until, until_started};
 
 async fn the_other_takes_over(backend: Backend) {
     let shape = Shape { workers: 2, governors: 2, ..Shape::default() };
@@ -11,11 +11,7 @@ async fn the_other_takes_over(backend: Backend) {
     let first = cluster.leader().await;
     let script = r#"[ "$ASYNCFLOW_ATTEMPT" = 2 ] || exec sleep 100"#;
     let created = client.create(sh(script)).await.unwrap();
-    let running = until("it runs", || async {
-        let task = client.get(&created.id).await.unwrap();
-        task.start_time.is_some().then_some(task)
-    })
-    .await;
+    let running = until_started(&client, &created.id).await;
 
     cluster.governors[first].kill();
     let holder: usize = running.worker_id.strip_prefix("worker-").unwrap().parse().unwrap();
@@ -39,8 +35,7 @@ async fn a_stopped_one_comes_too_late(backend: Backend) {
     let client = cluster.client(0);
     let first = cluster.leader().await;
     let go = cluster.scratch().join("go");
-    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
-    let created = client.create(sh(&script)).await.unwrap();
+    let created = client.create(runs_until(&go)).await.unwrap();
     let running = |attempt: i32| {
         let (client, id) = (client.clone(), created.id.clone());
         async move {

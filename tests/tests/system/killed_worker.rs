@@ -3,7 +3,7 @@
 //! the dead worker left behind is gone once it is back.
 
 use asyncflow_proto::v1::{AttemptOutcome, LogStream, StreamTaskLogsRequest, TaskState};
-use asyncflow_tests::{Backend, Cluster, LEASE, Shape, is_alive, sh, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, is_alive, sh, until, until_started};
 use futures::TryStreamExt;
 
 async fn second_attempt_goes_on_from_the_context(backend: Backend) {
@@ -122,10 +122,7 @@ async fn an_outcome_outlives_broker_and_worker(backend: Backend) {
         go.display()
     );
     let created = client.create(sh(&script)).await.unwrap();
-    until("it runs", || async {
-        client.get(&created.id).await.unwrap().start_time.is_some().then_some(())
-    })
-    .await;
+    until_started(&client, &created.id).await;
     cluster.brokers[0].kill();
     std::fs::write(&go, "").unwrap();
     let entry = cluster.scratch().join("worker-0/data/journal");

@@ -6,20 +6,17 @@ use asyncflow_proto::v1::{
     workflow_node::Work,
 };
 use asyncflow_sdk::Client;
-use asyncflow_tests::{Backend, Cluster, Shape, sh, until};
+use asyncflow_tests::{Backend, Cluster, Shape, runs_until, sh, until};
 use futures::TryStreamExt;
 
 const MEMBERS: usize = 3;
 
 /// A chord whose last member waits for the file `go`, and whose callback writes a line to `calls`.
 async fn chord(client: &Client, go: &std::path::Path, calls: &std::path::Path) -> String {
-    let node = |script: &str| WorkflowNode {
-        work: Some(Work::Task(sh(script))),
-        ..WorkflowNode::default()
-    };
-    let mut members = vec![node("true"); MEMBERS - 1];
-    members.push(node(&format!("while [ ! -e {} ]; do sleep 0.05; done", go.display())));
-    let callback = Some(Box::new(node(&format!("echo called >> {}", calls.display()))));
+    let node = |task| WorkflowNode { work: Some(Work::Task(task)), ..WorkflowNode::default() };
+    let mut members = vec![node(sh("true")); MEMBERS - 1];
+    members.push(node(runs_until(go)));
+    let callback = Some(Box::new(node(sh(&format!("echo called >> {}", calls.display())))));
     let chord = WorkflowChord { members, callback, ..WorkflowChord::default() };
     let node = WorkflowNode {
         name: "all".to_owned(),

@@ -7,7 +7,7 @@ use asyncflow_store::Store;
 use asyncflow_tests::{
     Backend, Cluster, LEASE, Shape, command,
     proxy::{Direction, Flow, Proxy},
-    sh, until,
+    runs_until, sh, until, until_started,
 };
 
 const CREATES: i64 = 3;
@@ -94,12 +94,8 @@ async fn who_is_heard_keeps_its_task(backend: Backend) {
     let (cluster, link) = behind_a_proxy(backend).await;
     let (client, store) = (cluster.client(0), cluster.store().await);
     let go = cluster.scratch().join("go");
-    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
-    let created = client.create(sh(&script)).await.unwrap();
-    until("it runs", || async {
-        client.get(&created.id).await.unwrap().start_time.is_some().then_some(())
-    })
-    .await;
+    let created = client.create(runs_until(&go)).await.unwrap();
+    until_started(&client, &created.id).await;
     link.set(Direction::Down, Flow::Swallow);
     pass(&store, LONG_MS).await;
     let task = client.get(&created.id).await.unwrap();

@@ -9,7 +9,7 @@ use asyncflow_proto::{
 use asyncflow_tests::{
     Backend, Cluster, LEASE, Shape,
     proxy::{Direction, Flow, Proxy},
-    sh, until,
+    runs_until, sh, until, until_started,
 };
 
 async fn late_writes_are_refused(backend: Backend) {
@@ -72,13 +72,8 @@ async fn a_short_stop_costs_nothing(backend: Backend) {
     let cluster = Cluster::start(backend, Shape { workers: 2, ..Shape::default() }).await;
     let client = cluster.client(0);
     let go = cluster.scratch().join("go");
-    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
-    let created = client.create(sh(&script)).await.unwrap();
-    let running = until("it runs", || async {
-        let task = client.get(&created.id).await.unwrap();
-        task.start_time.is_some().then_some(task)
-    })
-    .await;
+    let created = client.create(runs_until(&go)).await.unwrap();
+    let running = until_started(&client, &created.id).await;
     let holder: usize = running.worker_id.strip_prefix("worker-").unwrap().parse().unwrap();
     let store = cluster.store().await;
     cluster.workers[holder].process().signal("STOP");

@@ -5,7 +5,7 @@ use asyncflow_proto::v1::{
     TaskSpec, WatchWorkflowResponse, WorkflowNode, WorkflowNodeState, WorkflowSpec, WorkflowState,
     workflow_node::Work,
 };
-use asyncflow_tests::{Backend, Cluster, PATIENCE, Shape, sh, until};
+use asyncflow_tests::{Backend, Cluster, PATIENCE, Shape, runs_until, until};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
@@ -27,10 +27,7 @@ async fn the_other_broker_is_watched(backend: Backend) {
     let (creator, watched) = (cluster.client(0), cluster.client(1));
     let scratch = cluster.scratch();
     let gate = |name: &str| scratch.join(name);
-    let until_open = |name: &str| {
-        let path = gate(name);
-        sh(&format!("while [ ! -e {} ]; do sleep 0.05; done", path.display()))
-    };
+    let until_open = |name: &str| runs_until(&gate(name));
     let nodes = vec![node("a", &[], until_open("first")), node("b", &["a"], until_open("second"))];
     let spec = WorkflowSpec { name: "two".to_owned(), nodes, ..Default::default() };
     let id = creator.create_workflow(spec).await.unwrap().id;

@@ -12,7 +12,7 @@ use asyncflow_proto::{
 };
 use asyncflow_sdk::Client;
 use asyncflow_store::testing::ShiftedClock;
-use asyncflow_tests::{Backend, Cluster, Shape, command, sh, until};
+use asyncflow_tests::{Backend, Cluster, Shape, command, runs_until, until};
 
 /// 3 o'clock in Berlin on 15 January 2030, in seconds since 1970.
 const THREE_S: i64 = 1_894_672_800;
@@ -96,8 +96,7 @@ async fn each_time_fires_once(backend: Backend) {
     let mut cluster = Cluster::start_by_the_clock(backend, shape, &clock).await;
     let client = cluster.client(0);
     let go = cluster.scratch().join("go");
-    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
-    let worker = client.create(sh(&script)).await.unwrap().id;
+    let worker = client.create(runs_until(&go)).await.unwrap().id;
     let holder = until_attempt(&client, &worker, 1).await.worker_id;
     let first = daily(&client).await;
     set(&clock, THREE_S - 1);

@@ -8,7 +8,7 @@ use asyncflow_proto::{
 };
 use asyncflow_sdk::Client;
 use asyncflow_store::{Store, testing::ShiftedClock};
-use asyncflow_tests::{Backend, Cluster, LEASE, Shape, sh, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, runs_until, sh, until};
 
 const DAY_S: i64 = 24 * 3_600;
 /// Longer than the watches of two brokers, which both ask the database, may be apart.
@@ -49,8 +49,7 @@ async fn nothing_goes_by_them(backend: Backend) {
         until_it_is(&store, store.now_ms().await.unwrap() + APART_MS).await;
     }
     let go = cluster.scratch().join("go");
-    let script = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
-    let long = clients[1].create(sh(&script)).await.unwrap().id;
+    let long = clients[1].create(runs_until(&go)).await.unwrap().id;
     let worker = cluster.start_worker(0);
     cluster.workers.push(worker);
     let started = until_attempt(&clients[0], &long, 1).await;

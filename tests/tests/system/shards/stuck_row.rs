@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use asyncflow_proto::v1::{ShardState, Task, TaskState};
 use asyncflow_sdk::Client;
-use asyncflow_tests::{Cluster, LEASE, Shape, sh, until, within};
+use asyncflow_tests::{Cluster, LEASE, Shape, sh, until_started, within};
 
 use super::{Seen, succeeded, until_all_have_read_the_registry};
 
@@ -22,11 +22,7 @@ fn endless(cluster: &Cluster) -> String {
 
 async fn running(client: &Client, script: &str) -> Task {
     let created = client.create(sh(script)).await.unwrap();
-    until("it runs", || async {
-        let task = client.get(&created.id).await.unwrap();
-        task.start_time.is_some().then_some(task)
-    })
-    .await
+    until_started(client, &created.id).await
 }
 
 async fn newer_shards_are_served(cluster: &mut Cluster, off: &[&str]) -> Seen {
