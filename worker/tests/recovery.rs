@@ -18,6 +18,7 @@ use nix::{
 use support::{
     alive_with,
     program::{Program, shim_of},
+    small_disk::SmallDisk,
     unique,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -151,15 +152,8 @@ async fn metric(address: std::net::SocketAddr, name: &str) -> Option<String> {
 async fn an_outcome_that_the_disk_does_not_take_is_kept_in_memory() {
     const JOURNAL_OK: &str = "asyncflow_worker_journal_ok";
     let broker = FakeBroker::start().await;
-    let (disk, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
-        .arg(disk.path())
-        .output();
-    if !mounted.as_ref().is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED, as no tmpfs can be mounted here (it needs root): {mounted:?}");
-        return;
-    }
+    let Some(disk) = SmallDisk::mount() else { return };
+    let elsewhere = tempfile::tempdir().unwrap();
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let data = disk.path().join("data");
     let metrics = format!("metrics.address={address}");
@@ -200,6 +194,4 @@ async fn an_outcome_that_the_disk_does_not_take_is_kept_in_memory() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     worker.kill().await;
-    let unmounted = std::process::Command::new("umount").arg("-l").arg(disk.path()).status();
-    assert!(unmounted.unwrap().success());
 }

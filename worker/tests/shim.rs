@@ -14,6 +14,7 @@ use fake::{FakeBroker, Settled, command_task};
 use support::{
     Worker, failure,
     program::{exit_record, shim_record},
+    small_disk::SmallDisk,
     unique,
 };
 
@@ -86,15 +87,7 @@ async fn a_flood_of_log_stays_within_its_limit_and_memory_flat() {
 #[tokio::test]
 async fn a_full_disk_costs_the_task_its_log_and_nothing_else() {
     let broker = FakeBroker::start().await;
-    let disk = tempfile::tempdir().unwrap();
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
-        .arg(disk.path())
-        .output();
-    if !mounted.as_ref().is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED, as no tmpfs can be mounted here (it needs root): {mounted:?}");
-        return;
-    }
+    let Some(disk) = SmallDisk::mount() else { return };
     let mut worker = Worker::start(&broker, |config| {
         config.data_dir = disk.path().join("data");
         config.command.log_bytes_max = 64 * 1024 * 1024;
@@ -110,8 +103,6 @@ async fn a_full_disk_costs_the_task_its_log_and_nothing_else() {
     assert!(dropped > 15_000_000, "{dropped}");
     worker.drain.cancel();
     worker.end().await;
-    let unmounted = std::process::Command::new("umount").arg("-l").arg(disk.path()).status();
-    assert!(unmounted.unwrap().success());
 }
 
 /// A disk that refuses the order is one that may take it a second later.

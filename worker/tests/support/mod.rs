@@ -1,6 +1,7 @@
 //! A worker inside of the test, with its own directory.
 
 pub mod program;
+pub mod small_disk;
 
 use asyncflow_sdk::{v1::FailureReason, worker::Handlers};
 use asyncflow_worker::{WorkerConfig, WorkerError, run_until};
