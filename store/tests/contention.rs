@@ -47,6 +47,14 @@ impl Scene {
         Self { store, changes, database }
     }
 
+    async fn changes_fail_as_in_an_outage(&self, code: &str) {
+        for answer in self.store.apply(self.changes.clone()).await {
+            let Err(ApplyError::Store(error)) = answer else { panic!("{code}: {answer:?}") };
+            assert!(matches!(error, StoreError::Unavailable { .. }), "{code}: {error}");
+        }
+        assert_eq!(self.revisions().await, [1, 1], "{code}");
+    }
+
     /// From now on every second change fails with this code, so many times.
     async fn contend(&self, code: &str, failures: i64) {
         let table = self.changes[0].0.shard.task_table();
@@ -110,11 +118,7 @@ async fn the_whole_is_repeated(server: &Server, code: &str) {
 async fn it_is_not_repeated_for_ever(server: &Server, code: &str) {
     let scene = Scene::new(server).await;
     scene.contend(code, 1_000).await;
-    for answer in scene.store.apply(scene.changes.clone()).await {
-        let Err(ApplyError::Store(error)) = answer else { panic!("{code}: {answer:?}") };
-        assert!(matches!(error, StoreError::Unavailable { .. }), "{code}: {error}");
-    }
-    assert_eq!(scene.revisions().await, [1, 1], "{code}");
+    scene.changes_fail_as_in_an_outage(code).await;
     assert_eq!(scene.tried().await, 2 * TRIES, "{code}");
     scene.store.close().await;
 }
@@ -123,11 +127,7 @@ async fn it_is_not_repeated_for_ever(server: &Server, code: &str) {
 async fn a_full_disk_is_an_outage(server: &Server, code: &str) {
     let scene = Scene::new(server).await;
     scene.contend(code, 1).await;
-    for answer in scene.store.apply(scene.changes.clone()).await {
-        let Err(ApplyError::Store(error)) = answer else { panic!("{code}: {answer:?}") };
-        assert!(matches!(error, StoreError::Unavailable { .. }), "{code}: {error}");
-    }
-    assert_eq!(scene.revisions().await, [1, 1], "{code}");
+    scene.changes_fail_as_in_an_outage(code).await;
     scene.store.close().await;
 }
 
