@@ -24,22 +24,48 @@ pub enum CallClass {
     Parked,
 }
 
+/// The places of one class of calls.
+struct Gate {
+    places: Arc<Semaphore>,
+    waiting: Semaphore,
+}
+
+impl Gate {
+    fn new(places: usize, waiting_max: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), waiting: Semaphore::new(waiting_max) }
+    }
+
+    fn place_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    async fn place_soon(&self) -> Result<OwnedSemaphorePermit, Status> {
+        if let Some(place) = self.place_now() {
+            return Ok(place);
+        }
+        let _waits = self.waiting.try_acquire().map_err(|_| status::overloaded())?;
+        match tokio::time::timeout(WAIT_MAX, Arc::clone(&self.places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(status::overloaded()),
+        }
+    }
+}
+
 /// The places that calls take; held until the last byte of the answer.
 pub(super) struct Gates {
-    ordinary: Arc<Semaphore>,
-    reserve: Arc<Semaphore>,
-    parked: Arc<Semaphore>,
-    waiting: Semaphore,
+    ordinary: Gate,
+    vital: Gate,
+    parked: Gate,
     classify: fn(&str) -> CallClass,
 }
 
 impl Gates {
     pub(super) fn new(config: &ListenConfig) -> Self {
         Self {
-            ordinary: Arc::new(Semaphore::new(config.calls_max)),
-            reserve: Arc::new(Semaphore::new(config.vital_calls_reserve)),
-            parked: Arc::new(Semaphore::new(config.parked_calls_max)),
-            waiting: Semaphore::new(config.waiting_calls_max),
+            ordinary: Gate::new(config.calls_max, config.waiting_calls_max),
+            vital: Gate::new(config.vital_calls_reserve, config.waiting_calls_max),
+            // Such places are not given back soon.
+            parked: Gate::new(config.parked_calls_max, 0),
             classify: |_| CallClass::Ordinary,
         }
     }
@@ -52,33 +78,72 @@ impl Gates {
     /// meanwhile leaves the row.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED when there is none within a second, or too many wait already; at once
-    /// for what parks, whose places are not given back soon.
+    /// RESOURCE_EXHAUSTED when there is none within a second, or too many of its class wait
+    /// already; at once for what parks.
     pub(super) async fn enter(&self, path: &str) -> Result<OwnedSemaphorePermit, Status> {
         match (self.classify)(path) {
-            CallClass::Ordinary => self.place_soon(&self.ordinary).await,
-            CallClass::Parked => place_now(&self.parked).ok_or_else(status::overloaded),
+            CallClass::Ordinary => self.ordinary.place_soon().await,
+            CallClass::Parked => self.parked.place_soon().await,
             CallClass::Vital => {
-                match place_now(&self.reserve).or_else(|| place_now(&self.ordinary)) {
+                let now = self.vital.place_now().or_else(|| self.ordinary.place_now());
+                match now {
                     Some(place) => Ok(place),
-                    None => self.place_soon(&self.reserve).await,
+                    None => self.vital.place_soon().await,
                 }
             }
         }
     }
-
-    async fn place_soon(&self, gate: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
-        if let Some(place) = place_now(gate) {
-            return Ok(place);
-        }
-        let _waits = self.waiting.try_acquire().map_err(|_| status::overloaded())?;
-        match tokio::time::timeout(WAIT_MAX, Arc::clone(gate).acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => Err(status::overloaded()),
-        }
-    }
 }
 
-fn place_now(gate: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    Arc::clone(gate).try_acquire_owned().ok()
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use futures::{FutureExt, poll};
+    use std::task::Poll;
+
+    fn gates() -> Gates {
+        Gates {
+            ordinary: Gate::new(1, 1),
+            vital: Gate::new(1, 1),
+            parked: Gate::new(1, 0),
+            classify: |path| match path {
+                "vital" => CallClass::Vital,
+                "parked" => CallClass::Parked,
+                _ => CallClass::Ordinary,
+            },
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn vital_calls_wait_though_all_who_may_wait_do() {
+        let gates = gates();
+        let (_ordinary, vital) =
+            (gates.enter("").await.unwrap(), gates.enter("vital").await.unwrap());
+        let mut waits = gates.enter("").boxed();
+        assert!(matches!(poll!(&mut waits), Poll::Pending));
+        assert!(matches!(poll!(gates.enter("").boxed()), Poll::Ready(Err(_))), "one too many");
+        let mut beat = gates.enter("vital").boxed();
+        assert!(matches!(poll!(&mut beat), Poll::Pending));
+        drop(vital);
+        drop(beat.await.unwrap());
+        // Nobody gives a place back to this one.
+        assert_eq!(waits.await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_parks_is_refused_at_once_and_who_goes_away_leaves_the_row() {
+        let gates = gates();
+        let _parked = gates.enter("parked").await.unwrap();
+        assert!(matches!(poll!(gates.enter("parked").boxed()), Poll::Ready(Err(_))));
+        let ordinary = gates.enter("").await.unwrap();
+        let mut gone = gates.enter("").boxed();
+        assert!(matches!(poll!(&mut gone), Poll::Pending));
+        drop(gone);
+        let mut next = gates.enter("").boxed();
+        assert!(matches!(poll!(&mut next), Poll::Pending));
+        drop(ordinary);
+        drop(next.await.unwrap());
+    }
 }
