@@ -10,7 +10,9 @@
 //! | [`auth`], [`secret_file`] | who calls |
 //! | [`shutdown`] | how it ends: drain first, stop after |
 //! | [`identity`], [`clock`] | which process this is, and what time it has |
+//! | `allocator` | where its memory comes from |
 
+mod allocator;
 pub mod auth;
 pub mod clock;
 pub mod config;
