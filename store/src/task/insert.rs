@@ -221,6 +221,7 @@ impl Store {
     }
 
     async fn answer(&self, outcomes: Vec<Outcome>) -> Vec<Result<Inserted, InsertError>> {
+        self.fault_point("insert.committed").await;
         let mut answers = Vec::with_capacity(outcomes.len());
         let tasks = || outcomes.iter().filter_map(Outcome::made).map(|made| &made.full.task);
         self.leases().note(tasks());
@@ -306,6 +307,7 @@ async fn insert_once(
         }
     }
     ledger.write(store, tx, request.now_ms).await?;
+    store.fault_point("insert.written").await;
     Ok(outcomes)
 }
 
