@@ -14,6 +14,7 @@ mod governor;
 mod gpus;
 #[allow(clippy::unwrap_used, reason = "a test's stage")]
 pub mod mixed_load;
+mod on_each_database;
 mod program;
 pub mod proxy;
 mod seed;

@@ -22,7 +22,7 @@ async fn play(backend: Backend, seed: u64, off: &[&str]) -> Verdict {
     mixed_load::play(play).await.0
 }
 
-async fn judge(backend: Backend) {
+async fn nothing_is_lost_or_done_twice(backend: Backend) {
     let seed = seed();
     let again = format!(
         "ASYNCFLOW_TEST_SEED={seed} cargo test --workspace --test mixed_load -- \
@@ -36,22 +36,4 @@ async fn judge(backend: Backend) {
         Verdict::Unknown { why, counts } => panic!("{backend:?}: {why} ({counts}); {again}"),
     }
 }
-
-mod nothing_is_lost_or_done_twice {
-    use asyncflow_tests::Backend;
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn sqlite() {
-        Box::pin(super::judge(Backend::Sqlite)).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn mariadb() {
-        Box::pin(super::judge(Backend::MariaDb)).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn postgres() {
-        Box::pin(super::judge(Backend::Postgres)).await;
-    }
-}
+asyncflow_tests::on_each_database!(nothing_is_lost_or_done_twice);

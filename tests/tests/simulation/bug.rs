@@ -1,4 +1,4 @@
-//! Bugs that can be planted in the simulated brokers, database and governor, to prove the judge.
+//! Bugs that can be planted in what is played, to prove the judge.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
@@ -16,6 +16,8 @@ pub enum Bug {
     WritesWithoutCompare,
     /// That an end was recorded is not told to who repeats it.
     ForgetsEnds,
+    /// The next process of a worker tells again what the former one had told.
+    TellsAgain,
 }
 
 impl Bug {
@@ -27,7 +29,8 @@ impl Bug {
         Self::WritesWithoutCompare,
     ];
     /// These need a worker that is given up and comes back at the right moment.
-    pub const RARE: [Self; 3] = [Self::CompletesById, Self::ForgetsEnds, Self::SavesByState];
+    pub const RARE: [Self; 4] =
+        [Self::CompletesById, Self::ForgetsEnds, Self::SavesByState, Self::TellsAgain];
 
     pub fn all() -> impl Iterator<Item = Self> {
         Self::PLAIN.into_iter().chain(Self::RARE)

@@ -60,6 +60,8 @@ struct Life {
     /// Attempts whose outcome was taken.
     settled: BTreeSet<i32>,
     began: BTreeSet<i32>,
+    /// Attempts that another process went on with.
+    adopted: BTreeSet<i32>,
     results: BTreeMap<i32, String>,
 }
 
@@ -189,7 +191,10 @@ impl Judge {
             "Complete" | "Fail" | "Release" => {
                 self.life(&task).settled.insert(before.attempt);
             }
-            "Adopt" => self.counts.adopted += 1,
+            "Adopt" => {
+                self.counts.adopted += 1;
+                self.life(&task).adopted.insert(before.attempt);
+            }
             _ => {}
         }
         if after.order_time_ms > before.order_time_ms && after.state.is_leased() {
@@ -203,9 +208,10 @@ impl Judge {
     fn saved(&mut self, at_ms: i64, task: &str, change: &Change) {
         let Some(context) = &change.context else { return };
         let life = self.life(task);
-        let expected = life.saved + 1;
-        life.saved = context.parse().unwrap_or(0);
-        let holds = life.saved == expected;
+        let before = std::mem::replace(&mut life.saved, context.parse().unwrap_or(0));
+        // A process that ended while it saved does not know whether it has.
+        let is_again = life.saved == before && life.adopted.contains(&change.before.attempt);
+        let holds = life.saved == before + 1 || is_again;
         self.rule(holds, at_ms, task, "contexts have no gaps and do not go back");
         self.counts.saves += 1;
     }

@@ -36,6 +36,7 @@ mod play;
 mod scene;
 mod seeds;
 mod shared_dice;
+mod shim;
 mod status;
 mod times;
 mod worker;

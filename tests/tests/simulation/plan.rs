@@ -2,7 +2,7 @@
 
 use asyncflow_store::testing::Dice;
 
-use super::worker::Disk;
+use super::{shim::Programs, worker::Disk};
 
 /// Most faults begin within this time; afterwards everything heals.
 const FAULTS_FROM_MS: u64 = 500;
@@ -35,6 +35,9 @@ pub struct WorkerPlan {
     pub starts_later: bool,
     pub keeps_journal: bool,
     pub disk: Disk,
+    /// Its attempts outlive its process.
+    pub adopts: bool,
+    pub programs: Programs,
 }
 
 #[derive(Clone)]
@@ -67,6 +70,8 @@ impl Plan {
             starts_later: dice.one_in(4),
             keeps_journal: dice.one_in(2),
             disk: Disk::default(),
+            adopts: dice.one_in(3),
+            programs: Programs::default(),
         };
         let mut plan = Self {
             brokers: dice.between(1, 2),

@@ -10,9 +10,9 @@ use std::{
 use async_trait::async_trait;
 use asyncflow_sdk::{
     ChannelOptions,
-    v1::{Content, Lease, LeasedTask},
+    v1::{Content, Lease, LeasedTask, Task},
     worker::{
-        AttemptHandle, Handler, HandlerError, ResultJournal, SettleCall, WorkerBuilder,
+        AttemptHandle, Handler, HandlerError, Handlers, ResultJournal, SettleCall, WorkerBuilder,
         WorkerOptions,
     },
 };
@@ -25,6 +25,7 @@ use super::{
     network::PORT,
     plan::{WorkerPlan, broker_name},
     scene::Scene,
+    shim::Supervisor,
 };
 
 /// Before a process that has ended is started again.
@@ -92,8 +93,16 @@ fn number(content: Option<&Content>) -> Result<u32, HandlerError> {
     text.parse().map_err(|_| HandlerError::bad_context(text))
 }
 
-fn content(text: String) -> Content {
+pub fn content(text: String) -> Content {
     Content { data: text.into(), ..Content::default() }
+}
+
+/// How many stages of a task are done, and how many it has.
+pub fn begin(scene: &Scene, process: u32, task: &Task) -> Result<(u32, u32), HandlerError> {
+    let (done, all) = (number(task.context.as_ref())?, number(task.payload.as_ref())?);
+    let (task, attempt) = (task.id.clone(), task.attempt);
+    scene.database.note(Fact::Began { task, attempt, process, done });
+    Ok((done, all))
 }
 
 impl Stages {
@@ -116,11 +125,7 @@ impl Handler for Stages {
     type Context = (u32, u32);
 
     async fn load_context(&self, task: &LeasedTask) -> Result<(u32, u32), HandlerError> {
-        let task = task.task.clone().unwrap_or_default();
-        let (done, all) = (number(task.context.as_ref())?, number(task.payload.as_ref())?);
-        let (attempt, process) = (task.attempt, self.process);
-        self.scene.database.note(Fact::Began { task: task.id, attempt, process, done });
-        Ok((done, all))
+        begin(&self.scene, self.process, &task.task.clone().unwrap_or_default())
     }
 
     async fn process(
@@ -158,16 +163,27 @@ pub async fn run(scene: Arc<Scene>, plan: WorkerPlan) -> turmoil::Result {
     loop {
         let process = scene.next_process();
         let disk = if plan.keeps_journal { plan.disk.clone() } else { Disk::default() };
-        let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
+        let [drain, abort, detach] = [(); 3].map(|()| CancellationToken::new());
         let life_ms = scene.dice.with(|dice| dice.one_in(2).then(|| dice.between(2_000, 20_000)));
+        let handlers = if plan.adopts {
+            let (scene, programs) = (scene.clone(), plan.programs.clone());
+            Handlers::new().executor(TASK_TYPE, Supervisor { scene, process, programs })
+        } else {
+            Handlers::new().handler(TASK_TYPE, Stages { scene: scene.clone(), process })
+        };
         let working = WorkerBuilder::new(options(&scene, &plan))
-            .handler(TASK_TYPE, Stages { scene: scene.clone(), process })
+            .handlers(handlers)
             .journal(Arc::new(Journal { disk, scene: scene.clone() }))
+            .detach(detach.clone())
             .run(drain.clone(), abort);
         let end = async {
             let Some(life_ms) = life_ms else { return std::future::pending().await };
             tokio::time::sleep(Duration::from_millis(life_ms)).await;
-            drain.cancel();
+            if plan.adopts {
+                detach.cancel()
+            } else {
+                drain.cancel()
+            }
             std::future::pending::<()>().await;
         };
         tokio::select! {

@@ -2,22 +2,8 @@
 //! library.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-/// One test for each database: `on_each_database!(scenario)` runs `scenario(Backend)`.
-macro_rules! on_each_database {
-    ($scenario:ident) => {
-        on_each_database!($scenario: sqlite Sqlite, mariadb MariaDb, postgres Postgres);
-    };
-    ($scenario:ident: $($name:ident $backend:ident),+) => {
-        mod $scenario {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    Box::pin(super::$scenario(asyncflow_tests::Backend::$backend)).await;
-                }
-            )+
-        }
-    };
-}
+#[macro_use]
+extern crate asyncflow_tests;
 
 mod adopted_without_brokers;
 mod broken_stream;
