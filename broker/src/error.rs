@@ -77,7 +77,7 @@ pub enum RpcError {
     Forbidden(Denied),
     #[error("the changes since the resume token are not kept any more, start anew")]
     ResumeTokenTooOld,
-    #[error("the reader is too slow for this watch, go on from the last resume token")]
+    #[error("the reader is too slow for this stream, go on from the last resume token or offset")]
     SlowReader,
     #[error(transparent)]
     Batch(#[from] BatchError),

@@ -1,6 +1,6 @@
 //! Opening the database: pools, session settings, clock.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
 
 use asyncflow_core::id::KeyGenerator;
 use sea_orm::{
@@ -274,6 +274,7 @@ async fn sqlite(
     if let Some(parent) = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(StoreError::unavailable)?;
     }
+    make_private(Path::new(path));
     let mut pool = pool_options(options, &options.url);
     pool.max_lifetime(None).idle_timeout(None);
     pool.map_sqlx_sqlite_opts(|sqlite| {
@@ -299,6 +300,12 @@ async fn sqlite(
     pool.max_connections(options.max_connections.min(SQLITE_READERS_MAX));
     let reader = Database::connect(pool).await?;
     Ok((writer, reader))
+}
+
+/// Tasks have secrets in their environments. Files that SQLite puts beside it are like it. If it
+/// cannot be made, SQLite says why.
+fn make_private(file: &Path) {
+    let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
 }
 
 /// Whether a connection that is given back may be used again; else it is closed, which rolls back.
@@ -395,7 +402,23 @@ fn postgres(options: &StoreOptions) -> ConnectOptions {
 
 #[cfg(test)]
 mod tests {
-    use super::is_new_enough;
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{is_new_enough, make_private};
+
+    #[test]
+    fn a_new_file_is_its_users_alone_and_one_that_is_there_stays_as_it_is() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mode = || file.path().metadata().unwrap().permissions().mode() & 0o777;
+        std::fs::remove_file(file.path()).unwrap();
+        make_private(file.path());
+        assert_eq!(mode(), 0o600);
+        std::fs::write(file.path(), "kept").unwrap();
+        std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o640)).unwrap();
+        make_private(file.path());
+        assert_eq!((mode(), std::fs::read(file.path()).unwrap()), (0o640, b"kept".to_vec()));
+    }
 
     #[test]
     fn an_old_sqlite_is_refused() {

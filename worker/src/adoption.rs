@@ -22,7 +22,10 @@ use asyncflow_sdk::{
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use crate::shim::{ExitRecord, put, ran_for, read_leftover};
+use crate::{
+    events::EventsMark,
+    shim::{ExitRecord, put, ran_for, read_leftover},
+};
 
 const LEASE: &str = "lease.pb";
 const TOKEN: &str = "token";
@@ -31,12 +34,18 @@ const SENT: &str = "sent";
 /// An attempt that goes on, or has ended unsettled.
 #[derive(Clone, Debug)]
 pub struct Adoptable {
+    /// Its directory.
+    pub dir: PathBuf,
     /// As it was handed out, without the environment of its command.
     pub leased: LeasedTask,
     /// What its programs call with.
     pub token: String,
     /// How long its program runs already, or ran.
     pub ran: Duration,
+    /// Its shim is gone and has told no end, but what it has saved was not told to a broker yet.
+    /// The lease is held for as long as that takes, and then it is left to run out: the crash
+    /// counts.
+    pub is_gone: bool,
 }
 
 /// What a former worker has left.
@@ -77,8 +86,8 @@ pub fn is_kept(dir: &Path) -> bool {
     dir.join(LEASE).exists()
 }
 
-/// Looks through the directories of attempts. One whose shim is gone without a record of its end is
-/// not gone on with: its lease goes back. One that is settled was ended before, and costs no more
+/// Looks through the directories of attempts. One whose shim is gone without a record of its end,
+/// and that has nothing more to tell, is not gone on with: its lease goes back. One that is settled was ended before, and costs no more
 /// than the look whether it is.
 pub fn find(attempts: &Path) -> Found {
     let mut found = Found::default();
@@ -100,7 +109,12 @@ fn adoptable(dir: &Path) -> Option<Adoptable> {
     let token = fs::read_to_string(dir.join(TOKEN)).ok().filter(|token| !token.is_empty())?;
     let shim = read_leftover(dir).shim;
     let goes_on = shim.is_some_and(|shim| shim.is_alive()) || ExitRecord::read(dir).is_some();
-    goes_on.then(|| Adoptable { leased, token, ran: ran_for(dir).unwrap_or_default() })
+    let is_gone = !goes_on;
+    if is_gone && EventsMark::read(dir).is_at_the_end() {
+        return None;
+    }
+    let ran = ran_for(dir).unwrap_or_default();
+    Some(Adoptable { dir: dir.to_owned(), leased, token, ran, is_gone })
 }
 
 /// Keeps something that was set by the socket.
@@ -227,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_runs_or_has_told_its_end_is_gone_on_with() {
+    fn only_what_runs_or_has_something_to_tell_is_gone_on_with() {
         let dir = tempfile::tempdir().unwrap();
         let environment = [("SECRET".to_owned(), "hush".to_owned())].into();
         let command = Command { program: "true".to_owned(), environment, ..Command::default() };
@@ -240,11 +254,15 @@ mod tests {
             path
         };
         let (ended, vanished, settled) = (make("a.1"), make("b.1"), make("c.1"));
+        let unheard = make("d.1");
+        fs::write(unheard.join(crate::events::EVENTS_FILE), "{}\n").unwrap();
         ExitRecord { ran_ms: 7_000, ..ExitRecord::default() }.write(&ended).unwrap();
         ExitRecord::default().write(&settled).unwrap();
         forget(&settled);
-        let found = find(dir.path());
-        assert_eq!(found.adoptable.len(), 1);
+        let mut found = find(dir.path());
+        found.adoptable.sort_by_key(|one| one.is_gone);
+        let dirs: Vec<_> = found.adoptable.iter().map(|one| (&one.dir, one.is_gone)).collect();
+        assert_eq!(dirs, [(&ended, false), (&unheard, true)]);
         assert_eq!(found.adoptable[0].token, "secret");
         assert_eq!(found.adoptable[0].ran, Duration::from_secs(7));
         let command = found.adoptable[0].leased.task.as_ref().unwrap().command.as_ref().unwrap();

@@ -107,7 +107,9 @@ impl Executor for CommandExecutor {
             let place = all.iter().position(|one| one.leased.lease.as_ref() == Some(&lease));
             place.map(|place| all.swap_remove(place))
         };
-        let Some(Adoptable { token, .. }) = found else { return self.execute(attempt).await };
+        let Some(Adoptable { token, is_gone, .. }) = found else {
+            return self.execute(attempt).await;
+        };
         tracing::info!("adopted from a former process of this worker");
         let allotment = self.host.readopt(&attempt);
         let dir = AttemptDir::of(&self.attempts, &lease, &self.mark);
@@ -117,6 +119,8 @@ impl Executor for CommandExecutor {
         registered.keep_in(dir.path());
         allotment.runs_in(dir.path());
         let outcome = self.follow_shim(&attempt, &registered, &dir, shim).await;
+        // What it has saved is told by now; how it ended nobody knows.
+        let outcome = if is_gone { Outcome::Abandoned } else { outcome };
         allotment.conclude(&attempt, outcome)
     }
 

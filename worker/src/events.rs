@@ -26,6 +26,8 @@ pub use event::{Event, FailureNote, is_about_waiting, parse};
 pub use lines::{LINE_BYTES_MAX, Line, LineSplitter};
 pub use mark::EventsMark;
 
+/// Where it is, in the attempt's directory.
+pub const EVENTS_FILE: &str = "events.jsonl";
 /// Bad lines that are reported one by one.
 const REPORTS_MAX: u32 = 20;
 

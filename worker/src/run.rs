@@ -176,8 +176,10 @@ async fn take_over(data_dir: &DataDir) -> Vec<Adoptable> {
     let attempts = data_dir.attempts();
     let looking = tokio::task::spawn_blocking(move || {
         let Found { adoptable, leftovers } = adoption::find(&attempts);
-        let spared = adoptable.iter().map(|one| EnvVariable::new(TOKEN_VARIABLE, &one.token));
-        let records = leftovers.iter().map(|dir| read_leftover(dir)).collect();
+        let (gone, living): (Vec<_>, Vec<_>) = adoptable.iter().partition(|one| one.is_gone);
+        let spared = living.iter().map(|one| EnvVariable::new(TOKEN_VARIABLE, &one.token));
+        let ended = leftovers.iter().chain(gone.iter().map(|one| &one.dir));
+        let records = ended.map(|dir| read_leftover(dir)).collect();
         let killed = kill_leftovers(records, variable, spared.collect());
         // Not before: another process would take over from this one, if it does not come so far.
         leftovers.iter().for_each(|dir| adoption::forget(dir));

@@ -84,8 +84,8 @@ impl Validate for ListenConfig {
             self.address.ip().is_loopback() || guarded,
             "address",
             format!(
-                "{} can be reached from other hosts: set tls.cert_file, tls.key_file and \
-                 auth.tokens_file, or listen on 127.0.0.1",
+                "{} can be reached from other hosts: set listen.tls.cert_file, \
+                 listen.tls.key_file and listen.auth.tokens_file, or listen on 127.0.0.1",
                 self.address
             ),
         );

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use asyncflow_proto::v1::{LogStream, StreamTaskLogsRequest, Task, TaskSpec, TaskState};
 use asyncflow_sdk::Client;
-use asyncflow_tests::{Backend, Cluster, Shape, sh, until};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, sh, until};
 use futures::TryStreamExt;
 
 /// Writes numbered lines until the file is there; how many is its result.
@@ -62,6 +62,7 @@ async fn the_new_worker_goes_on(backend: Backend) {
     let entry = data.join(format!("journal/{early}.1.complete"));
     until("the end of the first is in the journal", || async { entry.exists().then_some(()) })
         .await;
+    tokio::time::sleep(LEASE + LEASE / 2).await;
     for broker in &mut cluster.brokers {
         broker.restart();
     }

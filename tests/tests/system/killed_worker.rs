@@ -2,6 +2,8 @@
 //! second attempt goes on from the saved context, nothing counts as a failure of the task, and what
 //! the dead worker left behind is gone once it is back.
 
+use std::path::Path;
+
 use asyncflow_proto::v1::{AttemptOutcome, LogStream, StreamTaskLogsRequest, TaskState};
 use asyncflow_tests::{Backend, Cluster, LEASE, Shape, is_alive, sh, until, until_started};
 use futures::TryStreamExt;
@@ -83,6 +85,60 @@ async fn a_restarted_worker_goes_on_with_what_it_held(backend: Backend) {
 }
 on_each_database!(a_restarted_worker_goes_on_with_what_it_held);
 
+/// The line that a program has written.
+async fn written(file: &Path) -> String {
+    until("it is written", || async {
+        let text = std::fs::read_to_string(file).ok()?;
+        text.ends_with('\n').then(|| text.trim().to_owned())
+    })
+    .await
+}
+
+fn kill(pid: &str) {
+    let killed = std::process::Command::new("kill").args(["-KILL", pid]).status();
+    assert!(killed.unwrap().success());
+}
+
+/// Worker and shim are killed when the program has saved contexts of which no broker has heard: the
+/// next process of the worker tells them first.
+async fn what_was_saved_while_nobody_listened_is_not_lost(backend: Backend) {
+    let mut cluster = Cluster::start(backend, Shape::default()).await;
+    let client = cluster.client(0);
+    let [shim, go, saved] = ["shim", "go", "saved"].map(|name| cluster.scratch().join(name));
+    let script = format!(
+        r#"if [ "$ASYNCFLOW_ATTEMPT" = 1 ]; then
+            echo $PPID > {}
+            while [ ! -e {} ]; do sleep 0.05; done
+            for n in 1 2 3; do
+                printf '{{"event":"context","data":%s,"stage":"s%s"}}\n' $n $n \
+                    >> "$ASYNCFLOW_EVENTS"
+            done
+            echo saved > {}
+            exec sleep 300
+        fi
+        printf '{{"event":"result","data":%s}}\n' "$(cat "$ASYNCFLOW_CONTEXT")" \
+            >> "$ASYNCFLOW_EVENTS""#,
+        shim.display(),
+        go.display(),
+        saved.display()
+    );
+    let created = client.create(sh(&script)).await.unwrap();
+    let shim = written(&shim).await;
+    cluster.brokers[0].kill();
+    std::fs::write(&go, "").unwrap();
+    written(&saved).await;
+    cluster.workers[0].kill();
+    kill(&shim);
+    cluster.workers[0].restart();
+    cluster.brokers[0].restart();
+
+    let task = client.wait(&created.id, None).await.unwrap();
+    let counts = (task.state(), task.attempt, task.failures, task.crashes);
+    assert_eq!(counts, (TaskState::Succeeded, 2, 0, 1), "{task:?} {}", cluster.logs());
+    assert_eq!((task.context_version, &*task.result.unwrap().data), (3, &b"3"[..]));
+}
+on_each_database!(what_was_saved_while_nobody_listened_is_not_lost);
+
 /// Worker and shim are killed, and the worker comes back before its lease runs out: nobody waits
 /// for that.
 async fn a_restarted_worker_gives_back_what_it_cannot_go_on_with(backend: Backend) {
@@ -96,14 +152,9 @@ async fn a_restarted_worker_gives_back_what_it_cannot_go_on_with(backend: Backen
         shim.display()
     );
     let created = client.create(sh(&script)).await.unwrap();
-    let shim = until("it runs", || async {
-        let text = std::fs::read_to_string(&shim).ok()?;
-        text.ends_with('\n').then_some(text)
-    })
-    .await;
+    let shim = written(&shim).await;
     cluster.workers[0].kill();
-    let killed = std::process::Command::new("kill").args(["-KILL", shim.trim()]).status();
-    assert!(killed.unwrap().success());
+    kill(&shim);
     cluster.workers[0].restart();
     let task = client.wait(&created.id, None).await.unwrap();
     assert_eq!((task.state(), task.attempt), (TaskState::Succeeded, 2), "{}", cluster.logs());

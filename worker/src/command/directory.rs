@@ -14,7 +14,7 @@ use asyncflow_sdk::{
 };
 use serde_json::Value;
 
-use crate::attempt_service::Registered;
+use crate::{attempt_service::Registered, events::EVENTS_FILE};
 
 /// Carries the worker's mark in the environment of all its tasks.
 pub const MARK_VARIABLE: &str = "ASYNCFLOW_WORKER_MARK";
@@ -47,7 +47,7 @@ impl AttemptDir {
         let payload = task.payload.as_ref().map(|payload| &payload.data[..]);
         dir.put("payload", payload.unwrap_or_default())?;
         dir.put("signals", &signals(task))?;
-        dir.put("events.jsonl", b"")?;
+        dir.put(EVENTS_FILE, b"")?;
         Ok(dir)
     }
 
@@ -75,7 +75,7 @@ impl AttemptDir {
 
     /// The file to which the program appends events.
     pub fn events(&self) -> PathBuf {
-        self.path.join("events.jsonl")
+        self.path.join(EVENTS_FILE)
     }
 
     /// The program's whole environment: what is allowed of the worker's, the task's, ours.
@@ -97,7 +97,7 @@ impl AttemptDir {
             ("ASYNCFLOW_CONTEXT_VERSION", task.context_version.to_string()),
             ("ASYNCFLOW_PAYLOAD", path("payload")),
             ("ASYNCFLOW_SIGNALS", path("signals")),
-            ("ASYNCFLOW_EVENTS", path("events.jsonl")),
+            ("ASYNCFLOW_EVENTS", path(EVENTS_FILE)),
             ("ASYNCFLOW_STOP", path("stop")),
             ("ASYNCFLOW_WORK_DIR", path("work")),
             ("ASYNCFLOW_SOCKET", registered.socket().to_string_lossy().into_owned()),

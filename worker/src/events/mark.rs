@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::EVENTS_FILE;
 use crate::shim::put;
 
 const FILE: &str = "events.position";
@@ -27,6 +28,12 @@ impl EventsMark {
         let text = fs::read_to_string(dir.join(FILE)).unwrap_or_default();
         let done = text.trim().parse().unwrap_or_default();
         Self { dir: dir.to_owned(), done, now: 0, written: done }
+    }
+
+    /// Whether a former worker has followed all that the program has said.
+    pub fn is_at_the_end(&self) -> bool {
+        let length = fs::metadata(self.dir.join(EVENTS_FILE)).map_or(0, |events| events.len());
+        length <= self.done
     }
 
     /// A file that was cut off while no worker was there is read from its beginning.

@@ -18,12 +18,15 @@ use crate::{
     error::RpcError,
     feed::Subscription,
     rpc::BoxStream,
+    watch::tell,
 };
 
 /// Bytes per read.
 const READ_BYTES: usize = 256 * 1_024;
 /// Answers that a slow reader may leave lying; it then holds up nobody but itself.
 const BUFFER: usize = 16;
+/// A reader who takes none of them for so long is sent away; a person may look at a page meanwhile.
+const STALL_MAX: Duration = Duration::from_secs(600);
 /// How often it looks when nobody rings.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -79,7 +82,7 @@ impl LogReader {
             () = sender.closed() => return,
         };
         if let Err(error) = outcome {
-            let _ = sender.send(Err(error.into())).await;
+            tell(&sender, error, &draining).await;
         }
     }
 
@@ -151,9 +154,19 @@ impl LogReader {
     }
 
     async fn send(&self, chunk: LogChunk) -> Result<(), RpcError> {
+        offer(&self.sender, convert::log::chunk(chunk)).await
+    }
+}
+
+/// Waits for room. Cancel safe.
+///
+/// # Errors
+/// `SlowReader`.
+async fn offer<T>(sender: &mpsc::Sender<Result<T, Status>>, answer: T) -> Result<(), RpcError> {
+    match tokio::time::timeout(STALL_MAX, sender.send(Ok(answer))).await {
         // A reader that left is seen by `run`.
-        let _ = self.sender.send(Ok(convert::log::chunk(chunk))).await;
-        Ok(())
+        Ok(_) => Ok(()),
+        Err(_) => Err(RpcError::SlowReader),
     }
 }
 
@@ -219,6 +232,20 @@ mod tests {
         let first = chunks.first().map(|chunk| chunk.offset);
         let bytes: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.bytes).collect();
         (String::from_utf8(bytes).unwrap(), first)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_who_takes_nothing_is_sent_away() {
+        let (sender, mut receiver) = mpsc::channel(1);
+        offer(&sender, 1).await.unwrap();
+        assert!(matches!(offer(&sender, 2).await, Err(RpcError::SlowReader)));
+        let mut third = std::pin::pin!(offer(&sender, 3));
+        let waiting = tokio::time::timeout(STALL_MAX / 2, &mut third).await;
+        assert!(waiting.is_err(), "there is no room yet");
+        assert_eq!(receiver.recv().await.unwrap().unwrap(), 1);
+        third.await.unwrap();
+        drop(receiver);
+        offer(&sender, 4).await.unwrap();
     }
 
     #[test]
