@@ -87,8 +87,8 @@ pub fn is_kept(dir: &Path) -> bool {
 }
 
 /// Looks through the directories of attempts. One whose shim is gone without a record of its end,
-/// and that has nothing more to tell, is not gone on with: its lease goes back. One that is settled was ended before, and costs no more
-/// than the look whether it is.
+/// and that has nothing more to tell, is not gone on with: its lease goes back. One that is settled
+/// was ended before, and costs no more than the look whether it is.
 pub fn find(attempts: &Path) -> Found {
     let mut found = Found::default();
     for entry in fs::read_dir(attempts).into_iter().flatten().flatten() {

@@ -15,7 +15,17 @@ const FORMAT: u32 = 1;
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
+}
+
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing alone would not end it: a child that is just being started has the file, too.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 /// Why the directory cannot be used, and what to do about it.
@@ -75,7 +85,7 @@ impl DataDir {
     }
 }
 
-fn lock(file: &Path, shown: &str) -> Result<File, DataDirError> {
+fn lock(file: &Path, shown: &str) -> Result<Lock, DataDirError> {
     let unusable = |source| DataDirError::Unusable { path: shown.to_owned(), source };
     let mut options = OpenOptions::new();
     let mut lock =
@@ -97,7 +107,8 @@ fn lock(file: &Path, shown: &str) -> Result<File, DataDirError> {
         lock.rewind()?;
         writeln!(lock, "{}", std::process::id())
     };
-    write(&mut lock).map_err(unusable)?;
+    let mut lock = Lock(lock);
+    write(&mut lock.0).map_err(unusable)?;
     Ok(lock)
 }
 
@@ -134,6 +145,16 @@ mod tests {
         assert!(second.to_string().contains(&format!("pid {}", std::process::id())), "{second}");
         drop(held);
         DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn it_is_free_after_it_though_a_child_still_has_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = DataDir::open(dir.path()).unwrap();
+        let inherited = held._lock.0.try_clone().unwrap();
+        drop(held);
+        DataDir::open(dir.path()).unwrap();
+        drop(inherited);
     }
 
     #[test]
