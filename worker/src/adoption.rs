@@ -87,7 +87,7 @@ pub fn is_kept(dir: &Path) -> bool {
 }
 
 /// Looks through the directories of attempts. One whose shim is gone without a record of its end,
-/// and that has nothing more to tell, is not gone on with: its lease goes back. One that is settled
+/// and that has saved nothing more, is not gone on with: its lease goes back. One that is settled
 /// was ended before, and costs no more than the look whether it is.
 pub fn find(attempts: &Path) -> Found {
     let mut found = Found::default();
@@ -110,7 +110,7 @@ fn adoptable(dir: &Path) -> Option<Adoptable> {
     let shim = read_leftover(dir).shim;
     let goes_on = shim.is_some_and(|shim| shim.is_alive()) || ExitRecord::read(dir).is_some();
     let is_gone = !goes_on;
-    if is_gone && EventsMark::read(dir).is_at_the_end() {
+    if is_gone && !EventsMark::read(dir).has_saves_ahead() {
         return None;
     }
     let ran = ran_for(dir).unwrap_or_default();
@@ -219,6 +219,7 @@ mod tests {
     use asyncflow_sdk::v1::{Command, Task};
 
     use super::*;
+    use crate::events::EVENTS_FILE;
 
     fn chunk(stream: LogStream, offset: i64, data: &'static str) -> LogChunk {
         let stream = stream.into();
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_runs_or_has_something_to_tell_is_gone_on_with() {
+    fn only_what_runs_or_has_ended_or_saved_is_gone_on_with() {
         let dir = tempfile::tempdir().unwrap();
         let environment = [("SECRET".to_owned(), "hush".to_owned())].into();
         let command = Command { program: "true".to_owned(), environment, ..Command::default() };
@@ -254,8 +255,10 @@ mod tests {
             path
         };
         let (ended, vanished, settled) = (make("a.1"), make("b.1"), make("c.1"));
-        let unheard = make("d.1");
-        fs::write(unheard.join(crate::events::EVENTS_FILE), "{}\n").unwrap();
+        let (unheard, chatty) = (make("d.1"), make("e.1"));
+        let say = |dir: &Path, line: &str| fs::write(dir.join(EVENTS_FILE), line).unwrap();
+        say(&unheard, "{\"event\":\"stage\",\"stage\":\"one\"}\n");
+        say(&chatty, "{\"event\":\"progress\",\"percent\":1}\nno event\n");
         ExitRecord { ran_ms: 7_000, ..ExitRecord::default() }.write(&ended).unwrap();
         ExitRecord::default().write(&settled).unwrap();
         forget(&settled);
@@ -267,7 +270,8 @@ mod tests {
         assert_eq!(found.adoptable[0].ran, Duration::from_secs(7));
         let command = found.adoptable[0].leased.task.as_ref().unwrap().command.as_ref().unwrap();
         assert_eq!((&*command.program, command.environment.len()), ("true", 0));
-        assert_eq!(found.leftovers, [vanished], "what is settled was ended then");
+        found.leftovers.sort();
+        assert_eq!(found.leftovers, [vanished, chatty], "what is settled was ended then");
         assert_eq!(fs::read_dir(&settled).unwrap().count(), 1, "its token is gone too");
     }
 }

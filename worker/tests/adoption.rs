@@ -121,7 +121,9 @@ async fn what_a_killed_worker_had_saved_is_not_saved_again() {
     let worker = Program::start(&broker, dir.path(), &[]);
     let stages = ["a", "b", "c"];
     let events = stages.map(|stage| format!(r#"{{"event":"stage","stage":"{stage}"}}"#));
-    let text = format!("echo '{}' >> \"$ASYNCFLOW_EVENTS\"; sleep 1000", events.join("\n"));
+    let go = dir.path().join("go");
+    let wait = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
+    let text = format!("echo '{}' >> \"$ASYNCFLOW_EVENTS\"; {wait}", events.join("\n"));
     broker.add(script("command-1-saves", &text));
     broker.until("a third", |state| (state.saves_refused > 0).then_some(())).await;
     worker.kill().await;
@@ -129,9 +131,11 @@ async fn what_a_killed_worker_had_saved_is_not_saved_again() {
     let _next = Program::start(&broker, dir.path(), &[]);
     let is_saved = |save: &SaveContextRequest| save.stage.as_deref() == Some("c");
     broker.until("c", |state| state.contexts.iter().any(is_saved).then_some(())).await;
-    let state = broker.state();
-    let saved: Vec<&str> = state.contexts.iter().filter_map(|save| save.stage.as_deref()).collect();
+    let saved: Vec<String> =
+        broker.state().contexts.iter().filter_map(|save| save.stage.clone()).collect();
     assert_eq!(saved, stages);
+    std::fs::write(&go, "").unwrap();
+    let Settled::Completed(_) = broker.settled("command-1-saves").await else { panic!() };
 }
 
 #[tokio::test]

@@ -1,14 +1,20 @@
 //! How far the events of an attempt were followed, for the worker that goes on with it.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use super::EVENTS_FILE;
+use nix::fcntl::OFlag;
+
+use super::{EVENTS_FILE, Event, LINE_BYTES_MAX, Line, LineSplitter, parse};
 use crate::shim::put;
 
 const FILE: &str = "events.position";
+/// So far is looked ahead: a program that is gone may have left a file as large as it liked.
+const AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A position in the events file. Lines before it were followed already. It is kept after each read
 /// and each save: of a worker that was killed in between the lines since are followed again, which
@@ -30,10 +36,39 @@ impl EventsMark {
         Self { dir: dir.to_owned(), done, now: 0, written: done }
     }
 
-    /// Whether a former worker has followed all that the program has said.
-    pub fn is_at_the_end(&self) -> bool {
-        let length = fs::metadata(self.dir.join(EVENTS_FILE)).map_or(0, |events| events.len());
-        length <= self.done
+    /// Whether the program, which is gone, has saved something that no worker has followed. What
+    /// cannot be read is not counted, nor what is no plain file, which might have no end.
+    pub fn has_saves_ahead(&self) -> bool {
+        self.look_ahead().unwrap_or_default()
+    }
+
+    fn look_ahead(&self) -> io::Result<bool> {
+        let is_save = |line: Line| {
+            line.bytes.is_some_and(|bytes| matches!(parse(&bytes), Ok(Some(Event::Save { .. }))))
+        };
+        // The opening of a pipe would wait for who writes to it.
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let mut opening = File::options();
+        let opening = opening.read(true).custom_flags(flags.bits());
+        let mut file = opening.open(self.dir.join(EVENTS_FILE))?;
+        let about = file.metadata()?;
+        if !about.is_file() {
+            return Ok(false);
+        }
+        // One that was cut off is read from its beginning.
+        let is_whole = about.len() >= self.done;
+        file.seek(SeekFrom::Start(if is_whole { self.done } else { 0 }))?;
+        let mut file = file.take(AHEAD_BYTES_MAX);
+        let (mut lines, mut bytes) = (LineSplitter::default(), vec![0; LINE_BYTES_MAX]);
+        loop {
+            let count = file.read(&mut bytes)?;
+            if count == 0 {
+                return Ok(lines.finish().is_some_and(is_save));
+            }
+            if lines.push(&bytes[..count]).into_iter().any(is_save) {
+                return Ok(true);
+            }
+        }
     }
 
     /// A file that was cut off while no worker was there is read from its beginning.
@@ -73,7 +108,7 @@ impl EventsMark {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-    use super::EventsMark;
+    use super::*;
 
     #[tokio::test]
     async fn the_next_worker_knows_which_lines_were_followed() {
@@ -92,5 +127,32 @@ mod tests {
         assert!(third.pass(30));
         third.check(29).await;
         assert!(!third.pass(10));
+    }
+
+    #[tokio::test]
+    async fn saves_ahead_are_seen_in_a_plain_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(EVENTS_FILE);
+        let look = || EventsMark::read(dir.path()).has_saves_ahead();
+        assert!(!look(), "there is none");
+        let save = "{\"event\":\"stage\",\"stage\":\"one\"}\n";
+        let chat = "{\"event\":\"progress\",\"percent\":1}\n";
+        fs::write(&file, format!("{save}{chat}no event\n")).unwrap();
+        assert!(look());
+        let mut mark = EventsMark::read(dir.path());
+        mark.pass(save.len() as u64);
+        mark.write().await;
+        assert!(!look(), "it was followed");
+        fs::write(&file, format!("{save}{chat}{}", save.trim_end())).unwrap();
+        assert!(look(), "the last line needs no end");
+        fs::write(&file, chat).unwrap();
+        assert!(!look(), "it was cut off");
+        fs::write(dir.path().join("other"), save.repeat(2)).unwrap();
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("other"), &file).unwrap();
+        assert!(!look(), "a link is not followed");
+        fs::remove_file(&file).unwrap();
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(!look(), "a pipe is not waited for");
     }
 }
