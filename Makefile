@@ -7,6 +7,8 @@ SHELL := bash
 BUF := npx --yes @bufbuild/buf@1.75.0
 DENY := target/tools/bin/cargo-deny
 PYTHON := $(CURDIR)/tests/.venv/bin/python
+# A line for each fault of the last run: sort target/test-faults.txt | uniq -c
+TALLY := $(CURDIR)/target/test-faults.txt
 
 .PHONY: help
 help: ## Say what there is.
@@ -45,7 +47,11 @@ test: setup ## Against real databases, over half an hour; installs by apt what i
 test-faults: setup ## Whole systems under every fault, and HTTP fuzzed: a quarter of an hour more.
 	cargo build --workspace --bins
 	tests/http/fuzz.sh
-	ASYNCFLOW_TEST_PYTHON=$(PYTHON) cargo test --workspace --test system -- --test-threads=4
+	rm -f $(TALLY)
+	ASYNCFLOW_TEST_TALLY=$(TALLY) \
+	    cargo test --workspace --test mixed_load -- --nocapture nothing_is_lost
+	ASYNCFLOW_TEST_TALLY=$(TALLY) ASYNCFLOW_TEST_PYTHON=$(PYTHON) \
+	    cargo test --workspace --test system -- --test-threads=4
 
 .PHONY: test-mixed-load
 test-mixed-load: setup ## Mixed load under random faults, with and without planted bugs. Five minutes.

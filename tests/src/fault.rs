@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use asyncflow_store::testing::tally;
+
 use crate::tasks::until;
 
 /// Where a program looks for what a test wants of it.
@@ -28,6 +30,7 @@ impl Faults {
     /// From now on the program does without this guard.
     pub fn switch_off(&self, guard: &str) {
         write(&self.0.join(format!("{guard}.off")));
+        tally("guard switched off");
     }
 }
 
@@ -50,6 +53,7 @@ impl Stop {
             reached.exists().then_some(())
         })
         .await;
+        tally("stopped at a point");
     }
 
     /// Nobody waits there any more.

@@ -12,11 +12,13 @@ pub mod evidence;
 mod fault;
 mod governor;
 mod gpus;
+pub mod guard;
 #[allow(clippy::unwrap_used, reason = "a test's stage")]
 pub mod mixed_load;
 mod on_each_database;
 mod program;
 pub mod proxy;
+pub mod redis;
 mod seed;
 mod tasks;
 
@@ -26,6 +28,7 @@ pub use cluster::{Cluster, LEASE, PATIENCE, Shape};
 pub use fault::{Faults, Stop};
 pub use governor::Governor;
 pub use gpus::{Cards, FakeGpus};
+pub use guard::Seen;
 pub use program::{Program, asyncflow};
 pub use seed::seed;
 pub use tasks::{command, is_alive, runs_until, sh, until, until_started, within};

@@ -20,7 +20,7 @@ use scene::Scene;
 pub use spent::{Spent, grown};
 
 /// Less says nothing.
-const LEAST: Least = Least { operations: 150, faults: faults::KINDS.len() };
+const OPERATIONS_MIN: usize = 150;
 
 /// What is played.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,8 @@ pub async fn play(play: Play<'_>) -> (Verdict, Vec<Spent>) {
     println!("all faults are over after {:?}", began.elapsed());
     let history = scene.over().await;
     println!("everything has ended after {:?}", began.elapsed());
-    let found = verdict(&history, LEAST);
+    let least = Least { operations: OPERATIONS_MIN, faults: faults::kinds(play.backend).len() };
+    let found = verdict(&history, least);
     if let Verdict::Violated(violations) = &found {
         violations.iter().take(20).for_each(|violation| eprintln!("{violation}"));
         eprintln!("faults: {:#?}", history.faults);

@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use asyncflow_store::testing::tally;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -51,6 +52,19 @@ pub enum Flow {
     Swallow,
     /// They go on one by one, so long after each other.
     Drip(Duration),
+}
+
+impl Flow {
+    /// Counts it, if it is a fault.
+    fn tally(self) {
+        match self {
+            Self::Forward => {}
+            Self::Delay(_) => tally("link slow"),
+            Self::Hold => tally("link held"),
+            Self::Swallow => tally("link that loses"),
+            Self::Drip(_) => tally("link that drips"),
+        }
+    }
 }
 
 /// What all connections of a proxy go by.
@@ -118,6 +132,7 @@ impl Proxy {
 
     /// From now on the bytes of this direction fare so.
     pub fn set(&self, direction: Direction, flow: Flow) {
+        flow.tally();
         self.shared.plan.send_modify(|plan| match direction {
             Direction::Up => plan.up = flow,
             Direction::Down => plan.down = flow,
@@ -126,12 +141,14 @@ impl Proxy {
 
     /// The same for both directions.
     pub fn set_both(&self, flow: Flow) {
+        flow.tally();
         self.shared.plan.send_modify(|plan| (plan.up, plan.down) = (flow, flow));
     }
 
     /// Takes connections and everything that is said on them, and answers nothing. The target hears
     /// of none of it.
     pub fn blackhole(&self) {
+        tally("link blackhole");
         self.shared.plan.send_modify(|plan| {
             (plan.up, plan.down) = (Flow::Swallow, Flow::Swallow);
             plan.is_blackhole = true;
@@ -148,24 +165,28 @@ impl Proxy {
 
     /// Resets every connection that is open now, on both sides (RST).
     pub fn reset(&self) {
+        tally("link reset");
         self.shared.plan.send_modify(|plan| plan.resets += 1);
     }
 
     /// From now on nothing passes on any connection that is open now, neither bytes nor its end:
     /// to each side it looks as if the other were silent. New ones fare by the flows.
     pub fn lose(&self) {
+        tally("link silent");
         self.shared.plan.send_modify(|plan| plan.losses += 1);
     }
 
     /// Resets the first connection on which this has passed in that direction, counted from now on;
     /// nothing of what comes behind it passes. Once.
     pub fn cut_after(&self, direction: Direction, after: CutAfter) {
+        tally("link cut");
         self.shared.trap.set(direction, after);
     }
 
     /// Resets the first connection on which the client has said all of these, one after the other,
     /// counted from now on, when the target answers the last one; the answer is lost. Once.
     pub fn lose_answer(&self, said: &[&[u8]]) {
+        tally("link answer lost");
         self.shared.trap.lose_answer(said);
     }
 

@@ -1,14 +1,13 @@
 //! Applies events to tasks: the write path of everything but create, claim and delete.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     mem,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use asyncflow_core::{
-    event::{Event, Settle},
+    event::Event,
     id::{ShardId, TaskId},
     task::Task,
     transition::Refusal,
@@ -18,11 +17,13 @@ use sea_orm::DatabaseTransaction;
 use super::{
     guard::Guard,
     judge::{self, Unjudged},
+    unfenced,
+    waits::{note_waits, with_waits},
     write::Batch,
 };
 use crate::{
     Store,
-    condition::{Consequences, PendingWait, PendingWaits, pending_waits, waiting_again},
+    condition::Consequences,
     error::StoreError,
     leader::{LeaderFence, check_fence},
     ledger::Ledger,
@@ -321,68 +322,6 @@ async fn apply_once(
     Ok(Outcome { answers, left, unjudged })
 }
 
-/// What the tasks wait for from now on, and no more.
-fn note_waits(
-    items: &[Item],
-    answers: &[Answer],
-    waits: PendingWaits,
-    consequences: &mut Consequences,
-) {
-    for (item, answer) in items.iter().zip(answers) {
-        let is_anew = matches!(item.event, Event::Retry { from_start: true, .. });
-        if is_anew && answer.as_ref().is_ok_and(|applied| !applied.task.is_blocked()) {
-            consequences.begins_anew(&item.id);
-        }
-    }
-    for (at, PendingWait { rows, .. }) in waits {
-        // What another event of this transaction has made of it counts.
-        let is_last = |other: &usize| items[*other].id == items[at].id;
-        let last = (at..answers.len()).rev().filter(is_last).find(|other| answers[*other].is_ok());
-        let waits_on = last.and_then(|last| answers[last].as_ref().ok());
-        if answers[at].is_ok() && waits_on.is_some_and(|applied| applied.task.is_blocked()) {
-            consequences.wait(rows);
-        }
-    }
-}
-
-/// The events of those who give their slots back until something comes, and of those who run again,
-/// which say now whether it is there. Without any, nothing.
-async fn with_waits<'a>(
-    store: &Store,
-    tx: &DatabaseTransaction,
-    items: &'a [Item],
-) -> Result<(Cow<'a, [Item]>, PendingWaits), StoreError> {
-    let is_wait = |event: &Event| match event {
-        Event::Settle { settle, .. } => matches!(settle, Settle::Wait { .. }),
-        event => event.revives(),
-    };
-    if !items.iter().any(|item| is_wait(&item.event)) {
-        return Ok((Cow::Borrowed(items), PendingWaits::new()));
-    }
-    let retried = items.iter().filter_map(|item| match item.event {
-        Event::Retry { from_start, .. } => Some((&item.id, from_start)),
-        _ => None,
-    });
-    let waiting = waiting_again(store, tx, &retried.collect()).await?;
-    let events = items.iter().map(|item| (&item.id, &item.event));
-    let waits = pending_waits(store, tx, events).await?;
-    let mut items = items.to_vec();
-    for (at, item) in items.iter_mut().enumerate() {
-        if let Event::Retry { is_waiting, .. } = &mut item.event {
-            *is_waiting = waiting.contains(&item.id);
-        }
-        if let Event::Settle { settle: Settle::Wait { is_pending, or_fail, .. }, .. } =
-            &mut item.event
-            && let Some(found) = waits.get(&at)
-        {
-            *is_pending = !found.rows.is_empty();
-            // It could not know that, and will find it the next time.
-            or_fail.take_if(|_| found.is_news);
-        }
-    }
-    Ok((Cow::Owned(items), waits))
-}
-
 /// The events of one shard.
 struct Part<'a> {
     request: &'a Request<'a>,
@@ -419,7 +358,7 @@ impl<'a> Part<'a> {
         self.members.iter().map(|&at| &self.request.items[at])
     }
 
-    fn apply(&self, mut batch: Batch, now_ms: i64) -> AppliedPart<'a> {
+    fn apply(&self, store: &Store, mut batch: Batch, now_ms: i64) -> AppliedPart<'a> {
         let Self { shard, members, .. } = *self;
         let mut ledger = Ledger::default();
         let mut unjudged = Vec::new();
@@ -434,8 +373,10 @@ impl<'a> Part<'a> {
             let answers = Vec::new();
             return AppliedPart { shard, members, batch, answers, ledger, now_ms, unjudged };
         }
-        let answers =
-            self.items().map(|item| apply_one(&mut batch, item, now_ms, &mut ledger)).collect();
+        let answers = self
+            .items()
+            .map(|item| apply_one(store, &mut batch, item, now_ms, &mut ledger))
+            .collect();
         AppliedPart { shard, members, batch, answers, ledger, now_ms, unjudged }
     }
 
@@ -447,7 +388,7 @@ impl<'a> Part<'a> {
     ) -> Result<AppliedPart<'a>, StoreError> {
         let keys = self.items().map(|item| item.id.key).collect();
         let (batch, now_ms) = Batch::read(store, tx, self.shard, keys, locks).await?;
-        Ok(self.apply(batch, now_ms))
+        Ok(self.apply(store, batch, now_ms))
     }
 
     /// The same without reading the tasks that this process has written last, if that makes a
@@ -470,7 +411,7 @@ impl<'a> Part<'a> {
         let missing = self.items().zip(&is_known).filter(|(_, is_known)| !**is_known);
         let missing: Vec<i64> = missing.map(|(item, _)| item.id.key).collect();
         batch.extend(Batch::read(store, tx, self.shard, missing, false).await?.0);
-        let applied = self.apply(batch, self.request.now_ms);
+        let applied = self.apply(store, batch, self.request.now_ms);
         // Those that are not answered yet have all that is known of them.
         let mut of_known = self.items().zip(&applied.answers).zip(&is_known);
         let all_changed = of_known.all(|((item, answer), is_known)| {
@@ -480,8 +421,14 @@ impl<'a> Part<'a> {
     }
 }
 
-fn apply_one(batch: &mut Batch, item: &Item, now_ms: i64, ledger: &mut Ledger) -> Answer {
-    let key = item.id.key;
+fn apply_one(
+    store: &Store,
+    batch: &mut Batch,
+    item: &Item,
+    now_ms: i64,
+    ledger: &mut Ledger,
+) -> Answer {
+    let (item, key) = (&*unfenced::planted(store, batch, item), item.id.key);
     let Some(task) = batch.task(key) else { return Err(ApplyError::NotFound) };
     if !item.guard.holds(task, now_ms) {
         return Err(ApplyError::MovedOn(Box::new(task.clone())));

@@ -98,9 +98,11 @@ pub(super) async fn write_ended(
         let before = row.before.completing_attempt().filter(|_| told.is_none());
         left.extend(before.map(|before| (key, before)));
     }
-    insert(store, tx, shard, &ended, "").await?;
-    let left: Vec<_> = left.iter().map(|(key, attempt)| (*key, attempt)).collect();
     let or = or_ignore(store.backend(), "task_key, attempt", "task_key");
+    // The primary key is a guard of its own: an attempt ends once.
+    insert(store, tx, shard, &ended, if store.is_off("attempts.end_once") { &or } else { "" })
+        .await?;
+    let left: Vec<_> = left.iter().map(|(key, attempt)| (*key, attempt)).collect();
     insert(store, tx, shard, &left, &or).await
 }
 

@@ -151,6 +151,7 @@ impl Store {
             let Candidates { marks, is_cut, aside, .. } = candidates;
             return Ok(Claimed { marks, is_cut, aside, ..Claimed::default() });
         }
+        self.fault_point("claim.found").await;
         self.claim_shards(request, Some(candidates)).await
     }
 

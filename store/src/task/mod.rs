@@ -25,7 +25,9 @@ mod reap;
 mod release;
 mod requests;
 mod row;
+mod unfenced;
 mod update;
+mod waits;
 mod write;
 
 pub use acquires::Assigned;

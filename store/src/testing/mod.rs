@@ -22,6 +22,7 @@ mod shifted_clock;
 mod small_disk;
 mod sqlite;
 mod supervised;
+mod tally;
 mod work;
 
 pub use dice::Dice;
@@ -41,6 +42,7 @@ pub use shifted_clock::ShiftedClock;
 pub use small_disk::SmallDisk;
 pub use sqlite::SqliteFile;
 pub use supervised::Supervised;
+pub use tally::tally;
 pub use work::{STATISTICS_LAG, ServerWork, server_work};
 
 use asyncflow_core::{

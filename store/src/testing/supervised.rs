@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use super::tally;
+
 /// How long a process may take to die, in looks of [`LOOK`].
 const LOOKS_MAX: u32 = 3_000;
 pub(super) const LOOK: Duration = Duration::from_millis(20);
@@ -78,6 +80,9 @@ impl Supervised {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid.to_string()).status();
         let sent = sent.is_ok_and(|status| status.success());
         assert!(sent, "cannot send {name} to {} ({})", self.program, self.pid);
+        if name != "CONT" {
+            tally(&format!("signal {name}"));
+        }
     }
 
     /// The same to it and then to its children: PostgreSQL has one for each connection.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use asyncflow_store::testing::Dice;
+use asyncflow_store::testing::{Dice, Server};
 
 use crate::{
-    LEASE,
+    Backend, Cluster, LEASE,
     checker::Fault,
     proxy::{CutAfter, Direction, Flow, Proxy},
+    redis,
 };
 
 use super::scene::{Scene, WORKERS};
@@ -40,10 +41,19 @@ pub enum What {
     ClientsCutOff,
     /// All of them, longer than a lease.
     BrokersAway,
+    /// It forgets locks and wake-ups.
+    RedisFlushed,
+    /// kill -9 and restart, longer than a lease.
+    RedisKilled,
+    /// SIGSTOP beyond a lease.
+    RedisStopped,
+    /// kill -9 and restart, longer than a lease.
+    DatabaseKilled,
+    /// SIGSTOP beyond a lease.
+    DatabaseStopped,
 }
 
-/// Each is played once.
-pub const KINDS: [What; 8] = [
+const KINDS: [What; 13] = [
     What::WorkerKilled,
     What::WorkerStopped,
     What::WorkerCutOff,
@@ -52,13 +62,25 @@ pub const KINDS: [What; 8] = [
     What::GovernorKilled,
     What::ClientsCutOff,
     What::BrokersAway,
+    What::RedisFlushed,
+    What::RedisKilled,
+    What::RedisStopped,
+    What::DatabaseKilled,
+    What::DatabaseStopped,
 ];
+
+/// What can happen with this database; SQLite has no server. Each is played once.
+pub fn kinds(backend: Backend) -> Vec<What> {
+    let of_a_server = [What::DatabaseKilled, What::DatabaseStopped];
+    let can_be = |kind: &What| backend != Backend::Sqlite || !of_a_server.contains(kind);
+    KINDS.into_iter().filter(can_be).collect()
+}
 
 /// Plays each once, and writes down when. Those who are to be spared are stopped and cut off, but
 /// not killed.
 pub async fn all_of_them(scene: &mut Scene, seed: u64, spares_the_first: bool) {
     let mut dice = Dice::of(seed);
-    let mut kinds = KINDS;
+    let mut kinds = kinds(scene.backend);
     dice.shuffle(&mut kinds);
     for kind in kinds {
         tokio::time::sleep(PAUSE).await;
@@ -120,7 +142,30 @@ async fn play(scene: &mut Scene, kind: What, target: usize, dice: &mut Dice) {
                 cluster.until_broker_answers(n).await;
             }
         }
+        What::RedisFlushed => {
+            redis::told(server_of_redis(cluster), "FLUSHALL");
+        }
+        What::RedisKilled => away(server_of_redis(cluster)).await,
+        What::RedisStopped => silent(server_of_redis(cluster)).await,
+        What::DatabaseKilled => away(cluster.server()).await,
+        What::DatabaseStopped => silent(cluster.server()).await,
     }
+}
+
+fn server_of_redis(cluster: &mut Cluster) -> &mut Server {
+    cluster.redis.as_mut().unwrap()
+}
+
+async fn away(server: &mut Server) {
+    server.process().kill();
+    tokio::time::sleep(AWAY).await;
+    server.restart();
+}
+
+async fn silent(server: &mut Server) {
+    server.process().signal_family("STOP");
+    tokio::time::sleep(AWAY).await;
+    server.process().signal_family("CONT");
 }
 
 async fn cut_off(links: &[Proxy], dice: &mut Dice) {

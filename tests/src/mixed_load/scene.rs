@@ -7,7 +7,7 @@ use crate::{
     checker::{Fault, History, Log, read_records},
     evidence::{Notebook, processes, tables},
     proxy::Proxy,
-    within,
+    until, within,
 };
 use asyncflow_proto::v1::{CountTasksRequest, TaskState};
 use asyncflow_sdk::{Client, ClientOptions};
@@ -19,7 +19,15 @@ use super::{
     spent::{Process, Spent},
 };
 
-const SHAPE: Shape = Shape { brokers: 2, workers: 0, governors: 2, slots: 6, ..Shape::SMALL };
+const SHAPE: Shape = Shape {
+    brokers: 2,
+    workers: 0,
+    governors: 2,
+    slots: 6,
+    redis: true,
+    own_server: true,
+    ..Shape::SMALL
+};
 pub const WORKERS: usize = 2;
 const CLIENTS: usize = 3;
 /// So long a client waits for an answer.
@@ -36,6 +44,7 @@ pub struct Scene {
     /// From clients to each broker.
     pub doors: Vec<Proxy>,
     pub faults: Vec<Fault>,
+    pub backend: Backend,
     store: Store,
     notebook: Notebook,
     records: PathBuf,
@@ -59,7 +68,7 @@ impl Scene {
         let records = cluster.scratch().join("records");
         std::fs::write(&records, "").unwrap();
         let (faults, notebook) = (Vec::new(), Notebook::default());
-        Self { cluster, links, doors, faults, store, notebook, records }
+        Self { cluster, links, doors, faults, backend, store, notebook, records }
     }
 
     /// Sends the clients to work.
@@ -76,9 +85,9 @@ impl Scene {
         Spent { after, processes: first.into_iter().filter_map(held).collect() }
     }
 
-    /// The database's time.
+    /// The database's time, as soon as it answers.
     pub async fn now_ms(&self) -> i64 {
-        self.store.now_ms().await.unwrap()
+        until("the database answers", || async { self.store.look_at_clock().await.ok() }).await
     }
 
     async fn has_ended(&self) -> Option<()> {

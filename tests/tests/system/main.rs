@@ -20,6 +20,8 @@ mod killed_governor;
 mod killed_in_bulk;
 mod killed_worker;
 mod last_member;
+mod late_claim;
+mod late_end;
 mod lost_answers;
 mod lost_connections;
 mod machinery;

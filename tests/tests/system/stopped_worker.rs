@@ -6,11 +6,7 @@ use asyncflow_proto::{
     time::timestamp_ms,
     v1::{AttemptOutcome, TaskState},
 };
-use asyncflow_tests::{
-    Backend, Cluster, LEASE, Shape,
-    proxy::{Direction, Flow, Proxy},
-    runs_until, sh, until, until_started,
-};
+use asyncflow_tests::{Backend, Cluster, LEASE, Shape, runs_until, sh, until, until_started};
 
 async fn late_writes_are_refused(backend: Backend) {
     let cluster = Cluster::start(backend, Shape { workers: 2, ..Shape::default() }).await;
@@ -95,61 +91,3 @@ async fn a_short_stop_costs_nothing(backend: Backend) {
     store.close().await;
 }
 on_each_database!(a_short_stop_costs_nothing);
-
-/// What a worker has sent while its lease was in force arrives when another attempt runs, as if it
-/// had been stopped between its last look at the lease and the call: the database refuses it.
-async fn a_call_that_was_on_its_way_is_refused(backend: Backend) {
-    let shape = Shape { workers: 0, slots: 1, ..Shape::default() };
-    let mut cluster = Cluster::start(backend, shape).await;
-    let (client, link) = (cluster.client(0), Proxy::start(&cluster.broker_address(0)));
-    let worker = cluster.start_worker_by(0, std::iter::once(link.address()));
-    cluster.workers.push(worker);
-    let go = cluster.scratch().join("go");
-    let script = format!(
-        r#"while [ ! -e {0}$ASYNCFLOW_ATTEMPT ]; do sleep 0.05; done
-        printf '{{"event":"result","data":"%s"}}\n' $ASYNCFLOW_ATTEMPT >> "$ASYNCFLOW_EVENTS""#,
-        go.display()
-    );
-    let go = |attempt: i32| std::fs::write(format!("{}{attempt}", go.display()), "").unwrap();
-    let id = client.create(sh(&script)).await.unwrap().id;
-    let on = |worker: &'static str| {
-        let (client, id) = (client.clone(), id.clone());
-        async move {
-            until("it runs there", || async {
-                let task = client.get(&id).await.unwrap();
-                (task.worker_id == worker && task.start_time.is_some()).then_some(task)
-            })
-            .await
-        }
-    };
-    assert_eq!(on("worker-0").await.attempt, 1);
-
-    // Its end is decided, and every byte of the call is on its way.
-    link.set(Direction::Up, Flow::Hold);
-    go(1);
-    let data = cluster.scratch().join("worker-0/data");
-    let entry = format!("{id}.1.complete");
-    until("the worker tells the end", || async {
-        data.join("journal").join(&entry).exists().then_some(())
-    })
-    .await;
-    let worker = cluster.start_worker(1);
-    cluster.workers.push(worker);
-    assert_eq!(on("worker-1").await.attempt, 2);
-    link.set(Direction::Up, Flow::Forward);
-    until("the call is refused", || async {
-        data.join("rejected").join(&entry).exists().then_some(())
-    })
-    .await;
-    let task = client.get(&id).await.unwrap();
-    assert_eq!((task.state(), task.attempt), (TaskState::Running, 2), "{}", cluster.logs());
-
-    go(2);
-    let task = client.wait(&id, None).await.unwrap();
-    assert_eq!(task.state(), TaskState::Succeeded, "{}", cluster.logs());
-    assert_eq!(task.result.unwrap().data, r#""2""#);
-    let attempts = client.attempts(&id).await.unwrap();
-    let outcomes: Vec<_> = attempts.iter().map(|attempt| attempt.outcome()).collect();
-    assert_eq!(outcomes, [AttemptOutcome::Lost, AttemptOutcome::Succeeded]);
-}
-on_each_database!(a_call_that_was_on_its_way_is_refused);

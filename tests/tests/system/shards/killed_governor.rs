@@ -16,11 +16,11 @@ use asyncflow_proto::v1::{
     TaskType, UpdateTaskTypeRequest,
 };
 use asyncflow_sdk::Client;
-use asyncflow_tests::{Cluster, Governor, Shape, Stopwatch, sh, until, within};
+use asyncflow_tests::{Cluster, Governor, Seen, Shape, Stopwatch, sh, until, within};
 use prost_types::FieldMask;
 use tokio::task::JoinSet;
 
-use super::{Seen, run_one};
+use super::run_one;
 
 const SHAPE: Shape = Shape { governors: 2, ..Shape::SMALL };
 /// Long after the next leader has looked.

@@ -2,9 +2,9 @@
 //! the shard that it is about to write into is DRAINED, or dropped. What it then writes is run.
 
 use asyncflow_proto::v1::{ShardState, TaskState};
-use asyncflow_tests::{Cluster, Shape, sh};
+use asyncflow_tests::{Cluster, Seen, Shape, sh};
 
-use super::{Seen, run_one, succeeded, until_all_have_read_the_registry};
+use super::{run_one, succeeded, until_all_have_read_the_registry};
 
 async fn into_a_drained_shard(cluster: &mut Cluster, off: &[&str]) -> Seen {
     late_create(cluster, off, false).await

@@ -2,9 +2,9 @@
 //! is run to its end.
 
 use asyncflow_proto::v1::ShardState;
-use asyncflow_tests::{Cluster, Shape};
+use asyncflow_tests::{Cluster, Seen, Shape};
 
-use super::{Seen, run_one, succeeded};
+use super::{run_one, succeeded};
 
 async fn live_row_in_a_drop(cluster: &mut Cluster, off: &[&str]) -> Seen {
     cluster.switch_off(off);

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use asyncflow_proto::v1::ShardState;
-use asyncflow_tests::{Cluster, Shape, Stopwatch};
+use asyncflow_tests::{Cluster, Seen, Shape, Stopwatch};
 
-use super::{Seen, run_one, until_all_have_read_the_registry};
+use super::{run_one, until_all_have_read_the_registry};
 
 /// Several times as long as the drop may wait.
 const PATIENCE: Duration = Duration::from_secs(8);

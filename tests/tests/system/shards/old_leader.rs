@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use asyncflow_proto::v1::ShardState::{self, Closed, Creating, Drained, Dropping, Open};
-use asyncflow_tests::{Cluster, Governor, Shape, until};
+use asyncflow_tests::{Cluster, Governor, Seen, Shape, until};
 
-use super::{Seen, run_one, succeeded};
+use super::{run_one, succeeded};
 
 const SHAPE: Shape = Shape { governors: 2, ..Shape::SMALL };
 
@@ -27,7 +27,10 @@ with_and_without_its_guard!(
 /// its connection is dead, also without the epoch.
 async fn the_lock_keeps_the_next_away(backend: asyncflow_tests::Backend) {
     for off in [&[][..], &["leader.epoch"]] {
-        assert_eq!(super::play(backend, SHAPE, off, before_the_rename).await, Ok(()));
+        assert_eq!(
+            asyncflow_tests::guard::play(backend, SHAPE, off, before_the_rename).await,
+            Ok(())
+        );
     }
 }
 on_each_database!(the_lock_keeps_the_next_away: mariadb MariaDb);
@@ -48,7 +51,7 @@ async fn is_well(
     backend: asyncflow_tests::Backend,
     scenario: impl AsyncFnOnce(&mut Cluster, &[&str]) -> Seen,
 ) {
-    assert_eq!(super::play(backend, SHAPE, &[], scenario).await, Ok(()));
+    assert_eq!(asyncflow_tests::guard::play(backend, SHAPE, &[], scenario).await, Ok(()));
 }
 
 async fn the_look_is_out_of_date(backend: asyncflow_tests::Backend) {

@@ -1,9 +1,9 @@
 //! RetryTask of an old task, whose shard is DRAINED: it is run.
 
 use asyncflow_proto::v1::{ShardState, TaskState};
-use asyncflow_tests::{Cluster, Shape};
+use asyncflow_tests::{Cluster, Seen, Shape};
 
-use super::{Seen, run_one, succeeded, until_all_have_read_the_registry};
+use super::{run_one, succeeded, until_all_have_read_the_registry};
 
 async fn old_task(cluster: &mut Cluster, off: &[&str]) -> Seen {
     cluster.switch_off(off);

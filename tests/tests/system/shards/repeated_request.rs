@@ -2,9 +2,9 @@
 //! task, which is in the older shard, and nothing is run twice.
 
 use asyncflow_proto::v1::{CountTasksRequest, CreateTaskRequest, ShardState};
-use asyncflow_tests::{Cluster, Shape, sh};
+use asyncflow_tests::{Cluster, Seen, Shape, sh};
 
-use super::{Seen, run_one, succeeded, until_all_have_read_the_registry};
+use super::{run_one, succeeded, until_all_have_read_the_registry};
 
 async fn repeated_request(cluster: &mut Cluster, off: &[&str]) -> Seen {
     cluster.switch_off(off);

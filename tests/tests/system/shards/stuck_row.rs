@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use asyncflow_proto::v1::{ShardState, Task, TaskState};
 use asyncflow_sdk::Client;
-use asyncflow_tests::{Cluster, LEASE, Shape, sh, until_started, within};
+use asyncflow_tests::{Cluster, LEASE, Seen, Shape, sh, until_started, within};
 
-use super::{Seen, succeeded, until_all_have_read_the_registry};
+use super::{succeeded, until_all_have_read_the_registry};
 
 /// Long after the slowest poll, the lease and two looks.
 const PATIENCE: Duration = LEASE.saturating_add(Duration::from_secs(9));

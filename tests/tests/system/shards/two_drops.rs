@@ -3,9 +3,9 @@
 //! began and undo it.
 
 use asyncflow_proto::v1::ShardState;
-use asyncflow_tests::{Cluster, Shape};
+use asyncflow_tests::{Cluster, Seen, Shape};
 
-use super::{Seen, run_one};
+use super::run_one;
 
 async fn two_drops(cluster: &mut Cluster, off: &[&str]) -> Seen {
     cluster.switch_off(off);
