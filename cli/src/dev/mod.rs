@@ -14,9 +14,9 @@ mod settings;
 mod stack;
 
 use crate::error::exit;
-use asyncflow_service::{config::ConfigErrors, telemetry};
+use asyncflow_service::telemetry;
 use data_dir::{DataDir, DataDirError};
-use settings::Settings;
+use settings::{Settings, SettingsErrors};
 use stack::{Stack, StackError};
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -51,8 +51,8 @@ pub struct Args {
 /// Why it did not start or ended badly.
 #[derive(Debug, thiserror::Error)]
 enum DevError {
-    #[error("{program}: {errors}")]
-    Config { program: &'static str, errors: ConfigErrors },
+    #[error(transparent)]
+    Config(#[from] SettingsErrors),
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error(transparent)]
@@ -68,7 +68,7 @@ pub async fn execute(args: Args) -> ExitCode {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => {
             crate::complain(&error.to_string());
-            let is_config = matches!(error, DevError::Config { .. });
+            let is_config = matches!(error, DevError::Config(_));
             ExitCode::from(if is_config { exit::USAGE } else { exit::ERROR })
         }
     }

@@ -4,12 +4,12 @@
 //!  program's defaults → ASYNCFLOW_<PROGRAM>__… → what suits dev → --set → what dev must have
 //! ```
 
-use super::{Args, DevError, data_dir::DataDir};
+use super::{Args, data_dir::DataDir};
 use asyncflow_broker::BrokerConfig;
 use asyncflow_governor::GovernorConfig;
-use asyncflow_service::config::Sources;
+use asyncflow_service::config::{ConfigErrors, Sources};
 use asyncflow_worker::WorkerConfig;
-use std::{env, net::SocketAddr};
+use std::{env, fmt, net::SocketAddr};
 
 /// How far the ports lie apart when only the broker's is given.
 const HTTP_PORT_OFFSET: u16 = 1;
@@ -57,21 +57,46 @@ pub fn parse(text: &str) -> Result<Setting, String> {
     Ok(Setting { program, key: key.to_owned(), value: value.to_owned() })
 }
 
-impl Settings {
-    /// Loads and checks all three.
-    pub fn load(args: &Args, data_dir: &DataDir) -> Result<Self, DevError> {
-        let broker = broker(args, data_dir)
-            .map_err(|errors| DevError::Config { program: "broker", errors })?;
-        let governor = governor(args, data_dir, &broker)
-            .map_err(|errors| DevError::Config { program: "governor", errors })?;
-        let worker = worker(args, data_dir)
-            .map_err(|errors| DevError::Config { program: "worker", errors })?;
-        let http = args.http_listen.unwrap_or_else(|| beside(args.listen, HTTP_PORT_OFFSET));
-        Ok(Self { broker, governor, worker, http })
+/// All that is wrong, with the program whose settings they are.
+#[derive(Debug, Default)]
+pub struct SettingsErrors(Vec<(&'static str, ConfigErrors)>);
+
+impl SettingsErrors {
+    /// The settings that are well; what is wrong with the others is kept.
+    fn keep<C>(&mut self, program: &'static str, loaded: Loaded<C>) -> Option<C> {
+        loaded.map_err(|errors| self.0.push((program, errors))).ok()
     }
 }
 
-type Loaded<C> = Result<C, asyncflow_service::config::ConfigErrors>;
+impl fmt::Display for SettingsErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(number, (program, errors))| {
+            let between = if number == 0 { "" } else { "\n" };
+            write!(f, "{between}{program}: {errors}")
+        })
+    }
+}
+
+impl std::error::Error for SettingsErrors {}
+
+impl Settings {
+    /// Loads and checks all three.
+    pub fn load(args: &Args, data_dir: &DataDir) -> Result<Self, SettingsErrors> {
+        let mut errors = SettingsErrors::default();
+        let broker = errors.keep("broker", broker(args, data_dir));
+        let governor = errors.keep("governor", governor(args, data_dir, broker.as_ref()));
+        let worker = errors.keep("worker", worker(args, data_dir));
+        let http = args.http_listen.unwrap_or_else(|| beside(args.listen, HTTP_PORT_OFFSET));
+        match (broker, governor, worker) {
+            (Some(broker), Some(governor), Some(worker)) => {
+                Ok(Self { broker, governor, worker, http })
+            }
+            _ => Err(errors),
+        }
+    }
+}
+
+type Loaded<C> = Result<C, ConfigErrors>;
 
 fn broker(args: &Args, data_dir: &DataDir) -> Loaded<BrokerConfig> {
     let sources =
@@ -87,11 +112,18 @@ fn broker(args: &Args, data_dir: &DataDir) -> Loaded<BrokerConfig> {
 }
 
 /// Its worker beats as the broker says, so the governor has to look as often.
-fn governor(args: &Args, data_dir: &DataDir, broker: &BrokerConfig) -> Loaded<GovernorConfig> {
+fn governor(
+    args: &Args,
+    data_dir: &DataDir,
+    broker: Option<&BrokerConfig>,
+) -> Loaded<GovernorConfig> {
     let address = args.governor_listen.unwrap_or_else(|| beside(args.listen, GOVERNOR_PORT_OFFSET));
     let sources = Sources::new(asyncflow_governor::DEFAULT_CONFIG, asyncflow_governor::ENV_PREFIX)
-        .flag("listen.reflection", "true")
-        .flag("lease.heartbeat_interval_ms", broker.lease.heartbeat_interval_ms.to_string());
+        .flag("listen.reflection", "true");
+    let sources = broker.into_iter().fold(sources, |sources, broker| {
+        let heartbeat_ms = broker.lease.heartbeat_interval_ms.to_string();
+        sources.flag("lease.heartbeat_interval_ms", heartbeat_ms)
+    });
     let sources = with_flags(sources, args, Program::Governor)
         .flag("database.url", data_dir.database_url())
         .flag("listen.address", address.to_string())

@@ -32,15 +32,20 @@ fn a_directory_of_a_newer_version_or_that_cannot_be_written_is_refused() {
 }
 
 #[test]
-fn wrong_settings_are_2_and_all_told() {
+fn wrong_settings_are_2_and_those_of_all_programs_told_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let wrong = ["--set", "broker.lease.ttl_ms=1000", "--set", "broker.no_such_key=1"];
-    let done: Done = command_in(dir.path()).args(wrong).output().unwrap().into();
+    let wrong = [
+        "broker.lease.ttl_ms=1000",
+        "broker.no_such_key=1",
+        "governor.leader.ttl_ms=1",
+        "worker.slots=-1",
+    ];
+    let mut command = command_in(dir.path());
+    let done: Done = command.args(wrong.map(|one| format!("--set={one}"))).output().unwrap().into();
     let done = done.expect_code(2);
-    assert!(
-        done.stderr.contains("lease.ttl_ms") && done.stderr.contains("no_such_key"),
-        "{done:?}"
-    );
+    for told in ["lease.ttl_ms", "no_such_key", "leader.ttl_ms", "slots", "\nworker: the "] {
+        assert!(done.stderr.contains(told), "{told:?}: {}", done.stderr);
+    }
 }
 
 #[test]
