@@ -1,8 +1,9 @@
-//! Says in the database that this broker lives: while none does, no heartbeat can arrive, and the
-//! governor takes no worker for dead.
+//! Says in the database that this broker lives, and how often its workers renew: while no broker
+//! lives, no heartbeat can arrive, and the governor takes no worker for dead.
 
 use std::time::Duration;
 
+use asyncflow_core::lease::broker_id;
 use asyncflow_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,8 @@ const BEATS: u32 = 4;
 
 /// Says so until `draining` is cancelled. A beat that fails is not repeated: the next one does.
 pub(crate) async fn beat(store: Store, heartbeat: Duration, draining: CancellationToken) {
-    let broker_id = format!("{:032x}", rand::random::<u128>());
+    let heartbeat_ms = i64::try_from(heartbeat.as_millis()).unwrap_or(i64::MAX);
+    let broker_id = broker_id(rand::random(), heartbeat_ms);
     loop {
         let beat = async {
             if let Err(error) = store.beat_broker(&broker_id).await {

@@ -34,6 +34,7 @@ pub struct Suspect {
 /// What earlier looks saw. One per governor; nothing of it is stored, a new leader begins anew.
 #[derive(Debug)]
 pub struct LookBook {
+    look_interval_ms: i64,
     apart_ms: i64,
     gap_ms_max: i64,
     suspects_max: usize,
@@ -53,15 +54,24 @@ impl LookBook {
     /// going to be called. At most `suspects_max` suspicions are remembered; those beyond wait
     /// until there is room.
     pub fn new(heartbeat_ms: i64, look_interval_ms: i64, suspects_max: usize) -> Self {
-        Self {
-            apart_ms: heartbeat_ms.saturating_add(heartbeat_ms / 2),
-            // Short of 1.5 heartbeats, so that workers always had time to renew while we could
-            // look; not shorter than a busy machine needs when intervals are small.
-            gap_ms_max: look_interval_ms.saturating_mul(2).max(heartbeat_ms),
+        let mut book = Self {
+            look_interval_ms,
+            apart_ms: 0,
+            gap_ms_max: 0,
             suspects_max,
             last_look_ms: None,
             seen: HashMap::new(),
-        }
+        };
+        book.set_heartbeat(heartbeat_ms);
+        book
+    }
+
+    /// From now on workers are taken to renew so often; what was seen so far stays.
+    pub fn set_heartbeat(&mut self, heartbeat_ms: i64) {
+        self.apart_ms = heartbeat_ms.saturating_add(heartbeat_ms / 2);
+        // Short of 1.5 heartbeats, so that workers always had time to renew while we could
+        // look; not shorter than a busy machine needs when intervals are small.
+        self.gap_ms_max = self.look_interval_ms.saturating_mul(2).max(heartbeat_ms);
     }
 
     /// Takes *all* suspects that the database answered with just now and gives back those to be
@@ -104,6 +114,18 @@ impl LookBook {
     pub fn suspicions(&self) -> usize {
         self.seen.len()
     }
+}
+
+/// The name under which a broker counts. It says how often the workers renew that have registered
+/// with it, so that no governor has to be told the same in its own settings.
+pub fn broker_id(unique: u128, heartbeat_ms: i64) -> String {
+    format!("{unique:032x}-{heartbeat_ms}")
+}
+
+/// How often workers of this broker renew; none where the name is one of an older release.
+pub fn heartbeat_ms_of(broker_id: &str) -> Option<i64> {
+    let (_, heartbeat_ms) = broker_id.split_once('-')?;
+    heartbeat_ms.parse().ok().filter(|ms| (1..=LEASE_MS_MAX).contains(ms))
 }
 
 /// Whether brokers serve, told by counters that live ones raise. While none does, no heartbeat can
@@ -167,6 +189,24 @@ mod tests {
             assert!(book.look(&[suspect(1, 1, beats)], step * LOOK_MS).is_empty(), "{step}");
         }
         assert!(book.look(&[suspect(1, 2, 8)], 5 * LOOK_MS).is_empty());
+    }
+
+    #[test]
+    fn a_longer_heartbeat_that_is_heard_of_counts_for_what_was_seen_before() {
+        let (mut book, silent) = (book(), [suspect(1, 1, 7)]);
+        book.look(&silent, 0);
+        book.set_heartbeat(2 * HEARTBEAT_MS);
+        assert!(book.look(&silent, 15_000).is_empty() && book.look(&silent, 29_999).is_empty());
+        assert_eq!(book.look(&silent, 30_000), [&silent[0]]);
+    }
+
+    #[test]
+    fn a_brokers_name_says_how_often_its_workers_renew() {
+        let longest = broker_id(u128::MAX, LEASE_MS_MAX);
+        assert!(longest.len() <= 64 && heartbeat_ms_of(&longest) == Some(LEASE_MS_MAX));
+        for older in ["", "b1", "0123456789abcdef", "x-", "x-0", "x--5", "x-99999999999999999999"] {
+            assert_eq!(heartbeat_ms_of(older), None, "{older}");
+        }
     }
 
     #[test]

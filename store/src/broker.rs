@@ -15,7 +15,8 @@ const FORGET_AFTER_MS: i64 = 24 * 3_600_000;
 const BROKERS_MAX: i64 = 10_000;
 
 impl Store {
-    /// Notes that a broker lives. `broker_id` is one for each process, at most 64 bytes.
+    /// Notes that a broker lives. `broker_id` is one for each process, at most 64 bytes, as
+    /// [`asyncflow_core::lease::broker_id`] makes it.
     ///
     /// # Errors
     /// Those of the database.

@@ -5,10 +5,11 @@
 //! monotonic clock, that finds the same number takes the task back, and only if the database
 //! answered all the time in between: a clock that jumps or a database that was away kills nothing.
 //! Neither do brokers that are away: while none of them lives, no heartbeat can arrive.
+//! How often workers renew is said by the brokers' rows, if it is less often than the settings say.
 
 use super::{Duty, DutyContext, every_type::all_types};
 use crate::{clock::millis, config::GovernorConfig};
-use asyncflow_core::lease::{BrokerWatch, LookBook, Suspect};
+use asyncflow_core::lease::{BrokerWatch, LookBook, Suspect, heartbeat_ms_of};
 use asyncflow_store::{ApplyError, StoreError};
 use std::time::Duration;
 
@@ -32,7 +33,10 @@ struct Look {
 pub(crate) struct Reap {
     interval: Duration,
     batch_rows_max: usize,
+    /// Of this governor's settings.
     heartbeat_ms: i64,
+    /// What counted at the last look, see [`longest_heartbeat_ms`].
+    counted_ms: i64,
     book: LookBook,
     brokers: BrokerWatch,
     /// The epoch and the count of outages at the last look.
@@ -47,6 +51,7 @@ impl Reap {
             interval,
             batch_rows_max: config.duties.batch_rows_max as usize,
             heartbeat_ms,
+            counted_ms: heartbeat_ms,
             book: LookBook::new(heartbeat_ms, millis(interval), SUSPECTS_MAX),
             brokers: BrokerWatch::default(),
             looked_at: None,
@@ -59,6 +64,28 @@ impl Reap {
         if self.looked_at.replace(now) != Some(now) {
             self.book.interrupted();
         }
+    }
+
+    /// Waits for as long as the slowest workers may be silent. A difference is told when it is
+    /// found.
+    fn learn_heartbeat(&mut self, beats: &[(String, i64)]) {
+        let counted_ms = longest_heartbeat_ms(self.heartbeat_ms, beats);
+        if counted_ms == self.counted_ms {
+            return;
+        }
+        self.counted_ms = counted_ms;
+        self.book.set_heartbeat(counted_ms);
+        if counted_ms == self.heartbeat_ms {
+            return tracing::info!(
+                heartbeat_ms = counted_ms,
+                "the heartbeats of brokers fit again"
+            );
+        }
+        tracing::warn!(
+            "lease.heartbeat_interval_ms is {} here, and workers of a broker renew every \
+             {counted_ms} ms, which counts: set both to the same",
+            self.heartbeat_ms
+        );
     }
 
     async fn look(&self, cx: &DutyContext) -> Result<Look, StoreError> {
@@ -99,7 +126,8 @@ impl Duty for Reap {
             }
         };
         let now_ms = millis(cx.clock.elapsed());
-        if self.brokers.is_away(beats, self.heartbeat_ms, now_ms) {
+        self.learn_heartbeat(&beats);
+        if self.brokers.is_away(beats, self.counted_ms, now_ms) {
             self.book.interrupted();
             return Ok(0);
         }
@@ -112,6 +140,12 @@ impl Duty for Reap {
         }
         unreadable.map_or(Ok(reaped), Err)
     }
+}
+
+/// How long the workers' heartbeats are apart: as set here, or longer where a broker says so. One
+/// that has died counts until its row is forgotten, as its workers keep what it told them.
+fn longest_heartbeat_ms(set_ms: i64, beats: &[(String, i64)]) -> i64 {
+    beats.iter().filter_map(|(broker_id, _)| heartbeat_ms_of(broker_id)).fold(set_ms, i64::max)
 }
 
 /// How many were taken back. Those that moved on meanwhile are no errors: that is what the
@@ -141,7 +175,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{Bed, LONG_MS, NO_TIME_MS};
-    use asyncflow_core::{reason::FailureReason, state::TaskState};
+    use asyncflow_core::{lease::broker_id, reason::FailureReason, state::TaskState};
     use asyncflow_store::testing::{Durability, drop_tasks, fresh_database, start_mariadb};
 
     #[tokio::test]
@@ -272,6 +306,36 @@ mod tests {
             assert_eq!(bed.task(&id).await.unwrap().state, TaskState::Running);
             bed.store.beat_broker("b2").await.unwrap();
             assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn workers_that_renew_less_often_than_is_set_here_have_their_time() {
+        for bed in Bed::everywhere().await {
+            // Set to 10 s; this broker's workers renew every 40 s, as it says in its name.
+            let (lead, mut reap) = (bed.lead("g1").await, Reap::new(&bed.config()));
+            let slow = broker_id(7, 40_000);
+            let id = bed.new_task("train", None).await;
+            bed.start(&id, NO_TIME_MS).await;
+            for look in 0..12 {
+                bed.store.beat_broker(&slow).await.unwrap();
+                assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 0, "look {look}");
+            }
+            assert_eq!(bed.task(&id).await.unwrap().state, TaskState::Running);
+            bed.store.beat_broker(&slow).await.unwrap();
+            assert_eq!(bed.run_after(5, &mut reap, &lead).await.unwrap(), 1);
+        }
+    }
+
+    #[test]
+    fn the_longest_heartbeat_counts_and_names_of_older_brokers_say_none() {
+        let beats = |ids: &[&str]| ids.iter().map(|id| ((*id).to_owned(), 1)).collect::<Vec<_>>();
+        for (ids, longest) in [
+            (&[][..], 10_000),
+            (&["0123", "4567-2000"], 10_000),
+            (&["0123-20000", "4567-30000", "89ab"], 30_000),
+        ] {
+            assert_eq!(longest_heartbeat_ms(10_000, &beats(ids)), longest, "{ids:?}");
         }
     }
 
