@@ -11,6 +11,7 @@ use asyncflow_proto::{
     },
 };
 use asyncflow_service::{
+    config::mask_urls,
     health::Health,
     http,
     server::{self, CallClass, GrpcServer, ServerError},
@@ -50,6 +51,8 @@ const EXIT_CONFIG: u8 = 2;
 pub enum BrokerError {
     #[error("the database: {0}")]
     Store(#[from] StoreError),
+    #[error("the database {url} cannot be opened: {source}; {}", .source.advice())]
+    Open { url: String, source: StoreError },
     #[error("strict_durability is set and the database may lose tasks: {0}")]
     NotDurable(String),
     #[error(transparent)]
@@ -93,9 +96,19 @@ async fn check_durability(store: &Store, strict: bool) -> Result<(), BrokerError
     Ok(())
 }
 
+/// Opens the database and brings its tables to the newest schema.
+async fn open(config: &BrokerConfig) -> Result<Store, BrokerError> {
+    let opening = async {
+        let store = Store::connect(&config.store_options()).await?;
+        store.migrate().await?;
+        Ok(store)
+    };
+    let url = mask_urls(&config.database.url);
+    opening.await.map_err(|source| BrokerError::Open { url, source })
+}
+
 async fn serve_until_signal(config: BrokerConfig) -> Result<(), BrokerError> {
-    let store = Store::connect(&config.store_options()).await?;
-    store.migrate().await?;
+    let store = open(&config).await?;
     check_durability(&store, config.database.strict_durability).await?;
     let listener = server::bind(config.listen.address).await?;
     let http = match config.metrics.address {

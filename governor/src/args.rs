@@ -85,14 +85,17 @@ async fn open_and_run(config: GovernorConfig, shutdown: &Shutdown) -> Result<(),
 }
 
 /// Connects and migrates; waits for a database that is not up yet. `None` when told to end.
-async fn open(config: &GovernorConfig, shutdown: &Shutdown) -> Result<Option<Store>, StoreError> {
-    let options = config.store_options();
+async fn open(
+    config: &GovernorConfig,
+    shutdown: &Shutdown,
+) -> Result<Option<Store>, GovernorError> {
+    let (options, url) = (config.store_options(), mask_urls(&config.database.url));
     let mut told = false;
     loop {
         let connecting = async {
             let store = Store::connect(&options).await?;
             store.migrate().await?;
-            Ok(store)
+            Ok::<_, StoreError>(store)
         };
         let error = tokio::select! {
             () = shutdown.drain().cancelled() => return Ok(None),
@@ -102,10 +105,11 @@ async fn open(config: &GovernorConfig, shutdown: &Shutdown) -> Result<Option<Sto
             },
         };
         if !StoreError::is_retryable(&error) {
-            return Err(error);
+            return Err(GovernorError::Open { url, source: error });
         }
         if !std::mem::replace(&mut told, true) {
-            tracing::warn!(error = %mask_urls(&error.to_string()), "waiting for the database");
+            let said = mask_urls(&error.to_string());
+            tracing::warn!("waiting for the database {url}: {said}; {}", error.advice());
         }
         tokio::select! {
             () = shutdown.drain().cancelled() => return Ok(None),

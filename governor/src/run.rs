@@ -41,6 +41,9 @@ pub enum GovernorError {
     /// The database cannot be used, whatever time passes.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It could not be opened, and waiting would not help.
+    #[error("the database {url} cannot be opened: {source}; {}", .source.advice())]
+    Open { url: String, source: StoreError },
     /// A part of it panicked; another governor, or this one after its restart, takes over.
     #[error("a part of the governor died: {0}")]
     Died(#[from] tokio::task::JoinError),

@@ -12,6 +12,7 @@
 //! 3. Locks and wake-ups (`lock/`, `wake/`) make things faster and are never needed to be right.
 //! 4. No type of sea-orm, sqlx or Redis leaves this crate.
 
+mod advice;
 mod backend;
 mod broker;
 mod change;

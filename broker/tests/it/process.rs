@@ -50,6 +50,20 @@ async fn a_server_that_may_lose_tasks_is_named_and_refused_where_that_is_wanted(
     assert_eq!(child.0.try_wait().unwrap(), None);
 }
 
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named_with_what_to_look_at_and_without_its_password() {
+    for scheme in ["mysql", "postgres"] {
+        let at = format!("127.0.0.1:{}/tasks", free_port());
+        let url = format!("{scheme}://root:hunter2@{at}");
+        let output = on_a_forgetful_server(&url).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8_lossy(&output.stderr);
+        let shown = format!("{scheme}://root:***@{at}");
+        assert!(text.contains(&shown) && text.contains("is the server running"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
 /// Ends with its test, however that ends.
 struct Running(Child);
 

@@ -46,6 +46,17 @@ pub enum DataDirError {
          give this user the right to write there, or take another directory by --data-dir"
     )]
     Unusable { path: String, source: io::Error },
+    #[error(
+        "the data directory {path} is no directory\n  \
+         take another one by --data-dir, or move away what is there"
+    )]
+    NoDirectory { path: String },
+    #[error(
+        "the file `format` in the data directory {path} says {found:?} where a number is meant\n  \
+         if asyncflow made the directory, write {FORMAT} into that file; else take another \
+         directory by --data-dir"
+    )]
+    Unreadable { path: String, found: String },
     #[error("the data directory {path} cannot be used: its path has one of `?`, `#`, `%`")]
     Path { path: String },
 }
@@ -55,6 +66,9 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let shown = path.display().to_string();
         let unusable = |source| DataDirError::Unusable { path: shown.clone(), source };
+        if path.exists() && !path.is_dir() {
+            return Err(DataDirError::NoDirectory { path: shown });
+        }
         // What tasks carry is in there, and is nobody else's business.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         let path = fs::canonicalize(path).map_err(unusable)?;
@@ -68,8 +82,12 @@ impl DataDir {
         Ok(Self { path, _lock: lock })
     }
 
+    pub fn database_file(&self) -> PathBuf {
+        self.path.join("asyncflow.db")
+    }
+
     pub fn database_url(&self) -> String {
-        format!("sqlite://{}", self.path.join("asyncflow.db").display())
+        format!("sqlite://{}", self.database_file().display())
     }
 
     pub fn worker_dir(&self) -> PathBuf {
@@ -117,9 +135,12 @@ fn check_format(file: &Path, shown: &str) -> Result<(), DataDirError> {
     match fs::read_to_string(file) {
         Ok(text) => match text.trim().parse::<u32>() {
             Ok(format) if format <= FORMAT => Ok(()),
-            _ => {
+            Ok(newer) => {
+                Err(DataDirError::Newer { path: shown.to_owned(), found: newer.to_string() })
+            }
+            Err(_) => {
                 let found = text.trim().chars().take(20).collect();
-                Err(DataDirError::Newer { path: shown.to_owned(), found })
+                Err(DataDirError::Unreadable { path: shown.to_owned(), found })
             }
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -161,12 +182,20 @@ mod tests {
     fn a_newer_format_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         drop(DataDir::open(dir.path()).unwrap());
-        for newer in ["2", "99\n", "something else"] {
-            fs::write(dir.path().join("format"), newer).unwrap();
-            let error = DataDir::open(dir.path()).unwrap_err();
-            assert!(matches!(error, DataDirError::Newer { .. }), "{error}");
-            assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), newer);
+        for (found, part) in [("2", "newer"), ("99\n", "newer"), ("abc", "\"abc\""), ("", "\"\"")] {
+            fs::write(dir.path().join("format"), found).unwrap();
+            let text = DataDir::open(dir.path()).unwrap_err().to_string();
+            assert!(text.contains(part) && text.contains("--data-dir"), "{text}");
+            assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), found);
         }
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_told_as_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = DataDir::open(file.path()).unwrap_err().to_string();
+        let shown = file.path().display().to_string();
+        assert!(text.contains("is no directory") && text.contains(&shown), "{text}");
     }
 
     #[test]

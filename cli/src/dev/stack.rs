@@ -4,7 +4,7 @@
 //! broker that still answers, and the last one out closes the database.
 
 use super::{data_dir::DataDir, settings::Settings};
-use asyncflow_broker::{BrokerError, Store};
+use asyncflow_broker::{BrokerError, Store, StoreError};
 use asyncflow_governor::GovernorError;
 use asyncflow_sdk::{Client, ClientOptions};
 use asyncflow_service::server::{self, ServerError};
@@ -32,8 +32,11 @@ pub enum StackError {
          address by --listen 127.0.0.1:PORT, or any free one by --listen 127.0.0.1:0"
     )]
     Bind(ServerError),
-    #[error("the database in {path} cannot be used: {reason}\n  {advice}")]
-    Database { path: String, reason: String, advice: &'static str },
+    #[error(
+        "the database {path} cannot be used: {source}\n  {}; another directory is given by \
+         --data-dir", .source.advice()
+    )]
+    Database { path: String, source: StoreError },
     #[error("the broker does not answer: {0}")]
     Unready(asyncflow_sdk::Error),
     #[error("cannot write dev.json: {0}")]
@@ -184,25 +187,11 @@ async fn open_store(
         store.migrate().await?;
         Ok(store)
     };
-    let opened: Result<Store, asyncflow_broker::StoreError> = opening.await;
-    opened.map_err(|error| {
-        let reason = error.to_string();
-        StackError::Database {
-            path: data_dir.path().display().to_string(),
-            advice: advice(&reason),
-            reason,
-        }
+    let opened: Result<Store, StoreError> = opening.await;
+    opened.map_err(|source| StackError::Database {
+        path: data_dir.database_file().display().to_string(),
+        source,
     })
-}
-
-fn advice(reason: &str) -> &'static str {
-    if reason.contains("missing") && reason.contains("igration") {
-        "a newer version wrote it: use that version, or another directory by --data-dir"
-    } else if reason.contains("readonly") || reason.contains("read-only") {
-        "give this user the right to write there, or take another directory by --data-dir"
-    } else {
-        "see the reason, or take another directory by --data-dir"
-    }
 }
 
 /// A call that needs the database: when it is answered, everything is up.

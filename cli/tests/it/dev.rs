@@ -22,11 +22,18 @@ fn a_directory_in_use_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_directory_of_a_newer_version_or_that_cannot_be_written_is_refused() {
+fn a_directory_of_a_newer_version_damaged_or_that_cannot_be_written_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("format"), "999\n").unwrap();
     let newer: Done = command_in(dir.path()).output().unwrap().into();
     assert!(newer.expect_code(1).stderr.contains("newer version"));
+    std::fs::write(dir.path().join("format"), "1\n").unwrap();
+    std::fs::write(dir.path().join("asyncflow.db"), "x".repeat(8192)).unwrap();
+    let damaged: Done = command_in(dir.path()).output().unwrap().into();
+    let told = damaged.expect_code(1).stderr;
+    for part in ["asyncflow.db", "not a database", "put a backup in its place", "--data-dir"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
     let unusable: Done = command_in("/dev/null/x".as_ref()).output().unwrap().into();
     assert!(unusable.expect_code(1).stderr.contains("/dev/null/x"));
 }

@@ -25,7 +25,7 @@ fn everything_that_is_wrong_is_told_at_once_with_2() {
         let args = ["config", "check", "--program", program, "--set", "log.format=xml"];
         let more = ["--set", "no_such_key=1", "--set", "log.filter=a=b=c"];
         let done = call(&[&args[..], &more].concat()).expect_code(2);
-        for key in ["log.format", "no_such_key"] {
+        for key in ["log.format: \"xml\"", "\"text\" or \"json\"", "no_such_key"] {
             assert!(done.stderr.contains(key), "{program}, {key}: {}", done.stderr);
         }
     }

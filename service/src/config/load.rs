@@ -79,7 +79,11 @@ fn bad_value(tree: &Value, key: &str, error: &ConfigError) -> Violation {
         ConfigError::Type { unexpected, expected, .. } => {
             mask_urls(&format!("{unexpected} is not {expected}"))
         }
-        other => mask_urls(&other.to_string()),
+        other => {
+            let value = find(tree, key).and_then(|value| value.clone().into_string().ok());
+            let told = value.map(|value| format!("{value:?} is refused: "));
+            mask_urls(&format!("{}{other}", told.unwrap_or_default()))
+        }
     };
     Violation { key: key.to_owned(), message: message + &origin(tree, key) }
 }
