@@ -1,7 +1,9 @@
 //! How the client commands reach broker and governor.
 
 use crate::error::CliError;
-use asyncflow_proto::v1::governor_service_client::GovernorServiceClient;
+use asyncflow_proto::v1::{
+    CreateTaskRequest, CreateTaskResponse, governor_service_client::GovernorServiceClient,
+};
 use asyncflow_sdk::{AuthorizedChannel, ChannelOptions, Client, ClientOptions, Error};
 use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 use tonic::{Response, Status};
@@ -91,6 +93,24 @@ impl Broker {
     /// Turns a call's error into one for people.
     pub fn explain(&self, error: Error) -> CliError {
         self.address.explain(error)
+    }
+}
+
+impl Broker {
+    /// Creates a task. Where no answer came, the error says so, and how to find out.
+    pub async fn create(
+        &self,
+        mut request: CreateTaskRequest,
+    ) -> Result<CreateTaskResponse, CliError> {
+        if request.request_id.is_empty() {
+            request.request_id = uuid::Uuid::now_v7().to_string();
+        }
+        let (request_id, is_kept) = (request.request_id.clone(), !request.validate_only);
+        self.client.create_with(request).await.map_err(|error| {
+            let is_unknown = is_kept && error.is_outcome_unknown();
+            let error = self.explain(error);
+            if is_unknown { CliError::Unconfirmed(Box::new(error), request_id) } else { error }
+        })
     }
 }
 

@@ -31,6 +31,12 @@ pub enum CliError {
         /// Where it was looked for.
         address: String,
     },
+    /// A create that may have been carried out although no answer came.
+    #[error(
+        "{0}\n  whether the task was created is not known: the same command with --request-id {1} \
+         gives the one task, made now or before; `asyncflow task list` shows what is there"
+    )]
+    Unconfirmed(Box<CliError>, String),
     /// The command line cannot be followed; nothing was sent.
     #[error("{0}")]
     Usage(String),
@@ -57,6 +63,7 @@ impl CliError {
             Self::Call { error, .. } if error.is_not_found() => exit::NOT_FOUND,
             Self::Call { error, .. } if error.is_unreachable() => exit::UNREACHABLE,
             Self::NotFound(_) => exit::NOT_FOUND,
+            Self::Unconfirmed(error, _) => error.exit_code(),
             // The reader had enough (`… | head`), which is no error.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
             Self::Call { .. } | Self::Failed(_) | Self::Output(_) => exit::ERROR,

@@ -51,8 +51,7 @@ pub async fn execute(args: Args) -> Outcome {
         spec.command = Some(args.command.recorded(&args.words).await?);
     }
     let broker = args.broker.open()?;
-    let created = broker.client.create_with(request).await;
-    let created = created.map_err(|error| broker.explain(error))?;
+    let created = broker.create(request).await?;
     let task = created
         .task
         .ok_or_else(|| CliError::Failed("the broker's answer holds no task".to_owned()))?;

@@ -53,12 +53,7 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
             ));
         }
     }
-    let created = session
-        .broker
-        .client
-        .create_with(request)
-        .await
-        .map_err(|error| session.broker.explain(error))?;
+    let created = session.broker.create(request).await?;
     if created.deduplicated {
         crate::remark("this request id had already created the task");
     }

@@ -3,11 +3,11 @@
 
 use crate::{
     dev_process::{Dev, signal},
-    program::Done,
+    program::{Done, call},
 };
 use nix::sys::signal::Signal;
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     process::Stdio,
 };
 
@@ -40,6 +40,43 @@ fn a_detached_task_can_be_waited_for() {
     assert_eq!((&task["state"], &task["task_type"]), (&"FAILED".into(), &"command".into()));
     let attempts = dev.call(&["task", "attempts", &id, "-o", "jsonl"]).expect_code(0).json();
     assert_eq!((&attempts["exit_code"], &attempts["outcome"]), (&9.into(), &"FAILED".into()));
+}
+
+/// A server that reads a request and goes away, for good: nobody knows what it did with it.
+fn server_that_dies_behind_a_request() -> (String, std::thread::JoinHandle<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        // An HTTP/2 SETTINGS frame, so that the client sends what it has.
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).unwrap();
+        let (mut got, mut piece) = (Vec::new(), [0; 4096]);
+        while !got.windows(4).any(|bytes| bytes == b"true") {
+            let read = stream.read(&mut piece).unwrap();
+            assert!(read > 0, "the client went away");
+            got.extend_from_slice(&piece[..read]);
+        }
+    });
+    (address, served)
+}
+
+#[test]
+fn a_create_without_an_answer_says_how_to_find_out_what_became_of_it() {
+    for create in [&["run", "-d"][..], &["task", "create"], &["run", "-d", "--request-id", "mine"]]
+    {
+        let (address, served) = server_that_dies_behind_a_request();
+        let args = [create, &["--broker", &address, "--", "true"]].concat();
+        let done = call(&args).expect_code(5);
+        served.join().unwrap();
+        for part in ["is not known", "--request-id", "asyncflow task list"] {
+            assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
+        }
+        let is_mine = done.stderr.contains("--request-id mine");
+        assert_eq!(is_mine, create.contains(&"mine"), "{}", done.stderr);
+    }
+    let nobody = call(&["run", "-d", "--broker", "http://127.0.0.1:1", "--", "true"]);
+    assert!(!nobody.expect_code(5).stderr.contains("is not known"));
 }
 
 #[test]

@@ -190,18 +190,25 @@ impl Client {
         // One trace for all tries: the first may have created the task which the last one finds.
         let traceparent = trace::traceparent("");
         let timeout = self.deadline.map_or(timeout, |deadline| deadline.min(timeout));
+        // A try that may have been carried out says more than a later one that was not.
+        let doubtful = std::sync::Mutex::new(None);
         let once = || async {
             let mut request = Request::new(message.clone());
             trace::mark(&mut request, &traceparent);
             request.set_timeout(timeout);
-            send(self.broker.clone(), request).await.map(Response::into_inner).map_err(Error::from)
+            let answer = send(self.broker.clone(), request).await;
+            answer.map(Response::into_inner).map_err(|status| note(&doubtful, status.into()))
         };
         let repeated = once
             .retry(self.waits())
             .when(may_be_repeated)
             .adjust(|error, wait| wait.map(|wait| wait.max(error.retry_delay().unwrap_or(wait))));
         // On the heap, or the future of a call would be copied into those of all who wait for it.
-        self.in_time(Box::pin(repeated.into_future())).await
+        let outcome = self.in_time(Box::pin(repeated.into_future())).await;
+        outcome.map_err(|error| match error.is_undone() {
+            true => doubtful.into_inner().ok().flatten().unwrap_or(error),
+            false => error,
+        })
     }
 
     /// All that a list answers, page by page as they are asked for. `read` takes a page apart into
@@ -232,6 +239,16 @@ impl Client {
         });
         pages.try_flatten()
     }
+}
+
+/// Keeps an error after which nobody knows what was done.
+fn note(doubtful: &std::sync::Mutex<Option<Error>>, error: Error) -> Error {
+    if error.is_outcome_unknown()
+        && let Ok(mut kept) = doubtful.lock()
+    {
+        *kept = Some(error.clone());
+    }
+    error
 }
 
 /// Whether nothing follows this state but a RetryTask.

@@ -113,6 +113,17 @@ impl Error {
         self.is_retryable() && (is_said() || self.status().is_some_and(was_not_sent))
     }
 
+    /// Whether the broker may have done it although no answer came. A create is safe to be repeated
+    /// with its request id; anything else is to be looked at first.
+    pub fn is_outcome_unknown(&self) -> bool {
+        let is_unconfirmed = || {
+            self.code() == Code::DeadlineExceeded
+                || self.has_reason("COMMIT_UNCONFIRMED")
+                || self.is_unreachable()
+        };
+        !self.is_undone() && is_unconfirmed()
+    }
+
     /// Whether the task, type or shard does not exist (any more).
     pub fn is_not_found(&self) -> bool {
         self.code() == Code::NotFound
@@ -219,6 +230,25 @@ mod tests {
         );
         assert_eq!(error.detail("key").as_deref(), Some("value"));
         assert!(!error.is_retryable() && !error.is_not_found() && !error.is_unreachable());
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_told_from_what_was_not() {
+        let with = |code, reason: &str| {
+            let mut details = ErrorDetails::with_retry_info(Some(Duration::from_secs(1)));
+            details.set_error_info(reason, "asyncflow", std::collections::HashMap::new());
+            Error::from(Status::with_error_details(code, "words", details))
+        };
+        for (error, is_unknown) in [
+            (Error::from(Status::cancelled("Timeout expired")), true),
+            (Error::from(Status::unavailable("the connection broke")), true),
+            (with(Code::Unavailable, "COMMIT_UNCONFIRMED"), true),
+            (with(Code::Unavailable, "DATABASE_UNAVAILABLE"), false),
+            (Error::from(Status::invalid_argument("bad")), false),
+            (Error::Config("bad".to_owned()), false),
+        ] {
+            assert_eq!(error.is_outcome_unknown(), is_unknown, "{error}");
+        }
     }
 
     #[test]
