@@ -45,6 +45,8 @@ pub use supervised::Supervised;
 pub use tally::tally;
 pub use work::{STATISTICS_LAG, ServerWork, server_work};
 
+use std::io::Write;
+
 use asyncflow_core::{
     id::{ScheduleId, ShardId},
     state::TaskState,
@@ -52,6 +54,14 @@ use asyncflow_core::{
 use sea_orm::{ConnectionTrait, Database};
 
 use crate::{Store, StoreError, ledger::add_counts};
+
+/// Says that the test of this thread, or a part of it, is not made here: past the capture of the
+/// test runner, which shows what is printed of failed tests alone.
+pub fn tell_skipped(reason: &str) {
+    let thread = std::thread::current();
+    let line = format!("SKIPPED in {}: {reason}\n", thread.name().unwrap_or("a test"));
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
 
 /// A database of its own on a shared server: `(server, url)`. Tests of one process share the server
 /// and nothing else.

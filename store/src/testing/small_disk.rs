@@ -18,7 +18,7 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// One of so many MiB; none, with the reason on standard output, where nothing can be mounted.
+    /// One of so many MiB; none, with the reason on standard error, where nothing can be mounted.
     ///
     /// # Panics
     /// When no temporary directory can be made.
@@ -30,7 +30,7 @@ impl SmallDisk {
         if mounted.as_ref().is_ok_and(|output| output.status.success()) {
             return Some(Self { dir });
         }
-        println!("SKIPPED, as no tmpfs can be mounted here (it needs root): {mounted:?}");
+        super::tell_skipped(&format!("no tmpfs can be mounted (it needs root): {mounted:?}"));
         None
     }
 

@@ -3,6 +3,8 @@
 pub mod program;
 pub mod small_disk;
 
+use std::io::Write;
+
 use asyncflow_sdk::{v1::FailureReason, worker::Handlers};
 use asyncflow_worker::{WorkerConfig, WorkerError, run_until};
 use tempfile::TempDir;
@@ -10,6 +12,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::fake::{FakeBroker, Settled};
+
+/// Says that the test of this thread, or a part of it, is not made here: past the capture of the
+/// test runner, which shows what is printed of failed tests alone.
+pub fn tell_skipped(reason: &str) {
+    let thread = std::thread::current();
+    let line = format!("SKIPPED in {}: {reason}\n", thread.name().unwrap_or("a test"));
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
 
 pub struct Worker {
     pub dir: TempDir,

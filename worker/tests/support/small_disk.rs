@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// None, with the reason on standard output, where nothing can be mounted.
+    /// None, with the reason on standard error, where nothing can be mounted.
     pub fn mount() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
@@ -17,7 +17,7 @@ impl SmallDisk {
         if mounted.as_ref().is_ok_and(|output| output.status.success()) {
             return Some(Self(dir));
         }
-        println!("SKIPPED, as no tmpfs can be mounted here (it needs root): {mounted:?}");
+        super::tell_skipped(&format!("no tmpfs can be mounted (it needs root): {mounted:?}"));
         None
     }
 
