@@ -29,6 +29,8 @@ const COMMITS: i64 = 10;
 const CUTS: usize = 10;
 /// So much has changed between two cuts, at least.
 const CHANGES: i64 = 10;
+/// They share the database, behind one proxy.
+const BROKERS: usize = 2;
 const WRITERS: usize = 4;
 const PAUSE_MS: u64 = 10;
 
@@ -161,13 +163,15 @@ async fn counts_are_right(store: &Store) {
 }
 
 async fn nothing_is_half_done(backend: Backend) {
-    let (cluster, link) = Cluster::start_behind_a_proxy(backend, Shape::SMALL).await;
+    let shape = Shape { brokers: BROKERS, workers: BROKERS, ..Shape::SMALL };
+    let (cluster, link) = Cluster::start_behind_a_proxy(backend, shape).await;
     let (store, notebook) = (cluster.store().await, Notebook::default());
     let records = cluster.scratch().join("records");
     std::fs::write(&records, "").unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
     let writers = (0..WRITERS).map(|number| {
-        let (client, notebook) = (cluster.client_without_retries(0), notebook.clone());
+        let (client, notebook) =
+            (cluster.client_without_retries(number % BROKERS), notebook.clone());
         let (records, is_over) = (records.clone(), Arc::clone(&is_over));
         tokio::spawn(Writer { number, client, notebook, records, is_over }.work())
     });
