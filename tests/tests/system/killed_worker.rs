@@ -140,19 +140,25 @@ async fn what_was_saved_while_nobody_listened_is_not_lost(backend: Backend) {
 on_each_database!(what_was_saved_while_nobody_listened_is_not_lost);
 
 /// Worker and shim are killed, and the worker comes back before its lease runs out: nobody waits
-/// for that.
+/// for that. What the program had started in a session of its own is gone before the next attempt.
 async fn a_restarted_worker_gives_back_what_it_cannot_go_on_with(backend: Backend) {
     let mut cluster = Cluster::start(backend, Shape { governors: 0, ..Shape::default() }).await;
     let client = cluster.client(0);
-    let shim = cluster.scratch().join("shim");
+    let [shim, left] = ["shim", "left"].map(|name| cluster.scratch().join(name));
     let script = format!(
-        r#"[ "$ASYNCFLOW_ATTEMPT" = 2 ] && exit 0
-        echo $PPID > {}
+        r#"if [ "$ASYNCFLOW_ATTEMPT" = 2 ]; then
+            grep -q '^State:[^Z]*$' "/proc/$(cat {1})/status" && exit 65
+            exit 0
+        fi
+        setsid sh -c 'echo $$ > {1}; exec sleep 300' &
+        echo $PPID > {0}
         exec sleep 300"#,
-        shim.display()
+        shim.display(),
+        left.display()
     );
     let created = client.create(sh(&script)).await.unwrap();
     let shim = written(&shim).await;
+    assert!(is_alive(&written(&left).await));
     cluster.workers[0].kill();
     kill(&shim);
     cluster.workers[0].restart();
@@ -190,3 +196,49 @@ async fn an_outcome_outlives_broker_and_worker(backend: Backend) {
     until("the journal is empty", || async { (!entry.exists()).then_some(()) }).await;
 }
 on_each_database!(an_outcome_outlives_broker_and_worker);
+
+/// The same, and the worker comes back when the next attempt runs elsewhere: its end is refused,
+/// and kept for people.
+async fn an_outcome_that_comes_too_late_is_kept(backend: Backend) {
+    let mut cluster = Cluster::start(backend, Shape::default()).await;
+    let client = cluster.client(0);
+    let go = cluster.scratch().join("go");
+    let script = format!(
+        r#"while [ ! -e {}$ASYNCFLOW_ATTEMPT ]; do sleep 0.05; done
+        printf '{{"event":"result","data":%s}}\n' $ASYNCFLOW_ATTEMPT >> "$ASYNCFLOW_EVENTS""#,
+        go.display()
+    );
+    let go = |attempt: i32| std::fs::write(format!("{}{attempt}", go.display()), "").unwrap();
+    let id = client.create(sh(&script)).await.unwrap().id;
+    until_started(&client, &id).await;
+    cluster.brokers[0].kill();
+    go(1);
+    let data = cluster.scratch().join("worker-0/data");
+    let entry = |dir: &str| data.join(dir).join(format!("{id}.1.complete"));
+    until("the outcome is in the journal", || async { entry("journal").is_file().then_some(()) })
+        .await;
+    cluster.workers[0].kill();
+    cluster.brokers[0].restart();
+    cluster.until_broker_answers(0).await;
+    let worker = cluster.start_worker(1);
+    cluster.workers.push(worker);
+    until("the next attempt runs", || async {
+        let task = client.get(&id).await.unwrap();
+        (task.attempt == 2 && task.start_time.is_some()).then_some(())
+    })
+    .await;
+
+    cluster.workers[0].restart();
+    until("the outcome is kept", || async { entry("rejected").is_file().then_some(()) }).await;
+    assert!(!entry("journal").exists());
+    let task = client.get(&id).await.unwrap();
+    assert_eq!((task.state(), task.attempt), (TaskState::Running, 2), "{}", cluster.logs());
+    go(2);
+    let task = client.wait(&id, None).await.unwrap();
+    assert_eq!(task.state(), TaskState::Succeeded, "{}", cluster.logs());
+    assert_eq!(task.result.unwrap().data, b"2"[..]);
+    let attempts = client.attempts(&id).await.unwrap();
+    let outcomes: Vec<_> = attempts.iter().map(|attempt| attempt.outcome()).collect();
+    assert_eq!(outcomes, [AttemptOutcome::Lost, AttemptOutcome::Succeeded]);
+}
+on_each_database!(an_outcome_that_comes_too_late_is_kept);
