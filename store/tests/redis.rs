@@ -123,3 +123,24 @@ async fn rings_reach_other_processes_and_survive_a_restart_of_redis() {
     first.close().await;
     second.close().await;
 }
+
+/// It is stopped: its connections stand, and nothing comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_redis_is_away() {
+    let (redis, file) = (start_redis(), SqliteFile::new());
+    let store = open(&file, &redis).await;
+    let becomes = async |connected| {
+        let looks = async {
+            while store.wake().is_connected() != Some(connected) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), looks).await.unwrap();
+    };
+    becomes(true).await;
+    redis.process().signal("STOP");
+    becomes(false).await;
+    redis.process().signal("CONT");
+    becomes(true).await;
+    store.close().await;
+}

@@ -6,6 +6,9 @@
 //!
 //! A message is the sender's id and topics, one per line. While the carrier is away rings are
 //! dropped; after every reconnection everything is rung once, because some were missed.
+//!
+//! Whoever has nothing to tell sends an empty message every second, and hears it itself: a carrier
+//! that is silent for long is away, although its connections stand.
 
 use std::{
     sync::{
@@ -15,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::memory::Topics;
@@ -23,10 +29,15 @@ use crate::error::Cause;
 
 /// Rings that wait to be sent; more are dropped.
 const QUEUE_MAX: usize = 1_024;
-/// Between two attempts to reconnect.
+/// Between two attempts to reconnect, on average.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a carrier may take to connect, or to take a message.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long nothing is sent.
+const PULSE: Duration = Duration::from_secs(1);
+/// How long nothing may be heard, not even one's own pulse.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
 
 /// What messages go through. It returns from both only with an error, or when it was cut off.
 pub(super) trait Carrier: Clone + Send + Sync + 'static {
@@ -56,21 +67,29 @@ pub(super) struct Ears {
     topics: Topics,
     sender: String,
     connected: Arc<AtomicBool>,
+    heard: Arc<Notify>,
 }
 
 impl Ears {
     /// From now on messages are heard.
     pub fn connected(&self) {
+        self.heard.notify_one();
         self.connected.store(true, Ordering::Relaxed);
         self.topics.ring_all();
     }
 
     /// Rings what the message says, unless we sent it.
     pub fn heard(&self, message: &str) {
+        self.heard.notify_one();
         let mut lines = message.lines();
         if lines.next() != Some(&self.sender) {
             lines.for_each(|topic| self.topics.ring(topic));
         }
+    }
+
+    /// Returns when nothing was heard for long.
+    async fn silence(&self) {
+        while tokio::time::timeout(SILENCE_MAX, self.heard.notified()).await.is_ok() {}
     }
 }
 
@@ -96,7 +115,8 @@ impl Bridge {
     pub fn start(carrier: impl Carrier, topics: Topics) -> Self {
         let connected = Arc::new(AtomicBool::new(false));
         let sender = format!("{:016x}", rand::random::<u64>());
-        let ears = Ears { topics, sender: sender.clone(), connected: connected.clone() };
+        let heard = Arc::new(Notify::new());
+        let ears = Ears { topics, sender: sender.clone(), connected: connected.clone(), heard };
         let (queue, rings) = mpsc::channel(QUEUE_MAX);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -132,24 +152,37 @@ impl Bridge {
 /// Hears, again and again; never returns.
 async fn hear(carrier: impl Carrier, ears: Ears) {
     loop {
-        if let Err(error) = carrier.hear(&ears).await {
-            tracing::debug!(%error, "the wake-up channel is away");
+        tokio::select! {
+            outcome = carrier.hear(&ears) => if let Err(error) = outcome {
+                tracing::debug!(%error, "the wake-up channel is away");
+            },
+            () = ears.silence() => tracing::debug!("the wake-up channel is silent"),
         }
         ears.connected.store(false, Ordering::Relaxed);
-        tokio::time::sleep(PAUSE).await;
+        pause().await;
     }
+}
+
+/// Not all who lost the carrier together come back together.
+async fn pause() {
+    tokio::time::sleep(PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
 }
 
 /// Sends what is in the queue, everything that is there and fits in one message.
 async fn send<C: Carrier>(carrier: C, sender: String, mut rings: mpsc::Receiver<String>) {
     let mut connection = None;
     let mut next = None;
-    while let Some(first) = match next.take() {
-        Some(topic) => Some(topic),
-        None => rings.recv().await,
-    } {
-        let mut bytes = sender.len() + 1 + first.len();
-        let mut topics = vec![first];
+    loop {
+        let first = match next.take() {
+            Some(topic) => Some(topic),
+            None => match tokio::time::timeout(PULSE, rings.recv()).await {
+                Ok(None) => return,
+                Ok(topic) => topic,
+                Err(_) => None,
+            },
+        };
+        let mut topics = Vec::from_iter(first);
+        let mut bytes = sender.len() + topics.iter().map(|topic| 1 + topic.len()).sum::<usize>();
         while let Ok(topic) = rings.try_recv() {
             if topics.contains(&topic) {
                 continue;
@@ -165,7 +198,7 @@ async fn send<C: Carrier>(carrier: C, sender: String, mut rings: mpsc::Receiver<
         let sent = send_one(&carrier, &mut connection, &message);
         if !matches!(tokio::time::timeout(CALL_TIMEOUT, sent).await, Ok(Ok(()))) {
             connection = None;
-            tokio::time::sleep(PAUSE).await;
+            pause().await;
         }
     }
 }

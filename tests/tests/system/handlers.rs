@@ -50,13 +50,14 @@ pub fn json(value: &Value) -> Content {
     Content { data: value.to_string().into(), content_type: "application/json".to_owned() }
 }
 
-/// A running worker, which knows all brokers and asks broker `n` first.
+/// A running worker.
 pub struct Worker {
     drain: CancellationToken,
     running: JoinHandle<Result<(), asyncflow_sdk::Error>>,
 }
 
 impl Worker {
+    /// One that knows all brokers, and asks any of them.
     pub fn start(
         cluster: &Cluster,
         n: usize,
@@ -76,10 +77,32 @@ impl Worker {
         slots: usize,
         add: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
     ) -> Self {
-        let count = cluster.brokers.len();
-        let brokers = (0..count).map(|k| {
-            ChannelOptions::new(format!("http://{}", cluster.broker_address((n + k) % count)))
-        });
+        let brokers: Vec<_> = (0..cluster.brokers.len()).collect();
+        Self::knowing(cluster, &brokers, n, slots, add)
+    }
+
+    /// One that knows only the broker of its own number.
+    pub fn at_one_broker(
+        cluster: &Cluster,
+        n: usize,
+        slots: usize,
+        handlers: impl IntoIterator<Item = (&'static str, Function)>,
+    ) -> Self {
+        Self::knowing(cluster, &[n], n, slots, |worker| {
+            let add = |worker: WorkerBuilder, (name, handler)| worker.handler(name, handler);
+            handlers.into_iter().fold(worker, add)
+        })
+    }
+
+    fn knowing(
+        cluster: &Cluster,
+        brokers: &[usize],
+        n: usize,
+        slots: usize,
+        add: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
+    ) -> Self {
+        let address = |broker| format!("http://{}", cluster.broker_address(broker));
+        let brokers = brokers.iter().map(|broker| ChannelOptions::new(address(*broker)));
         let mut options = WorkerOptions::new(brokers.collect(), format!("sdk-{n}"));
         options.slots = slots;
         let worker = add(WorkerBuilder::new(options));

@@ -32,6 +32,7 @@ mod poison_task;
 mod python_client;
 mod races;
 mod random_workflows;
+mod redis_speed;
 mod redis_trouble;
 mod schedules_without_broker;
 mod schedules_without_governor;

@@ -27,10 +27,9 @@ async fn each_ran_once(client: &Client, ids: &[String]) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn costs_time_and_nothing_else() {
+async fn costs_time_and_nothing_else(backend: Backend) {
     let shape = Shape { brokers: 2, workers: 2, redis: true, ..Shape::default() };
-    let mut cluster = Cluster::start(Backend::MariaDb, shape).await;
+    let mut cluster = Cluster::start(backend, shape).await;
     let client = cluster.client(0);
     let mut redis = cluster.redis.take().unwrap();
 
@@ -67,9 +66,10 @@ async fn costs_time_and_nothing_else() {
     let total = client.count(CountTasksRequest::default()).await.unwrap().total;
     assert_eq!(total, 5 * BATCH as i64);
 }
+on_each_database!(costs_time_and_nothing_else: mariadb MariaDb, postgres Postgres);
 
 /// What it answers to a command, all of it.
-fn told(redis: &Server, command: &str) -> String {
+pub fn told(redis: &Server, command: &str) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
     connection.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
