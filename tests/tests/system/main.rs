@@ -44,6 +44,7 @@ mod sub_tasks;
 mod task_life;
 mod type_at_run_time;
 mod watched_workflow;
+mod workers_full_disk;
 mod workflow_under_fire;
 mod wrong_clock;
 mod wrong_clocks_elsewhere;
