@@ -112,6 +112,16 @@ impl Cluster {
         Self::start_over(Database::fresh(backend).await, shape, variables.collect()).await
     }
 
+    /// The same as [`Self::start`], with metrics of broker 0 at this port of 127.0.0.1.
+    ///
+    /// # Panics
+    /// When something does not come up in time.
+    pub async fn start_with_metrics(backend: Backend, shape: Shape, port: u16) -> Self {
+        let address = ("ASYNCFLOW_BROKER__METRICS__ADDRESS".into(), format!("127.0.0.1:{port}"));
+        let variables = vec![("broker-0", vec![address])];
+        Self::start_over(Database::fresh(backend).await, shape, variables).await
+    }
+
     /// The same over a database on this disk, with a server of its own. Drop the disk afterwards.
     ///
     /// # Panics

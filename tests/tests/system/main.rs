@@ -26,6 +26,7 @@ mod lost_answers;
 mod lost_connections;
 mod machinery;
 mod many_tasks;
+mod many_workers;
 mod one_trace;
 mod payloads_and_commands;
 mod poison_task;
