@@ -58,6 +58,12 @@ test-mixed-load: setup ## Mixed load under random faults, with and without plant
 	cargo build --workspace --bins
 	cargo test --workspace --test mixed_load -- --test-threads=4 --nocapture
 
+.PHONY: test-redis-speed
+test-redis-speed: setup ## How much time it costs when Redis is in trouble. Four minutes of a quiet machine.
+	cargo build --workspace --bins
+	ASYNCFLOW_TEST_SPEED=1 ASYNCFLOW_TEST_PYTHON=$(PYTHON) \
+	    cargo test --workspace --test system -- --test-threads=1 --nocapture redis_speed
+
 .PHONY: test-models
 test-models: ## Lease and shards in every order, also within larger bounds. Some minutes.
 	ASYNCFLOW_TEST_MODELS=large cargo test -p asyncflow-core --test models -- --nocapture

@@ -1,15 +1,9 @@
 //! Redis is never needed to be right: stopped, flushed, without memory, killed and back while tasks
 //! are drained, it costs time and nothing else.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-};
-
 use asyncflow_proto::v1::{CountTasksRequest, CreateTaskRequest, TaskState};
 use asyncflow_sdk::Client;
-use asyncflow_store::testing::Server;
-use asyncflow_tests::{Backend, Cluster, Shape, command, until};
+use asyncflow_tests::{Backend, Cluster, Shape, command, redis::told, until};
 
 const BATCH: usize = 100;
 
@@ -67,13 +61,3 @@ async fn costs_time_and_nothing_else(backend: Backend) {
     assert_eq!(total, 5 * BATCH as i64);
 }
 on_each_database!(costs_time_and_nothing_else: mariadb MariaDb, postgres Postgres);
-
-/// What it answers to a command, all of it.
-pub fn told(redis: &Server, command: &str) -> String {
-    let mut connection = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
-    connection.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    assert!(!answer.starts_with('-'), "{command}: {answer}");
-    answer
-}
