@@ -20,7 +20,7 @@ use asyncflow_tests::{
     command,
     evidence::{Notebook, processes, tables},
     mixed_load::program,
-    proxy::{CutAfter, Direction, Proxy},
+    proxy::{CutAfter, Direction, Flow, Proxy},
     until,
 };
 use futures::future::join_all;
@@ -90,6 +90,41 @@ async fn a_torn_commit_is_repeated(backend: Backend) {
     assert!(refused > 0, "no COMMIT of a create was torn");
 }
 on_each_database!(a_torn_commit_is_repeated: mariadb MariaDb, postgres Postgres);
+
+/// The server has committed, its answer never comes, and the connection stays open: the call ends
+/// all the same, as one of which nobody knows, and the repetition finds the task.
+async fn a_commit_is_not_waited_for_without_end(backend: Backend) {
+    let shape = Shape { workers: 0, governors: 0, ..Shape::SMALL };
+    let (cluster, link) = Cluster::start_behind_a_proxy(backend, shape).await;
+    let client = cluster.client_without_retries(0);
+    // A type is made by the first task of it.
+    client.create(command(["true"])).await.unwrap();
+    let store = cluster.store().await;
+    let stop = cluster.brokers[0].faults().stop_at("insert.written");
+    let request = create("unanswered".to_owned());
+    let creating = tokio::spawn({
+        let (client, request) = (client.clone(), request.clone());
+        async move { client.create_with(request).await }
+    });
+    stop.reached().await;
+    link.set(Direction::Down, Flow::Swallow);
+    stop.go_on();
+    let ids = async || tables(&store).await.0.into_iter().map(|row| row.id).collect::<Vec<_>>();
+    until("it is committed", || async { (ids().await.len() == 2).then_some(()) }).await;
+    let told = tokio::time::timeout(PATIENCE, creating).await;
+    let told = told.expect("the call ends").unwrap();
+    let error = told.expect_err("nobody can have heard of it");
+    assert!(error.is_outcome_unknown(), "{error}");
+
+    link.heal();
+    let again = until("it is found", || async { client.create_with(request.clone()).await.ok() });
+    let again = again.await;
+    assert!(again.deduplicated);
+    assert!(ids().await.contains(&again.task.unwrap().id));
+    assert_eq!(total(&client).await, 2);
+    store.close().await;
+}
+on_each_database!(a_commit_is_not_waited_for_without_end: mariadb MariaDb, postgres Postgres);
 
 /// Creates one task after the other, each until it knows of it, and waits for its end.
 #[derive(Clone)]

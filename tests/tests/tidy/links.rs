@@ -1,11 +1,12 @@
-//! Every relative link of a page leads somewhere.
+//! Every relative link of a page leads somewhere, and every test that a page names is there.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
-use crate::source::{self, Violation};
+use crate::source::{self, SourceFile, Violation};
 
 pub fn repository() -> Vec<(PathBuf, String)> {
     let pages = source::files(&["md"]);
@@ -32,6 +33,47 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
     let links = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let files = links.filter_map(|link| link.split('#').next());
     files.filter(|target| !target.is_empty() && !target.contains("://") && !target.contains(' '))
+}
+
+/// All that a path in Rust can be made of here.
+pub fn names(files: &[SourceFile]) -> BTreeSet<&str> {
+    let rust = || files.iter().filter(|file| file.is_rust());
+    let tokens = rust().flat_map(|file| file.tokens.iter().map(|token| token.text.as_str()));
+    let places = rust().flat_map(|file| file.path.trim_end_matches(".rs").split('/'));
+    tokens.chain(places).collect()
+}
+
+/// Tests as pages name them: the last word of a piece of code that is a path, or a sentence.
+pub fn check_tests(page: &Path, text: &str, names: &BTreeSet<&str>) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let code = line.split('`').skip(1).step_by(2);
+        let last_words = code.filter_map(|code| code.split_whitespace().next_back());
+        for part in last_words.filter(|word| is_test(word)).flat_map(|word| word.split("::")) {
+            if !names.contains(part) {
+                let message = format!("nothing is named {part}");
+                found.push(Violation::new(&page.display().to_string(), index + 1, message));
+            }
+        }
+    }
+    found
+}
+
+fn is_test(word: &str) -> bool {
+    let is_of_names = word.chars().all(|c| c.is_ascii_lowercase() || "_:0123456789".contains(c));
+    let is_path = word.contains("::") || word.matches('_').count() > 2;
+    is_of_names && is_path && !word.starts_with('_')
+}
+
+#[test]
+fn finds_a_test_that_is_not_there() {
+    let names = BTreeSet::from(["races", "one_wins_of_two"]);
+    let count = |text: &str| check_tests(Path::new("page.md"), text, &names).len();
+    assert_eq!(count("`system races::one_wins_of_two`, `races::gone` and `it_is_not_there`"), 2);
+    assert_eq!(
+        count("`one_wins_of_two`, races::gone, `a_b`, `__init__`, `Code::GONE_IS_IT_ALL`"),
+        0
+    );
 }
 
 #[test]

@@ -95,6 +95,13 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn tests_that_pages_name_are_there() {
+    let names = links::names(source::repository());
+    let check = |(page, text): &(_, String)| links::check_tests(page, text, &names);
+    assert_tidy(links::repository().iter().flat_map(check).collect());
+}
+
+#[test]
 fn every_verb_is_called_by_a_test() {
     assert_tidy(verbs::check(source::repository()));
 }
