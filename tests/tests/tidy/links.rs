@@ -35,12 +35,13 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
     files.filter(|target| !target.is_empty() && !target.contains("://") && !target.contains(' '))
 }
 
-/// All that a path in Rust can be made of here.
+/// All that a path in Rust can be made of here, and the words of its texts, such as metrics.
 pub fn names(files: &[SourceFile]) -> BTreeSet<&str> {
     let rust = || files.iter().filter(|file| file.is_rust());
     let tokens = rust().flat_map(|file| file.tokens.iter().map(|token| token.text.as_str()));
     let places = rust().flat_map(|file| file.path.trim_end_matches(".rs").split('/'));
-    tokens.chain(places).collect()
+    let words = tokens.flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    words.chain(places).collect()
 }
 
 /// Tests as pages name them: the last word of a piece of code that is a path, or a sentence.

@@ -13,6 +13,8 @@ mod sizes;
 mod source;
 mod verbs;
 
+use std::path::PathBuf;
+
 use source::{SourceFile, Violation};
 
 /// Fails with every violation at once, one a line.
@@ -97,7 +99,7 @@ fn links_lead_somewhere() {
 #[test]
 fn tests_that_pages_name_are_there() {
     let names = links::names(source::repository());
-    let check = |(page, text): &(_, String)| links::check_tests(page, text, &names);
+    let check = |(page, text): &(PathBuf, String)| links::check_tests(page, text, &names);
     assert_tidy(links::repository().iter().flat_map(check).collect());
 }
 
