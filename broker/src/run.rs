@@ -76,7 +76,7 @@ pub async fn execute(args: Args) -> ExitCode {
     match serve_until_signal(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the broker ended");
+            tracing::error!(error = %mask_urls(&error.to_string()), "the broker ended");
             ExitCode::FAILURE
         }
     }

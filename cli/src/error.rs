@@ -34,7 +34,8 @@ pub enum CliError {
     /// A create that may have been carried out although no answer came.
     #[error(
         "{0}\n  whether the task was created is not known: the same command with --request-id {1} \
-         gives the one task, made now or before; `asyncflow task list` shows what is there"
+         gives the one task, made now or before (after --delay: ALREADY_EXISTS, if before); \
+         `asyncflow task list` shows what is there"
     )]
     Unconfirmed(Box<CliError>, String),
     /// The command line cannot be followed; nothing was sent.

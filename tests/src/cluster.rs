@@ -112,13 +112,16 @@ impl Cluster {
         Self::start_over(Database::fresh(backend).await, shape, variables.collect()).await
     }
 
-    /// The same as [`Self::start`], with metrics of broker 0 at this port of 127.0.0.1.
+    /// The same with these settings of all brokers, by their variables without prefix.
     ///
     /// # Panics
     /// When something does not come up in time.
-    pub async fn start_with_metrics(backend: Backend, shape: Shape, port: u16) -> Self {
-        let address = ("ASYNCFLOW_BROKER__METRICS__ADDRESS".into(), format!("127.0.0.1:{port}"));
-        let variables = vec![("broker-0", vec![address])];
+    pub async fn start_with_brokers(
+        backend: Backend,
+        shape: Shape,
+        settings: Vec<(&str, String)>,
+    ) -> Self {
+        let variables = vec![("broker", prefixed("ASYNCFLOW_BROKER__", settings))];
         Self::start_over(Database::fresh(backend).await, shape, variables).await
     }
 

@@ -75,8 +75,15 @@ fn a_create_without_an_answer_says_how_to_find_out_what_became_of_it() {
         let is_mine = done.stderr.contains("--request-id mine");
         assert_eq!(is_mine, create.contains(&"mine"), "{}", done.stderr);
     }
-    let nobody = call(&["run", "-d", "--broker", "http://127.0.0.1:1", "--", "true"]);
-    assert!(!nobody.expect_code(5).stderr.contains("is not known"));
+}
+
+/// Nothing listens there, or there is no such host: nothing was sent.
+#[test]
+fn a_create_that_was_never_sent_is_not_in_doubt() {
+    for address in ["http://127.0.0.1:1", "http://no-such-host.invalid:7070"] {
+        let done = call(&["run", "-d", "--broker", address, "--", "true"]).expect_code(5);
+        assert!(!done.stderr.contains("is not known"), "{address}: {}", done.stderr);
+    }
 }
 
 #[test]

@@ -82,8 +82,8 @@ impl Reap {
             );
         }
         tracing::warn!(
-            "lease.heartbeat_interval_ms is {} here, and workers of a broker renew every \
-             {counted_ms} ms, which counts: set both to the same",
+            "lease.heartbeat_interval_ms is {} here, and workers of a broker, or of one of the \
+             last day, renew every {counted_ms} ms, which counts: set both to the same",
             self.heartbeat_ms
         );
     }

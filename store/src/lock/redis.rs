@@ -54,8 +54,11 @@ impl Breaker {
         Some(self.openings)
     }
 
-    /// Whether it was open.
-    fn succeeded(&mut self) -> bool {
+    /// Whether it was open. What was called before it opened says nothing of what is now.
+    fn succeeded(&mut self, admitted: u64) -> bool {
+        if admitted != self.openings {
+            return false;
+        }
         self.next = OPEN_MIN;
         self.until.take().is_some()
     }
@@ -120,7 +123,7 @@ impl Redis {
             Err(_) => Err(StoreError::unavailable(TimedOut)),
         };
         match &outcome {
-            Ok(_) if self.breaker().succeeded() => tracing::info!("Redis answers again"),
+            Ok(_) if self.breaker().succeeded(admitted) => tracing::info!("Redis answers again"),
             Err(error) if self.breaker().failed(admitted, monotonic()) => {
                 tracing::warn!(%error, "Redis does not answer, and is done without");
             }
@@ -168,9 +171,9 @@ mod tests {
         let admitted = breaker.admit(now).unwrap();
         assert!(breaker.admit(now).is_none(), "the others wait for how it fares");
         assert!(!breaker.failed(admitted, now), "it was open before");
-        let again = breaker.until.unwrap();
-        assert!(breaker.admit(again).is_some());
-        assert!(breaker.succeeded() && !breaker.succeeded());
+        let again = breaker.admit(breaker.until.unwrap()).unwrap();
+        assert!(!breaker.succeeded(admitted), "an answer from before it failed");
+        assert!(breaker.succeeded(again) && !breaker.succeeded(again));
         assert!(breaker.admit(now).is_some() && breaker.admit(now).is_some());
     }
 

@@ -7,8 +7,9 @@
 //! A message is the sender's id and topics, one per line. While the carrier is away rings are
 //! dropped; after every reconnection everything is rung once, because some were missed.
 //!
-//! Whoever has nothing to tell sends an empty message every second, and hears it itself: a carrier
-//! that is silent for long is away, although its connections stand.
+//! Where the carrier is not the database itself, whoever has nothing to tell sends an empty message
+//! every second, and hears it itself: a carrier that is silent for long is away, although its
+//! connections stand.
 
 use std::{
     sync::{
@@ -38,6 +39,8 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(500);
 const PULSE: Duration = Duration::from_secs(1);
 /// How long nothing may be heard, not even one's own pulse.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// Between two attempts where connections stand and nothing is ever heard.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What messages go through. It returns from both only with an error, or when it was cut off.
 pub(super) trait Carrier: Clone + Send + Sync + 'static {
@@ -46,6 +49,9 @@ pub(super) trait Carrier: Clone + Send + Sync + 'static {
 
     /// Most bytes of a message.
     const MESSAGE_BYTES_MAX: usize;
+
+    /// Whether it may be silent while the database is well.
+    const HAS_A_PULSE: bool;
 
     /// Hears messages for as long as the connection lasts.
     fn hear(&self, ears: &Ears) -> impl Future<Output = Result<(), Cause>> + Send;
@@ -68,6 +74,8 @@ pub(super) struct Ears {
     sender: String,
     connected: Arc<AtomicBool>,
     heard: Arc<Notify>,
+    /// Whether a message has come by this connection.
+    has_heard: Arc<AtomicBool>,
 }
 
 impl Ears {
@@ -81,6 +89,7 @@ impl Ears {
     /// Rings what the message says, unless we sent it.
     pub fn heard(&self, message: &str) {
         self.heard.notify_one();
+        self.has_heard.store(true, Ordering::Relaxed);
         let mut lines = message.lines();
         if lines.next() != Some(&self.sender) {
             lines.for_each(|topic| self.topics.ring(topic));
@@ -116,7 +125,9 @@ impl Bridge {
         let connected = Arc::new(AtomicBool::new(false));
         let sender = format!("{:016x}", rand::random::<u64>());
         let heard = Arc::new(Notify::new());
-        let ears = Ears { topics, sender: sender.clone(), connected: connected.clone(), heard };
+        let has_heard = Arc::default();
+        let ears =
+            Ears { topics, sender: sender.clone(), connected: connected.clone(), heard, has_heard };
         let (queue, rings) = mpsc::channel(QUEUE_MAX);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -150,22 +161,30 @@ impl Bridge {
 }
 
 /// Hears, again and again; never returns.
-async fn hear(carrier: impl Carrier, ears: Ears) {
+async fn hear<C: Carrier>(carrier: C, ears: Ears) {
+    let mut longest = PAUSE;
     loop {
+        let mut is_mute = false;
         tokio::select! {
             outcome = carrier.hear(&ears) => if let Err(error) = outcome {
                 tracing::debug!(%error, "the wake-up channel is away");
             },
-            () = ears.silence() => tracing::debug!("the wake-up channel is silent"),
+            () = ears.silence(), if C::HAS_A_PULSE => {
+                is_mute = !ears.has_heard.load(Ordering::Relaxed);
+                tracing::debug!(is_mute, "the wake-up channel is silent");
+            }
         }
         ears.connected.store(false, Ordering::Relaxed);
-        pause().await;
+        ears.has_heard.store(false, Ordering::Relaxed);
+        // To be connected rings everything: not again and again where that is all that comes of it.
+        longest = if is_mute { (2 * longest).min(PAUSE_MAX) } else { PAUSE };
+        pause(longest).await;
     }
 }
 
 /// Not all who lost the carrier together come back together.
-async fn pause() {
-    tokio::time::sleep(PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
+async fn pause(about: Duration) {
+    tokio::time::sleep(about.mul_f64(rand::random_range(0.5..1.5))).await;
 }
 
 /// Sends what is in the queue, everything that is there and fits in one message.
@@ -175,10 +194,12 @@ async fn send<C: Carrier>(carrier: C, sender: String, mut rings: mpsc::Receiver<
     loop {
         let first = match next.take() {
             Some(topic) => Some(topic),
-            None => match tokio::time::timeout(PULSE, rings.recv()).await {
-                Ok(None) => return,
-                Ok(topic) => topic,
-                Err(_) => None,
+            None => tokio::select! {
+                ring = rings.recv() => match ring {
+                    Some(topic) => Some(topic),
+                    None => return,
+                },
+                () = tokio::time::sleep(PULSE), if C::HAS_A_PULSE => None,
             },
         };
         let mut topics = Vec::from_iter(first);
@@ -198,7 +219,7 @@ async fn send<C: Carrier>(carrier: C, sender: String, mut rings: mpsc::Receiver<
         let sent = send_one(&carrier, &mut connection, &message);
         if !matches!(tokio::time::timeout(CALL_TIMEOUT, sent).await, Ok(Ok(()))) {
             connection = None;
-            pause().await;
+            pause(PAUSE).await;
         }
     }
 }
@@ -213,4 +234,49 @@ async fn send_one<C: Carrier>(
         None => connection.insert(carrier.connect().await?),
     };
     carrier.send(connection, message).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// Takes every connection, and nothing ever comes by it.
+    #[derive(Clone, Default)]
+    struct Mute {
+        connections: Arc<AtomicUsize>,
+    }
+
+    impl Carrier for Mute {
+        type Connection = ();
+
+        const MESSAGE_BYTES_MAX: usize = 100;
+        const HAS_A_PULSE: bool = true;
+
+        async fn hear(&self, ears: &Ears) -> Result<(), Cause> {
+            self.connections.fetch_add(1, Ordering::Relaxed);
+            ears.connected();
+            std::future::pending().await
+        }
+
+        async fn connect(&self) -> Result<(), Cause> {
+            Ok(())
+        }
+
+        async fn send(&self, (): &mut (), _: &str) -> Result<(), Cause> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_hears_anything_connects_more_and_more_seldom() {
+        let mute = Mute::default();
+        let bridge = Bridge::start(mute.clone(), Topics::default());
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let connections = mute.connections.load(Ordering::Relaxed);
+        // Every 3.5 seconds it would be 170.
+        assert!((5..60).contains(&connections), "{connections}");
+        drop(bridge);
+    }
 }

@@ -30,6 +30,7 @@ impl Carrier for PostgresCarrier {
 
     /// PostgreSQL's limit is 8,000.
     const MESSAGE_BYTES_MAX: usize = 7_900;
+    const HAS_A_PULSE: bool = false;
 
     async fn hear(&self, ears: &Ears) -> Result<(), Cause> {
         let listen = async {

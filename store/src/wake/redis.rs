@@ -26,6 +26,7 @@ impl Carrier for RedisCarrier {
     type Connection = redis::aio::MultiplexedConnection;
 
     const MESSAGE_BYTES_MAX: usize = 1 << 20;
+    const HAS_A_PULSE: bool = true;
 
     async fn hear(&self, ears: &Ears) -> Result<(), Cause> {
         let subscribe = async {

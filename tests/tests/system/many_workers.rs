@@ -39,7 +39,12 @@ fn said(workers: &[Program], what: &str) -> usize {
 async fn each_goes_on_when_the_broker_is_back() {
     let metrics = free_port();
     let shape = Shape { workers: WORKERS, slots: 1, ..Shape::default() };
-    let mut cluster = Cluster::start_with_metrics(Backend::MariaDb, shape, metrics).await;
+    let settings = vec![
+        ("METRICS__ADDRESS", format!("127.0.0.1:{metrics}")),
+        // Two cores have to hear a hundred within one and a half of them.
+        ("LEASE__HEARTBEAT_INTERVAL_MS", "2000".to_owned()),
+    ];
+    let mut cluster = Cluster::start_with_brokers(Backend::MariaDb, shape, settings).await;
     let client = cluster.client(0);
     // Who reads it waits until somebody has opened it for writing, and costs nothing meanwhile.
     let go = cluster.scratch().join("go");
