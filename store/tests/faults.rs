@@ -9,10 +9,12 @@ use asyncflow_core::{
     event::Event,
     filter::Filter,
     id::{TaskId, TypeName},
+    state::TaskState,
+    task::Task,
     task_type::TaskType,
 };
 use asyncflow_store::{
-    Create, InsertError, Parts, Store, StoreOptions,
+    ApplyError, Create, InsertError, Parts, Store, StoreOptions,
     testing::{
         Durability, Server, SmallDisk, SqliteFile, fresh_database, mariadb, postgres,
         start_mariadb, start_postgres,
@@ -174,12 +176,14 @@ async fn what_sqlite_acknowledges_after_a_full_disk_is_there() {
 /// and what is left of contention is repeated.
 async fn crossing_batches(store: Store) {
     let creates = (0..40).map(|n| create(&n.to_string())).collect();
-    let ids: Vec<TaskId> =
-        store.insert(creates).await.into_iter().map(|i| i.unwrap().task.id).collect();
+    let made: Vec<Task> =
+        store.insert(creates).await.into_iter().map(|i| i.unwrap().task).collect();
+    let ids: Vec<TaskId> = made.iter().map(|task| task.id.clone()).collect();
     let workers: Vec<_> = (0..6)
         .map(|worker| {
             let (store, mut ids) = (store.clone(), ids.clone());
             tokio::spawn(async move {
+                let mut changed = Vec::new();
                 for round in 0..10 {
                     if (worker + round) % 2 == 0 {
                         ids.reverse();
@@ -187,16 +191,27 @@ async fn crossing_batches(store: Store) {
                     let event = if round % 2 == 0 { Event::Pause } else { Event::Resume };
                     let events = ids.iter().map(|id| (id.clone(), event.clone())).collect();
                     for answer in store.apply(events).await {
-                        if let Err(asyncflow_store::ApplyError::Store(error)) = answer {
-                            panic!("{error}");
+                        match answer {
+                            Ok(applied) => changed.push(applied.task.id),
+                            Err(ApplyError::Store(error)) => panic!("{error}"),
+                            Err(_) => {}
                         }
                     }
                 }
+                changed
             })
         })
         .collect();
+    let mut changed = Vec::new();
     for worker in workers {
-        worker.await.unwrap();
+        changed.extend(worker.await.unwrap());
+    }
+    // Each change that was answered is there, and no other.
+    for (task, now) in made.iter().zip(store.get_many(&ids, Parts::NONE).await.unwrap()) {
+        let (now, times) = (now.unwrap().task, changed.iter().filter(|id| **id == task.id).count());
+        assert_eq!(now.revision - task.revision, times as i64, "{now:?}");
+        let is_paused = times % 2 == 1;
+        assert_eq!(now.state == TaskState::Paused, is_paused, "{now:?}");
     }
     store.close().await;
 }
