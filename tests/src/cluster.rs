@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     Backend, Cards, Database, FakeGpus, Governor, Program,
+    program::asyncflow_or_older,
     proxy::Proxy,
     tasks::{until, within},
 };
@@ -382,7 +383,7 @@ impl Cluster {
         let name = format!("{role}-{n}");
         let own = self.variables.iter().filter(|(begin, _)| name.starts_with(begin));
         variables.extend(own.flat_map(|(_, variables)| variables.clone()));
-        Program::start(role, variables, self.dir.path().join(name))
+        Program::start(&asyncflow_or_older(n), role, variables, self.dir.path().join(name))
     }
 
     /// Worker `n`, which knows all brokers.

@@ -18,6 +18,19 @@ pub fn asyncflow() -> PathBuf {
     binary
 }
 
+/// Names the binary of another release.
+const OLDER_VARIABLE: &str = "ASYNCFLOW_TEST_OLDER";
+
+/// The binary of the `n`-th process of a role: every second one is of another release, where
+/// `ASYNCFLOW_TEST_OLDER` names one, so that a test sees the two side by side.
+///
+/// # Panics
+/// As [`asyncflow`].
+pub fn asyncflow_or_older(n: usize) -> PathBuf {
+    let older = std::env::var_os(OLDER_VARIABLE).filter(|_| n % 2 == 1);
+    older.map_or_else(asyncflow, PathBuf::from)
+}
+
 /// One process, which can be killed and started again with the same settings.
 pub struct Program {
     words: Vec<String>,
@@ -27,12 +40,17 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `asyncflow <subcommand>` with these settings; its log goes to `dir`.
+    /// Starts `<asyncflow> <subcommand>` with these settings; its log goes to `dir`.
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn start(subcommand: &str, mut variables: Vec<(String, String)>, dir: PathBuf) -> Self {
-        let words = vec![asyncflow().display().to_string(), subcommand.to_owned()];
+    pub fn start(
+        asyncflow: &Path,
+        subcommand: &str,
+        mut variables: Vec<(String, String)>,
+        dir: PathBuf,
+    ) -> Self {
+        let words = vec![asyncflow.display().to_string(), subcommand.to_owned()];
         let faults = Faults::of(&dir).dir().display().to_string();
         variables.push((fault::DIR_VARIABLE.to_owned(), faults));
         let mut program = Self { words, variables, dir, process: None };

@@ -57,7 +57,7 @@ impl Secrets {
         let common = [("LOG__FILTER", "trace".to_owned()), ("METRICS__ADDRESS", String::new())];
         let settings = settings.iter().chain(&common);
         let variables = settings.map(|(key, value)| (format!("{prefix}{key}"), value.clone()));
-        Program::start(subcommand, variables.collect(), self.path(subcommand))
+        Program::start(&asyncflow(), subcommand, variables.collect(), self.path(subcommand))
     }
 
     fn serve(&self, subcommand: &str, port: u16, database: &Database) -> Program {
