@@ -65,6 +65,9 @@ async fn a_claimed_task_is_given_again(backend: Backend) {
     let (mut cluster, link) = behind_a_proxy(backend).await;
     let client = cluster.client(0);
     let runs = cluster.scratch().join("runs");
+    // The worker is registered when the broker says so; it knows its session when it runs a task.
+    let first = client.create(sh("true")).await.unwrap();
+    client.wait(&first.id, None).await.unwrap();
     link.set(Direction::Down, Flow::Swallow);
     let created = client.create(sh(&format!("echo run >> {}", runs.display()))).await.unwrap();
     until("it is claimed", || async {
