@@ -94,9 +94,7 @@ impl Broker {
     pub fn explain(&self, error: Error) -> CliError {
         self.address.explain(error)
     }
-}
 
-impl Broker {
     /// Creates a task. Where no answer came, the error says so, and how to find out.
     pub async fn create(
         &self,
