@@ -44,7 +44,7 @@ test: setup ## Against real databases, over half an hour; installs by apt what i
 	cargo test --workspace --test tidy --test harness --test simulation
 
 .PHONY: test-faults
-test-faults: setup ## Whole systems under every fault, and HTTP fuzzed: a quarter of an hour more.
+test-faults: setup ## Whole systems under every fault, and HTTP fuzzed: a third of an hour more.
 	cargo build --workspace --bins
 	tests/http/fuzz.sh
 	rm -f $(TALLY)
