@@ -7,6 +7,9 @@ SHELL := bash
 BUF := npx --yes @bufbuild/buf@1.75.0
 DENY := target/tools/bin/cargo-deny
 PYTHON := $(CURDIR)/tests/.venv/bin/python
+# All programs and tests at once: one after the other they would be built with other features, and
+# so would seventy libraries that both use.
+BUILD := cargo build --workspace --bins --tests
 # A line for each fault of the last run: sort target/test-faults.txt | uniq -c
 TALLY := $(CURDIR)/target/test-faults.txt
 
@@ -31,21 +34,25 @@ demo-workflow: ## Three trainings on two hosts, of which one dies; the best draw
 	python3 examples/digits/workflow.py
 
 .PHONY: test
-test: setup ## Against real databases, over half an hour; installs by apt what it lacks.
-	cargo build --workspace --bins
-	cargo test --workspace --exclude asyncflow-tests --doc
-	ASYNCFLOW_TEST_PYTHON=$(PYTHON) sdk/test.sh
+test: setup ## Every crate and example, on real databases; installs by apt what it lacks. 20 minutes.
+	$(BUILD)
 	$(PYTHON) -m unittest discover examples/digits
 	$(PYTHON) -m unittest discover examples/digits_sdk
 	$(PYTHON) -m unittest discover examples/lightning
 	$(PYTHON) -m unittest discover examples/pytorch
 	$(PYTHON) -m unittest discover examples/sweep
-	cargo test --workspace --exclude asyncflow-tests --lib --bins --tests -- --test-threads=4
-	cargo test --workspace --test tidy --test harness --test simulation
+	cargo test --workspace --doc
+	cargo test --workspace --lib --bins --tests -- --test-threads=4
+
+.PHONY: test-sdk
+test-sdk: setup ## The SDKs of all languages, what they share, and every page of their guides.
+	tests/setup.sh toolchains
+	$(BUILD)
+	ASYNCFLOW_TEST_PYTHON=$(PYTHON) sdk/test.sh $(ARGS)
 
 .PHONY: test-faults
 test-faults: setup ## Whole systems under every fault, and HTTP fuzzed: a third of an hour more.
-	cargo build --workspace --bins
+	$(BUILD)
 	tests/http/fuzz.sh
 	rm -f $(TALLY)
 	ASYNCFLOW_TEST_TALLY=$(TALLY) \
@@ -55,12 +62,12 @@ test-faults: setup ## Whole systems under every fault, and HTTP fuzzed: a third 
 
 .PHONY: test-mixed-load
 test-mixed-load: setup ## Mixed load under random faults, with and without planted bugs. Five minutes.
-	cargo build --workspace --bins
+	$(BUILD)
 	cargo test --workspace --test mixed_load -- --test-threads=4 --nocapture
 
 .PHONY: test-redis-speed
 test-redis-speed: setup ## How much time it costs when Redis is in trouble. Four minutes of a quiet machine.
-	cargo build --workspace --bins
+	$(BUILD)
 	ASYNCFLOW_TEST_SPEED=1 ASYNCFLOW_TEST_PYTHON=$(PYTHON) \
 	    cargo test --workspace --test system -- --test-threads=1 --nocapture redis_speed
 
@@ -72,14 +79,9 @@ test-models: ## Lease and shards in every order, also within larger bounds. Some
 test-simulation: ## Workers, brokers and governor in simulated time. SEEDS=2000
 	ASYNCFLOW_SIM_SEEDS=$(or $(SEEDS),2000) cargo test --workspace --test simulation -- --nocapture
 
-.PHONY: test-sdk
-test-sdk: setup ## Only the SDKs of all languages, their scenarios and guides.
-	cargo build --workspace --bins
-	ASYNCFLOW_TEST_PYTHON=$(PYTHON) sdk/test.sh $(ARGS)
-
 .PHONY: test-integrations
 test-integrations: ## The callbacks for Trainer, Lightning, Keras, tqdm, with the real ones (6 GB).
-	cargo build --workspace --bins
+	$(BUILD)
 	sdk/python/test-integrations.sh
 
 .PHONY: test-gpu
@@ -89,7 +91,7 @@ test-gpu: ## The checks of docs/gpu.md on a host with a real NVIDIA GPU.
 
 .PHONY: soak
 soak: setup ## An hour of mixed load under random faults. ARGS="--minutes 10 --database postgres"
-	cargo build --workspace --bins
+	$(BUILD)
 	cargo test --workspace --test soak -- $(ARGS)
 
 .PHONY: setup

@@ -5,6 +5,10 @@
 #
 # On Debian and its kin it installs what it lacks, when it may (root, or sudo without a password);
 # otherwise it names what is missing and fails. No service is started or enabled by it.
+#
+#     tests/setup.sh [toolchains]
+#
+# `toolchains` are those of the SDKs, which may be missing: sdk/test.sh then says what it skips.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,8 +28,7 @@ missing() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
-# The packages of toolchains for SDKs that this machine lacks. They may be missing: sdk/test.sh then
-# says what it skips, also when the version that is packaged here is too old.
+# The packages of the toolchains that this machine lacks. What is packaged may be too old.
 missing_toolchains() {
     have go || echo golang-go
     have node && have npm || echo nodejs npm
@@ -63,12 +66,16 @@ if ! have cargo; then
     exit 1
 fi
 
-mapfile -t toolchains < <(missing_toolchains | tr ' ' '\n')
-if [ "${#toolchains[@]}" -gt 0 ]; then
-    if ! may_install || ! install "${toolchains[@]}"; then
-        echo "setup: some SDKs cannot be tested without these packages: ${toolchains[*]}" >&2
+if [ "${1:-}" = toolchains ]; then
+    mapfile -t toolchains < <(missing_toolchains | tr ' ' '\n')
+    if [ "${#toolchains[@]}" -gt 0 ]; then
+        if ! may_install || ! install "${toolchains[@]}"; then
+            echo "setup: some SDKs cannot be tested without these packages: ${toolchains[*]}" >&2
+        fi
     fi
+    exit
 fi
+
 mapfile -t packages < <(missing | tr ' ' '\n')
 if [ "${#packages[@]}" -gt 0 ]; then
     if ! may_install; then

@@ -5,8 +5,8 @@
 #
 #   sdk/python/test-integrations.sh
 #
-# `make test` runs the same tests without the libraries, and then says that they are skipped. The
-# programs of asyncflow are taken from target/debug, or from $ASYNCFLOW_BIN_DIR.
+# `make test-sdk` runs the same tests without the libraries, and then says that they are skipped.
+# The programs of asyncflow are taken from target/debug, or from $ASYNCFLOW_BIN_DIR.
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -6,8 +6,8 @@ use asyncflow_core::id::TypeName;
 use asyncflow_store::{
     Store, StoreOptions,
     testing::{
-        Durability, Server, fresh_database, hold_snapshot, mariadb, postgres, server_work,
-        start_mariadb, start_postgres, start_redis,
+        Durability, Server, fresh_database, hold_snapshot, mariadb, open_transactions, postgres,
+        server_work, start_mariadb, start_postgres, start_redis,
     },
 };
 use std::time::Duration;
@@ -101,6 +101,22 @@ async fn a_snapshot_is_held_until_it_is_dropped() {
         until(1).await;
         drop(held);
         until(0).await;
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_stands_open_is_told() {
+    for server in [mariadb(), postgres()] {
+        let (store, _) = installed(server).await;
+        let begun = hold_snapshot(&store).await.unwrap();
+        // MariaDB looks anew only when nobody has asked for 100 ms.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let open = async |at_least| open_transactions(&store, at_least).await.unwrap();
+        assert!(!open(Duration::ZERO).await.is_empty(), "{}", server.program());
+        let young = open(Duration::from_secs(3600)).await;
+        assert!(young.is_empty(), "{}: {young:?}", server.program());
+        drop(begun);
         store.close().await;
     }
 }

@@ -5,7 +5,7 @@
 //!   clients ──▶ Call: invoked, returned, told ──┐
 //!   programs ─▶ Record: start, save, end ───────┤              ┌ Passed: counts
 //!   tables ───▶ Row, Attempt ───────────────────┼─▶ verdict ──▶┼ Violated: every violation
-//!   processes ▶ Log, Process left over ─────────┤              └ Unknown: too little happened
+//!   processes ▶ Log, what is left over ─────────┤              └ Unknown: too little happened
 //!   the test ─▶ Fault ──────────────────────────┘
 //! ```
 //!
@@ -102,11 +102,12 @@ type Check = fn(&History, &mut Report);
 type CheckOfATask = fn(&Life<'_>, &mut Report);
 
 /// What holds of the run as a whole.
-const CHECKS: [(&str, Check); 6] = [
+const CHECKS: [(&str, Check); 7] = [
     ("I1", creates::acknowledged_creates_are_there_once),
     ("I1", creates::nothing_is_there_that_nobody_created),
     ("I7", creates::request_ids_are_unique),
     ("I18", processes::no_process_is_left),
+    ("I18", processes::no_transaction_is_left),
     ("I19", processes::no_call_fails_inside),
     ("I19", processes::logs_are_clean),
 ];

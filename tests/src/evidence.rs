@@ -1,9 +1,10 @@
 //! Gathers what the checker judges: clients' calls as they are made, the tables in the end, and
-//! processes that are left.
+//! processes and transactions that are left.
 
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use asyncflow_core::{
@@ -11,7 +12,7 @@ use asyncflow_core::{
 };
 use asyncflow_proto::{time::duration_ms, v1};
 use asyncflow_sdk::Error;
-use asyncflow_store::{Parts, Store};
+use asyncflow_store::{Parts, Store, testing::open_transactions};
 use tonic::Code;
 
 use crate::checker::{Attempt, Call, Kind, Mark, Process, Row, Told};
@@ -21,6 +22,9 @@ const PAGE: u32 = 500;
 const ATTEMPTS_MAX: u32 = 10_000;
 /// The variable by which a process of an attempt is known.
 const TASK_VARIABLE: &[u8] = b"ASYNCFLOW_TASK_ID=";
+
+/// So long no transaction of ours may stand open (invariant I18).
+const TRANSACTION_MAX: Duration = Duration::from_secs(5);
 
 /// Clients' calls, as they are made; a cheap clone.
 #[derive(Clone, Default)]
@@ -176,6 +180,15 @@ async fn attempts_of(store: &Store, id: &TaskId) -> Vec<Attempt> {
         end_ms: ended.end_time_ms,
     };
     ended.into_iter().map(kept).collect()
+}
+
+/// Transactions that have been open for longer than any may be.
+///
+/// # Panics
+/// When the database does not answer.
+pub async fn transactions(store: &Store) -> Vec<String> {
+    let open = open_transactions(store, TRANSACTION_MAX).await;
+    open.unwrap_or_else(|error| panic!("the database does not tell its transactions: {error}"))
 }
 
 /// Processes of attempts of these tasks, as their environment tells.

@@ -23,6 +23,7 @@ mod small_disk;
 mod sqlite;
 mod supervised;
 mod tally;
+mod transactions;
 mod work;
 
 pub use dice::Dice;
@@ -43,6 +44,7 @@ pub use small_disk::SmallDisk;
 pub use sqlite::SqliteFile;
 pub use supervised::Supervised;
 pub use tally::tally;
+pub use transactions::open_transactions;
 pub use work::{STATISTICS_LAG, ServerWork, server_work};
 
 use std::io::Write;

@@ -22,6 +22,8 @@ pub struct History {
     pub faults: Vec<Fault>,
     /// Processes of attempts that still ran when every task had ended.
     pub left_over: Vec<Process>,
+    /// Transactions that stood open then, for longer than any of ours takes.
+    pub open_transactions: Vec<String>,
     /// What no log may tell.
     pub secrets: Vec<String>,
 }

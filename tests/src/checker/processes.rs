@@ -1,4 +1,5 @@
-//! Processes: none is left over, none fails inside, and none tells what it must not.
+//! Processes: none is left over or leaves a transaction, none fails inside, and none tells what it
+//! must not.
 
 use tonic::Code;
 
@@ -14,6 +15,13 @@ const PANICS: [&str; 2] = ["panicked at", "thread panicked"];
 pub(super) fn no_process_is_left(history: &History, report: &mut Report) {
     for process in &history.left_over {
         report.add(&process.task, format!("its process {} is left", process.pid));
+    }
+}
+
+/// I18: no transaction is open when every task has ended.
+pub(super) fn no_transaction_is_left(history: &History, report: &mut Report) {
+    for transaction in &history.open_transactions {
+        report.add("", format!("a transaction is left open: {transaction}"));
     }
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     Backend, Cluster, Program, Shape,
     checker::{Fault, History, Log, read_records},
-    evidence::{Notebook, processes, tables},
+    evidence::{Notebook, processes, tables, transactions},
     proxy::Proxy,
     until, within,
 };
@@ -103,11 +103,15 @@ impl Scene {
     pub async fn over(self) -> History {
         let _ = within(PROGRESS_WITHIN, || self.has_ended()).await;
         let (rows, attempts) = tables(&self.store).await;
-        let left = || async { processes(&rows).is_empty().then_some(()) };
-        let _ = within(CLEAN_WITHIN, left).await;
+        let clean = || async {
+            let left = processes(&rows).len() + transactions(&self.store).await.len();
+            (left == 0).then_some(())
+        };
+        let _ = within(CLEAN_WITHIN, clean).await;
         let written = std::fs::read_to_string(&self.records).unwrap();
         let logs = self.cluster.whole_logs().into_iter();
         let left_over = processes(&rows);
+        let open_transactions = transactions(&self.store).await;
         self.store.close().await;
         History {
             calls: self.notebook.calls(),
@@ -117,6 +121,7 @@ impl Scene {
             logs: logs.map(|(process, text)| Log { process, text }).collect(),
             faults: self.faults,
             left_over,
+            open_transactions,
             secrets: vec![SECRET.to_owned()],
         }
     }

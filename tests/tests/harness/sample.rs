@@ -133,6 +133,7 @@ pub fn good() -> History {
         logs: vec![Log { process: "broker-0".to_owned(), text: "ready\n".to_owned() }],
         faults,
         left_over: Vec::new(),
+        open_transactions: Vec::new(),
         secrets: vec![SECRET.to_owned()],
     }
 }

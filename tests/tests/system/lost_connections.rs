@@ -18,7 +18,7 @@ use asyncflow_tests::{
     Backend, Cluster, PATIENCE, Shape,
     checker::{Fault, History, Kind, Least, Log, Verdict, read_records, verdict},
     command,
-    evidence::{Notebook, processes, tables},
+    evidence::{Notebook, processes, tables, transactions},
     mixed_load::program,
     proxy::{CutAfter, Direction, Flow, Proxy},
     until,
@@ -217,6 +217,7 @@ async fn nothing_is_half_done(backend: Backend) {
 
     counts_are_right(&store).await;
     let (rows, attempts) = tables(&store).await;
+    let open_transactions = transactions(&store).await;
     store.close().await;
     let history = History {
         calls: notebook.calls(),
@@ -229,6 +230,7 @@ async fn nothing_is_half_done(backend: Backend) {
             .collect(),
         faults,
         left_over: processes(&rows),
+        open_transactions,
         rows,
         secrets: vec![program::SECRET.to_owned()],
     };

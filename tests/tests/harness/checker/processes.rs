@@ -1,4 +1,4 @@
-//! Processes that are left, that panic, and that tell a secret.
+//! Processes and transactions that are left, processes that panic, and that tell a secret.
 
 use asyncflow_tests::checker::{Call, Log, Process, Told};
 
@@ -9,6 +9,13 @@ fn a_process_that_is_left_is_seen() {
     caught(&["I18"], "its process 4711 is left", |history| {
         let task = history.rows[0].id.clone();
         history.left_over.push(Process { pid: 4711, task });
+    });
+}
+
+#[test]
+fn a_transaction_that_is_left_is_seen() {
+    caught(&["I18"], "left open: session 7 is idle", |history| {
+        history.open_transactions.push("session 7 is idle".to_owned());
     });
 }
 
