@@ -17,4 +17,10 @@ impl Stopwatch {
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
+
+    /// Prints after what time this has happened, for who runs the test by hand: how soon that is
+    /// depends on the machine, so that no test can judge it.
+    pub fn tell(self, what: &str) {
+        println!("{what} after {:.1} s", self.elapsed().as_secs_f64());
+    }
 }

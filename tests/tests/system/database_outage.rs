@@ -6,7 +6,9 @@ use std::time::Duration;
 use asyncflow_proto::v1::{CountTasksRequest, TaskState};
 use asyncflow_sdk::{Client, ClientOptions};
 use asyncflow_store::{Store, StoreOptions};
-use asyncflow_tests::{Backend, Cluster, LEASE, Shape, command, runs_until, until, until_started};
+use asyncflow_tests::{
+    Backend, Cluster, LEASE, Shape, Stopwatch, command, runs_until, until, until_started,
+};
 
 const OUTAGE: Duration = LEASE.saturating_mul(5);
 /// Longer than anything waits for a database that does not answer, and than a lease.
@@ -50,12 +52,14 @@ async fn no_live_task_is_taken_back(backend: Backend) {
         store.ping().await.ok()
     })
     .await;
+    let recovered = Stopwatch::start();
     let back = tokio::time::timeout(
         BACK_WITHIN,
         until("the broker serves again", || async { impatient.get(&running.id).await.ok() }),
     );
     let task =
         back.await.unwrap_or_else(|_| panic!("not within {BACK_WITHIN:?}: {}", cluster.logs()));
+    recovered.tell("the broker serves again");
     assert_eq!((task.state(), task.attempt), (TaskState::Running, 1));
 
     for id in creating.await.unwrap() {

@@ -2,7 +2,9 @@
 //! keep-alive (10 s without a word, 5 s without an answer), connects again, and goes on.
 
 use asyncflow_proto::v1::TaskState;
-use asyncflow_tests::{Backend, Cluster, Shape, proxy::Proxy, runs_until, sh, until_started};
+use asyncflow_tests::{
+    Backend, Cluster, Shape, Stopwatch, proxy::Proxy, runs_until, sh, until_started,
+};
 
 async fn the_worker_connects_again(backend: Backend) {
     let shape = Shape { workers: 0, governors: 0, ..Shape::default() };
@@ -17,6 +19,7 @@ async fn the_worker_connects_again(backend: Backend) {
     until_started(&client, &running.id).await;
 
     link.lose();
+    let lost = Stopwatch::start();
     // No process knows of it, and no other way leads to the broker.
     let next = client.create(sh("true")).await.unwrap();
     std::fs::write(&go, "").unwrap();
@@ -24,6 +27,7 @@ async fn the_worker_connects_again(backend: Backend) {
         let task = client.wait(id, None).await.unwrap();
         let counts = (task.state(), task.attempt, task.crashes);
         assert_eq!(counts, (TaskState::Succeeded, 1, 0), "{}", cluster.logs());
+        lost.tell("a task has ended");
     }
 }
 on_each_database!(the_worker_connects_again: sqlite Sqlite);

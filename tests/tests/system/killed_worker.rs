@@ -5,7 +5,9 @@
 use std::path::Path;
 
 use asyncflow_proto::v1::{AttemptOutcome, LogStream, StreamTaskLogsRequest, TaskState};
-use asyncflow_tests::{Backend, Cluster, LEASE, Shape, is_alive, sh, until, until_started};
+use asyncflow_tests::{
+    Backend, Cluster, LEASE, Shape, Stopwatch, is_alive, sh, until, until_started,
+};
 use futures::TryStreamExt;
 
 async fn second_attempt_goes_on_from_the_context(backend: Backend) {
@@ -31,8 +33,10 @@ async fn second_attempt_goes_on_from_the_context(backend: Backend) {
     .await;
     let holder: usize = saved.worker_id.strip_prefix("worker-").unwrap().parse().unwrap();
     cluster.workers[holder].kill();
+    let killed = Stopwatch::start();
 
     let task = client.wait(&created.id, None).await.unwrap();
+    killed.tell("another worker has done it");
     assert_eq!(task.state(), TaskState::Succeeded, "{:?} {}", task.failure, cluster.logs());
     assert_eq!((task.attempt, task.failures, task.crashes), (2, 0, 1));
     assert_eq!(task.result.unwrap().data, br#"{"epoch":7}"#[..]);

@@ -5,7 +5,7 @@ use asyncflow_proto::v1::{CountTasksRequest, CreateTaskRequest, TaskState};
 use asyncflow_sdk::{Client, ClientOptions};
 use asyncflow_store::Store;
 use asyncflow_tests::{
-    Backend, Cluster, LEASE, Shape, command,
+    Backend, Cluster, LEASE, Shape, Stopwatch, command,
     proxy::{Direction, Flow, Proxy},
     runs_until, sh, until, until_started,
 };
@@ -75,9 +75,11 @@ async fn a_claimed_task_is_given_again(backend: Backend) {
     })
     .await;
     restart_broker(&mut cluster, &link);
+    let restarted = Stopwatch::start();
     let task = client.wait(&created.id, None).await.unwrap();
     let counts = (task.state(), task.crashes, task.failures);
     assert_eq!(counts, (TaskState::Succeeded, 0, 0), "{}", cluster.logs());
+    restarted.tell("it has run");
     assert_eq!(std::fs::read_to_string(&runs).unwrap(), "run\n");
 }
 on_each_database!(a_claimed_task_is_given_again);

@@ -1,5 +1,6 @@
 //! Many worker processes, each with a task, lose their broker for longer than a lease: when it is
-//! back no heartbeat is refused, and each goes on with its task.
+//! back no heartbeat is refused, and each goes on with its task. There are 50 of them, or as many
+//! as `ASYNCFLOW_TEST_WORKERS` says.
 
 use std::{
     io::{Read, Write},
@@ -13,6 +14,10 @@ use asyncflow_store::testing::free_port;
 use asyncflow_tests::{Backend, Cluster, LEASE, Program, Shape, sh, until, until_started};
 
 const WORKERS: usize = 50;
+
+fn workers() -> usize {
+    std::env::var("ASYNCFLOW_TEST_WORKERS").map_or(WORKERS, |workers| workers.parse().unwrap())
+}
 
 /// How many heartbeats the broker's process has answered, and how many of them well, as soon as it
 /// tells: it takes calls before that.
@@ -38,8 +43,8 @@ fn said(workers: &[Program], what: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_goes_on_when_the_broker_is_back() {
-    let metrics = free_port();
-    let shape = Shape { workers: WORKERS, slots: 1, ..Shape::default() };
+    let (workers, metrics) = (workers(), free_port());
+    let shape = Shape { workers, slots: 1, ..Shape::default() };
     let settings = vec![
         ("METRICS__ADDRESS", format!("127.0.0.1:{metrics}")),
         // Two busy cores have to hear all of them within one and a half of them.
@@ -54,7 +59,7 @@ async fn each_goes_on_when_the_broker_is_back() {
         task: Some(sh(&format!("exec cat {}", go.display()))),
         ..CreateTaskRequest::default()
     };
-    let created = client.create_batch((0..WORKERS).map(|_| request()).collect()).await.unwrap();
+    let created = client.create_batch((0..workers).map(|_| request()).collect()).await.unwrap();
     let ids: Vec<_> = created.into_iter().map(|answer| answer.task.unwrap().id).collect();
     for id in &ids {
         until_started(&client, id).await;
@@ -63,17 +68,17 @@ async fn each_goes_on_when_the_broker_is_back() {
     cluster.brokers[0].kill();
     tokio::time::sleep(LEASE + Duration::from_secs(1)).await;
     until("all have noticed", || async {
-        (said(&cluster.workers, "heartbeats fail") == WORKERS).then_some(())
+        (said(&cluster.workers, "heartbeats fail") == workers).then_some(())
     })
     .await;
     cluster.brokers[0].restart();
     let back = until("all are back", || async {
         let back = said(&cluster.workers, "heartbeats get through again");
-        (back == WORKERS).then(|| heartbeats(metrics))?
+        (back == workers).then(|| heartbeats(metrics))?
     });
     let (all, well) = back.await;
-    println!("{WORKERS} workers are back, {well} of {all} heartbeats were taken");
-    assert!(all >= WORKERS as u64);
+    println!("{workers} workers are back, {well} of {all} heartbeats were taken");
+    assert!(all >= workers as u64);
     assert_eq!(well, all, "{}", cluster.brokers[0].log_tail());
 
     let writer = std::fs::OpenOptions::new().write(true).open(&go).unwrap();

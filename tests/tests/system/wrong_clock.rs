@@ -12,7 +12,7 @@ use asyncflow_proto::{
 };
 use asyncflow_sdk::Client;
 use asyncflow_store::testing::ShiftedClock;
-use asyncflow_tests::{Backend, Cluster, Shape, command, runs_until, until};
+use asyncflow_tests::{Backend, Cluster, Shape, Stopwatch, command, runs_until, until};
 
 /// 3 o'clock in Berlin on 15 January 2030, in seconds since 1970.
 const THREE_S: i64 = 1_894_672_800;
@@ -106,8 +106,10 @@ async fn each_time_fires_once(backend: Backend) {
     // lease it had by the clock before.
     let holder: usize = holder.strip_prefix("worker-").unwrap().parse().unwrap();
     cluster.workers[holder].kill();
+    let killed = Stopwatch::start();
     set(&clock, THREE_S - 2 * HOUR_S);
     until_attempt(&client, &worker, 2).await;
+    killed.tell("another worker runs it");
     // The broker may go by what it heard of the clock for five seconds.
     until_it_is(&client, THREE_S - 2 * HOUR_S).await;
     // Three o'clock comes a second time, and only for a schedule that has not seen the first.
