@@ -85,6 +85,10 @@ impl Runner {
         }
         match self.store.take_operations(&self.name, LEASE_TTL_MS, room as u32).await {
             Ok(taken) => self.held.extend(taken),
+            // An outage is told once, by who watches over the database.
+            Err(error) if error.is_retryable() => {
+                tracing::debug!(%error, "looking for operations failed");
+            }
             Err(error) => tracing::warn!(%error, "looking for operations failed"),
         }
     }

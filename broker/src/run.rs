@@ -252,7 +252,12 @@ async fn watch_database(
         let is_well = answer.is_ok();
         if was_well != Some(is_well) {
             match &answer {
-                Ok(()) => health.set_serving().await,
+                Ok(()) => {
+                    if was_well.is_some() {
+                        tracing::info!("the database answers again");
+                    }
+                    health.set_serving().await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the database does not answer");
                     health.set_not_serving("the database does not answer").await;

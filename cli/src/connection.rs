@@ -9,6 +9,10 @@ use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 use tonic::{Response, Status};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often in a row what waits for an end tries to reach the broker: ten minutes.
+const PATIENT_RETRIES: usize = 125;
+/// It says so when it has not reached it so often in a row: within a second.
+const TOLD_AFTER: usize = 3;
 
 /// Flags of every command that talks to a server.
 #[derive(Debug, Clone, clap::Args)]
@@ -55,7 +59,8 @@ pub struct BrokerAddress {
         global = true
     )]
     broker: String,
-    /// How often a call is repeated while the broker is away
+    /// How often a call is repeated while the broker is away. What follows a task or waits for an
+    /// end goes on for ten minutes once it has begun, unless this is 0
     #[arg(long, value_name = "N", default_value_t = 2, global = true)]
     connect_retries: usize,
     #[command(flatten)]
@@ -93,6 +98,22 @@ impl Broker {
     /// Turns a call's error into one for people.
     pub fn explain(&self, error: Error) -> CliError {
         self.address.explain(error)
+    }
+
+    /// The same for what waits until something has ended. The broker may be away for minutes then,
+    /// as when it is started anew; `say` hears of it once each time.
+    pub fn patient(&self, say: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        let retries_max = match self.address.connect_retries {
+            0 => 0,
+            retries => retries.max(PATIENT_RETRIES),
+        };
+        let address = self.address.broker.clone();
+        let told = move |error: &Error, failures| {
+            if failures == TOLD_AFTER {
+                say(&format!("waiting for the broker at {address}: {error}"));
+            }
+        };
+        Self { client: self.client.persistent(retries_max, told), address: self.address.clone() }
     }
 
     /// Creates a task. Where no answer came, the error says so, and how to find out.

@@ -37,11 +37,24 @@ type Chunks<'a> = Pin<&'a mut dyn Stream<Item = Result<StreamTaskLogsResponse, E
 /// Follows a task to its end; the exit code is the task's (see [`ending::exit_code`]).
 ///
 /// The first Ctrl-C cancels the task, the second leaves with 130 while the task is still stopping.
+/// A broker that is away is waited for; one that stays away ends this, and not the task.
 pub async fn follow(broker: &Broker, task: Task) -> Outcome {
+    let id = task.id.clone();
+    let outcome = to_its_end(broker, task).await;
+    if matches!(outcome, Err(CliError::Call { .. })) {
+        let text = format!("the task goes on without this: asyncflow task logs {id} --follow");
+        crate::remark(&text);
+    }
+    outcome
+}
+
+async fn to_its_end(broker: &Broker, task: Task) -> Outcome {
     let bar = Bar::new();
     bar.show(&task);
     let id = task.id.clone();
-    let chunks = broker.client.logs(StreamTaskLogsRequest {
+    // Both find out; one of them says so.
+    let (quiet, broker) = (broker.patient(|_| ()), &broker.patient(bar.teller()));
+    let chunks = quiet.client.logs(StreamTaskLogsRequest {
         task_id: id.clone(),
         follow: true,
         ..StreamTaskLogsRequest::default()
@@ -226,6 +239,12 @@ impl Bar {
 
     fn say(&self, text: &str) {
         self.aside(|| crate::remark(text));
+    }
+
+    /// [`say`](Self::say) for others.
+    fn teller(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let bar = self.bar.clone();
+        move |text| bar.suspend(|| crate::remark(text))
     }
 
     fn clear(&self) {

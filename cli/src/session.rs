@@ -19,4 +19,17 @@ impl Session {
     pub async fn workflow(&self, typed: &str) -> Result<String, CliError> {
         self.lookup.workflow(&self.broker, typed).await
     }
+
+    /// The broker for who waits for this task. That it is there at all, and knows the task, is
+    /// found out first, without patience.
+    pub async fn patient_about_task(&self, id: &str) -> Result<Broker, CliError> {
+        self.broker.client.get(id).await.map_err(|error| self.broker.explain(error))?;
+        Ok(self.broker.patient(crate::remark))
+    }
+
+    /// The same about a workflow.
+    pub async fn patient_about_workflow(&self, id: &str) -> Result<Broker, CliError> {
+        self.broker.client.workflow(id).await.map_err(|error| self.broker.explain(error))?;
+        Ok(self.broker.patient(crate::remark))
+    }
 }

@@ -18,6 +18,7 @@ use crate::{
     lock::Locks,
     nodelay,
     options::StoreOptions,
+    place::Place,
     shard::{ShardCache, Turns},
     sql::Sql,
     task::Leases,
@@ -60,6 +61,8 @@ struct Inner {
     writer: DatabaseConnection,
     /// The same as `writer` but on SQLite, where one connection writes and others read.
     reader: DatabaseConnection,
+    /// Where the file of SQLite was opened.
+    place: Option<Place>,
     clock: DatabaseClock,
     keys: std::sync::Mutex<KeyGenerator>,
     types: TypeCache,
@@ -92,12 +95,17 @@ impl Store {
                 (pool.clone(), pool)
             }
         };
+        let place = match backend {
+            Backend::Sqlite => Place::of(sqlite_path(&options.url)),
+            Backend::Mysql | Backend::Postgres => None,
+        };
         let locks = Locks::new(options, backend, &writer)?;
         Ok(Self(Arc::new(Inner {
             backend,
             options: options.clone(),
             writer,
             reader,
+            place,
             clock: DatabaseClock::default(),
             keys: std::sync::Mutex::new(KeyGenerator::new(rand::random())),
             types: TypeCache::new(&wake),
@@ -124,11 +132,20 @@ impl Store {
     /// # Errors
     /// `Unavailable` when it does not within 2 seconds.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        self.check_place()?;
         let look = self.look_at_clock();
         match tokio::time::timeout(Duration::from_secs(2), look).await {
             Ok(outcome) => outcome.map(|_| ()),
             Err(_) => Err(StoreError::unavailable(TimedOut)),
         }
+    }
+
+    /// Whether what is committed will be found again: on SQLite, by the path of the file.
+    ///
+    /// # Errors
+    /// `Unavailable` when it will not.
+    pub(crate) fn check_place(&self) -> Result<(), StoreError> {
+        self.0.place.as_ref().map_or(Ok(()), Place::check)
     }
 
     /// Which family of databases it is.
@@ -269,12 +286,11 @@ fn pool_options(options: &StoreOptions, url: &str) -> ConnectOptions {
 async fn sqlite(
     options: &StoreOptions,
 ) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
-    let path = options.url.trim_start_matches("sqlite:").trim_start_matches("//");
-    let path = path.split('?').next().unwrap_or(path);
-    if let Some(parent) = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    let path = sqlite_path(&options.url);
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(StoreError::unavailable)?;
     }
-    make_private(Path::new(path));
+    make_private(path);
     let mut pool = pool_options(options, &options.url);
     pool.max_lifetime(None).idle_timeout(None);
     pool.map_sqlx_sqlite_opts(|sqlite| {
@@ -300,6 +316,12 @@ async fn sqlite(
     pool.max_connections(options.max_connections.min(SQLITE_READERS_MAX));
     let reader = Database::connect(pool).await?;
     Ok((writer, reader))
+}
+
+/// The file that an address of SQLite names.
+fn sqlite_path(url: &str) -> &Path {
+    let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    Path::new(path.split('?').next().unwrap_or(path))
 }
 
 /// Tasks have secrets in their environments. Files that SQLite puts beside it are like it. If it

@@ -31,6 +31,7 @@ mod log;
 mod nodelay;
 mod operation;
 mod options;
+mod place;
 mod schedule;
 mod shard;
 mod sql;

@@ -108,7 +108,8 @@ impl Store {
             ..TransactionOptions::default()
         };
         let tx = self.writer().begin_with_options(options).await?;
-        match body(self, &tx, context).await {
+        let done = body(self, &tx, context).await;
+        match done.and_then(|value| self.check_place().map(|()| value)) {
             Ok(value) => {
                 committing.store(true, Ordering::Relaxed);
                 tx.commit().await.map_err(|error| StoreError::from(error).at_commit())?;

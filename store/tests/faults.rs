@@ -172,6 +172,34 @@ async fn what_sqlite_acknowledges_after_a_full_disk_is_there() {
     store.close().await;
 }
 
+/// Who removes the file takes nothing away from who has it open. What goes into it after that would
+/// be gone with the process, so it is not acknowledged.
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_file_that_was_taken_away() {
+    let file = SqliteFile::new();
+    let (path, away) = (file.folder().join("asyncflow.db"), file.folder().join("away"));
+    let store = open(&file.url()).await;
+    insert(&store, "before").await.unwrap();
+
+    std::fs::rename(&path, &away).unwrap();
+    for place in ["no file", "another file"] {
+        let refused = insert(&store, place).await.unwrap_err().to_string();
+        assert!(refused.contains("removed, moved or replaced"), "{place}: {refused}");
+        let unwell = store.ping().await.unwrap_err();
+        assert!(unwell.is_retryable() && unwell.to_string().contains("asyncflow.db"), "{unwell}");
+        std::fs::write(&path, "").unwrap();
+    }
+
+    std::fs::rename(&away, &path).unwrap();
+    store.ping().await.unwrap();
+    insert(&store, "after").await.unwrap();
+    let other = open(&file.url()).await;
+    let found = other.list(&Filter::default(), None, 10, Parts::NONE).await.unwrap();
+    assert_eq!(found.tasks.len(), 2, "{found:?}");
+    other.close().await;
+    store.close().await;
+}
+
 /// Batches that lock the same rows from both ends: in the order of the keys they cannot deadlock,
 /// and what is left of contention is repeated.
 async fn crossing_batches(store: Store) {

@@ -105,8 +105,11 @@ pub fn find(attempts: &Path) -> Found {
 }
 
 fn adoptable(dir: &Path) -> Option<Adoptable> {
-    let leased = LeasedTask::decode(&fs::read(dir.join(LEASE)).ok()?[..]).ok()?;
-    let token = fs::read_to_string(dir.join(TOKEN)).ok().filter(|token| !token.is_empty())?;
+    let Some((leased, token)) = kept(dir) else {
+        let dir = dir.display();
+        tracing::warn!(%dir, "an attempt is not gone on with: its lease.pb or token is damaged");
+        return None;
+    };
     let shim = read_leftover(dir).shim;
     let goes_on = shim.is_some_and(|shim| shim.is_alive()) || ExitRecord::read(dir).is_some();
     let is_gone = !goes_on;
@@ -115,6 +118,14 @@ fn adoptable(dir: &Path) -> Option<Adoptable> {
     }
     let ran = ran_for(dir).unwrap_or_default();
     Some(Adoptable { dir: dir.to_owned(), leased, token, ran, is_gone })
+}
+
+/// What [`keep`] has written, unless something of it is damaged.
+fn kept(dir: &Path) -> Option<(LeasedTask, String)> {
+    let leased: LeasedTask = kept_message(dir, LEASE)?;
+    let token = fs::read_to_string(dir.join(TOKEN)).ok()?;
+    // An empty file is a message too, of which everything is left out.
+    (leased.task.is_some() && !token.is_empty()).then_some((leased, token))
 }
 
 /// Keeps something that was set by the socket.
@@ -272,6 +283,14 @@ mod tests {
         assert_eq!((&*command.program, command.environment.len()), ("true", 0));
         found.leftovers.sort();
         assert_eq!(found.leftovers, [vanished, chatty], "what is settled was ended then");
+        for (name, damaged) in
+            [(LEASE, &b""[..]), (LEASE, b"\x0a\xff"), (TOKEN, b""), (TOKEN, b"\xff")]
+        {
+            let whole = fs::read(ended.join(name)).unwrap();
+            fs::write(ended.join(name), damaged).unwrap();
+            assert!(find(dir.path()).leftovers.contains(&ended), "{name} is {damaged:?}");
+            fs::write(ended.join(name), whole).unwrap();
+        }
         assert_eq!(fs::read_dir(&settled).unwrap().count(), 1, "its token is gone too");
     }
 }

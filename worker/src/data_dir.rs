@@ -33,6 +33,16 @@ pub enum DataDirError {
         /// What the system said.
         source: io::Error,
     },
+    /// What is kept in it is none of what a worker writes there.
+    #[error(
+        "{} is damaged: one word was written there. Remove it, and another one is made; end what \
+         the former worker left running first, for it is not found without the old one",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process uses it.
     #[error(
         "data_dir {} is in use by another worker: stop that one, or give this one its own",
@@ -86,7 +96,10 @@ impl DataDir {
         }
         let kept = |name: &str, make: &dyn Fn() -> String| {
             let path = root.join(name);
-            kept(&path, make).map_err(failed(&path))
+            kept(&path, make).map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => DataDirError::Damaged { path: path.clone() },
+                _ => failed(&path)(error),
+            })
         };
         let random = || Uuid::new_v4().simple().to_string();
         let mark = kept("mark", &random)?;
@@ -135,10 +148,14 @@ impl DataDir {
     }
 }
 
-/// Reads a one-line file, or makes it.
+/// Reads a file of one word, or makes it. One that holds something else is `InvalidData`.
 fn kept(path: &Path, make: &dyn Fn() -> String) -> io::Result<String> {
     match fs::read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Ok(text) if !text.trim().is_empty() => {
+            let word = text.trim();
+            let is_one = !word.chars().any(|char| char.is_control() || char.is_whitespace());
+            return is_one.then(|| word.to_owned()).ok_or(io::ErrorKind::InvalidData.into());
+        }
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(_) | Err(_) => {}
     }
@@ -166,6 +183,21 @@ mod tests {
         assert_eq!((second.worker_id().to_owned(), second.mark().to_owned()), names);
         drop(second);
         assert_eq!(DataDir::open(dir.path(), "named").unwrap().worker_id(), "named");
+    }
+
+    #[test]
+    fn a_name_that_is_damaged_is_not_used_and_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDir::open(dir.path(), "").unwrap());
+        let mark = dir.path().join("mark");
+        for damaged in [&b"\xff\xfe\x00"[..], b"two\0words", b"two words"] {
+            std::fs::write(&mark, damaged).unwrap();
+            let error = DataDir::open(dir.path(), "").unwrap_err().to_string();
+            assert!(error.contains("mark is damaged") && error.contains("Remove"), "{error}");
+            assert_eq!(std::fs::read(&mark).unwrap(), damaged);
+        }
+        std::fs::remove_file(&mark).unwrap();
+        DataDir::open(dir.path(), "").unwrap();
     }
 
     #[test]

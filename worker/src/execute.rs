@@ -3,11 +3,8 @@
 use std::process::ExitCode;
 
 use asyncflow_sdk::worker::Handlers;
-use asyncflow_service::{health::Health, http, telemetry};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use asyncflow_service::{health::Health, http, server, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Args, Ends, WorkerConfig, config, run_with};
@@ -40,14 +37,16 @@ async fn serve(config: WorkerConfig) -> Result<(), Box<dyn std::error::Error>> {
     let http_end = CancellationToken::new();
     let http = async {
         let Some(address) = config.metrics.address else { return std::future::pending().await };
-        http::serve(TcpListener::bind(address).await?, health.clone(), http_end.clone()).await
+        let listener = server::bind(address).await?;
+        http::serve(listener, health.clone(), http_end.clone()).await?;
+        Ok(())
     };
     health.set_serving().await;
     tokio::select! {
         ended = run_with(config.clone(), Handlers::new(), ends.clone()) => {
             Ok(ended?)
         }
-        served = http => Ok(served?),
+        served = http => served,
         signals = follow_signals(&ends) => Ok(signals?),
     }
 }

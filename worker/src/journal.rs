@@ -34,6 +34,13 @@ impl FileJournal {
     }
 
     fn write(&self, call: &SettleCall) -> io::Result<()> {
+        let at = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", self.dir.display()))
+        };
+        self.write_synced(call).map_err(at)
+    }
+
+    fn write_synced(&self, call: &SettleCall) -> io::Result<()> {
         let lease = call.lease().ok_or_else(|| io::Error::other("the outcome has no lease"))?;
         let (kind, bytes) = entry::encode(call);
         let path = self.dir.join(format!("{}.{kind}", stem(lease)));

@@ -54,7 +54,7 @@ impl Tail {
                 Ok(None) => is_last_look = self.wait().await,
                 Err(error) => {
                     let dir = self.dir.display();
-                    return tracing::warn!(%dir, self.name, %error, "log cannot be read");
+                    return tracing::warn!(%dir, log = self.name, %error, "log cannot be read");
                 }
             }
         }

@@ -356,7 +356,6 @@ async fn a_host_whose_disk_takes_nothing_takes_no_tasks() {
     broker.add(script("command-1-before", "exit 0"));
     broker.settled("command-1-before").await;
     std::fs::rename(&attempts, &away).unwrap();
-    std::fs::write(&attempts, "").unwrap();
     broker.add(script("command-1-a", "exit 0"));
     not_started(&broker, "command-1-a", "its directory cannot be made").await;
     let alarm = |state: &fake::State| state.reports.last()?.alarms.first().cloned();
@@ -370,7 +369,6 @@ async fn a_host_whose_disk_takes_nothing_takes_no_tasks() {
     broker.add(script("command-1-c", "exit 0"));
     tokio::time::sleep(Duration::from_millis(4_000)).await;
     assert!(!broker.state().settled.contains_key("command-1-c"));
-    std::fs::remove_file(&attempts).unwrap();
     std::fs::rename(&away, &attempts).unwrap();
     assert!(matches!(broker.settled("command-1-c").await, Settled::Completed(_)));
     let is_over = |state: &fake::State| state.reports.last()?.alarms.is_empty().then_some(());

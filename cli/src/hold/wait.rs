@@ -15,6 +15,7 @@ const ASK_INTERVAL: Duration = Duration::from_secs(5);
 /// [`CliError::Failed`] when it ends before it has run.
 pub async fn until_running(broker: &Broker, task: Task) -> Result<Task, CliError> {
     let id = task.id.clone();
+    let broker = &broker.patient(crate::remark);
     let mut states = pin!(broker.client.watch(WatchTasksRequest {
         task_ids: vec![id.clone()],
         until_done: true,

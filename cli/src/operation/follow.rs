@@ -21,6 +21,8 @@ pub async fn follow(
     id: &str,
     timeout: Option<Duration>,
 ) -> Result<Operation, CliError> {
+    broker.client.operation(id).await.map_err(|error| broker.explain(error))?;
+    let broker = broker.patient(crate::remark);
     let is_shown = std::io::stderr().is_terminal();
     // Without a terminal nobody looks at the progress: one wait is enough.
     let mut left = timeout;

@@ -27,15 +27,17 @@ pub struct Args {
 }
 
 pub async fn execute(args: Args, session: &Session) -> Outcome {
+    let task_id = session.resolve(&args.task).await?;
+    let broker = session.patient_about_task(&task_id).await?;
     let request = StreamTaskLogsRequest {
-        task_id: session.resolve(&args.task).await?,
+        task_id,
         attempt: args.attempt,
         follow: args.follow,
         tail_lines: args.tail,
     };
-    let mut chunks = pin!(session.broker.client.logs(request));
+    let mut chunks = pin!(broker.client.logs(request));
     loop {
-        let chunk = chunks.try_next().await.map_err(|error| session.broker.explain(error))?;
+        let chunk = chunks.try_next().await.map_err(|error| broker.explain(error))?;
         let Some(chunk) = chunk else { return Ok(exit::OK) };
         if session.output.is_table() {
             write_log(&chunk)?;

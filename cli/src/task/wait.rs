@@ -27,10 +27,11 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
     let id = session.resolve(&args.task).await?;
     let timeout = args.timeout.map(std::time::Duration::try_from).transpose();
     let timeout = timeout.map_err(|error| CliError::Usage(format!("--timeout: {error}")))?;
-    let task = session.broker.client.wait(&id, timeout).await;
-    let task = task.map_err(|error| session.broker.explain(error))?;
+    let broker = session.patient_about_task(&id).await?;
+    let task = broker.client.wait(&id, timeout).await;
+    let task = task.map_err(|error| broker.explain(error))?;
     let done = is_terminal(task.state());
-    let code = if done { ending::exit_code(&session.broker, &task).await? } else { exit::ERROR };
+    let code = if done { ending::exit_code(&broker, &task).await? } else { exit::ERROR };
     session.output.one(&TaskView::from(task))?;
     if !done {
         crate::remark("the time is over and the task has not ended");

@@ -34,9 +34,10 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
         filter: args.filter.text(&CreatedArgs::default()),
         ..WatchTasksRequest::default()
     };
-    let mut changes = pin!(session.broker.client.watch(request));
+    let broker = session.broker.patient(crate::remark);
+    let mut changes = pin!(broker.client.watch(request));
     loop {
-        let change = changes.try_next().await.map_err(|error| session.broker.explain(error))?;
+        let change = changes.try_next().await.map_err(|error| broker.explain(error))?;
         let Some(change) = change else { return Ok(exit::OK) };
         if let Some(task) = change.task {
             print(session, task)?;

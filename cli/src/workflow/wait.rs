@@ -25,8 +25,9 @@ pub async fn execute(args: Args, session: &Session) -> Outcome {
     let id = session.workflow(&args.workflow).await?;
     let timeout = args.timeout.map(std::time::Duration::try_from).transpose();
     let timeout = timeout.map_err(|error| CliError::Usage(format!("--timeout: {error}")))?;
-    let workflow = session.broker.client.wait_workflow(&id, timeout).await;
-    let workflow = workflow.map_err(|error| session.broker.explain(error))?;
+    let broker = session.patient_about_workflow(&id).await?;
+    let workflow = broker.client.wait_workflow(&id, timeout).await;
+    let workflow = workflow.map_err(|error| broker.explain(error))?;
     let state = workflow.state();
     session.output.one(&WorkflowView::from(workflow))?;
     if !asyncflow_sdk::is_workflow_over(state) {

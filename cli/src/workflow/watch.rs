@@ -27,9 +27,10 @@ pub struct Args {
 pub async fn execute(args: Args, session: &Session) -> Outcome {
     let id = session.workflow(&args.workflow).await?;
     let mut screen = if session.output.is_table() { Screen::open() } else { None };
-    let mut views = pin!(session.broker.client.watch_workflow(&id));
+    let broker = session.patient_about_workflow(&id).await?;
+    let mut views = pin!(broker.client.watch_workflow(&id));
     let mut before: Option<GraphView> = None;
-    while let Some(view) = views.try_next().await.map_err(|error| session.broker.explain(error))? {
+    while let Some(view) = views.try_next().await.map_err(|error| broker.explain(error))? {
         let graph = graph_of(view)?;
         match &mut screen {
             Some(screen) => screen.draw(&picture(&graph, session.output.look(), screen.size()))?,

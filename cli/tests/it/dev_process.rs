@@ -45,7 +45,16 @@ impl Dev {
 
     /// The same with more words on its command line.
     pub fn start_with(dir: TempDir, more: &[&str]) -> Self {
-        let mut command = command_in(dir.path());
+        Self::start_on("127.0.0.1:0", dir, more)
+    }
+
+    /// Starts one where another one listened.
+    pub fn start_again(broker: &str, dir: TempDir) -> Self {
+        Self::start_on(broker.trim_start_matches("http://"), dir, &[])
+    }
+
+    fn start_on(listen: &str, dir: TempDir, more: &[&str]) -> Self {
+        let mut command = command_on(listen, dir.path());
         let mut child = command.args(more).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = lines.by_ref().map(Result::unwrap).any(|line| line == "asyncflow is ready");
@@ -113,7 +122,11 @@ impl Drop for Dev {
 
 /// `asyncflow dev` on free ports with times that fit a test.
 pub fn command_in(dir: &Path) -> Command {
-    let mut command = asyncflow(&["dev", "--listen", "127.0.0.1:0", "--data-dir"]);
+    command_on("127.0.0.1:0", dir)
+}
+
+fn command_on(listen: &str, dir: &Path) -> Command {
+    let mut command = asyncflow(&["dev", "--listen", listen, "--data-dir"]);
     command.arg(dir).args(FAST);
     command
 }

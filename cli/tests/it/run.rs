@@ -30,6 +30,42 @@ fn it_passes_output_and_exit_code_on() {
     dev.call(&["task", "wait", "last"]).expect_code(127);
 }
 
+/// The lines of a stream until one has this in it.
+fn read_until(stream: impl Read, what: &str) -> impl BufRead {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    while !line.contains(what) {
+        line.clear();
+        assert!(stream.read_line(&mut line).unwrap() > 0, "it never says {what:?}");
+    }
+    stream
+}
+
+#[test]
+fn what_follows_a_task_waits_for_a_broker_that_is_started_anew() {
+    let dev = Dev::start();
+    let go = dev.dir().join("go");
+    let script =
+        format!("echo begun; while [ ! -e {} ]; do sleep 0.05; done; exit 9", go.display());
+    let follow = |args: &[&str]| {
+        let mut command = dev.command(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut run = follow(&["run", "--max-retries", "0", "--", "sh", "-c", &script]);
+    read_until(run.stdout.take().unwrap(), "begun");
+    let mut logs = follow(&["task", "logs", "--follow", "last"]);
+    read_until(logs.stdout.take().unwrap(), "begun");
+
+    let broker = dev.broker.clone();
+    let dir = dev.kill();
+    let away = "waiting for the broker at http://127.0.0.1:";
+    let _rest = [&mut run, &mut logs].map(|it| read_until(it.stderr.take().unwrap(), away));
+    let _dev = Dev::start_again(&broker, dir);
+    std::fs::write(&go, "").unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(9));
+    assert_eq!(logs.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn a_detached_task_can_be_waited_for() {
     let dev = Dev::start();

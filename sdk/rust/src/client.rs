@@ -17,7 +17,14 @@ mod workflows;
 
 pub use operations::is_over;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use futures::{Stream, TryStreamExt, stream};
@@ -83,7 +90,11 @@ pub struct Client {
     retries_max: usize,
     /// Of a call with all its repetitions.
     deadline: Option<Duration>,
+    told: Option<Told>,
 }
+
+/// Hears what went wrong, and how often in a row it did, before it is tried again.
+type Told = Arc<dyn Fn(&Error, usize) + Send + Sync>;
 
 impl Client {
     /// Prepares the connection; it is made at the first call, and again after a break.
@@ -107,6 +118,7 @@ impl Client {
             call_timeout: options.call_timeout,
             retries_max: options.retries_max,
             deadline: None,
+            told: None,
         })
     }
 
@@ -120,11 +132,29 @@ impl Client {
         Self { deadline: Some(deadline), ..self.clone() }
     }
 
+    /// A client that repeats its calls, and opens its streams again, up to `retries_max` times in a
+    /// row: 12 are half a minute, each further one 5 s more. Before each, `told` hears what went
+    /// wrong and how often it has by now. It shares the connection.
+    #[must_use]
+    pub fn persistent(
+        &self,
+        retries_max: usize,
+        told: impl Fn(&Error, usize) + Send + Sync + 'static,
+    ) -> Self {
+        Self { retries_max, told: Some(Arc::new(told)), ..self.clone() }
+    }
+
     /// Ends the work at the deadline, if there is one.
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         match self.deadline {
             None => work.await,
             Some(deadline) => wait::in_time(deadline, work).await,
+        }
+    }
+
+    fn tell(&self, error: &Error, failures: usize) {
+        if let Some(told) = &self.told {
+            told(error, failures);
         }
     }
 
@@ -192,6 +222,7 @@ impl Client {
         let timeout = self.deadline.map_or(timeout, |deadline| deadline.min(timeout));
         // A try that may have been carried out says more than a later one that was not.
         let doubtful = std::sync::Mutex::new(None);
+        let failures = AtomicUsize::new(0);
         let once = || async {
             let mut request = Request::new(message.clone());
             trace::mark(&mut request, &traceparent);
@@ -202,6 +233,7 @@ impl Client {
         let repeated = once
             .retry(self.waits())
             .when(may_be_repeated)
+            .notify(|error, _| self.tell(error, failures.fetch_add(1, Ordering::Relaxed) + 1))
             .adjust(|error, wait| wait.map(|wait| wait.max(error.retry_delay().unwrap_or(wait))));
         // On the heap, or the future of a call would be copied into those of all who wait for it.
         let outcome = self.in_time(Box::pin(repeated.into_future())).await;
@@ -258,17 +290,18 @@ pub fn is_terminal(state: TaskState) -> bool {
 
 /// A stream's waits between reconnects; starts anew after every message that came through.
 struct Reconnects {
-    builder: ExponentialBuilder,
+    client: Client,
     waits: backon::ExponentialBackoff,
+    failures: usize,
 }
 
 impl Reconnects {
-    fn new(builder: ExponentialBuilder) -> Self {
-        Self { builder, waits: builder.build() }
+    fn new(client: &Client) -> Self {
+        Self { client: client.clone(), waits: client.waits().build(), failures: 0 }
     }
 
     fn succeeded(&mut self) {
-        self.waits = self.builder.build();
+        (self.waits, self.failures) = (self.client.waits().build(), 0);
     }
 
     /// Waits before the next try, or gives the error back when trying is over.
@@ -277,6 +310,8 @@ impl Reconnects {
             return Err(error);
         }
         let Some(wait) = self.waits.next() else { return Err(error) };
+        self.failures += 1;
+        self.client.tell(&error, self.failures);
         tokio::time::sleep(wait.max(error.retry_delay().unwrap_or(wait))).await;
         Ok(())
     }

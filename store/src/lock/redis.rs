@@ -5,6 +5,7 @@
 //! that is stopped costs next to nothing, and processes that lost it together come back spread.
 
 use std::{
+    error::Error,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -125,6 +126,8 @@ impl Redis {
         match &outcome {
             Ok(_) if self.breaker().succeeded(admitted) => tracing::info!("Redis answers again"),
             Err(error) if self.breaker().failed(admitted, monotonic()) => {
+                // Without the words about the database.
+                let error: &dyn Error = error.source().unwrap_or(error);
                 tracing::warn!(%error, "Redis does not answer, and is done without");
             }
             _ => {}

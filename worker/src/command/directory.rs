@@ -41,7 +41,10 @@ impl AttemptDir {
         {
             return Err(error);
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(dir.work_dir())?;
+        // Not what is above: where a data directory was taken away, nothing is to be run.
+        for path in [dir.path.clone(), dir.work_dir()] {
+            DirBuilder::new().mode(0o700).create(path)?;
+        }
         let context = task.context.as_ref().map(|context| &context.data[..]);
         dir.put("context", context.unwrap_or_default())?;
         let payload = task.payload.as_ref().map(|payload| &payload.data[..]);

@@ -16,7 +16,7 @@ impl CommandExecutor {
     /// The outcome of an attempt that could not be started here.
     pub(super) fn not_started(&self, what: &str, error: &io::Error) -> Outcome {
         let message = format!("{what}: {error}");
-        tracing::error!(message, "tasks cannot be started on this host");
+        tracing::error!(why = message, "tasks cannot be started on this host");
         self.host.set_trouble(Some(message.clone()));
         self.cannot_start.store(true, Ordering::Relaxed);
         let mut outcome = Outcome::released(FailureReason::NotStarted, message);

@@ -26,6 +26,8 @@ pub struct EventsMark {
     done: u64,
     now: u64,
     written: u64,
+    /// Whether the disk did not take it the last time.
+    is_refused: bool,
 }
 
 impl EventsMark {
@@ -33,7 +35,7 @@ impl EventsMark {
     pub fn read(dir: &Path) -> Self {
         let text = fs::read_to_string(dir.join(FILE)).unwrap_or_default();
         let done = text.trim().parse().unwrap_or_default();
-        Self { dir: dir.to_owned(), done, now: 0, written: done }
+        Self { dir: dir.to_owned(), done, now: 0, written: done, is_refused: false }
     }
 
     /// Whether the program, which is gone, has saved something that no worker has followed. What
@@ -98,7 +100,11 @@ impl EventsMark {
         self.written = self.now;
         let (dir, text) = (self.dir.clone(), self.now.to_string());
         let writing = tokio::task::spawn_blocking(move || put(&dir, FILE, text.as_bytes()));
-        if let Err(error) = writing.await.unwrap_or_else(|lost| Err(io::Error::other(lost))) {
+        let put = writing.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
+        let was_refused = std::mem::replace(&mut self.is_refused, put.is_err());
+        if let Err(error) = put
+            && !was_refused
+        {
             let dir = self.dir.display();
             tracing::warn!(%dir, %error, "a later worker would follow events twice");
         }

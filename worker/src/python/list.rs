@@ -66,8 +66,9 @@ pub enum ListError {
     Environment(String),
     /// The SDK is missing.
     #[error(
-        "{program} has no asyncflow: install it with `{program} -m pip install asyncflow-sdk`, \
-         or name another Python by python.executable"
+        "{program} has no asyncflow: install the SDK there by `{program} -m pip install` with the \
+         folder sdk/python or a wheel of `make wheel`, or name another Python by \
+         python.executable"
     )]
     NoSdk {
         /// The Python.

@@ -95,7 +95,7 @@ def __getattr__(name: str) -> object:
             raise
         raise ImportError(
             f"asyncflow.{name} needs {error.name}, which is not installed here: "
-            "pip install asyncflow-sdk"
+            "pip install grpcio protobuf googleapis-common-protos"
         ) from error
     globals()[name] = value
     return value

@@ -329,4 +329,4 @@ def test_without_grpc_the_client_says_what_to_install(tmp_path: Path) -> None:
     source = Path(errors.__file__).parents[1]
     code = f"import sys; sys.path.insert(0, {str(source)!r}); import asyncflow; asyncflow.Client"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True)
-    assert "pip install asyncflow-sdk" in done.stderr
+    assert "pip install grpcio" in done.stderr

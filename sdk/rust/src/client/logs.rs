@@ -31,7 +31,7 @@ impl Client {
             client: self.clone(),
             request,
             open: None,
-            reconnects: Reconnects::new(self.waits()),
+            reconnects: Reconnects::new(self),
             seen: (0, 0),
             newest_follows: false,
         };

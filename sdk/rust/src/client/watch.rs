@@ -28,7 +28,7 @@ impl Client {
             client: self.clone(),
             request,
             open: None,
-            reconnects: Reconnects::new(self.waits()),
+            reconnects: Reconnects::new(self),
         };
         stream::try_unfold(watching, |mut watching| async move {
             let answer = watching.next().await?;

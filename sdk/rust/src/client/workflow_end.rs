@@ -41,7 +41,7 @@ impl Client {
             request: WatchWorkflowRequest { workflow_id: workflow_id.to_owned() },
             open: None,
             last: None,
-            reconnects: Reconnects::new(self.waits()),
+            reconnects: Reconnects::new(self),
         };
         stream::try_unfold(watching, |mut watching| async move {
             let answer = watching.next().await?;
