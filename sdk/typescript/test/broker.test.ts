@@ -72,18 +72,29 @@ async function withWorker(
   await worker.stop({ drainMs: 0 });
 }
 
-/** Ends with the attempt when it should stop, else when it is told to. */
-function untilTold(): { handler: Handler; end: () => void } {
-  let end = (): void => undefined;
-  const told = new Promise<void>((resolve) => { end = resolve; });
+/** Resolves when its function is called. */
+function moment(): [Promise<void>, () => void] {
+  let happens = (): void => undefined;
+  const happened = new Promise<void>((resolve) => { happens = resolve; });
+  return [happened, happens];
+}
+
+/**
+ * Ends with the attempt when it should stop, else when it is told to. Its task is RUNNING as soon
+ * as a broker has handed it out; the worker has it when it has `begun`.
+ */
+function untilTold(): { handler: Handler; begun: Promise<void>; end: () => void } {
+  const [begun, begins] = moment();
+  const [told, end] = moment();
   const handler: Handler = async ({ signal }) => {
+    begins();
     await Promise.race([told, new Promise<void>((resolve) => {
       signal.addEventListener("abort", () => { resolve(); });
     })]);
     signal.throwIfAborted();
     return "done";
   };
-  return { handler, end };
+  return { handler, begun, end };
 }
 
 async function untilState(taskId: string, state: TaskState): Promise<void> {
@@ -303,17 +314,17 @@ describe("a worker", () => {
 
   test("gives back what runs when it stops, and lets it end when there is time", async (t) => {
     const taskType = await newType();
-    const { handler, end } = untilTold();
-    const first = await started(t, { [taskType]: handler });
+    const [one, other] = [untilTold(), untilTold()];
+    const first = await started(t, { [taskType]: one.handler });
     const { id } = await client.create({ taskType });
-    await untilState(id, TaskState.RUNNING);
+    await one.begun;
     await first.stop({ drainMs: 0 });
     const back = await client.get(id);
     assert.deepEqual([back.state, back.failures], [TaskState.PENDING, 0]);
-    const second = await started(t, { [taskType]: handler });
-    await untilState(id, TaskState.RUNNING);
+    const second = await started(t, { [taskType]: other.handler });
+    await other.begun;
     const stopping = second.stop({ drainMs: 60_000 });
-    end();
+    other.end();
     await stopping;
     assert.equal(await client.result(id), "done");
     const outcomes = (await client.attempts(id)).map(({ outcome }) => outcome);
@@ -322,10 +333,10 @@ describe("a worker", () => {
 
   test("goes on with its tasks when the broker was killed and comes back", async (t) => {
     const taskType = await newType();
-    const { handler, end } = untilTold();
+    const { handler, begun, end } = untilTold();
     await withWorker(t, { [taskType]: handler }, async () => {
       const { id } = await client.create({ taskType });
-      await untilState(id, TaskState.RUNNING);
+      await begun;
       await broker.kill();
       await broker.start();
       end();
@@ -336,10 +347,14 @@ describe("a worker", () => {
 
   test("aborts without waiting for handlers", async (t) => {
     const taskType = await newType();
-    const deaf: Handler = () => new Promise(() => undefined);
+    const [begun, begins] = moment();
+    const deaf: Handler = () => {
+      begins();
+      return new Promise(() => undefined);
+    };
     const worker = await started(t, { [taskType]: deaf });
     const { id } = await client.create({ taskType });
-    await untilState(id, TaskState.RUNNING);
+    await begun;
     const begin = performance.now();
     await worker.abort();
     assert.ok(performance.now() - begin < 5_000);
