@@ -34,7 +34,7 @@ demo-workflow: ## Three trainings on two hosts, of which one dies; the best draw
 	python3 examples/digits/workflow.py
 
 .PHONY: test
-test: setup ## Every crate and example, on real databases; installs by apt what it lacks. 20 minutes.
+test: setup ## Every crate and example, on real databases; installs by apt what it lacks. 17 minutes.
 	$(BUILD)
 	$(PYTHON) -m unittest discover examples/digits
 	$(PYTHON) -m unittest discover examples/digits_sdk
