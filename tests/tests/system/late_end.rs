@@ -31,9 +31,11 @@ impl LateEnd {
         cluster.workers.push(worker);
         let go = cluster.scratch().join("go");
         let script = format!(
-            r#"while [ ! -e {0}$ASYNCFLOW_ATTEMPT ]; do sleep 0.05; done
+            r#"while [ -d {1} ] && [ ! -e {0}$ASYNCFLOW_ATTEMPT ]; do sleep 0.05; done
             printf '{{"event":"result","data":"%s"}}\n' $ASYNCFLOW_ATTEMPT >> "$ASYNCFLOW_EVENTS""#,
-            go.display()
+            go.display(),
+            // Where the planted bug shows, nobody ends the second attempt.
+            cluster.scratch().display()
         );
         let id = client.create(sh(&script)).await.unwrap().id;
         let data = cluster.scratch().join("worker-0/data");
