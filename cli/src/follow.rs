@@ -27,6 +27,7 @@ use std::{
     pin::{Pin, pin},
     time::Duration,
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long the rest of the log is waited for when the task has ended.
 const LOG_GRACE: Duration = Duration::from_secs(5);
@@ -36,55 +37,57 @@ type Chunks<'a> = Pin<&'a mut dyn Stream<Item = Result<StreamTaskLogsResponse, E
 
 /// Follows a task to its end; the exit code is the task's (see [`ending::exit_code`]).
 ///
-/// The first Ctrl-C cancels the task, the second leaves with 130 while the task is still stopping.
-/// A broker that is away is waited for; one that stays away ends this, and not the task.
+/// The first Ctrl-C cancels the task, the second leaves with 130, whatever is waited for then. A
+/// broker that is away is waited for; one that stays away ends this, and not the task.
 pub async fn follow(broker: &Broker, task: Task) -> Outcome {
-    let id = task.id.clone();
-    let outcome = to_its_end(broker, task).await;
+    let (id, bar) = (task.id.clone(), Bar::new());
+    let outcome = tokio::select! {
+        outcome = to_its_end(broker, task, &bar) => outcome,
+        left = second_interrupt() => {
+            left?;
+            bar.clear();
+            let text = format!("left; the task may not have stopped yet: asyncflow task get {id}");
+            crate::remark(&text);
+            return Ok(exit::CANCELLED);
+        }
+    };
     if matches!(outcome, Err(CliError::Call { .. })) {
-        let text = format!("the task goes on without this: asyncflow task logs {id} --follow");
-        crate::remark(&text);
+        bar.say(&format!("the task goes on without this: asyncflow task logs {id} --follow"));
     }
     outcome
 }
 
-async fn to_its_end(broker: &Broker, task: Task) -> Outcome {
-    let bar = Bar::new();
+async fn to_its_end(broker: &Broker, task: Task, bar: &Bar) -> Outcome {
     bar.show(&task);
-    let id = task.id.clone();
     // Both find out; one of them says so.
     let (quiet, broker) = (broker.patient(|_| ()), &broker.patient(bar.teller()));
     let chunks = quiet.client.logs(StreamTaskLogsRequest {
-        task_id: id.clone(),
+        task_id: task.id.clone(),
         follow: true,
         ..StreamTaskLogsRequest::default()
     });
     let mut chunks = pin!(chunks);
-    let ended = until_ended(broker, task, &bar, chunks.as_mut()).await?;
-    let Some(task) = ended else {
-        bar.clear();
-        crate::remark(&format!("left; the task may still be stopping: asyncflow task get {id}"));
-        return Ok(exit::CANCELLED);
-    };
+    let task = until_ended(broker, task, bar, chunks.as_mut()).await?;
     bar.clear();
     conclude(&task);
     ending::exit_code(broker, &task).await
 }
 
-/// Gives the task as it ended, or `None` when the second Ctrl-C came first.
+/// Gives the task as it ended.
 async fn until_ended(
     broker: &Broker,
     mut task: Task,
     bar: &Bar,
     mut chunks: Chunks<'_>,
-) -> Result<Option<Task>, CliError> {
+) -> Result<Task, CliError> {
     let id = task.id.clone();
     let mut states = pin!(broker.client.watch(WatchTasksRequest {
         task_ids: vec![id.clone()],
         until_done: true,
         ..WatchTasksRequest::default()
     }));
-    let mut interrupts = Interrupts::default();
+    let mut interrupts = interrupts()?;
+    let mut is_cancelling = false;
     let mut told_attempt = 0;
     let mut log_open = true;
     let mut patience = pin!(tokio::time::sleep(waiting::PATIENCE));
@@ -112,11 +115,8 @@ async fn until_ended(
                 patient = false;
                 waiting::why(broker, &task).await.iter().for_each(|text| bar.say(text));
             }
-            interrupt = interrupts.next() => {
-                interrupt?;
-                if interrupts.count > 1 {
-                    return Ok(None);
-                }
+            _ = interrupts.recv(), if !is_cancelling => {
+                is_cancelling = true;
                 bar.say("cancelling the task; Ctrl-C once more leaves it alone");
                 let cancelled = broker.client.cancel(&id, "interrupted").await;
                 cancelled.map_err(|error| broker.explain(error))?;
@@ -128,11 +128,12 @@ async fn until_ended(
             while take(bar, chunks.try_next().await)? {}
             Ok::<_, CliError>(())
         };
-        if let Ok(result) = tokio::time::timeout(LOG_GRACE, rest).await {
-            result?;
+        match tokio::time::timeout(LOG_GRACE, rest).await {
+            Ok(result) => result?,
+            Err(_) => bar.say(&format!("its log may lack an end: asyncflow task logs {id}")),
         }
     }
-    broker.client.get(&id).await.map(Some).map_err(|error| broker.explain(error))
+    broker.client.get(&id).await.map_err(|error| broker.explain(error))
 }
 
 /// Writes a piece of the log. A log that cannot be had is told and does not end the following.
@@ -187,20 +188,18 @@ fn conclude(task: &Task) {
     crate::remark(&text);
 }
 
-/// Ctrl-C, counted.
-#[derive(Default)]
-struct Interrupts {
-    count: u32,
+async fn second_interrupt() -> Result<(), CliError> {
+    let mut interrupts = interrupts()?;
+    for _ in 0..2 {
+        interrupts.recv().await;
+    }
+    Ok(())
 }
 
-impl Interrupts {
-    async fn next(&mut self) -> Result<(), CliError> {
-        tokio::signal::ctrl_c()
-            .await
-            .map_err(|error| CliError::Failed(format!("cannot listen for Ctrl-C: {error}")))?;
-        self.count += 1;
-        Ok(())
-    }
+/// Ctrl-C from now on: it does not end the process any more.
+fn interrupts() -> Result<Signal, CliError> {
+    signal(SignalKind::interrupt())
+        .map_err(|error| CliError::Failed(format!("cannot listen for Ctrl-C: {error}")))
 }
 
 /// The progress bar; without a terminal it draws nothing.

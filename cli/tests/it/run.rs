@@ -67,6 +67,27 @@ fn what_follows_a_task_waits_for_a_broker_that_is_started_anew() {
 }
 
 #[test]
+fn a_second_interrupt_leaves_though_no_broker_is_there() {
+    let dev = Dev::start();
+    let go = dev.dir().join("go");
+    let script = format!("echo begun; while [ ! -e {} ]; do sleep 0.05; done", go.display());
+    let mut command = dev.command(&["run", "--", "sh", "-c", &script]);
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    read_until(run.stdout.take().unwrap(), "begun");
+    let broker = dev.broker.clone();
+    let dir = dev.kill();
+    let told = read_until(run.stderr.take().unwrap(), "waiting for the broker");
+    signal(&run, Signal::SIGINT);
+    let _rest = read_until(told, "cancelling the task");
+    signal(&run, Signal::SIGINT);
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+
+    let dev = Dev::start_again(&broker, dir);
+    std::fs::write(&go, "").unwrap();
+    dev.call(&["task", "wait", "last"]).expect_code(0);
+}
+
+#[test]
 fn a_detached_task_can_be_waited_for() {
     let dev = Dev::start();
     let args = ["run", "--detach", "-o", "id", "--max-retries", "0", "--", "sh", "-c", "exit 9"];
