@@ -223,5 +223,5 @@ def test_a_python_without_the_sdk_is_told_apart(server: stack.Server, tmp_path: 
     host.sources = tmp_path
     with pytest.raises(AssertionError):
         host.start()
-    assert f"{python} has no asyncflow: install it with" in host.log()
+    assert f"{python} has no asyncflow: install the SDK there by `{python} -m pip" in host.log()
     host.end()
